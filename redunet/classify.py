@@ -1,0 +1,164 @@
+"""The nearest subspace classifier: a sample belongs to the class whose subspace leaves least."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+
+from redunet.checks import as_samples, check_count, check_sample_shape
+from redunet.partition import Group, Partition
+from redunet.spectrum import HalfSpectrum, squared_norms
+
+
+class NearestSubspaceClassifier(ClassifierMixin, BaseEstimator):
+    """Class of least squared distance to the subspace of the class's principal directions.
+
+    Parameters
+    ----------
+    n_components : int
+        Dimension of each class's subspace; less where a class has lower rank.
+    center : bool
+        Subtract each class's mean first. With ``shift_invariant`` this is the mean over all shifts
+        as well, which is constant over the spatial axes.
+    shift_invariant : bool
+        False: one subspace a class, of flattened samples. True: one a class and frequency, of
+        samples ``(m, C, *spatial)``; the decision then does not change under cyclic shifts.
+
+    Attributes
+    ----------
+    classes_ : numpy array (k,)
+        The labels, sorted.
+    components_ : Tensor (F, k, n_components, C)
+        Orthonormal principal directions, strongest first; zero beyond a class's rank. F = 1 and
+        C is the length of a flattened sample unless ``shift_invariant``.
+    means_ : Tensor (F, k, C)
+        What is subtracted; zero unless ``center``.
+
+    References
+    ----------
+    Chan et al., ReduNet (JMLR 2022), Section 5.1.
+    """
+
+    def __init__(
+        self, n_components: int = 10, *, center: bool = False, shift_invariant: bool = False
+    ):
+        self.n_components = n_components
+        self.center = center
+        self.shift_invariant = shift_invariant
+
+    @torch.no_grad()
+    def fit(self, Z: Any, labels: Any) -> "NearestSubspaceClassifier":
+        """Find the subspaces.
+
+        Parameters
+        ----------
+        Z : array-like or Tensor of shape (m, C, *spatial)
+        labels : array-like or Tensor of shape (m,)
+            Integers or strings.
+
+        Raises
+        ------
+        ValueError
+            If ``Z`` is not finite, the labels do not fit it, or ``n_components`` is not positive.
+        """
+        check_count(n_components=self.n_components)
+        Z = as_samples(Z, name="Z")
+        partition = Partition.from_labels(labels, len(Z), device=Z.device)
+        if partition.is_soft:
+            raise ValueError("a nearest subspace classifier needs labels (m,), not memberships")
+        self.classes_ = partition.classes
+        self.sample_shape_ = tuple(Z.shape[1:])
+        self.n_features_in_ = Z[0].numel()
+        self._spectrum = HalfSpectrum(Z.shape[2:] if self.shift_invariant else ()).to(Z.device)
+        V = self._features(Z)
+        frequencies, _, channels = V.shape
+        k, r = partition.num_classes, min(self.n_components, channels)
+        self.means_ = V.new_zeros(frequencies, k, channels)
+        self.components_ = V.new_zeros(frequencies, k, r, channels)
+        for group in partition.groups:
+            members, means = self._centered_members(V, group)
+            directions = principal_directions(members, r)
+            self.means_[:, group.classes] = means
+            self.components_[:, group.classes, : directions.shape[2]] = directions
+        return self
+
+    @torch.no_grad()
+    def decision_function(self, Z: Any) -> np.ndarray:
+        """Minus the squared distance to each class's subspace, ``(m, k)``.
+
+        For two classes, as in scikit-learn, one column ``(m,)``: the second class's less the
+        first's.
+        """
+        distances = self._squared_distances(Z)
+        if len(self.classes_) == 2:
+            return (distances[:, 0] - distances[:, 1]).cpu().numpy()
+        return -distances.cpu().numpy()
+
+    @torch.no_grad()
+    def predict(self, Z: Any) -> np.ndarray:
+        """The label of the nearest subspace for each sample, a numpy array ``(m,)``."""
+        return self.classes_[self._squared_distances(Z).argmin(1).cpu().numpy()]
+
+    def _features(self, Z: Tensor) -> Tensor:
+        return self._spectrum(Z if self.shift_invariant else Z.flatten(1))
+
+    def _centered_members(self, V: Tensor, group: Group) -> tuple[Tensor, Tensor]:
+        """Samples of a group's classes less their means, and the means."""
+        inside = group.weights.to(V.real.dtype)[:, :, None]  # 0 on padding
+        members = V[:, group.samples] * inside  # (F, g, s, C)
+        means = members.sum(2) / inside.sum(1)
+        if not self.center:
+            means.zero_()
+        elif self.shift_invariant:
+            means[1:] = 0  # a mean over all shifts has only frequency 0, which comes first
+        return members - means.unsqueeze(2) * inside, means
+
+    def _squared_distances(self, Z: Any) -> Tensor:
+        """‖v − mean‖² less what the subspace holds of it, ``(m, k)``."""
+        check_is_fitted(self)
+        Z = as_samples(Z, device=self.components_.device, name="Z")
+        check_sample_shape(Z, self.sample_shape_)
+        V = self._features(Z.to(self.components_.real.dtype))
+        _, k, r, _ = self.components_.shape
+        onto = self.components_.flatten(1, 2).mH  # (F, C, k·r)
+        held = (V @ onto).unflatten(2, (k, r)) - self._mean_coordinates()
+        norms = squared_norms(V, dim=0)[:, None]
+        cross = (V @ self.means_.mH).real.sum(0)
+        squared_means = squared_norms(self.means_, dim=0)
+        return norms - 2 * cross + squared_means - squared_norms(held, dim=0)
+
+    def _mean_coordinates(self) -> Tensor:
+        """Each class's mean in its own subspace, ``(F, 1, k, r)``."""
+        return (self.components_.conj() @ self.means_.unsqueeze(3)).squeeze(3).unsqueeze(1)
+
+
+def principal_directions(samples: Tensor, count: int) -> Tensor:
+    """Orthonormal principal directions of batches of samples, on the smaller side.
+
+    Parameters
+    ----------
+    samples : Tensor of shape (…, s, C)
+        Rows are samples.
+    count : int
+        How many directions.
+
+    Returns
+    -------
+    Tensor of shape (…, min(count, s, C), C)
+        Rows are orthonormal directions, strongest first; zero where the samples have lower rank.
+    """
+    s, channels = samples.shape[-2:]
+    count = min(count, s, channels)
+    gram = samples.conj() @ samples.mT if s < channels else samples.mT @ samples.conj()
+    values, vectors = torch.linalg.eigh(gram)
+    values, vectors = values[..., -count:].flip(-1), vectors[..., -count:].flip(-1)
+    directions = vectors.mT
+    if s < channels:
+        lengths = values.clamp_min(torch.finfo(values.dtype).tiny).sqrt()
+        directions = vectors.mH @ samples / lengths[..., None]
+    # Eigenvalues of a Gram matrix are exact to eps times the largest.
+    noise = values[..., :1] * torch.finfo(values.dtype).eps * max(s, channels)
+    return torch.where((values > noise)[..., None], directions, 0)

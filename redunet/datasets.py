@@ -1,0 +1,292 @@
+"""Data to try things on: simulated, embedded, and MNIST from a folder or the network."""
+
+import gzip
+import math
+import os
+import sys
+from collections.abc import Sequence
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.datasets import fetch_openml, load_digits
+from torch import Tensor
+from torch.nn import functional
+
+from redunet.checks import as_samples, check_count, check_positive
+
+Samples = tuple[Tensor, Tensor]
+
+_IDX_NAMES = {"train": "train", "test": "t10k"}
+
+
+def gaussians(
+    means: Sequence[Sequence[float]] | Tensor | None = None,
+    *,
+    ndim: int = 3,
+    per_class: int = 500,
+    sigma: float = 0.1,
+    seed: int = 0,
+) -> Samples:
+    """Mixture of Gaussians, projected onto the unit sphere.
+
+    Parameters
+    ----------
+    means : array-like of shape (k, ndim), optional
+        Centres; by default ``ndim`` random unit vectors, one class each.
+    ndim : int
+        Dimension n of the space: 2 for the circle S¹, 3 for the sphere S².
+    per_class : int
+        Samples of each class.
+    sigma : float
+        Standard deviation of every coordinate before the projection.
+    seed : int
+
+    Returns
+    -------
+    X : Tensor of shape (k·per_class, n), float32
+        Of unit norm, class by class.
+    labels : Tensor of shape (k·per_class,), int64
+
+    References
+    ----------
+    Chan et al., ReduNet (JMLR 2022), Section 5.2 and Figure 15.
+    """
+    check_count(ndim=ndim, per_class=per_class)
+    check_positive(sigma=sigma)
+    generator = torch.Generator().manual_seed(seed)
+    if means is None:
+        means = functional.normalize(torch.randn(ndim, ndim, generator=generator))
+    means = torch.as_tensor(means, dtype=torch.float32)
+    k, n = means.shape
+    X = means[:, None] + sigma * torch.randn(k, per_class, n, generator=generator)
+    labels = torch.arange(k).repeat_interleave(per_class)
+    return functional.normalize(X.flatten(0, 1)), labels
+
+
+def sinusoids(
+    num_classes: int = 3,
+    *,
+    per_class: int = 100,
+    length: int = 64,
+    channels: int = 3,
+    noise: float = 0.1,
+    seed: int = 0,
+) -> Samples:
+    """Multi-channel sinusoids at random times: a class is a frequency with its own phase lags.
+
+    Every class adds its sinusoid and the second harmonic, whose lag differs from channel to
+    channel; a sample is that signal, shifted cyclically by a random time, plus white noise.
+
+    Parameters
+    ----------
+    num_classes : int
+        Class j has j + 1 periods in the signal.
+    per_class, length, channels : int
+        Samples of each class, T and C.
+    noise : float
+        Standard deviation of the noise.
+    seed : int
+
+    Returns
+    -------
+    X : Tensor of shape (num_classes·per_class, channels, length), float32
+    labels : Tensor of shape (num_classes·per_class,), int64
+    """
+    check_count(num_classes=num_classes, per_class=per_class, length=length, channels=channels)
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.arange(num_classes).repeat_interleave(per_class)
+    lags = 2 * math.pi * torch.rand(num_classes, channels, 2, generator=generator)
+    starts = torch.randint(length, (len(labels), 1, 1), generator=generator)
+    periods = (labels + 1)[:, None, None]
+    phase = 2 * math.pi * periods * (torch.arange(length) + starts) / length  # (m, 1, T)
+    lag = lags[labels]  # (m, C, 2)
+    X = (phase + lag[:, :, :1]).sin() + 0.5 * (2 * phase + lag[:, :, 1:]).sin()
+    return X + noise * torch.randn(X.shape, generator=generator), labels
+
+
+def digits() -> Samples:
+    """scikit-learn's embedded handwritten digits.
+
+    Returns
+    -------
+    X : Tensor of shape (1797, 1, 8, 8), float32
+        Values in [0, 1].
+    labels : Tensor of shape (1797,), int64
+    """
+    bunch = load_digits()
+    X = torch.tensor(bunch.images, dtype=torch.float32)[:, None] / 16
+    return X, torch.tensor(bunch.target, dtype=torch.int64)
+
+
+def mnist(split: str = "train", data_dir: str | os.PathLike[str] | None = None) -> Samples:
+    """MNIST, from the IDX files of a folder, or else downloaded.
+
+    Parameters
+    ----------
+    split : {"train", "test"}
+    data_dir : path, optional
+        Folder of ``train-images-idx3-ubyte`` and so on, with or without ``.gz``, or the folder
+        above a folder ``mnist`` of them; by default the one that the environment variable
+        ``REDUNET_DATA`` names. If there is none, OpenML's copy is downloaded by scikit-learn into
+        its own data folder.
+
+    Returns
+    -------
+    X : Tensor of shape (60000 or 10000, 1, 28, 28), float32
+        Values in [0, 1].
+    labels : Tensor of shape (60000 or 10000,), int64
+
+    Raises
+    ------
+    FileNotFoundError
+        If a folder is named but lacks the files.
+    ConnectionError
+        If no folder is named and the download fails.
+    ValueError
+        If a file is not what its name says.
+    """
+    if split not in _IDX_NAMES:
+        raise ValueError(f"split must be 'train' or 'test', got {split!r}")
+    folder = data_dir or os.environ.get("REDUNET_DATA")
+    if not folder:
+        return _download_mnist(split)
+    images = _read_idx(Path(folder), f"{_IDX_NAMES[split]}-images-idx3-ubyte")
+    labels = _read_idx(Path(folder), f"{_IDX_NAMES[split]}-labels-idx1-ubyte")
+    if images.ndim != 3 or labels.shape != (len(images),):
+        raise ValueError(
+            f"MNIST in {folder} is damaged: images of shape {images.shape}, "
+            f"labels of shape {labels.shape}"
+        )
+    X = torch.tensor(images, dtype=torch.float32)[:, None] / 255
+    return X, torch.tensor(labels, dtype=torch.int64)
+
+
+def _read_idx(folder: Path, name: str) -> np.ndarray:
+    """An array of unsigned bytes in the IDX format, gzipped or not."""
+    candidates = [folder / sub / (name + end) for sub in ("", "mnist") for end in ("", ".gz")]
+    path = next((p for p in candidates if p.is_file()), None)
+    if path is None:
+        raise FileNotFoundError(
+            f"{folder} has no {name} or {name}.gz, nor has {folder / 'mnist'}: name the folder of "
+            "MNIST's IDX files, or none to download them"
+        )
+    with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
+        content = file.read()
+    # Two zero bytes, the type (8 is unsigned byte), the number of axes, their big-endian lengths.
+    axes = content[3] if len(content) > 3 else 0
+    shape = tuple(np.frombuffer(content, ">u4", axes, 4)) if len(content) >= 4 + 4 * axes else ()
+    if content[:3] != b"\0\0\x08" or len(content) != 4 + 4 * axes + prod(map(int, shape)):
+        raise ValueError(f"{path} is not an IDX file of unsigned bytes, or not a whole one")
+    return np.frombuffer(content, np.uint8, offset=4 + 4 * axes).reshape(shape)
+
+
+def _download_mnist(split: str) -> Samples:
+    """MNIST from OpenML, whose 70 000 rows are the training digits, then the test digits."""
+    print(
+        "downloading MNIST (about 15 MB, once); set REDUNET_DATA to a folder to read it from there",
+        file=sys.stderr,
+    )
+    try:
+        bunch = fetch_openml("mnist_784", version=1, as_frame=False, parser="liac-arff")
+    except OSError as error:  # no network, or OpenML refuses
+        raise ConnectionError(
+            "MNIST could not be downloaded: set REDUNET_DATA, or pass data_dir, to the folder of "
+            f"its IDX files ({error})"
+        ) from error
+    rows = slice(0, 60_000) if split == "train" else slice(60_000, None)
+    X = torch.tensor(bunch.data[rows], dtype=torch.float32).reshape(-1, 1, 28, 28) / 255
+    return X, torch.tensor(bunch.target[rows].astype(np.int64))
+
+
+def subsample(labels: Any, per_class: int, *, seed: int | None = None) -> Tensor:
+    """Positions of as many samples of each class.
+
+    Parameters
+    ----------
+    labels : array-like or Tensor of shape (m,)
+    per_class : int
+        How many of each class.
+    seed : int, optional
+        Draw them at random; by default take the first in file order.
+
+    Returns
+    -------
+    Tensor of shape (k·per_class,), int64
+        Class by class.
+
+    Raises
+    ------
+    ValueError
+        If a class has fewer samples.
+    """
+    check_count(per_class=per_class)
+    labels = np.asarray(labels)
+    order = np.arange(len(labels))
+    if seed is not None:
+        order = np.random.default_rng(seed).permutation(order)
+    chosen = []
+    for label in np.unique(labels):
+        members = order[labels[order] == label]
+        if len(members) < per_class:
+            raise ValueError(
+                f"class {label} has {len(members)} samples, {per_class} were asked for"
+            )
+        chosen.append(members[:per_class])
+    return torch.from_numpy(np.concatenate(chosen))
+
+
+def all_shifts(X: Any, stride: int = 1) -> Tensor:
+    """All cyclic shifts of samples along all their spatial axes.
+
+    Parameters
+    ----------
+    X : array-like or Tensor of shape (m, C, *spatial)
+    stride : int
+        Shift by its multiples only.
+
+    Returns
+    -------
+    Tensor of shape (m, S, C, *spatial)
+        S shifts of each sample, the first by nothing. ``flatten(0, 1)`` makes samples of them, with
+        labels ``labels.repeat_interleave(S)``.
+    """
+    check_count(stride=stride)
+    X = as_samples(X)
+    axes = tuple(range(1, X.ndim - 1))  # of one shift's channels and spatial axes: (C, *spatial)
+    steps = torch.cartesian_prod(*(torch.arange(0, n, stride) for n in X.shape[2:]))
+    steps = steps.reshape(-1, len(axes)).tolist()
+    return torch.stack([X.roll(step, [a + 1 for a in axes]) for step in steps], 1)
+
+
+def rotations(images: Any, count: int) -> Tensor:
+    """Images turned counter-clockwise about their centre by multiples of a ``count``-th of a turn.
+
+    Parameters
+    ----------
+    images : array-like or Tensor of shape (m, C, H, W)
+    count : int
+        Number of rotations, the first by nothing.
+
+    Returns
+    -------
+    Tensor of shape (m, count, C, H, W)
+        Bilinearly interpolated; zero where the original has nothing.
+    """
+    check_count(count=count)
+    images = as_samples(images, name="images")
+    height, width = images.shape[2:]
+    turned = []
+    for step in range(count):
+        angle = 2 * math.pi * step / count
+        cos, sin = math.cos(angle), math.sin(angle)
+        # affine_grid tells for each target pixel where to look; its axes run over [−1, 1].
+        aspect = max(1, height - 1) / max(1, width - 1)
+        look = torch.tensor([[cos, -sin * aspect, 0], [sin / aspect, cos, 0]], dtype=images.dtype)
+        grid = functional.affine_grid(
+            look.to(images.device).expand(len(images), 2, 3), list(images.shape), align_corners=True
+        )
+        turned.append(functional.grid_sample(images, grid, align_corners=True))
+    return torch.stack(turned, 1)
