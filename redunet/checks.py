@@ -86,6 +86,8 @@ def check_count(minimum: int = 1, **values: int | None) -> None:
 
 def check_sample_shape(X: Tensor, expected: tuple[int, ...]) -> None:
     """Raise ValueError unless ``X`` holds samples of the shape that a network was built for."""
+    if len(X) == 0:
+        raise ValueError(f"X has no samples: got shape {tuple(X.shape)}")
     if tuple(X.shape[1:]) != expected:
         raise ValueError(
             f"expected samples of shape {expected}, that is X of shape (m, "

@@ -5,10 +5,11 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils import Tags
+from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 from torch import Tensor
 
-from redunet.checks import as_samples, check_count, check_sample_shape
+from redunet.checks import as_samples, as_tensor, check_count, check_sample_shape
 from redunet.partition import Group, Partition
 from redunet.spectrum import HalfSpectrum, squared_norms
 
@@ -50,14 +51,14 @@ class NearestSubspaceClassifier(ClassifierMixin, BaseEstimator):
         self.shift_invariant = shift_invariant
 
     @torch.no_grad()
-    def fit(self, Z: Any, labels: Any) -> "NearestSubspaceClassifier":
+    def fit(self, Z: Any, y: Any) -> "NearestSubspaceClassifier":
         """Find the subspaces.
 
         Parameters
         ----------
         Z : array-like or Tensor of shape (m, C, *spatial)
-        labels : array-like or Tensor of shape (m,)
-            Integers or strings.
+        y : array-like or Tensor of shape (m,)
+            Labels, integers or strings.
 
         Raises
         ------
@@ -65,13 +66,10 @@ class NearestSubspaceClassifier(ClassifierMixin, BaseEstimator):
             If ``Z`` is not finite, the labels do not fit it, or ``n_components`` is not positive.
         """
         check_count(n_components=self.n_components)
-        Z = as_samples(Z, name="Z")
-        partition = Partition.from_labels(labels, len(Z), device=Z.device)
-        if partition.is_soft:
-            raise ValueError("a nearest subspace classifier needs labels (m,), not memberships")
+        Z, y = self._validated(Z, y, reset=True)
+        partition = Partition.from_labels(y, len(Z), device=Z.device)
         self.classes_ = partition.classes
         self.sample_shape_ = tuple(Z.shape[1:])
-        self.n_features_in_ = Z[0].numel()
         self._spectrum = HalfSpectrum(Z.shape[2:] if self.shift_invariant else ()).to(Z.device)
         V = self._features(Z)
         frequencies, _, channels = V.shape
@@ -100,7 +98,23 @@ class NearestSubspaceClassifier(ClassifierMixin, BaseEstimator):
     @torch.no_grad()
     def predict(self, Z: Any) -> np.ndarray:
         """The label of the nearest subspace for each sample, a numpy array ``(m,)``."""
-        return self.classes_[self._squared_distances(Z).argmin(1).cpu().numpy()]
+        nearest = self._squared_distances(Z).argmin(1)
+        return self.classes_[nearest.cpu().numpy()]
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.poor_score = True  # on blobs in a plane, where subspaces are lines
+        return tags
+
+    def _validated(self, Z: Any, y: Any = "no_validation", *, reset: bool) -> tuple[Tensor, Any]:
+        """Samples as a tensor where they are; scikit-learn itself checks those on the CPU."""
+        if isinstance(Z, Tensor) and Z.device.type != "cpu":
+            return as_samples(Z, name="Z"), column_or_1d(as_tensor(y).cpu())
+        checked = validate_data(
+            self, Z, y, reset=reset, allow_nd=True, dtype=(np.float64, np.float32)
+        )
+        Z, y = checked if isinstance(checked, tuple) else (checked, None)
+        return as_tensor(Z), y
 
     def _features(self, Z: Tensor) -> Tensor:
         return self._spectrum(Z if self.shift_invariant else Z.flatten(1))
@@ -119,9 +133,9 @@ class NearestSubspaceClassifier(ClassifierMixin, BaseEstimator):
     def _squared_distances(self, Z: Any) -> Tensor:
         """‖v − mean‖² less what the subspace holds of it, ``(m, k)``."""
         check_is_fitted(self)
-        Z = as_samples(Z, device=self.components_.device, name="Z")
+        Z, _ = self._validated(Z, reset=False)
         check_sample_shape(Z, self.sample_shape_)
-        V = self._features(Z.to(self.components_.real.dtype))
+        V = self._features(Z.to(self.components_.device, self.components_.real.dtype))
         _, k, r, _ = self.components_.shape
         onto = self.components_.flatten(1, 2).mH  # (F, C, k·r)
         held = (V @ onto).unflatten(2, (k, r)) - self._mean_coordinates()
@@ -158,7 +172,7 @@ def principal_directions(samples: Tensor, count: int) -> Tensor:
     directions = vectors.mT
     if s < channels:
         lengths = values.clamp_min(torch.finfo(values.dtype).tiny).sqrt()
-        directions = vectors.mH @ samples / lengths[..., None]
+        directions = vectors.mT @ samples / lengths[..., None]
     # Eigenvalues of a Gram matrix are exact to eps times the largest.
     noise = values[..., :1] * torch.finfo(values.dtype).eps * max(s, channels)
     return torch.where((values > noise)[..., None], directions, 0)

@@ -89,7 +89,7 @@ class Partition:
             codes = np.searchsorted(classes, labels)
             found = classes
         if len(found) < 2:
-            raise ValueError(f"at least two classes are needed, got {len(found)}: {found.tolist()}")
+            raise ValueError(f"at least two classes are needed, got 1 class: {found.tolist()}")
         return cls(found, as_tensor(codes, device=device), None)
 
     @classmethod

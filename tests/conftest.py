@@ -1,0 +1,39 @@
+import os
+
+import matplotlib.pyplot
+import pytest
+import torch
+from hypothesis import settings
+
+matplotlib.use("Agg")
+
+# The same examples in every run, however slow the machine.
+settings.register_profile("redunet", deadline=None, derandomize=True)
+settings.load_profile("redunet")
+
+cuda = pytest.param(
+    "cuda",
+    marks=[
+        pytest.mark.gpu,
+        pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
+    ],
+)
+
+
+@pytest.fixture(params=["cpu", cuda])
+def device(request):
+    return torch.device(request.param)
+
+
+@pytest.fixture
+def mnist_dir():
+    folder = os.environ.get("REDUNET_DATA")
+    if not folder:
+        pytest.skip("set REDUNET_DATA to a folder of MNIST's IDX files to run this test")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def closed_figures():
+    yield
+    matplotlib.pyplot.close("all")
