@@ -35,7 +35,7 @@ def gaussians(
     Parameters
     ----------
     means : array-like of shape (k, ndim), optional
-        Centres; by default ``ndim`` random unit vectors, one class each.
+        Centres; by default ``ndim`` classes whose centres are 60 degrees from each other.
     ndim : int
         Dimension n of the space: 2 for the circle S¹, 3 for the sphere S².
     per_class : int
@@ -58,7 +58,8 @@ def gaussians(
     check_positive(sigma=sigma)
     generator = torch.Generator().manual_seed(seed)
     if means is None:
-        means = functional.normalize(torch.randn(ndim, ndim, generator=generator))
+        # e_j + t·1 with 2t + nt² = 1, for which all cosines are 1/2.
+        means = functional.normalize(torch.eye(ndim) + (math.sqrt(1 + ndim) - 1) / ndim)
     means = torch.as_tensor(means, dtype=torch.float32)
     k, n = means.shape
     X = means[:, None] + sigma * torch.randn(k, per_class, n, generator=generator)

@@ -97,7 +97,7 @@ def spectral_rate_reduction(
 
 
 def log_det(factor: Tensor) -> Tensor:
-    """Return log det of Hermitian matrices ``(…, d, d)`` from their Cholesky factors, real ``(…)``."""
+    """Log det of Hermitian matrices from their Cholesky factors, ``(…, d, d)`` to real ``(…)``."""
     return 2 * factor.diagonal(dim1=-2, dim2=-1).real.log().sum(-1)
 
 

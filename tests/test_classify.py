@@ -41,7 +41,7 @@ def test_centred_distances_are_those_of_principal_component_analysis(r):
     classifier = NearestSubspaceClassifier(r, center=True).fit(Z, LABELS)
     expected = []
     for label in range(3):
-        pca = PCA(r).fit(Z[LABELS == label])
+        pca = PCA(r).fit(Z[label == LABELS])
         expected.append(((new - pca.inverse_transform(pca.transform(new))) ** 2).sum(1))
     np.testing.assert_allclose(
         classifier.decision_function(new), -np.stack(expected, 1), atol=1e-10

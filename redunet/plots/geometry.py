@@ -9,9 +9,8 @@ from matplotlib.axes import Axes
 from torch.nn.functional import normalize
 
 from redunet.checks import as_samples
+from redunet.plots.palette import PALETTE
 
-# Okabe and Ito's palette, which colour-blind people tell apart, without its yellow and with grey.
-CLASS_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#555555")
 CLASS_MARKERS = "os^Dv*P"
 
 
@@ -53,7 +52,7 @@ def plot_similarity(Z: Any, labels: Any, *, ax: Axes | None = None) -> Axes:
         extent=(0, len(labels), len(labels), 0),
         interpolation="antialiased",
     )
-    ax.figure.colorbar(image, ax=ax, label="|cosine similarity|")
+    ax.figure.colorbar(image, ax=ax, label="|cosine similarity|", shrink=0.85)
     centres = [(start + stop) / 2 for start, stop in pairwise(edges)]
     ax.set_xticks(centres, classes)
     ax.set_yticks(centres, classes)
@@ -138,15 +137,18 @@ def plot_sphere(Z: Any, labels: Any, *, ax: Axes | None = None) -> Axes:
     _draw_unit(ax, on_circle)
     for i, label in enumerate(np.unique(labels)):
         style = {
-            "color": CLASS_COLORS[i % len(CLASS_COLORS)],
+            "color": PALETTE[i % len(PALETTE)],
             "marker": CLASS_MARKERS[i % len(CLASS_MARKERS)],
-            "s": 14,
-            "alpha": 0.6,
+            "s": 18,
+            "alpha": 0.7,
             "linewidths": 0,
         }
         ax.scatter(*Z[labels == label].T, label=str(label), **style)
     ax.set_aspect("equal")
-    ax.legend(title="class", loc="upper right")
+    if not on_circle:
+        ax.set_box_aspect((1, 1, 1), zoom=1.4)
+    # Where no sample can be: inside of the circle, outside of the sphere.
+    ax.legend(title="class", loc="center" if on_circle else "upper left", frameon=False)
     return ax
 
 
@@ -156,6 +158,8 @@ def _draw_unit(ax: Axes, on_circle: bool) -> None:
     if on_circle:
         ax.plot(np.cos(turn), np.sin(turn), color="0.8", linewidth=1, zorder=0)
         return
+    ax.set_axis_off()
+    ax.view_init(elev=25, azim=35)  # looks at the octant that is positive in all coordinates
     tilt = np.linspace(0, np.pi, 31)
     x, y = np.outer(np.cos(turn), np.sin(tilt)), np.outer(np.sin(turn), np.sin(tilt))
     z = np.outer(np.ones_like(turn), np.cos(tilt))

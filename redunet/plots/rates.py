@@ -4,6 +4,7 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
 from redunet.construction import RateHistory
+from redunet.plots.palette import PALETTE
 
 
 def plot_rates(history: RateHistory, *, ax: Axes | None = None) -> Axes:
@@ -31,10 +32,11 @@ def plot_rates(history: RateHistory, *, ax: Axes | None = None) -> Axes:
         if rates is None:
             continue
         layers = range(len(rates.delta))
-        ax.plot(layers, rates.delta, style, color="C0", label=rf"$\Delta R${suffix}")
-        ax.plot(layers, rates.expansion, style, color="C1", label=f"$R${suffix}")
-        ax.plot(layers, rates.compression, style, color="C2", label=f"$R_c${suffix}")
+        ax.plot(layers, rates.delta, style, color=PALETTE[0], label=rf"$\Delta R${suffix}")
+        ax.plot(layers, rates.expansion, style, color=PALETTE[1], label=f"$R${suffix}")
+        ax.plot(layers, rates.compression, style, color=PALETTE[2], label=f"$R_c${suffix}")
     ax.set(xlabel="layer", ylabel="rate [nats]", title="Rate reduction, layer by layer")
     ax.xaxis.get_major_locator().set_params(integer=True)
-    ax.legend()
+    columns = 3 if history.validation is None else 2
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=columns, frameon=False)
     return ax

@@ -1,0 +1,75 @@
+"""What the rotation and translation examples share: their digits, and the report on a network."""
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+from torch import Tensor
+
+from redunet import NearestSubspaceClassifier, ReduNet, datasets
+from redunet.plots import plot_rates, plot_similarity, plot_similarity_histogram
+
+Samples = tuple[Tensor, Tensor]
+SPLITS = ("train", "test")
+
+
+def training_and_test_digits(per_class: int, data_dir: str | None) -> tuple[Samples, Samples]:
+    """The first digits of each class, and ten others of each class to test on."""
+    if data_dir:
+        (X, labels), (X_test, labels_test) = (datasets.mnist(s, data_dir) for s in SPLITS)
+        train = datasets.subsample(labels, per_class)
+        test = datasets.subsample(labels_test, 10)
+        return (X[train], labels[train]), (X_test[test], labels_test[test])
+    X, labels = datasets.digits()
+    rows = datasets.subsample(labels, per_class + 10).reshape(10, -1)
+    train, test = rows[:, :per_class].flatten(), rows[:, per_class:].flatten()
+    return (X[train], labels[train]), (X[test], labels[test])
+
+
+def with_shifts(samples: Samples, stride: int) -> Samples:
+    """Every sample with all its cyclic shifts by multiples of ``stride``."""
+    X, labels = samples
+    shifted = datasets.all_shifts(X, stride)
+    return shifted.flatten(0, 1), labels.repeat_interleave(shifted.shape[1])
+
+
+def print_accuracies(net: ReduNet, train: Samples, test: Samples, stride: int) -> None:
+    """Accuracies on test samples and their shifts, of three classifiers on the features."""
+    train_shifts, test_shifts = with_shifts(train, stride), with_shifts(test, stride)
+    num_shifts = len(test_shifts[0]) // len(test[0])
+
+    def accuracy(classifier: NearestSubspaceClassifier, samples: Samples) -> float:
+        return classifier.score(net(samples[0]), samples[1])
+
+    plain = NearestSubspaceClassifier(10).fit(net(train[0]), train[1])
+    shown_shifts = NearestSubspaceClassifier(10).fit(net(train_shifts[0]), train_shifts[1])
+    print(f"\nTest accuracy {'originals':>43}{f'{num_shifts} shifts of each':>20}")
+    for name, on_originals, on_shifts in (
+        ("nearest subspace", accuracy(plain, test), accuracy(plain, test_shifts)),
+        (
+            "nearest subspace, fitted on shifts",
+            accuracy(shown_shifts, test),
+            accuracy(shown_shifts, test_shifts),
+        ),
+        (
+            "membership of the last layer",
+            (net.predict(test[0]) == test[1].numpy()).mean(),
+            (net.predict(test_shifts[0]) == test_shifts[1].numpy()).mean(),
+        ),
+    ):
+        print(f"  {name:<36}{on_originals:>19.3f}{on_shifts:>20.3f}")
+    print(f"nearest subspace on the shifted training samples: {accuracy(plain, train_shifts):.3f}")
+
+
+def draw(net: ReduNet, train: Samples, test: Samples, stride: int, path: Path) -> None:
+    """The paper's Figure 16: similarities of shifted samples before and after, and the rates."""
+    (X, labels), (X_test, labels_test) = with_shifts(train, stride), with_shifts(test, stride)
+    Z, Z_test = net(X), net(X_test)
+    figure, axes = plt.subplots(2, 2, figsize=(11, 9), layout="constrained")
+    plot_similarity(X, labels, ax=axes[0, 0]).set_title("Shifted training samples")
+    plot_similarity(Z, labels, ax=axes[0, 1]).set_title("Their features")
+    for label, (one, other) in {"samples": (X, X_test), "features": (Z, Z_test)}.items():
+        plot_similarity_histogram((one, labels), (other, labels_test), ax=axes[1, 0], label=label)
+    plot_rates(net.history, ax=axes[1, 1])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=150)
+    print(f"figure: {path}")
