@@ -5,7 +5,6 @@ frequency. Moments are sums over samples, so samples may come in batches of any 
 """
 
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -22,6 +21,9 @@ from redunet.spectrum import HalfSpectrum, norms, scaled
 
 # Entries of all classes' responses to one batch of samples, where the user sets no batch size.
 BATCH_ENTRIES = 2**25
+
+# A run of samples with its own partition into the classes.
+Batch = tuple[slice, Partition]
 
 # Steps ηα beyond which a construction from few samples is warned about.
 LONGEST_STEP = 5.0
@@ -121,12 +123,15 @@ def construct_layers(
     ----------
     Chan et al., ReduNet (JMLR 2022), Algorithms 1 and 3.
     """
+    batches = list(partition.split(batch_size))
+    validation_batches = list(validation[1].split(batch_size)) if validation else []
+    proportions = (partition.counts / len(partition)).to(V.real.dtype)
     alpha = _scales(partition, V.shape[2], settings.eps_sq)[0]
     layers: list[ReduLayer] = []
     history = RateHistory(validation=RateHistory() if validation else None)
     with tqdm(total=settings.num_layers, desc="layers", disable=not progress) as bar:
         while True:
-            moments = class_moments(V, partition, batch_size)
+            moments = class_moments(V, batches)
             factors = regularised_factors(moments, partition, spectrum, settings.eps_sq)
             history.append(rates_from_factors(factors, partition, spectrum))
             if validation:
@@ -138,23 +143,22 @@ def construct_layers(
                 return layers, history
 
             operators = operators_from_factors(factors, partition, settings.eps_sq)
-            proportions = (partition.counts / len(partition)).to(V.real.dtype)
             layer = make_layer(operators, proportions, spectrum, settings, alpha)
-            advance(V, layer, batch_size, partition if settings.true_membership else None)
+            advance(V, layer, batches, true_membership=settings.true_membership)
             if validation:
-                advance(validation[0], layer, batch_size)
+                advance(validation[0], layer, validation_batches)
             layers.append(layer)
             bar.update()
 
 
-def class_moments(V: Tensor, partition: Partition, batch_size: int) -> Tensor:
+def class_moments(V: Tensor, batches: list[Batch]) -> Tensor:
     """V(p) Πʲ V(p)* for every frequency and class: ``(F, m, C)`` to ``(F, k, C, C)``."""
     frequencies, _, channels = V.shape
-    moments = V.new_zeros(frequencies, partition.num_classes, channels, channels)
-    for run, part in partition.split(batch_size):
-        batch = V[:, run]
-        for group in part.groups:
-            members = batch[:, group.samples]  # (F, g, s, C)
+    num_classes = batches[0][1].num_classes
+    moments = V.new_zeros(frequencies, num_classes, channels, channels)
+    for run, partition in batches:
+        for group in partition.groups:
+            members = V[:, run][:, group.samples]  # (F, g, s, C)
             weighted = scaled(members, group.weights.to(V.real.dtype)[:, :, None])
             moments[:, group.classes] += weighted.mT @ members.conj()
     return moments
@@ -167,9 +171,9 @@ def regularised_factors(
     scales = _scales(partition, moments.shape[-1], eps_sq).to(moments.real.dtype)
     moments = torch.cat([moments.sum(1, keepdim=True), moments], 1)
     weights = spectrum.weights.to(scales.dtype)
-    scaled = moments * (scales / weights[:, None])[:, :, None, None]
-    scaled.diagonal(dim1=-2, dim2=-1).add_(1)
-    factors, info = torch.linalg.cholesky_ex(scaled)
+    regularised = moments * (scales / weights[:, None])[:, :, None, None]
+    regularised.diagonal(dim1=-2, dim2=-1).add_(1)
+    factors, info = torch.linalg.cholesky_ex(regularised)
     if bool(info.any()):
         raise ValueError(
             f"eps_sq={eps_sq} is too fine for {moments.real.dtype}: a second moment cannot be "
@@ -203,16 +207,11 @@ def _scales(partition: Partition, channels: int, eps_sq: float) -> Tensor:
 
 
 def advance(
-    V: Tensor,
-    layer: Callable[..., Tensor],
-    batch_size: int,
-    partition: Partition | None = None,
+    V: Tensor, layer: ReduLayer, batches: list[Batch], *, true_membership: bool = False
 ) -> None:
-    """Apply a layer in place, with the true membership if a partition is given."""
-    for start in range(0, V.shape[1], batch_size):
-        run = slice(start, start + batch_size)
-        membership = None if partition is None else partition.membership[run]
-        V[:, run] = layer(V[:, run], membership)
+    """Apply a layer in place, with the samples' estimated or true memberships."""
+    for run, partition in batches:
+        V[:, run] = layer(V[:, run], partition.membership if true_membership else None)
 
 
 def make_layer(

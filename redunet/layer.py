@@ -29,7 +29,7 @@ class ReduLayer(nn.Module):
     def __init__(self, operators: DenseOperators, proportions: Tensor, eta: float, lam: float):
         super().__init__()
         self.operators = operators
-        self.register_buffer("proportions", proportions)
+        self.register_buffer("proportions", proportions.clone())
         self.eta = eta
         self.lam = lam
 
@@ -86,7 +86,7 @@ class RectifiedLayer(ReduLayer):
         spectrum: HalfSpectrum,
     ):
         super().__init__(operators, proportions, eta, lam)
-        self.register_buffer("alpha", alpha.to(proportions.dtype))
+        self.register_buffer("alpha", alpha.to(proportions.dtype, copy=True))
         self.spectrum = spectrum
 
     def compression(self, V: Tensor, membership: Tensor | None = None) -> Tensor:

@@ -1,0 +1,83 @@
+"""What the README and the examples promise, run as they are typed, with few layers."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from redunet import demo
+
+ROOT = Path(__file__).parents[1]
+
+
+def run(*arguments, cwd, **environment):
+    """Run Python in a folder without MNIST at hand."""
+    return subprocess.run(
+        [sys.executable, "-W", "error", *map(str, arguments)],
+        cwd=cwd,
+        env={"PATH": "", "MPLBACKEND": "Agg", **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("script", "options", "figure"),
+    [
+        ("gaussians.py", ["--layers", "5"], "gaussians_3_classes_in_3d.png"),
+        (
+            "gaussians.py",
+            ["--dim", "2", "--classes", "6", "--layers", "5"],
+            "gaussians_6_classes_in_2d.png",
+        ),
+        (
+            "rotated_mnist.py",
+            ["--layers", "2", "--angles", "20", "--channels", "5"],
+            "rotated_mnist.png",
+        ),
+        ("translated_mnist.py", ["--layers", "2", "--channels", "5"], "translated_mnist.png"),
+    ],
+)
+def test_examples_run_and_draw(script, options, figure, tmp_path):
+    done = run(ROOT / "examples" / script, *options, cwd=tmp_path)
+    assert figure in done.stdout
+    assert (tmp_path / "figures" / figure).read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("script", ["gaussians.py", "rotated_mnist.py", "translated_mnist.py"])
+def test_examples_have_help(script, tmp_path):
+    assert "--figures" in run(ROOT / "examples" / script, "--help", cwd=tmp_path).stdout
+
+
+def test_the_lines_of_python_in_the_readme(tmp_path):
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    done = run("-c", code + "\nprint(accuracy)", cwd=tmp_path)
+    assert float(done.stdout) > 0.9
+    assert (tmp_path / "digits.safetensors").is_file()
+
+
+def test_demonstration(tmp_path, capsys, monkeypatch):
+    monkeypatch.delenv("REDUNET_DATA", raising=False)
+    demo.main(["--figures", str(tmp_path / "pictures")])
+    shown = capsys.readouterr()
+    assert "10/10" in shown.err  # the progress bar
+    accuracies = {
+        line[:24].strip(): [float(x) for x in line[24:].split()]
+        for line in shown.out.splitlines()
+        if line.startswith(("linear SVM", "ReduNet,"))
+    }
+    assert accuracies["ReduNet, 2-D invariant"][0] > 0.93
+    assert accuracies["ReduNet, 2-D invariant"][0] == accuracies["ReduNet, 2-D invariant"][1]
+    assert max(accuracies["linear SVM on pixels"][1], accuracies["ReduNet, vectors"][1]) < 0.3
+    drawn = sorted(p.name for p in (tmp_path / "pictures").iterdir())
+    assert drawn == ["demo_rates.png", "demo_similarity.png"]
+
+
+@pytest.mark.real_data
+def test_demonstration_takes_mnist_if_there_is_one(mnist_dir):
+    problem = demo.mnist_problem(mnist_dir)
+    assert problem.train[0].shape == (500, 1, 28, 28)
+    assert problem.test[1].bincount().tolist() == [20] * 10
