@@ -1,11 +1,12 @@
-"""The construction, layer by layer: accumulate class moments, invert, apply.
+"""The construction, layer by layer: accumulate the classes' covariances, invert, apply.
 
-Everything that is learned about the samples at a layer is the second moment of each class at each
-frequency. Moments are sums over samples, so samples may come in batches of any size.
+Everything that a layer learns about the samples is the second moment of each class at each
+frequency: a sum over samples, which may come in batches of any size.
 """
 
 import warnings
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,20 +14,25 @@ from torch import Tensor
 from tqdm import tqdm
 
 from redunet.checks import check_count, check_positive
+from redunet.covariance import RegularisedCovariance, second_moment
 from redunet.layer import RectifiedLayer, ReduLayer
 from redunet.operators import DenseOperators
 from redunet.partition import Partition
-from redunet.rates import RateReduction, log_det, spectral_rate_reduction
-from redunet.spectrum import HalfSpectrum, norms, scaled
+from redunet.rates import RateReduction, spectral_rate_reduction
+from redunet.spectrum import HalfSpectrum, norms
 
 # Entries of all classes' responses to one batch of samples, where the user sets no batch size.
 BATCH_ENTRIES = 2**25
 
-# A run of samples with its own partition into the classes.
-Batch = tuple[slice, Partition]
-
 # Steps ηα beyond which a construction from few samples is warned about.
 LONGEST_STEP = 5.0
+
+
+class Covariances(NamedTuple):
+    """Everything that a layer is made of."""
+
+    total: RegularisedCovariance  # (F,)
+    classes: list[tuple[Tensor, RegularisedCovariance]]  # positions (g,) of classes, and (F, g)
 
 
 @dataclass(frozen=True)
@@ -123,17 +129,14 @@ def construct_layers(
     ----------
     Chan et al., ReduNet (JMLR 2022), Algorithms 1 and 3.
     """
-    batches = list(partition.split(batch_size))
-    validation_batches = list(validation[1].split(batch_size)) if validation else []
     proportions = (partition.counts / len(partition)).to(V.real.dtype)
-    alpha = _scales(partition, V.shape[2], settings.eps_sq)[0]
+    alpha = V.new_tensor(V.shape[2] / (len(partition) * settings.eps_sq)).real
     layers: list[ReduLayer] = []
     history = RateHistory(validation=RateHistory() if validation else None)
     with tqdm(total=settings.num_layers, desc="layers", disable=not progress) as bar:
         while True:
-            moments = class_moments(V, batches)
-            factors = regularised_factors(moments, partition, spectrum, settings.eps_sq)
-            history.append(rates_from_factors(factors, partition, spectrum))
+            found = covariances(V, partition, spectrum, settings.eps_sq, batch_size)
+            history.append(rates(found, partition, spectrum))
             if validation:
                 history.validation.append(
                     spectral_rate_reduction(validation[0], spectrum, validation[1], settings.eps_sq)
@@ -142,76 +145,72 @@ def construct_layers(
             if len(layers) == settings.num_layers or history.has_stalled(settings.tol):
                 return layers, history
 
-            operators = operators_from_factors(factors, partition, settings.eps_sq)
-            layer = make_layer(operators, proportions, spectrum, settings, alpha)
-            advance(V, layer, batches, true_membership=settings.true_membership)
+            matrices = operators(found, partition, settings.eps_sq)
+            layer = make_layer(matrices, proportions, spectrum, settings, alpha)
+            advance(
+                V, layer, batch_size, partition.membership if settings.true_membership else None
+            )
             if validation:
-                advance(validation[0], layer, validation_batches)
+                advance(validation[0], layer, batch_size)
             layers.append(layer)
             bar.update()
 
 
-def class_moments(V: Tensor, batches: list[Batch]) -> Tensor:
-    """V(p) Πʲ V(p)* for every frequency and class: ``(F, m, C)`` to ``(F, k, C, C)``."""
-    frequencies, _, channels = V.shape
-    num_classes = batches[0][1].num_classes
-    moments = V.new_zeros(frequencies, num_classes, channels, channels)
-    for run, partition in batches:
-        for group in partition.groups:
-            members = V[:, run][:, group.samples]  # (F, g, s, C)
-            weighted = scaled(members, group.weights.to(V.real.dtype)[:, :, None])
-            moments[:, group.classes] += weighted.mT @ members.conj()
-    return moments
+def covariances(
+    V: Tensor, partition: Partition, spectrum: HalfSpectrum, eps_sq: float, batch_size: int
+) -> Covariances:
+    """I + α V(p) V(p)* and all I + α_j V(p) Πʲ V(p)* of the half spectrum ``(F, m, C)``.
+
+    Of a class with fewer samples than channels the samples themselves are kept, of others the
+    second moment, accumulated batch by batch; either way no more than the operators will hold.
+    """
+    frequencies, m, channels = V.shape
+    weights = spectrum.weights.to(V.real.dtype)[:, None]
+    scales = channels / (partition.counts * eps_sq)
+    total = V.new_zeros(frequencies, channels, channels)
+    classes = []
+    for group in partition.groups:
+        scale = scales[group.classes].to(weights.dtype) / weights  # (F, g)
+        if group.samples.shape[1] < channels:
+            members = group.members(V)
+            total += second_moment(members.flatten(1, 2))
+            covariance = RegularisedCovariance.from_samples(members, scale)
+        else:
+            moments = sum(second_moment(part.members(V)) for part in group.split(batch_size))
+            total += moments.sum(1)
+            covariance = RegularisedCovariance.from_moment(moments, scale)
+        classes.append((group.classes, covariance))
+    scale = channels / (m * eps_sq) / weights[:, 0]
+    return Covariances(RegularisedCovariance.from_moment(total, scale), classes)
 
 
-def regularised_factors(
-    moments: Tensor, partition: Partition, spectrum: HalfSpectrum, eps_sq: float
-) -> Tensor:
-    """Cholesky factors of I + α V V* (entry 0) and all I + α_j V Πʲ V*: ``(F, 1 + k, C, C)``."""
-    scales = _scales(partition, moments.shape[-1], eps_sq).to(moments.real.dtype)
-    moments = torch.cat([moments.sum(1, keepdim=True), moments], 1)
-    weights = spectrum.weights.to(scales.dtype)
-    regularised = moments * (scales / weights[:, None])[:, :, None, None]
-    regularised.diagonal(dim1=-2, dim2=-1).add_(1)
-    factors, info = torch.linalg.cholesky_ex(regularised)
-    if bool(info.any()):
-        raise ValueError(
-            f"eps_sq={eps_sq} is too fine for {moments.real.dtype}: a second moment cannot be "
-            "inverted; take a larger eps_sq, or samples in float64"
-        )
-    return factors
-
-
-def rates_from_factors(
-    factors: Tensor, partition: Partition, spectrum: HalfSpectrum
-) -> RateReduction:
+def rates(found: Covariances, partition: Partition, spectrum: HalfSpectrum) -> RateReduction:
     """The rates are the log determinants of what the operators invert."""
-    log_dets = spectrum.weights.to(torch.float64) @ log_det(factors).to(torch.float64)
-    rates = log_dets / (2 * spectrum.size)  # (1 + k,)
-    expansion = rates[0]
-    compression = partition.counts / len(partition) @ rates[1:]
+    weights = spectrum.weights / (2 * spectrum.size)
+    expansion = weights @ found.total.log_det().to(weights.dtype)
+    compression = torch.zeros_like(expansion)
+    for classes, covariance in found.classes:
+        shares = partition.counts[classes] / len(partition)
+        compression += weights @ covariance.log_det().to(weights.dtype) @ shares
     return RateReduction(expansion - compression, expansion, compression)
 
 
-def operators_from_factors(factors: Tensor, partition: Partition, eps_sq: float) -> DenseOperators:
-    """E = α (I + α V V*)⁻¹ and Cʲ = α_j (I + α_j V Πʲ V*)⁻¹ from their Cholesky factors."""
-    scales = _scales(partition, factors.shape[-1], eps_sq).to(factors.real.dtype)
-    operators = torch.cholesky_inverse(factors) * scales[:, None, None]
-    return DenseOperators(operators[:, 0].clone(), operators[:, 1:].clone())
+def operators(found: Covariances, partition: Partition, eps_sq: float) -> DenseOperators:
+    """E = α (I + α V V*)⁻¹ and all Cʲ = α_j (I + α_j V Πʲ V*)⁻¹."""
+    frequencies, channels, _ = found.total.factor.shape
+    expansion = found.total.inverse() * (channels / (len(partition) * eps_sq))
+    scales = (channels / (partition.counts * eps_sq)).to(expansion.real.dtype)
+    compression = expansion.new_empty(frequencies, partition.num_classes, channels, channels)
+    for classes, covariance in found.classes:
+        compression[:, classes] = covariance.inverse() * scales[classes, None, None]
+    return DenseOperators(expansion, compression)
 
 
-def _scales(partition: Partition, channels: int, eps_sq: float) -> Tensor:
-    """α = C/(m ε²) and all α_j = C/(tr(Πʲ) ε²): ``(1 + k,)``."""
-    counts = torch.cat([partition.counts.sum(0, keepdim=True), partition.counts])
-    return channels / (counts * eps_sq)
-
-
-def advance(
-    V: Tensor, layer: ReduLayer, batches: list[Batch], *, true_membership: bool = False
-) -> None:
-    """Apply a layer in place, with the samples' estimated or true memberships."""
-    for run, partition in batches:
-        V[:, run] = layer(V[:, run], partition.membership if true_membership else None)
+def advance(V: Tensor, layer: ReduLayer, batch_size: int, membership: Tensor | None = None) -> None:
+    """Apply a layer in place, with the samples' estimated memberships or those given ``(m, k)``."""
+    for start in range(0, V.shape[1], batch_size):
+        run = slice(start, start + batch_size)
+        V[:, run] = layer(V[:, run], None if membership is None else membership[run])
 
 
 def make_layer(

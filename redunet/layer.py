@@ -35,13 +35,14 @@ class ReduLayer(nn.Module):
 
     def membership(self, V: Tensor) -> Tensor:
         """Estimated membership π̂ of every sample: ``(F, m, C)`` to ``(m, k)``."""
-        return soft_membership(self.operators.residual_norms(V), self.lam)
+        return soft_membership(self.operators.respond(V).norms(), self.lam)
 
     def compression(self, V: Tensor, membership: Tensor | None = None) -> Tensor:
         """Σ_j γ_j π_j Cʲ v with the membership given ``(m, k)``, or else the estimated one."""
+        responses = self.operators.respond(V)
         if membership is None:
-            membership = self.membership(V)
-        return self.operators.compress(V, self.proportions * membership)
+            membership = soft_membership(responses.norms(), self.lam)
+        return responses.combine(self.proportions * membership)
 
     def increment(self, V: Tensor, membership: Tensor | None = None) -> Tensor:
         """The direction of the step: F times ∂ΔR/∂V where the membership is the true one."""
@@ -94,7 +95,7 @@ class RectifiedLayer(ReduLayer):
         if membership is not None:
             return super().compression(V, membership)
         scales = (self.alpha / self.proportions)[:, None]
-        class_parts = V.unsqueeze(2) - self.operators.respond(V) / scales  # (F, m, k, C)
+        class_parts = V.unsqueeze(2) - self.operators.respond(V).stack() / scales  # (F, m, k, C)
         signals = self.spectrum.inverse(class_parts.flatten(1, 2))
         signals = signals.unflatten(0, class_parts.shape[1:3])  # (m, k, C, *spatial)
         residual = rectified_residual(self.spectrum.inverse(V), signals)

@@ -32,36 +32,9 @@ class DenseOperators(nn.Module):
         """E v for every sample: ``(F, m, C)`` to ``(F, m, C)``."""
         return V @ self.expansion.mT
 
-    def respond(self, V: Tensor) -> Tensor:
-        """Cʲ v for every sample and class: ``(F, m, C)`` to ``(F, m, k, C)``."""
-        return _responses(V, self.compression)
-
-    def residual_norms(self, V: Tensor) -> Tensor:
-        """‖Cʲ v‖ over all frequencies and channels: ``(F, m, C)`` to ``(m, k)``."""
-        squared = sum(
-            squared_norms(_responses(V[block], self.compression[block]), dim=0)
-            for block in self._frequency_blocks(V)
-        )
-        return safe_sqrt(squared)
-
-    def compress(self, V: Tensor, weights: Tensor) -> Tensor:
-        """Σ_j w_j Cʲ v with each sample's weights ``(m, k)``: ``(F, m, C)`` to ``(F, m, C)``.
-
-        The weights go into the product, whose inner axis then runs over classes and channels:
-        the responses of the classes are summed without ever being written.
-        """
-        weights = weights.to(V.real.dtype)[:, :, None]
-        parts = []
-        for block in self._frequency_blocks(V):
-            weighted = scaled(V[block].unsqueeze(2), weights).flatten(2)  # (f, m, k·C)
-            parts.append(weighted @ self.compression[block].mT.flatten(1, 2))
-        return torch.cat(parts)
-
-    def _frequency_blocks(self, V: Tensor) -> Iterator[slice]:
-        frequencies, samples, channels = V.shape
-        entries = samples * channels * self.compression.shape[1]
-        step = max(1, BLOCK_ENTRIES.get(V.device.type, 2**27) // max(1, entries))
-        return (slice(start, start + step) for start in range(0, frequencies, step))
+    def respond(self, V: Tensor) -> "DenseResponses":
+        """Cʲ v for every sample of ``(F, m, C)`` and every class."""
+        return DenseResponses(V, self.compression)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "DenseOperators":
         """Move complex operators as pairs of reals.
@@ -79,6 +52,55 @@ class DenseOperators(nn.Module):
         """Shown in ``repr``."""
         frequencies, classes, channels, _ = self.compression.shape
         return f"frequencies={frequencies}, classes={classes}, channels={channels}"
+
+
+class DenseResponses:
+    """Cʲ v of samples to all classes, which are far larger than the samples themselves.
+
+    For vectors they are one product, whose result is kept. Of many frequencies only a block is at
+    hand at one time: to multiply again costs less than to write and read it all.
+    """
+
+    def __init__(self, V: Tensor, compression: Tensor):
+        self._V = V
+        self._compression = compression
+        vectors = len(V) == 1 and not V.is_complex()
+        self._kept = _responses(V, compression) if vectors else None
+
+    def stack(self) -> Tensor:
+        """All of them, ``(F, m, k, C)``."""
+        return _responses(self._V, self._compression) if self._kept is None else self._kept
+
+    def norms(self) -> Tensor:
+        """‖Cʲ v‖ over all frequencies and channels, ``(m, k)``."""
+        if self._kept is not None:
+            return safe_sqrt(squared_norms(self._kept, dim=0))
+        squared = sum(
+            squared_norms(_responses(self._V[block], self._compression[block]), dim=0)
+            for block in self._blocks()
+        )
+        return safe_sqrt(squared)
+
+    def combine(self, weights: Tensor) -> Tensor:
+        """Σ_j w_j Cʲ v with each sample's weights ``(m, k)``, ``(F, m, C)``.
+
+        Not kept, the responses need not be written either: the weights go into the product, whose
+        inner axis then runs over classes and channels.
+        """
+        weights = weights.to(self._V.real.dtype)
+        if self._kept is not None:
+            return (weights[:, None] @ self._kept[0]).squeeze(1)[None]
+        parts = []
+        for block in self._blocks():
+            weighted = scaled(self._V[block].unsqueeze(2), weights[:, :, None]).flatten(2)
+            parts.append(weighted @ self._compression[block].mT.flatten(1, 2))
+        return torch.cat(parts)
+
+    def _blocks(self) -> Iterator[slice]:
+        frequencies, samples, channels = self._V.shape
+        entries = samples * channels * self._compression.shape[1]
+        step = max(1, BLOCK_ENTRIES.get(self._V.device.type, 2**27) // max(1, entries))
+        return (slice(start, start + step) for start in range(0, frequencies, step))
 
 
 def _responses(V: Tensor, compression: Tensor) -> Tensor:

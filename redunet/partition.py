@@ -10,6 +10,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from torch import Tensor
 
 from redunet.checks import as_tensor
+from redunet.spectrum import scaled
 
 
 class Group(NamedTuple):
@@ -18,6 +19,21 @@ class Group(NamedTuple):
     classes: Tensor  # (g,) positions of the classes
     samples: Tensor  # (g, s) positions of each class's samples; padding repeats any sample
     weights: Tensor  # (g, s) memberships Π; 0 on padding
+
+    def members(self, V: Tensor) -> Tensor:
+        """Samples ``(F, m, C)`` class by class, ``(F, g, s, C)``, times the roots of their weights.
+
+        Their second moments are V Πʲ V*.
+        """
+        roots = self.weights.to(V.real.dtype).sqrt()
+        return scaled(V[:, self.samples], roots[:, :, None])
+
+    def split(self, size: int) -> Iterator["Group"]:
+        """The same classes with about ``size`` samples at a time."""
+        step = max(1, size // len(self.classes))
+        for start in range(0, self.samples.shape[1], step):
+            part = slice(start, start + step)
+            yield Group(self.classes, self.samples[:, part], self.weights[:, part])
 
 
 class Partition:
@@ -151,19 +167,6 @@ class Partition:
         if self._soft is not None:
             return self._soft
         return torch.nn.functional.one_hot(self._codes, self.num_classes).to(torch.float64)
-
-    def split(self, batch_size: int) -> Iterator[tuple[slice, "Partition"]]:
-        """Runs of ``batch_size`` samples, each with its own partition into the same classes."""
-        for start in range(0, len(self), batch_size):
-            run = slice(start, start + batch_size)
-            yield (
-                run,
-                Partition(
-                    self.classes,
-                    None if self._codes is None else self._codes[run],
-                    None if self._soft is None else self._soft[run],
-                ),
-            )
 
     @cached_property
     def groups(self) -> list[Group]:

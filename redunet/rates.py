@@ -2,12 +2,12 @@
 
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 
 from redunet.checks import as_samples, check_positive
+from redunet.covariance import RegularisedCovariance
 from redunet.partition import Partition
-from redunet.spectrum import HalfSpectrum, scaled
+from redunet.spectrum import HalfSpectrum
 
 
 class RateReduction(NamedTuple):
@@ -96,11 +96,6 @@ def spectral_rate_reduction(
     return RateReduction(expansion - compression, expansion, compression)
 
 
-def log_det(factor: Tensor) -> Tensor:
-    """Log det of Hermitian matrices from their Cholesky factors, ``(…, d, d)`` to real ``(…)``."""
-    return 2 * factor.diagonal(dim1=-2, dim2=-1).real.log().sum(-1)
-
-
 def _spectrum_of(Z: Tensor) -> HalfSpectrum:
     return HalfSpectrum(Z.shape[2:]).to(Z.device)
 
@@ -109,7 +104,7 @@ def _expansion(V: Tensor, spectrum: HalfSpectrum, eps_sq: float) -> Tensor:
     """R of the half spectrum ``(F, m, C)``."""
     _, m, C = V.shape
     weights = spectrum.weights.to(V.real.dtype)
-    log_dets = _log_det_covariance(V, C / (m * eps_sq) / weights)
+    log_dets = RegularisedCovariance.from_samples(V, C / (m * eps_sq) / weights).log_det()
     return (weights * log_dets).sum() / (2 * spectrum.size)
 
 
@@ -121,18 +116,8 @@ def _compression(V: Tensor, spectrum: HalfSpectrum, partition: Partition, eps_sq
     total = V.real.new_zeros(())
     for group in partition.groups:
         count = counts[group.classes]  # (g,)
-        members = scaled(V[:, group.samples], group.weights.to(weights.dtype).sqrt()[:, :, None])
-        log_dets = _log_det_covariance(members, C / (count * eps_sq) / weights)  # (F, g)
-        total = total + (count / m * weights * log_dets).sum()
+        covariance = RegularisedCovariance.from_samples(
+            group.members(V), C / (count * eps_sq) / weights
+        )
+        total = total + (count / m * weights * covariance.log_det()).sum()
     return total / (2 * spectrum.size)
-
-
-def _log_det_covariance(V: Tensor, scale: Tensor) -> Tensor:
-    """Return log det(I + scale Σᵢ vᵢ vᵢ*) over the rows vᵢ of ``(…, s, C)``, on the smaller side.
-
-    det(I + a VV*) = det(I + a V*V): a class of few samples costs a small determinant.
-    """
-    samples, channels = V.shape[-2:]
-    gram = V.conj() @ V.mT if samples < channels else V.mT @ V.conj()
-    identity = torch.eye(min(samples, channels), dtype=V.dtype, device=V.device)
-    return log_det(torch.linalg.cholesky(identity + scale[..., None, None] * gram))

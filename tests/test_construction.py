@@ -58,9 +58,11 @@ def test_spectral_construction_is_the_dense_one_on_the_circulant_family(shape):
         torch.testing.assert_close(expanded / F, theirs.operators.expand(v)[0], **exact)
         for j in (0, 1):
             one_hot = torch.eye(2, dtype=v.dtype)[[j]].expand(5, 2)
-            compressed = spectral.spectrum.inverse(ours.operators.compress(V, one_hot)).flatten(1)
+            compressed = spectral.spectrum.inverse(
+                ours.operators.respond(V).combine(one_hot)
+            ).flatten(1)
             torch.testing.assert_close(
-                compressed / F, theirs.operators.compress(v, one_hot)[0], **exact
+                compressed / F, theirs.operators.respond(v).combine(one_hot)[0], **exact
             )
 
 
@@ -172,5 +174,5 @@ def test_progress_bar_goes_to_standard_error(capsys):
 
 def test_too_fine_a_precision_is_an_error_that_says_so():
     X, labels = samples(8, 20).float(), np.arange(8) % 2
-    with pytest.raises(ValueError, match=r"eps_sq=1e-12 is too fine for torch\.float32"):
+    with pytest.raises(ValueError, match=r"eps_sq is too fine for torch\.float32"):
         ReduNet.construct(X, labels, num_layers=1, eps_sq=1e-12, eta=1e-12)

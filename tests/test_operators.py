@@ -25,20 +25,20 @@ def test_products_are_the_plain_sums(setting):
     ops, E, Cs, V, weights = setting
     responses = torch.einsum("fkdc,fmc->fmkd", Cs, V)
     torch.testing.assert_close(ops.expand(V), torch.einsum("fdc,fmc->fmd", E, V))
-    torch.testing.assert_close(ops.respond(V), responses)
+    torch.testing.assert_close(ops.respond(V).stack(), responses)
     norms = responses.abs().square().sum((0, 3)).sqrt()
-    torch.testing.assert_close(ops.residual_norms(V), norms)
+    torch.testing.assert_close(ops.respond(V).norms(), norms)
     compressed = torch.einsum("mk,fmkd->fmd", weights.to(V.dtype), responses)
-    torch.testing.assert_close(ops.compress(V, weights), compressed)
+    torch.testing.assert_close(ops.respond(V).combine(weights), compressed)
 
 
 def test_blocks_of_frequencies_give_the_same_numbers(setting, monkeypatch):
     ops, _, _, V, weights = setting
     monkeypatch.setitem(operators.BLOCK_ENTRIES, "cpu", 10**9)
-    norms, compressed = ops.residual_norms(V), ops.compress(V, weights)
+    norms, compressed = ops.respond(V).norms(), ops.respond(V).combine(weights)
     monkeypatch.setitem(operators.BLOCK_ENTRIES, "cpu", 2 * m * k * C)
-    torch.testing.assert_close(ops.residual_norms(V), norms)
-    torch.testing.assert_close(ops.compress(V, weights), compressed)
+    torch.testing.assert_close(ops.respond(V).norms(), norms)
+    torch.testing.assert_close(ops.respond(V).combine(weights), compressed)
 
 
 @pytest.mark.parametrize("move", [lambda o: o.to(torch.float32), lambda o: o.float()])

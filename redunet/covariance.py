@@ -1,0 +1,71 @@
+"""I + a Σ v v*: its log determinant is a rate, its inverse an operator. On the smaller side."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class RegularisedCovariance:
+    """Batches of I + a Σᵢ vᵢ vᵢ*, as the Cholesky factor of the smaller of two matrices.
+
+    det(I + a VV*) = det(I + a V*V), and (I + a VV*)⁻¹ = I − a V (I + a V*V)⁻¹ V*: with fewer
+    samples than channels nothing of the size of the channels needs to be factorised.
+
+    Attributes
+    ----------
+    factor : Tensor (…, d, d)
+        Of I + a VV* (d = C), or of I + a V*V (d = s) if ``samples`` are kept.
+    scale : Tensor (…)
+        a.
+    samples : Tensor (…, s, C) or None
+        Rows are samples.
+    """
+
+    factor: Tensor
+    scale: Tensor
+    samples: Tensor | None = None
+
+    @classmethod
+    def from_samples(cls, samples: Tensor, scale: Tensor) -> "RegularisedCovariance":
+        """From rows vᵢ of ``(…, s, C)``."""
+        count, channels = samples.shape[-2:]
+        if count >= channels:
+            return cls.from_moment(second_moment(samples), scale)
+        gram = samples.conj() @ samples.mT
+        return cls(_regularised_factor(gram, scale), scale, samples)
+
+    @classmethod
+    def from_moment(cls, moment: Tensor, scale: Tensor) -> "RegularisedCovariance":
+        """From the second moment Σᵢ vᵢ vᵢ*, ``(…, C, C)``."""
+        return cls(_regularised_factor(moment, scale), scale)
+
+    def log_det(self) -> Tensor:
+        """Log determinant, real ``(…)``."""
+        return 2 * self.factor.diagonal(dim1=-2, dim2=-1).real.log().sum(-1)
+
+    def inverse(self) -> Tensor:
+        """Inverse, Hermitian ``(…, C, C)``."""
+        if self.samples is None:
+            return torch.cholesky_inverse(self.factor)
+        half = torch.linalg.solve_triangular(self.factor, self.samples.conj(), upper=False)
+        inverse = half.mH @ (half * -self.scale[..., None, None])
+        inverse.diagonal(dim1=-2, dim2=-1).add_(1)
+        return inverse
+
+
+def second_moment(samples: Tensor) -> Tensor:
+    """Σᵢ vᵢ vᵢ* over the rows vᵢ of ``(…, s, C)``."""
+    return samples.mT @ samples.conj()
+
+
+def _regularised_factor(gram: Tensor, scale: Tensor) -> Tensor:
+    identity = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
+    factor, info = torch.linalg.cholesky_ex(identity + scale[..., None, None] * gram)
+    if bool(info.any()):
+        raise ValueError(
+            f"eps_sq is too fine for {gram.real.dtype}: a second moment cannot be inverted; take a "
+            "larger eps_sq, or samples in float64"
+        )
+    return factor
