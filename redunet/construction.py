@@ -197,13 +197,14 @@ def rates(found: Covariances, partition: Partition, spectrum: HalfSpectrum) -> R
 
 def operators(found: Covariances, partition: Partition, eps_sq: float) -> DenseOperators:
     """E = α (I + α V V*)⁻¹ and all Cʲ = α_j (I + α_j V Πʲ V*)⁻¹."""
-    frequencies, channels, _ = found.total.factor.shape
-    expansion = found.total.inverse() * (channels / (len(partition) * eps_sq))
+    channels = found.total.factor.shape[-1]
+    expansion = found.total.inverse().mul_(channels / (len(partition) * eps_sq))
     scales = (channels / (partition.counts * eps_sq)).to(expansion.real.dtype)
-    compression = expansion.new_empty(frequencies, partition.num_classes, channels, channels)
-    for classes, covariance in found.classes:
-        compression[:, classes] = covariance.inverse() * scales[classes, None, None]
-    return DenseOperators(expansion, compression)
+    grouped = [cov.inverse().mul_(scales[classes, None, None]) for classes, cov in found.classes]
+    if len(grouped) == 1:  # of all classes, in their order: not copied once more
+        return DenseOperators(expansion, grouped[0])
+    order = torch.cat([classes for classes, _ in found.classes]).argsort()
+    return DenseOperators(expansion, torch.cat(grouped, 1)[:, order])
 
 
 def advance(V: Tensor, layer: ReduLayer, batch_size: int, membership: Tensor | None = None) -> None:
