@@ -1,0 +1,179 @@
+"""Every mistake gets an error that says what was expected and what was got."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from redunet import ReduNet, coding_rate, rate_reduction
+from redunet.checks import as_samples, check_count, memory_advice
+
+X = torch.randn(8, 2, 5, generator=torch.Generator().manual_seed(0))
+LABELS = [0, 1] * 4
+
+
+def construct(X=X, labels=LABELS, **options):
+    return ReduNet.construct(X, labels, **{"num_layers": 1, **options})
+
+
+def with_bad_values():
+    bad = X.clone()
+    bad[2, 1, 3] = math.nan
+    bad[5, 0, 0] = math.inf
+    return bad
+
+
+NOT_FINITE = (
+    r"must be finite: 2 of 80 values are not, in 2 of 8 samples; "
+    r"the first is nan in sample 2 at index \(1, 3\)"
+)
+
+
+def test_values_that_are_not_finite():
+    for run in (
+        lambda bad: construct(bad),
+        lambda bad: construct(validation=(bad, LABELS)),
+        lambda bad: coding_rate(bad, 0.1),
+        lambda bad: rate_reduction(bad, LABELS, 0.1),
+    ):
+        with pytest.raises(ValueError, match=NOT_FINITE):
+            run(with_bad_values())
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([0] * 8, r"at least two classes are needed, got 1 class: \[0\]"),
+        ([0, 1, 0], r"labels must have shape \(8,\).* got \(3,\) for 8 samples"),
+        (np.zeros((8, 2, 2)), r"got \(8, 2, 2\) for 8 samples"),
+        (np.full((8, 1), 1.0), "at least two classes are needed, got memberships in 1"),
+        (np.tile([1.0, 0.0], (8, 1)), r"every class needs samples: classes \[1\] have none"),
+        (np.tile([1.5, -0.5], (8, 1)), "must not be negative: 8 are, the least is -0.5"),
+        (np.tile([math.nan, 1.0], (8, 1)), "must not be negative: 8 are"),
+        (
+            np.tile([0.5, 0.25], (8, 1)),
+            "must sum to one over the classes: 8 of 8 samples' do not, the first is sample 0 with "
+            "0.75",
+        ),
+        (np.linspace(0, 1, 8), "Unknown label type: continuous"),
+    ],
+)
+def test_labels(labels, message):
+    for run in (construct, lambda labels: rate_reduction(X, labels, 0.1)):
+        with pytest.raises(ValueError, match=message):
+            run(labels=labels)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"eps_sq": 0.0}, "eps_sq must be a positive number, got 0.0"),
+        ({"eps_sq": math.nan}, "eps_sq must be a positive number, got nan"),
+        ({"eta": -1.0}, "eta must be a positive number, got -1.0"),
+        ({"lam": 0.0}, "lam must be positive .*, got 0.0"),
+        ({"num_layers": 0}, "num_layers must be at least 1, got 0"),
+        ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
+        ({"tol": 1.5}, r"tol must be None or in \[0, 1\), got 1.5"),
+        ({"assignment": "max"}, "assignment must be 'softmax' or 'relu', got 'max'"),
+    ],
+)
+def test_settings(options, message):
+    with pytest.raises(ValueError, match=message):
+        construct(**options)
+
+
+def test_counts_are_integers():
+    with pytest.raises(TypeError, match=r"num_layers must be an integer, got 2\.0"):
+        construct(num_layers=2.0)
+    with pytest.raises(TypeError, match="size must be an integer, got True"):
+        check_count(size=True)
+
+
+@pytest.mark.parametrize(
+    ("samples", "error", "message"),
+    [
+        (torch.zeros(3), ValueError, r"X must have shape \(m, n\), .* got \(3,\)"),
+        (torch.zeros(0, 4), ValueError, r"X has no values: got shape \(0, 4\)"),
+        (
+            torch.zeros(2, 3, dtype=torch.complex64),
+            TypeError,
+            "X must be real, got torch.complex64",
+        ),
+    ],
+)
+def test_samples_of_the_wrong_kind(samples, error, message):
+    with pytest.raises(error, match=message):
+        construct(samples, [0, 1])
+
+
+def test_rates_need_a_positive_precision():
+    for run in (lambda e: coding_rate(X, e), lambda e: rate_reduction(X, LABELS, e)):
+        with pytest.raises(ValueError, match=r"eps_sq must be a positive number, got -0\.1"):
+            run(-0.1)
+
+
+def test_samples_of_another_shape_than_the_constructions():
+    net = construct()
+    for run in (net, net.membership, net.predict):
+        with pytest.raises(
+            ValueError, match=r"expected samples of shape \(2, 5\), .* got X of shape \(3, 2, 6\)"
+        ):
+            run(torch.zeros(3, 2, 6))
+    with pytest.raises(ValueError, match=r"X has no samples: got shape \(0, 2, 5\)"):
+        net(X[:0])
+    with pytest.raises(ValueError, match=r"expected samples of shape \(2, 5\)"):
+        construct(validation=(torch.zeros(2, 3, 5), [0, 1]))
+    with pytest.raises(ValueError, match=r"labels \[9\] are not among \[0, 1\]"):
+        construct(validation=(X, [9] * 8))
+
+
+def test_samples_of_zero_norm_stay_zero_with_one_warning():
+    zeros = X.clone()
+    zeros[[1, 4]] = 0
+    with pytest.warns(UserWarning, match="^2 of 8 samples have zero norm and stay zero$") as found:
+        net = construct(zeros, num_layers=3)
+    assert len(found) == 1
+    assert found[0].filename == __file__
+    assert (net(zeros)[[1, 4]] == 0).all()
+    assert torch.isfinite(net(zeros)).all()
+
+
+def test_a_step_that_overshoots_is_warned_about():
+    few = torch.randn(4, 20, generator=torch.Generator().manual_seed(0))
+    with pytest.warns(UserWarning, match="eta=0.08 or less is safe") as found:
+        construct(few, [0, 0, 1, 1], eta=0.5, eps_sq=0.2)  # ηα = 12.5
+    assert found[0].filename == __file__
+    construct(few, [0, 0, 1, 1], eta=0.08, eps_sq=0.2)
+    construct(few.T, [0, 1] * 10, eta=50.0, eps_sq=0.2)  # more samples than channels
+
+
+class Hungry(torch.nn.Module):
+    """A lift that needs far more memory than there is for more than one sample."""
+
+    def forward(self, X):
+        if len(X) > 1:
+            torch.empty(2**55, dtype=torch.float32)
+        return X
+
+
+def test_out_of_memory_says_which_batch_size_to_try():
+    with pytest.raises(MemoryError, match="with 8 samples at a time: try batch_size=4"):
+        construct(lift=Hungry(), batch_size=8)
+    construct(lift=Hungry(), batch_size=1)
+
+
+def test_out_of_memory_on_a_gpu_and_other_errors():
+    with pytest.raises(MemoryError, match="try batch_size=32"), memory_advice(64):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+    with pytest.raises(MemoryError, match="use fewer channels"), memory_advice(1):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+    with pytest.raises(RuntimeError, match="something else"), memory_advice(1):
+        raise RuntimeError("something else")
+
+
+def test_arrays_that_may_not_be_written_are_copied_without_a_warning():
+    array = np.ones((2, 3))
+    array.flags.writeable = False
+    assert as_samples(array).dtype == torch.float64
+    assert as_samples(np.ones((2, 3), dtype=np.uint8)).dtype == torch.float32

@@ -1,0 +1,119 @@
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from redunet import RandomCirculantLift, polar_samples
+from redunet.datasets import all_shifts, rotations
+
+
+def images(*shape, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+
+@pytest.mark.parametrize(
+    ("shape", "size"), [((7,), 3), ((6,), 4), ((5,), 5), ((4, 6), 3), ((5, 4), (2, 3))]
+)
+def test_lift_is_circular_correlation(shape, size):
+    lift = RandomCirculantLift(2, 3, size, len(shape), threshold=0.0).double()
+    X, kernels = images(2, 2, *shape), lift.kernels
+    expected = torch.zeros(2, 3, *shape, dtype=X.dtype)
+    for offset in torch.cartesian_prod(*(torch.arange(n) for n in kernels.shape[2:])).tolist():
+        offset = offset if isinstance(offset, list) else [offset]
+        # Kernels are centred: their middle, the earlier one of two, stands on the sample.
+        shift = [(n - 1) // 2 - o for n, o in zip(kernels.shape[2:], offset, strict=True)]
+        weights = kernels[(slice(None), slice(None), *offset)]
+        rolled = X.roll(shift, tuple(range(2, X.ndim)))
+        expected += torch.einsum("oi,mi...->mo...", weights, rolled)
+    torch.testing.assert_close(lift(X), expected)
+    lift.threshold = "relu"
+    torch.testing.assert_close(lift(X), expected.clamp_min(0))
+    lift.threshold = 0.7
+    torch.testing.assert_close(lift(X), expected.sign() * (expected.abs() - 0.7).clamp_min(0))
+
+
+@given(st.lists(st.integers(3, 6), min_size=1, max_size=2), st.integers(1, 3))
+def test_lift_commutes_with_every_shift(shape, size):
+    lift = RandomCirculantLift(1, 2, size, len(shape)).double()
+    X = images(1, 1, *shape)
+    torch.testing.assert_close(lift(all_shifts(X)[0]), all_shifts(lift(X))[0])
+
+
+def test_kernels_follow_their_seed_alone():
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    one, two, other = (RandomCirculantLift(1, 400, 5, 2, seed=seed).kernels for seed in (0, 0, 1))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(one, two)
+    assert not torch.equal(one, other)
+    assert abs(one.mean().item()) < 0.05  # standard normal, 10 000 of them
+    assert one.std().item() == pytest.approx(1, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"ndim": 4}, "ndim must be 1, 2 or 3, got 4"),
+        ({"kernel_size": (3, 3, 3)}, r"kernel_size must be one integer or 2, got \(3, 3, 3\)"),
+        ({"kernel_size": 0}, "kernel_size must be at least 1, got 0"),
+        ({"out_channels": 0}, "out_channels must be at least 1, got 0"),
+        ({"threshold": "soft"}, "threshold must be 'relu' or a number t >= 0, got 'soft'"),
+        ({"threshold": -1.0}, "threshold must be .* got -1.0"),
+    ],
+)
+def test_settings_of_a_lift(options, message):
+    defaults = {"in_channels": 1, "out_channels": 2, "kernel_size": 3, "ndim": 2}
+    with pytest.raises(ValueError, match=message):
+        RandomCirculantLift(**{**defaults, **options})
+
+
+def test_samples_that_do_not_fit_a_lift():
+    lift = RandomCirculantLift(1, 2, 5, 2)
+    with pytest.raises(ValueError, match=r"expected samples of shape \(m, 1, H, W\), got"):
+        lift(torch.zeros(3, 2, 8, 8))
+    with pytest.raises(ValueError, match=r"kernels of \(5, 5\) do not fit signals of \(8, 4\)"):
+        lift(torch.zeros(3, 1, 8, 4))
+
+
+def test_a_quarter_turn_shifts_polar_samples_by_a_quarter():
+    X = images(2, 1, 9, 9)
+    samples = polar_samples(X, 4, 40)
+    turned = polar_samples(rotations(X, 4)[:, 1], 4, 40)
+    torch.testing.assert_close(turned, samples.roll(10, 2), rtol=0, atol=1e-6)
+
+
+def test_polar_samples_of_known_pictures():
+    rows, columns = torch.meshgrid(torch.arange(-4.0, 5), torch.arange(-4.0, 5), indexing="ij")
+    samples = polar_samples(columns.expand(1, 1, 9, 9), [0, 1.5, 3], 8)
+    angles = torch.arange(8) * (2 * math.pi / 8)
+    # Bilinear interpolation is exact on a plane: x = r cos φ, and y = r sin φ upwards.
+    torch.testing.assert_close(
+        samples[0], torch.tensor([[0.0], [1.5], [3.0]]) * angles.cos(), rtol=0, atol=1e-5
+    )
+    samples = polar_samples(-rows.expand(1, 1, 9, 9), [2], 8)
+    torch.testing.assert_close(samples[0, 0], 2 * angles.sin(), rtol=0, atol=1e-5)
+    assert polar_samples(images(2, 3, 9, 9), 5, 8).shape == (2, 15, 8)
+
+
+def test_channels_of_polar_samples_are_radii_of_the_first_channel_first():
+    X = images(1, 2, 9, 9)
+    both = polar_samples(X, 3, 8)
+    torch.testing.assert_close(both[:, :3], polar_samples(X[:, :1], 3, 8))
+    torch.testing.assert_close(both[:, 3:], polar_samples(X[:, 1:], 3, 8))
+    torch.testing.assert_close(both[0, 0], X[0, 0, 4, 4].expand(8))
+
+
+def test_outside_of_the_picture_is_zero():
+    assert (polar_samples(torch.ones(1, 1, 5, 5), [10], 4) == 0).all()
+
+
+def test_polar_samples_of_what_are_no_images():
+    with pytest.raises(ValueError, match=r"images must have shape \(m, C, H, W\), got \(3, 8, 8\)"):
+        polar_samples(torch.zeros(3, 8, 8), 3, 8)
+    with pytest.raises(ValueError, match="angles must be at least 1, got 0"):
+        polar_samples(torch.zeros(1, 1, 8, 8), 3, 0)
+    with pytest.raises(ValueError, match="radii must be at least 1, got 0"):
+        polar_samples(torch.zeros(1, 1, 8, 8), 0, 8)
