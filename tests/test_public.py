@@ -1,0 +1,69 @@
+"""What the package promises by its names."""
+
+import inspect
+import subprocess
+import sys
+
+import pytest
+
+import redunet
+from redunet import datasets, plots
+
+PUBLIC = [
+    *(getattr(redunet, name) for name in redunet.__all__),
+    *(getattr(plots, name) for name in plots.__all__),
+    *(
+        function
+        for name, function in inspect.getmembers(datasets, inspect.isfunction)
+        if function.__module__ == datasets.__name__ and not name.startswith("_")
+    ),
+]
+
+
+def callables():
+    """Public functions, constructors and methods, by the object whose docstring describes them."""
+    for thing in PUBLIC:
+        if inspect.isfunction(thing):
+            yield pytest.param(thing, thing, id=thing.__qualname__)
+        elif inspect.isclass(thing) and thing.__module__.startswith("redunet"):
+            if not issubclass(thing, tuple | redunet.ReduNet):  # those are made by construct
+                yield pytest.param(thing, thing.__init__, id=thing.__qualname__)
+            for name, member in vars(thing).items():
+                function = getattr(member, "__func__", member)
+                if inspect.isfunction(function) and not name.startswith("_"):
+                    yield pytest.param(function, function, id=function.__qualname__)
+
+
+@pytest.mark.parametrize(("documented", "function"), [*callables()])
+def test_docstrings_name_every_parameter(documented, function):
+    doc = inspect.getdoc(documented)
+    assert doc
+    parameters = [p for p in inspect.signature(function).parameters if p not in ("self", "cls")]
+    if "Parameters\n" in doc or len(parameters) > 1:
+        described = doc.split("Parameters\n", 1)[1]
+        for parameter in parameters:
+            assert parameter in described, f"{parameter} is not described"
+
+
+def test_public_names():
+    assert sorted(redunet.__all__, key=str.lower) == sorted(set(redunet.__all__), key=str.lower)
+    for name in ("ReduNet", "coding_rate", "rate_reduction", "NearestSubspaceClassifier"):
+        assert name in redunet.__all__
+
+
+SIDE_EFFECTS = """
+import torch, numpy
+torch.manual_seed(0); numpy.random.seed(0)
+before = (torch.get_rng_state(), numpy.random.get_state()[1].copy(), torch.get_default_dtype())
+import redunet
+import matplotlib.pyplot as plt
+assert torch.equal(torch.get_rng_state(), before[0])
+assert (numpy.random.get_state()[1] == before[1]).all()
+assert torch.get_default_dtype() is before[2]
+assert torch.is_grad_enabled()
+assert not plt.get_fignums()
+"""
+
+
+def test_importing_has_no_side_effects():
+    subprocess.run([sys.executable, "-W", "error", "-c", SIDE_EFFECTS], check=True)
