@@ -130,7 +130,7 @@ def construct_layers(
     Chan et al., ReduNet (JMLR 2022), Algorithms 1 and 3.
     """
     proportions = (partition.counts / len(partition)).to(V.real.dtype)
-    alpha = V.new_tensor(V.shape[2] / (len(partition) * settings.eps_sq)).real
+    alpha = proportions.new_tensor(V.shape[2] / (len(partition) * settings.eps_sq))
     layers: list[ReduLayer] = []
     history = RateHistory(validation=RateHistory() if validation else None)
     with tqdm(total=settings.num_layers, desc="layers", disable=not progress) as bar:
@@ -145,8 +145,8 @@ def construct_layers(
             if len(layers) == settings.num_layers or history.has_stalled(settings.tol):
                 return layers, history
 
-            matrices = operators(found, partition, settings.eps_sq)
-            layer = make_layer(matrices, proportions, spectrum, settings, alpha)
+            operators = make_operators(found, partition, settings.eps_sq)
+            layer = make_layer(operators, proportions, spectrum, settings, alpha)
             advance(
                 V, layer, batch_size, partition.membership if settings.true_membership else None
             )
@@ -195,7 +195,7 @@ def rates(found: Covariances, partition: Partition, spectrum: HalfSpectrum) -> R
     return RateReduction(expansion - compression, expansion, compression)
 
 
-def operators(found: Covariances, partition: Partition, eps_sq: float) -> DenseOperators:
+def make_operators(found: Covariances, partition: Partition, eps_sq: float) -> DenseOperators:
     """E = α (I + α V V*)⁻¹ and all Cʲ = α_j (I + α_j V Πʲ V*)⁻¹."""
     channels = found.total.factor.shape[-1]
     expansion = found.total.inverse().mul_(channels / (len(partition) * eps_sq))

@@ -285,7 +285,12 @@ class ReduNet(nn.Module):
 
     def _gather_spectrum(self, X: Tensor) -> Tensor:
         """All samples, lifted, on the sphere: ``(m, *sample_shape)`` to ``(F, m, C)``."""
-        return torch.cat([self._to_spectrum(batch) for batch in X.split(self._batch_size)], 1)
+        V = self._to_spectrum(X[:1])
+        V = V.new_empty(len(V), len(X), V.shape[2])
+        for start in range(0, len(X), self._batch_size):
+            run = slice(start, start + self._batch_size)
+            V[:, run] = self._to_spectrum(X[run])
+        return V
 
     def _validation(self, X: Any, labels: Any, like: Tensor) -> tuple[Tensor, Partition]:
         X = as_samples(X, device=like.device, name="validation X").to(like.dtype)
