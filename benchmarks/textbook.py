@@ -86,11 +86,11 @@ def layer(V: Tensor, labels: Tensor, eta: float, eps_sq: float, lam: float) -> L
     norms = torch.linalg.vector_norm(projections, dim=(1, 2))  # (k, m)
     memberships = torch.softmax(-lam * norms, dim=0)
 
+    gammas = [(labels == label).sum().item() / m for label in classes]
     increment = torch.empty_like(V)
     for p in range(F):
         increment[p] = E[p] @ V[p]
-        for j, label in enumerate(classes):
-            gamma_j = (labels == label).sum().item() / m
+        for j, gamma_j in enumerate(gammas):
             increment[p] -= gamma_j * memberships[j] * projections[j, p]
     return Layer(on_sphere(V + eta * increment), E, Cs)
 
