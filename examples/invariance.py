@@ -1,5 +1,7 @@
 """What the rotation and translation examples share: their digits, and the report on a network."""
 
+import argparse
+import os
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -10,6 +12,22 @@ from redunet.plots import plot_rates, plot_similarity, plot_similarity_histogram
 
 Samples = tuple[Tensor, Tensor]
 SPLITS = ("train", "test")
+
+
+def argument_parser(description: str) -> argparse.ArgumentParser:
+    """The options that both examples have."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument(
+        "--data-dir",
+        default=os.environ.get("REDUNET_DATA"),
+        help="folder of MNIST's IDX files (default: REDUNET_DATA, or else the embedded digits)",
+    )
+    parser.add_argument("--per-class", type=int, default=10, help="digits of each class")
+    parser.add_argument("--eps-sq", type=float, default=0.1)
+    parser.add_argument("--eta", type=float, default=0.5)
+    parser.add_argument("--seed", type=int, default=0, help="of the lift's kernels")
+    parser.add_argument("--figures", type=Path, default=Path("figures"))
+    return parser
 
 
 def training_and_test_digits(per_class: int, data_dir: str | None) -> tuple[Samples, Samples]:

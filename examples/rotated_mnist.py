@@ -4,29 +4,15 @@ On a polar grid a rotation is a cyclic shift of the angles: radii become channel
 construction is invariant. Figures 16 (a)–(d) and Table 14 of the ReduNet paper (JMLR 2022).
 """
 
-import argparse
-import os
-from pathlib import Path
-
-from invariance import draw, print_accuracies, training_and_test_digits
+from invariance import argument_parser, draw, print_accuracies, training_and_test_digits
 from redunet import RandomCirculantLift, ReduNet, polar_samples
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--data-dir",
-        default=os.environ.get("REDUNET_DATA"),
-        help="folder of MNIST's IDX files (default: REDUNET_DATA, or else the embedded digits)",
-    )
-    parser.add_argument("--per-class", type=int, default=10, help="digits of each class")
+    parser = argument_parser(__doc__.splitlines()[0])
     parser.add_argument("--angles", type=int, default=200)
     parser.add_argument("--channels", type=int, default=20, help="after the lift")
     parser.add_argument("--layers", type=int, default=40)
-    parser.add_argument("--eps-sq", type=float, default=0.1)
-    parser.add_argument("--eta", type=float, default=0.5)
-    parser.add_argument("--seed", type=int, default=0, help="of the lift's kernels")
-    parser.add_argument("--figures", type=Path, default=Path("figures"))
     options = parser.parse_args()
 
     train, test = training_and_test_digits(options.per_class, options.data_dir)

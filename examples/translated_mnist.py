@@ -4,29 +4,15 @@ Images live on a torus; the 2-D construction is invariant to every translation o
 Figures 16 (e)–(h) and Table 15 of the ReduNet paper (JMLR 2022), which takes up to 75 channels.
 """
 
-import argparse
-import os
-from pathlib import Path
-
-from invariance import draw, print_accuracies, training_and_test_digits
+from invariance import argument_parser, draw, print_accuracies, training_and_test_digits
 from redunet import RandomCirculantLift, ReduNet
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--data-dir",
-        default=os.environ.get("REDUNET_DATA"),
-        help="folder of MNIST's IDX files (default: REDUNET_DATA, or else the embedded digits)",
-    )
-    parser.add_argument("--per-class", type=int, default=10, help="digits of each class")
+    parser = argument_parser(__doc__.splitlines()[0])
     parser.add_argument("--channels", type=int, default=15, help="after the lift")
     parser.add_argument("--kernel-size", type=int, help="default: 9 for MNIST, 3 for 8 × 8 digits")
     parser.add_argument("--layers", type=int, default=25)
-    parser.add_argument("--eps-sq", type=float, default=0.1)
-    parser.add_argument("--eta", type=float, default=0.5)
-    parser.add_argument("--seed", type=int, default=0, help="of the lift's kernels")
-    parser.add_argument("--figures", type=Path, default=Path("figures"))
     options = parser.parse_args()
 
     train, test = training_and_test_digits(options.per_class, options.data_dir)
