@@ -84,6 +84,12 @@ def check_count(minimum: int = 1, **values: int | None) -> None:
             raise ValueError(f"{name} must be at least {minimum}, got {value}")
 
 
+def check_rank(rank: int | None, channels: int) -> None:
+    """Raise ValueError if operators of a rank are no smaller than what they replace."""
+    if rank is not None and rank > channels:
+        raise ValueError(f"rank must be at most the number of channels, {channels}, got {rank}")
+
+
 def check_sample_shape(X: Tensor, expected: tuple[int, ...]) -> None:
     """Raise ValueError unless ``X`` holds samples of the shape that a network was built for."""
     if len(X) == 0:

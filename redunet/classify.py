@@ -121,7 +121,7 @@ class NearestSubspaceClassifier(ClassifierMixin, BaseEstimator):
 
     def _centered_members(self, V: Tensor, group: Group) -> tuple[Tensor, Tensor]:
         """Samples of a group's classes less their means, and the means."""
-        inside = group.weights.to(V.real.dtype)[:, :, None]  # 0 on padding
+        inside = group.inside.to(V.real.dtype)[:, :, None]  # 0 on padding
         members = V[:, group.samples] * inside  # (F, g, s, C)
         means = members.sum(2) / inside.sum(1)
         if not self.center:

@@ -1,38 +1,47 @@
-"""The construction, layer by layer: accumulate the classes' covariances, invert, apply.
+"""The construction, layer by layer: gather statistics of the samples, invert, move the samples.
 
-Everything that a layer learns about the samples is the second moment of each class at each
-frequency: a sum over samples, which may come in batches of any size.
+Both passes, to gather and to move, go over batches of any size, which may lie in files; sums over
+batches may go on over processes. That is all there is to samples that are more than memory holds,
+or more than a machine.
 """
 
 import warnings
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from torch import Tensor
 from tqdm import tqdm
 
 from redunet.checks import check_count, check_positive
-from redunet.covariance import RegularisedCovariance, second_moment
-from redunet.layer import RectifiedLayer, ReduLayer
-from redunet.operators import DenseOperators
+from redunet.features import Features
+from redunet.layer import RectifiedLayer, ReduLayer, extrapolated
+from redunet.operators import Operators
 from redunet.partition import Partition
-from redunet.rates import RateReduction, spectral_rate_reduction
-from redunet.spectrum import HalfSpectrum, norms
+from redunet.rates import RateReduction
+from redunet.spectrum import HalfSpectrum
+from redunet.statistics import (
+    ClassAtoms,
+    ClassMembers,
+    ClassMoments,
+    Population,
+    Statistics,
+    orthonormal_rows,
+    random_sketch,
+)
 
-# Entries of all classes' responses to one batch of samples, where the user sets no batch size.
-BATCH_ENTRIES = 2**25
+if TYPE_CHECKING:
+    from redunet.checkpoint import Checkpoint
+
+# Entries of the features of one batch, where the user sets no batch size.
+BATCH_ENTRIES = 2**24
 
 # Steps ηα beyond which a construction from few samples is warned about.
 LONGEST_STEP = 5.0
 
-
-class Covariances(NamedTuple):
-    """Everything that a layer is made of."""
-
-    total: RegularisedCovariance  # (F,)
-    classes: list[tuple[Tensor, RegularisedCovariance]]  # positions (g,) of classes, and (F, g)
+# Subspace iterations that turn a random sketch into leading eigenvectors.
+LATCHING_PASSES = 8
 
 
 @dataclass(frozen=True)
@@ -46,6 +55,10 @@ class Settings:
     lam: float = 500.0
     assignment: str = "softmax"
     true_membership: bool = False
+    operators: str = "exact"
+    rank: int | None = None
+    latch_every: int | None = None
+    momentum: float = 0.0
 
     def __post_init__(self) -> None:
         check_count(num_layers=self.num_layers)
@@ -56,6 +69,15 @@ class Settings:
             raise ValueError(f"tol must be None or in [0, 1), got {self.tol}")
         if self.assignment not in ("softmax", "relu"):
             raise ValueError(f"assignment must be 'softmax' or 'relu', got {self.assignment!r}")
+        if self.operators not in ("exact", "variational"):
+            raise ValueError(f"operators must be 'exact' or 'variational', got {self.operators!r}")
+        check_count(rank=self.rank, latch_every=self.latch_every)
+        if self.operators == "variational" and self.rank is None:
+            raise ValueError("variational operators need a rank")
+        if self.operators == "exact" and (self.rank, self.latch_every) != (None, None):
+            raise ValueError("rank and latch_every are settings of operators='variational'")
+        if not 0 <= self.momentum < 1:
+            raise ValueError(f"momentum must be in [0, 1), got {self.momentum}")
 
 
 @dataclass
@@ -92,166 +114,227 @@ class RateHistory:
         return bool(after - before < tol * abs(before))
 
 
-def construct_layers(
-    V: Tensor,
-    partition: Partition,
-    spectrum: HalfSpectrum,
-    settings: Settings,
-    *,
-    batch_size: int,
-    validation: tuple[Tensor, Partition] | None = None,
-    progress: bool = False,
-) -> tuple[list[ReduLayer], RateHistory]:
-    """Construct layers on the half spectrum ``V`` of the samples, which is moved along in place.
+@dataclass(frozen=True)
+class Extrapolated:
+    """Batches of q = v + β (v − v_previous), to be iterated any number of times."""
+
+    current: Features
+    previous: Features
+    momentum: float
+
+    def __iter__(self) -> Iterator[Tensor]:
+        """Batches ``(F, m, C)``."""
+        pairs = zip(self.current, self.previous, strict=True)
+        return (extrapolated(V, previous, self.momentum) for V, previous in pairs)
+
+
+class Samples:
+    """Samples on their way through the layers.
 
     Parameters
     ----------
-    V : Tensor of shape (F, m, C)
-        Features on the sphere; overwritten by those after the last layer.
-    partition : Partition
-        The samples' classes.
-    spectrum : HalfSpectrum
-        Where ``V`` came from.
-    settings : Settings
-    batch_size : int
-        Samples at one time.
-    validation : tuple of Tensor and Partition, optional
-        Features whose rates to follow; overwritten as well.
-    progress : bool
-        Show a bar on standard error.
+    features : Features
+        On the sphere.
+    partitions : list of Partition
+        One for each batch of the features.
+    """
 
-    Returns
-    -------
-    layers : list of ReduLayer
-    history : RateHistory
+    def __init__(self, features: Features, partitions: list[Partition]):
+        self.partitions = partitions
+        self.current = features
+        self.previous: Features | None = None  # kept for momentum only
+
+    def points(self, momentum: float) -> Iterable[Tensor]:
+        """Batches of what a layer is made of and applied to: the features, or beyond them."""
+        return Extrapolated(self.current, self.previous, momentum) if momentum else self.current
+
+    def move(self, layer: ReduLayer, *, known: bool, keep: bool) -> Features:
+        """Features after a layer, with known or estimated memberships.
+
+        Unless they are to be kept, those before it are freed on the way.
+        """
+        moved = Features(self.current.device, self.current.home)
+        for number, V in enumerate(self.points(layer.momentum)):
+            moved.append(layer(V, self.partitions[number].membership if known else None))
+            if not keep:
+                self.current.discard(number)
+        return moved
+
+    def accept(self, moved: Features, *, keep: bool) -> None:
+        """Go on from there."""
+        if self.previous is not None:
+            self.previous.clear()
+        self.previous = self.current if keep else None
+        self.current = moved
+
+
+class Construction:
+    """Layers, made one by one.
+
+    Parameters
+    ----------
+    settings : Settings
+    population : Population
+        Of the samples.
+    samples : Samples
+        Moved along.
+    validation : tuple of Population and Samples, optional
+        More samples, whose rates to follow.
+    offload : bool
+        Put every layer into host memory as soon as it has done its work.
 
     References
     ----------
-    Chan et al., ReduNet (JMLR 2022), Algorithms 1 and 3.
+    Chan et al., ReduNet (JMLR 2022), Algorithms 1 and 3; eq. 28 for momentum.
     """
-    proportions = (partition.counts / len(partition)).to(V.real.dtype)
-    alpha = proportions.new_tensor(V.shape[2] / (len(partition) * settings.eps_sq))
-    layers: list[ReduLayer] = []
-    history = RateHistory(validation=RateHistory() if validation else None)
-    with tqdm(total=settings.num_layers, desc="layers", disable=not progress) as bar:
-        while True:
-            found = covariances(V, partition, spectrum, settings.eps_sq, batch_size)
-            history.append(rates(found, partition, spectrum))
-            if validation:
-                history.validation.append(
-                    spectral_rate_reduction(validation[0], spectrum, validation[1], settings.eps_sq)
-                )
-            bar.set_postfix(rate_reduction=f"{history.delta[-1]:.4g}")
-            if len(layers) == settings.num_layers or history.has_stalled(settings.tol):
-                return layers, history
 
-            operators = make_operators(found, partition, settings.eps_sq)
-            layer = make_layer(operators, proportions, spectrum, settings, alpha)
-            advance(
-                V, layer, batch_size, partition.membership if settings.true_membership else None
-            )
-            if validation:
-                advance(validation[0], layer, batch_size)
-            layers.append(layer)
-            bar.update()
+    def __init__(
+        self,
+        settings: Settings,
+        population: Population,
+        samples: Samples,
+        *,
+        validation: tuple[Population, Samples] | None = None,
+        offload: bool = False,
+    ):
+        self.settings = settings
+        self.population = population
+        self.samples = samples
+        self.validation = validation
+        self.offload = offload
+        self.layers: list[ReduLayer] = []
+        self.history = RateHistory(validation=RateHistory() if validation else None)
+        precision = population.dtype.to_real()
+        self._constants = (
+            population.shares.to(precision),
+            population.shares.new_tensor(population.alpha, dtype=precision),
+            population.spectrum,
+        )
 
+    def run(self, *, progress: bool = False, checkpoint: "Checkpoint | None" = None) -> None:
+        """Make all layers, or those that a checkpoint does not have."""
+        found = self._gather(self.samples.current, None)
+        self._record(found.rates())
+        if checkpoint is not None:
+            checkpoint.restore(self)
+            if self.layers and not self._is_finished():
+                found = self._gather(self.samples.current, self.layers[-1])
+        with tqdm(
+            total=self.settings.num_layers,
+            initial=len(self.layers),
+            desc="layers",
+            disable=not progress,
+        ) as bar:
+            while not self._is_finished():
+                bar.set_postfix(rate_reduction=f"{self.history.delta[-1]:.4g}")
+                found = self._add_layer(found)
+                if checkpoint is not None:
+                    checkpoint.save(self)
+                bar.update()
 
-def covariances(
-    V: Tensor, partition: Partition, spectrum: HalfSpectrum, eps_sq: float, batch_size: int
-) -> Covariances:
-    """I + α V(p) V(p)* and all I + α_j V(p) Πʲ V(p)* of the half spectrum ``(F, m, C)``.
+    def _is_finished(self) -> bool:
+        settings = self.settings
+        return len(self.layers) >= settings.num_layers or self.history.has_stalled(settings.tol)
 
-    Of a class with fewer samples than channels the samples themselves are kept, of others the
-    second moment, accumulated batch by batch; either way no more than the operators will hold.
-    """
-    frequencies, m, channels = V.shape
-    weights = spectrum.weights.to(V.real.dtype)[:, None]
-    scales = channels / (partition.counts * eps_sq)
-    total = V.new_zeros(frequencies, channels, channels)
-    classes = []
-    for group in partition.groups:
-        scale = scales[group.classes].to(weights.dtype) / weights  # (F, g)
-        if group.samples.shape[1] < channels:
-            members = group.members(V)
-            total += second_moment(members.flatten(1, 2))
-            covariance = RegularisedCovariance.from_samples(members, scale)
+    def _add_layer(self, found: Statistics) -> Statistics:
+        """Make a layer of the statistics of the features, and return those after it."""
+        settings, samples = self.settings, self.samples
+        keep = settings.momentum > 0
+        for momentum in (0.0,) if samples.previous is None else (settings.momentum, 0.0):
+            here = self._gather(samples.points(momentum), self.layers[-1]) if momentum else found
+            layer = make_layer(here.operators(), *self._constants, settings, momentum)
+            moved = samples.move(layer, known=settings.true_membership, keep=keep)
+            after = self._gather(moved, layer)
+            rates = after.rates()
+            if not momentum or rates.delta >= self.history.delta[-1]:
+                break
+            moved.clear()  # too far: again, from rest
+        samples.accept(moved, keep=keep)
+        if self.validation:
+            others = self.validation[1]
+            others.accept(others.move(layer, known=False, keep=keep), keep=keep)
+        self._record(rates)
+        self.layers.append(layer.to("cpu") if self.offload else layer)
+        return after
+
+    def _record(self, rates: RateReduction) -> None:
+        self.history.append(rates)
+        if self.validation:
+            population, others = self.validation
+            found = _gather(exact_statistics(population), others.current, others.partitions)
+            self.history.validation.append(found.rates())
+
+    def _gather(self, points: Iterable[Tensor], last: ReduLayer | None) -> Statistics:
+        """Statistics of points, after the ``last`` layer that was made."""
+        population, settings = self.population, self.settings
+        if settings.operators == "exact":
+            return _gather(exact_statistics(population), points, self.samples.partitions)
+        if last is None:
+            sketch = random_sketch(population, settings.rank)
         else:
-            moments = sum(second_moment(part.members(V)) for part in group.split(batch_size))
-            total += moments.sum(1)
-            covariance = RegularisedCovariance.from_moment(moments, scale)
-        classes.append((group.classes, covariance))
-    scale = channels / (m * eps_sq) / weights[:, 0]
-    return Covariances(RegularisedCovariance.from_moment(total, scale), classes)
+            sketch = orthonormal_rows(last.operators.factors.to(population.counts.device))
+        if last is None or self._latches_now():
+            for _ in range(LATCHING_PASSES):
+                atoms = ClassAtoms(population, sketch)
+                sketch = orthonormal_rows(_gather(atoms, points, self.samples.partitions).factors())
+        return _gather(ClassAtoms(population, sketch), points, self.samples.partitions)
+
+    def _latches_now(self) -> bool:
+        every = self.settings.latch_every
+        return every is not None and (len(self.layers) + 1) % every == 0
 
 
-def rates(found: Covariances, partition: Partition, spectrum: HalfSpectrum) -> RateReduction:
-    """The rates are the log determinants of what the operators invert."""
-    weights = spectrum.weights / (2 * spectrum.size)
-    expansion = weights @ found.total.log_det().to(weights.dtype)
-    compression = torch.zeros_like(expansion)
-    for classes, covariance in found.classes:
-        shares = partition.counts[classes] / len(partition)
-        compression += weights @ covariance.log_det().to(weights.dtype) @ shares
-    return RateReduction(expansion - compression, expansion, compression)
+def exact_statistics(population: Population) -> Statistics:
+    """Moments, or members where the largest class is so small that this is less work.
+
+    Norms and sums of responses take C² products a sample and class, and r(C + r) from r members.
+    """
+    largest, channels = int(population.sizes.max()), population.channels
+    few = largest * (channels + largest) < channels**2
+    return ClassMembers(population) if few else ClassMoments(population)
 
 
-def make_operators(found: Covariances, partition: Partition, eps_sq: float) -> DenseOperators:
-    """E = α (I + α V V*)⁻¹ and all Cʲ = α_j (I + α_j V Πʲ V*)⁻¹."""
-    channels = found.total.factor.shape[-1]
-    expansion = found.total.inverse().mul_(channels / (len(partition) * eps_sq))
-    scales = (channels / (partition.counts * eps_sq)).to(expansion.real.dtype)
-    grouped = [cov.inverse().mul_(scales[classes, None, None]) for classes, cov in found.classes]
-    if len(grouped) == 1:  # of all classes, in their order: not copied once more
-        return DenseOperators(expansion, grouped[0])
-    order = torch.cat([classes for classes, _ in found.classes]).argsort()
-    return DenseOperators(expansion, torch.cat(grouped, 1)[:, order])
-
-
-def advance(V: Tensor, layer: ReduLayer, batch_size: int, membership: Tensor | None = None) -> None:
-    """Apply a layer in place, with the samples' estimated memberships or those given ``(m, k)``."""
-    for start in range(0, V.shape[1], batch_size):
-        run = slice(start, start + batch_size)
-        V[:, run] = layer(V[:, run], None if membership is None else membership[run])
+def _gather(
+    statistics: Statistics, points: Iterable[Tensor], partitions: list[Partition]
+) -> Statistics:
+    for V, partition in zip(points, partitions, strict=True):
+        statistics.add(V, partition)
+    return statistics.finish()
 
 
 def make_layer(
-    operators: DenseOperators,
+    operators: Operators,
     proportions: Tensor,
+    alpha: Tensor,
     spectrum: HalfSpectrum,
     settings: Settings,
-    alpha: Tensor,
+    momentum: float,
 ) -> ReduLayer:
     """The kind of layer that the settings ask for."""
+    arguments = (operators, proportions, settings.eta, settings.lam, momentum)
     if settings.assignment == "relu":
-        return RectifiedLayer(operators, proportions, settings.eta, settings.lam, alpha, spectrum)
-    return ReduLayer(operators, proportions, settings.eta, settings.lam)
+        return RectifiedLayer(*arguments, alpha=alpha, spectrum=spectrum)
+    return ReduLayer(*arguments)
 
 
-def default_batch_size(frequencies: int, channels: int, classes: int) -> int:
-    """Samples whose responses to all operators are few enough for any machine's memory."""
-    return max(64, BATCH_ENTRIES // (frequencies * channels * classes))
+def default_batch_size(spectrum: HalfSpectrum, channels: int) -> int:
+    """Samples whose features, and a few copies of them, are few for any machine's memory."""
+    return max(64, BATCH_ENTRIES // (len(spectrum) * channels))
 
 
-def warn_of_zeros(V: Tensor) -> None:
-    """Warn of samples that cannot be put on the sphere."""
-    zeros = int((norms(V) == 0).sum())
-    if zeros:
-        warnings.warn(f"{zeros} of {V.shape[1]} samples have zero norm and stay zero", stacklevel=4)
-
-
-def warn_of_overshoot(partition: Partition, channels: int, settings: Settings) -> None:
+def warn_of_overshoot(population: Population, settings: Settings) -> None:
     """Warn where new samples will fall to chance, however good the training rates look.
 
     Where a class has fewer samples than channels, new samples of it have a residual that no
     training sample shows, and a layer takes the step ηα = ηC/(mε²) along it. As in any gradient
     ascent, a long step overshoots; up to 5 it was seen to do no harm, from 10 on to ruin.
     """
-    step = settings.eta * channels / (len(partition) * settings.eps_sq)
-    fewest = partition.counts.min().item()
-    if fewest < channels and step > LONGEST_STEP:
+    step = settings.eta * population.alpha
+    fewest = population.counts.min().item()
+    if fewest < population.channels and step > LONGEST_STEP:
         warnings.warn(
             f"the step eta*C/(m*eps_sq) = {step:.3g} is long and a class has {fewest:g} samples, "
-            f"fewer than the {channels} channels: features of new samples may be meaningless; "
-            f"eta={settings.eta * 2 / step:.2g} or less is safe",
+            f"fewer than the {population.channels} channels: features of new samples may be "
+            f"meaningless; eta={settings.eta * 2 / step:.2g} or less is safe",
             stacklevel=4,
         )

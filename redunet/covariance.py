@@ -5,6 +5,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+# Above this size a library's inverse is faster than that of the triangle and a product.
+LARGEST_PRODUCT = 256
+
 
 @dataclass(frozen=True)
 class RegularisedCovariance:
@@ -31,7 +34,7 @@ class RegularisedCovariance:
     def from_samples(cls, samples: Tensor, scale: Tensor) -> "RegularisedCovariance":
         """From rows vᵢ of ``(…, s, C)``."""
         count, channels = samples.shape[-2:]
-        if count >= channels:
+        if count > channels:
             return cls.from_moment(second_moment(samples), scale)
         gram = samples.conj() @ samples.mT
         return cls(_regularised_factor(gram, scale), scale, samples)
@@ -47,12 +50,27 @@ class RegularisedCovariance:
 
     def inverse(self) -> Tensor:
         """Inverse, Hermitian ``(…, C, C)``."""
-        if self.samples is None:
-            return torch.cholesky_inverse(self.factor)
-        half = torch.linalg.solve_triangular(self.factor, self.samples.conj(), upper=False)
-        inverse = half.mH @ (half * -self.scale[..., None, None])
-        inverse.diagonal(dim1=-2, dim2=-1).add_(1)
-        return inverse
+        if self.samples is not None:
+            half = self.inverse_factor()
+            inverse = -(half.mH @ half)
+            inverse.diagonal(dim1=-2, dim2=-1).add_(1)
+            return inverse
+        if self.factor.shape[-1] > LARGEST_PRODUCT:
+            # Its columns lie in memory one by one; products want rows, which are conjugates here.
+            return torch.cholesky_inverse(self.factor).mT.contiguous().conj_physical_()
+        half = self._inverted_factor()
+        return half.mH @ half
+
+    def inverse_factor(self) -> Tensor:
+        """W of the inverse I − W*W, ``(…, s, C)``, if samples are kept: Woodbury's identity."""
+        rows = self.samples.conj() * self.scale.sqrt()[..., None, None]
+        return self._inverted_factor() @ rows
+
+    def _inverted_factor(self) -> Tensor:
+        identity = torch.eye(
+            self.factor.shape[-1], dtype=self.factor.dtype, device=self.factor.device
+        )
+        return torch.linalg.solve_triangular(self.factor, identity, upper=False).contiguous()
 
 
 def second_moment(samples: Tensor) -> Tensor:

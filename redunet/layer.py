@@ -1,9 +1,12 @@
 """One layer: a step of projected gradient ascent on the rate reduction."""
 
+from collections.abc import Iterable, Iterator
+
+import torch
 from torch import Tensor, nn
 
 from redunet.membership import rectified_residual, soft_membership
-from redunet.operators import DenseOperators
+from redunet.operators import LEAST_SAMPLES, Operators
 from redunet.spectrum import HalfSpectrum, project_to_sphere
 
 
@@ -12,7 +15,7 @@ class ReduLayer(nn.Module):
 
     Parameters
     ----------
-    operators : DenseOperators
+    operators : Operators
         E and all Cʲ.
     proportions : Tensor of shape (k,)
         γ_j, the share of each class in the samples of the construction.
@@ -20,41 +23,81 @@ class ReduLayer(nn.Module):
         Step size η.
     lam : float
         Sharpness λ of the estimated membership.
+    momentum : float
+        β: the layer is meant for points beyond the features, see :func:`extrapolated`.
 
     References
     ----------
-    Chan et al., ReduNet (JMLR 2022), eqs. 22–26; Algorithms 1 and 2, and 3 for signals.
+    Chan et al., ReduNet (JMLR 2022), eqs. 22–26; Algorithms 1 and 2, and 3 for signals; eq. 28 for
+    momentum.
     """
 
-    def __init__(self, operators: DenseOperators, proportions: Tensor, eta: float, lam: float):
+    def __init__(
+        self,
+        operators: Operators,
+        proportions: Tensor,
+        eta: float,
+        lam: float,
+        momentum: float = 0.0,
+    ):
         super().__init__()
         self.operators = operators
         self.register_buffer("proportions", proportions.clone())
         self.eta = eta
         self.lam = lam
+        self.momentum = momentum
 
     def membership(self, V: Tensor) -> Tensor:
         """Estimated membership π̂ of every sample: ``(F, m, C)`` to ``(m, k)``."""
-        return soft_membership(self.operators.respond(V).norms(), self.lam)
+        return torch.cat(
+            [
+                soft_membership(self.operators.respond(block).norms(), self.lam)
+                for block in V.split(self._block_size(V), 1)
+            ]
+        )
 
     def compression(self, V: Tensor, membership: Tensor | None = None) -> Tensor:
         """Σ_j γ_j π_j Cʲ v with the membership given ``(m, k)``, or else the estimated one."""
-        responses = self.operators.respond(V)
-        if membership is None:
-            membership = soft_membership(responses.norms(), self.lam)
-        return responses.combine(self.proportions * membership)
+        return torch.cat([part for _, part in self._compression_parts(V, membership)])
 
     def increment(self, V: Tensor, membership: Tensor | None = None) -> Tensor:
         """The direction of the step: F times ∂ΔR/∂V where the membership is the true one."""
         return self.operators.expand(V) - self.compression(V, membership)
 
+    def _compression_parts(
+        self, V: Tensor, membership: Tensor | None
+    ) -> Iterator[tuple[slice, Tensor]]:
+        """The compression, block by block of frequencies."""
+        responses = self.operators.respond(V)
+        if membership is None:
+            membership = soft_membership(responses.norms(), self.lam)
+        return zip(responses.blocks, responses.combine(self.proportions * membership), strict=True)
+
     def forward(self, V: Tensor, membership: Tensor | None = None) -> Tensor:
         """The next layer's features, of unit norm per sample: ``(F, m, C)`` to ``(F, m, C)``."""
-        return project_to_sphere(V + self.eta * self.increment(V, membership))
+        size = self._block_size(V)
+        if V.shape[1] <= size:
+            return self._step(V, membership)
+        blocks = V.split(size, 1)
+        memberships = [None] * len(blocks) if membership is None else membership.split(size)
+        steps = [self._step(*block) for block in zip(blocks, memberships, strict=True)]
+        return torch.cat(steps, 1)
+
+    def _block_size(self, V: Tensor) -> int:
+        """Samples at one time."""
+        return self.operators.samples_per_block(V)
+
+    def _step(self, V: Tensor, membership: Tensor | None) -> Tensor:
+        """One block of samples, block by block of frequencies."""
+        moved = [
+            torch.add(V[block], self.operators.expand(V, block) - part, alpha=self.eta)
+            for block, part in self._compression_parts(V, membership)
+        ]
+        return project_to_sphere(*moved)
 
     def extra_repr(self) -> str:
         """Shown in ``repr``."""
-        return f"eta={self.eta}, lam={self.lam}"
+        return f"eta={self.eta}, lam={self.lam}, momentum={self.momentum:g}"
 
 
 class RectifiedLayer(ReduLayer):
@@ -65,7 +108,7 @@ class RectifiedLayer(ReduLayer):
 
     Parameters
     ----------
-    operators, proportions, eta, lam
+    operators, proportions, eta, lam, momentum
         As for :class:`ReduLayer`.
     alpha : Tensor, scalar
         α = C/(m ε²).
@@ -79,24 +122,50 @@ class RectifiedLayer(ReduLayer):
 
     def __init__(
         self,
-        operators: DenseOperators,
+        operators: Operators,
         proportions: Tensor,
         eta: float,
         lam: float,
+        momentum: float = 0.0,
+        *,
         alpha: Tensor,
         spectrum: HalfSpectrum,
     ):
-        super().__init__(operators, proportions, eta, lam)
+        super().__init__(operators, proportions, eta, lam, momentum)
         self.register_buffer("alpha", alpha.to(proportions.dtype, copy=True))
         self.spectrum = spectrum
 
-    def compression(self, V: Tensor, membership: Tensor | None = None) -> Tensor:
+    def _block_size(self, V: Tensor) -> int:
+        """Samples at one time: their responses are needed at all frequencies together."""
+        return max(LEAST_SAMPLES, super()._block_size(V) // len(V))
+
+    def _compression_parts(
+        self, V: Tensor, membership: Tensor | None
+    ) -> Iterator[tuple[slice, Tensor]]:
         """α (v − Σ_j ReLU(Pʲ v)); the exact sum of the base class if the membership is given."""
         if membership is not None:
-            return super().compression(V, membership)
+            return super()._compression_parts(V, membership)
         scales = (self.alpha / self.proportions)[:, None]
         class_parts = V.unsqueeze(2) - self.operators.respond(V).stack() / scales  # (F, m, k, C)
         signals = self.spectrum.inverse(class_parts.flatten(1, 2))
         signals = signals.unflatten(0, class_parts.shape[1:3])  # (m, k, C, *spatial)
         residual = rectified_residual(self.spectrum.inverse(V), signals)
-        return self.alpha * self.spectrum(residual)
+        return iter([(slice(None), self.alpha * self.spectrum(residual))])
+
+
+def extrapolated(V: Tensor, previous: Tensor, momentum: float) -> Tensor:
+    """q = v + β (v − v_previous), ``(F, m, C)``: where a layer with momentum takes its step from.
+
+    References
+    ----------
+    Chan et al., ReduNet (JMLR 2022), eq. 28 (Nesterov's acceleration).
+    """
+    return V + momentum * (V - previous) if momentum else V
+
+
+def propagate(V: Tensor, layers: Iterable[ReduLayer]) -> tuple[Tensor, Tensor]:
+    """Features ``(F, m, C)`` after the last of the layers, and before it."""
+    previous = V
+    for layer in layers:
+        V, previous = layer(extrapolated(V, previous, layer.momentum)), V
+    return V, previous

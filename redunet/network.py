@@ -1,27 +1,37 @@
 """ReduNet: the constructed network, an ordinary ``nn.Module``."""
 
 import copy
+import warnings
 from collections.abc import Iterator
 from os import PathLike
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from redunet import storage
-from redunet.checks import as_samples, as_tensor, check_count, check_sample_shape, memory_advice
+from redunet.checkpoint import Checkpoint
+from redunet.checks import as_tensor, check_count, check_rank, check_sample_shape, memory_advice
 from redunet.construction import (
+    Construction,
     RateHistory,
+    Samples,
     Settings,
-    construct_layers,
     default_batch_size,
     warn_of_overshoot,
-    warn_of_zeros,
 )
-from redunet.layer import ReduLayer
-from redunet.partition import Partition
-from redunet.spectrum import HalfSpectrum, project_to_sphere
+from redunet.features import Features, working_folder
+from redunet.layer import ReduLayer, extrapolated, propagate
+from redunet.partition import Partition, common_classes
+from redunet.processes import Processes
+from redunet.sources import Arrays, Stream, source
+from redunet.spectrum import HalfSpectrum, norms, project_to_sphere
+from redunet.statistics import Population
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
 
 
 class ReduNet(nn.Module):
@@ -81,19 +91,27 @@ class ReduNet(nn.Module):
     def construct(
         cls,
         X: Any,
-        labels: Any,
+        labels: Any = None,
         *,
         num_layers: int,
         eta: float = 0.5,
         eps_sq: float = 0.1,
         lam: float = 500.0,
         lift: nn.Module | None = None,
+        operators: str = "exact",
+        rank: int | None = None,
+        latch_every: int | None = None,
+        momentum: float = 0.0,
         tol: float | None = None,
         assignment: str = "softmax",
         true_membership: bool = False,
-        validation: tuple[Any, Any] | None = None,
+        validation: Any = None,
         batch_size: int | None = None,
         device: torch.device | str | None = None,
+        workdir: str | PathLike[str] | None = None,
+        offload: bool = False,
+        checkpoint: str | PathLike[str] | None = None,
+        process_group: "ProcessGroup | None" = None,
         progress: bool = False,
     ) -> "ReduNet":
         """Construct a network from labelled samples.
@@ -105,8 +123,10 @@ class ReduNet(nn.Module):
             On vectors the network is a plain one, on signals it is equivariant to every cyclic
             shift along the spatial axes, and its memberships invariant. Grey images need their axis
             of one channel. float64 gives a float64 network, everything else a float32 one.
+            Or a ``torch.utils.data.Dataset`` or ``DataLoader`` of pairs of sample and label, which
+            is read once, batch by batch; features are then kept in host memory.
         labels : array-like or Tensor of shape (m,) or (m, k)
-            Integers or strings, or soft memberships whose rows sum to 1.
+            Integers or strings, or soft memberships whose rows sum to 1. None with a Dataset.
         num_layers : int
             Number of layers, or the largest number if ``tol`` is given.
         eta : float
@@ -118,6 +138,20 @@ class ReduNet(nn.Module):
         lift : nn.Module, optional
             Applied to the samples first, such as :class:`redunet.RandomCirculantLift`. The network
             keeps a copy.
+        operators : {"exact", "variational"}
+            Exact: the inverses, dense or, where classes are so small that it is less work, as the
+            identity less the class's samples. Variational: of the ``rank`` leading directions of
+            each class, followed from layer to layer; less work and memory still, and often better
+            on new samples. Its ``history`` takes what the directions miss at its worst, so that ΔR
+            is never overstated; it is exact if no class has more than ``rank`` dimensions.
+        rank : int, optional
+            r, directions of each class and frequency; only for variational operators.
+        latch_every : int, optional
+            Iterate the directions to convergence at every so many layers, not at the first only.
+        momentum : float
+            β of Nesterov's acceleration, such as 0.9: a fraction of the layers for the same ΔR, at
+            about one and a half times the work for each. A layer that would lower ΔR is made once
+            more without.
         tol : float, optional
             Stop when a layer raises ΔR by less than this part of it.
         assignment : {"softmax", "relu"}
@@ -127,12 +161,23 @@ class ReduNet(nn.Module):
             Move the training samples by their true memberships instead of the estimated ones: exact
             gradient ascent on the training samples, whose features ``net(X)`` then repeats only as
             far as the estimated memberships are right.
-        validation : tuple of (X, labels), optional
+        validation : tuple of (X, labels), Dataset or DataLoader, optional
             More samples whose rates to follow in ``history.validation``.
         batch_size : int, optional
-            Samples at one time, to bound memory.
+            Samples at one time, to bound memory, here and in the network's use.
         device : torch.device or str, optional
             Where to construct; by default where ``X`` is.
+        workdir : str or path, optional
+            A folder for features that memory does not hold; nothing is left in it.
+        offload : bool
+            Move every layer to host memory once it is made, and so the network.
+        checkpoint : str or path, optional
+            A folder that keeps every finished layer. An interrupted construction, started again
+            with the same samples and settings, goes on after the last of them; a finished one
+            may be continued with a larger ``num_layers``.
+        process_group : torch.distributed.ProcessGroup, optional
+            Processes that have a shard of the samples each, such as ``dist.group.WORLD``; all end
+            with the network of all samples. By default this process is alone.
         progress : bool
             Show a progress bar on standard error.
 
@@ -151,37 +196,51 @@ class ReduNet(nn.Module):
         ----------
         Chan et al., ReduNet (JMLR 2022), Algorithms 1 and 3.
         """
-        settings = Settings(num_layers, tol, eta, eps_sq, lam, assignment, true_membership)
+        settings = Settings(
+            num_layers,
+            tol,
+            eta,
+            eps_sq,
+            lam,
+            assignment,
+            true_membership,
+            operators,
+            rank,
+            latch_every,
+            momentum,
+        )
         check_count(batch_size=batch_size)
-        X = as_samples(X, device=device)
-        partition = Partition.from_labels(labels, len(X), device=X.device)
+        processes = Processes(process_group)
+        samples = source(X, labels, device)
+        example = samples.example
         if lift is not None:
-            lift = copy.deepcopy(lift).to(X.device, X.dtype).eval()
+            lift = copy.deepcopy(lift).to(example.device, example.dtype).eval()
         net = cls(
             [],
-            classes=partition.classes,
+            classes=np.empty(0),
             settings=settings,
             history=RateHistory(),
-            sample_shape=tuple(X.shape[1:]),
-            feature_shape=tuple((X[:1] if lift is None else lift(X[:1])).shape[1:]),
+            sample_shape=tuple(example.shape[1:]),
+            feature_shape=tuple((example if lift is None else lift(example)).shape[1:]),
             lift=lift,
             batch_size=batch_size,
-        ).to(X.device)
-        with memory_advice(net._batch_size):
-            V = net._gather_spectrum(X)
-            warn_of_zeros(V)
-            warn_of_overshoot(partition, net.feature_shape[0], settings)
-            layers, net.history = construct_layers(
-                V,
-                partition,
-                net.spectrum,
-                settings,
-                batch_size=net._batch_size,
-                validation=None if validation is None else net._validation(*validation, like=X),
-                progress=progress,
-            )
-        net.layers.extend(layers)
-        return net
+        ).to(example.device)
+        check_rank(rank, net.feature_shape[0])
+        with memory_advice(net._batch_size), working_folder(workdir) as folder:
+            training, net.classes_ = net._collect(samples, processes, folder)
+            others = None
+            if validation is not None:
+                pair = validation if isinstance(validation, tuple) else (validation, None)
+                samples = source(*pair, example.device, "validation X")
+                others, _ = net._collect(samples, processes, folder, net.classes_, example.dtype)
+            population = training[0]
+            warn_of_overshoot(population, settings)
+            construction = Construction(settings, *training, validation=others, offload=offload)
+            kept = None if checkpoint is None else Checkpoint(checkpoint, processes)
+            construction.run(progress=progress and processes.rank == 0, checkpoint=kept)
+        net.history = construction.history
+        net.layers.extend(construction.layers)
+        return net.to("cpu") if offload else net
 
     def forward(self, X: Any) -> Tensor:
         """Features of samples.
@@ -202,8 +261,7 @@ class ReduNet(nn.Module):
         """
         features = []
         for V in self._spectra(X):
-            for layer in self.layers:
-                V = layer(V)
+            V, _ = propagate(V, self.layers)
             features.append(self.spectrum.inverse(V))
         return torch.cat(features)
 
@@ -224,9 +282,8 @@ class ReduNet(nn.Module):
         *earlier, last = self.layers
         memberships = []
         for V in self._spectra(X):
-            for layer in earlier:
-                V = layer(V)
-            memberships.append(last.membership(V))
+            V, previous = propagate(V, earlier)
+            memberships.append(last.membership(extrapolated(V, previous, last.momentum)))
         return torch.cat(memberships)
 
     def predict(self, X: Any) -> np.ndarray:
@@ -276,27 +333,47 @@ class ReduNet(nn.Module):
     def _batch_size(self) -> int:
         if self.batch_size is not None:
             return self.batch_size
-        return default_batch_size(len(self.spectrum), self.feature_shape[0], len(self.classes_))
+        return default_batch_size(self.spectrum, self.feature_shape[0])
 
     def _to_spectrum(self, X: Tensor) -> Tensor:
         """One batch of samples, lifted, on the sphere: ``(m, *sample_shape)`` to ``(F, m, C)``."""
         features = X if self.lift is None else self.lift(X)
         return project_to_sphere(self.spectrum(features))
 
-    def _gather_spectrum(self, X: Tensor) -> Tensor:
-        """All samples, lifted, on the sphere: ``(m, *sample_shape)`` to ``(F, m, C)``."""
-        V = self._to_spectrum(X[:1])
-        V = V.new_empty(len(V), len(X), V.shape[2])
-        for start in range(0, len(X), self._batch_size):
-            run = slice(start, start + self._batch_size)
-            V[:, run] = self._to_spectrum(X[run])
-        return V
-
-    def _validation(self, X: Any, labels: Any, like: Tensor) -> tuple[Tensor, Partition]:
-        X = as_samples(X, device=like.device, name="validation X").to(like.dtype)
-        check_sample_shape(X, self.sample_shape)
-        partition = Partition.from_labels(labels, len(X), device=X.device, classes=self.classes_)
-        return self._gather_spectrum(X), partition
+    def _collect(
+        self,
+        samples: Arrays | Stream,
+        processes: Processes,
+        folder: Path | None,
+        classes: np.ndarray | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> tuple[tuple[Population, Samples], np.ndarray]:
+        """All samples, lifted, on the sphere, with their classes."""
+        device = samples.example.device
+        features = Features(device, folder or samples.home)
+        sizes, zeros = [], 0
+        for X in samples.batches(self._batch_size):
+            check_sample_shape(X, self.sample_shape)
+            V = self._to_spectrum(X.to(dtype))
+            zeros += int((norms(V) == 0).sum())
+            sizes.append(V.shape[1])
+            features.append(V)
+        if zeros:
+            message = f"{zeros} of {sum(sizes)} samples have zero norm and stay zero"
+            warnings.warn(message, stacklevel=4)
+        if classes is None:
+            classes = common_classes(samples.labels, processes)
+        partition = Partition.from_labels(
+            samples.labels, sum(sizes), device=device, classes=classes
+        )
+        population = Population.of(
+            partition, self.spectrum, V.shape[2], V.dtype, self.settings.eps_sq, processes
+        )
+        ends = np.cumsum(sizes)
+        partitions = [
+            partition.batch(slice(end - size, end)) for size, end in zip(sizes, ends, strict=True)
+        ]
+        return (population, Samples(features, partitions)), partition.classes
 
     def _spectra(self, X: Any) -> Iterator[Tensor]:
         """Samples as half spectra, batch by batch, in the type and on the device of the network."""

@@ -1,42 +1,67 @@
-"""The linear operators of a layer: E expands all features, Cʲ compresses those of class j."""
+"""The linear operators of a layer: E expands all features, Cʲ compresses those of class j.
 
+There are two kinds of Cʲ: a dense matrix, and the identity less a product of low rank. A layer asks
+either for its *responses*, Cʲ v of every class to every sample, which are far larger than the
+samples. So they come in blocks that stay in the processor's cache, and leave it as norms or sums.
+"""
+
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
 
+from redunet.partition import grouped, members_of
 from redunet.spectrum import safe_sqrt, scaled, squared_norms
 
-# Entries of all classes' responses that are at hand at one time. On a CPU a block of them should
-# stay in its cache, on a GPU it should fill the device.
-BLOCK_ENTRIES = {"cpu": 2**19, "cuda": 2**27}
+# Bytes of all classes' responses that are at hand at one time. On a CPU a block of them should stay
+# in its cache, on a GPU it should fill the device.
+BLOCK_BYTES = {"cpu": 2**23, "cuda": 2**29}
+
+# Operators of all classes are applied to all samples if they are no wider than so many samples are;
+# to gather the samples by class takes longer then.
+GATHERING_PAYS = 4
+
+# Samples that are worth a matrix product of their own.
+LEAST_SAMPLES = 64
 
 
-class DenseOperators(nn.Module):
-    """Operators as one matrix for each frequency and class.
+class Operators(nn.Module, ABC):
+    """E and all Cʲ of a layer, at each of F frequencies.
 
     Parameters
     ----------
     expansion : Tensor of shape (F, C, C)
         E(p), real for vectors (F = 1), complex for signals.
-    compression : Tensor of shape (F, k, C, C)
-        Cʲ(p).
     """
 
-    def __init__(self, expansion: Tensor, compression: Tensor):
+    def __init__(self, expansion: Tensor):
         super().__init__()
         self.expansion = nn.Parameter(expansion, requires_grad=False)
-        self.compression = nn.Parameter(compression, requires_grad=False)
 
-    def expand(self, V: Tensor) -> Tensor:
-        """E v for every sample: ``(F, m, C)`` to ``(F, m, C)``."""
-        return V @ self.expansion.mT
+    @property
+    @abstractmethod
+    def rank(self) -> int | None:
+        """Rank of what Cʲ/α_j takes from the identity; None if that is not limited."""
 
-    def respond(self, V: Tensor) -> "DenseResponses":
+    @property
+    @abstractmethod
+    def width(self) -> int:
+        """Entries of all classes' responses to one sample at one frequency."""
+
+    @abstractmethod
+    def respond(self, V: Tensor) -> "Responses":
         """Cʲ v for every sample of ``(F, m, C)`` and every class."""
-        return DenseResponses(V, self.compression)
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "DenseOperators":
+    def expand(self, V: Tensor, block: slice = slice(None)) -> Tensor:
+        """E v for every sample of ``(F, m, C)``, at a block of the frequencies ``(F_b, m, C)``."""
+        return V[block] @ self.expansion[block].mT
+
+    def samples_per_block(self, V: Tensor) -> int:
+        """Samples whose responses at one frequency fill a block."""
+        return max(LEAST_SAMPLES, _block_entries(V) // self.width)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Operators":
         """Move complex operators as pairs of reals.
 
         ``nn.Module.to(torch.float64)`` would otherwise drop their imaginary parts, and
@@ -48,61 +73,262 @@ class DenseOperators(nn.Module):
 
         return super()._apply(as_pairs, recurse)
 
+
+class DenseOperators(Operators):
+    """Operators as one matrix for each frequency and class.
+
+    Parameters
+    ----------
+    expansion : Tensor of shape (F, C, C)
+        E(p).
+    compression : Tensor of shape (F, k, C, C)
+        Cʲ(p).
+    """
+
+    def __init__(self, expansion: Tensor, compression: Tensor):
+        super().__init__(expansion)
+        self.compression = nn.Parameter(compression, requires_grad=False)
+
+    @property
+    def rank(self) -> None:
+        """No limit."""
+
+    @property
+    def width(self) -> int:
+        """Entries of all classes' responses to one sample at one frequency."""
+        return self.compression.shape[1] * self.compression.shape[2]
+
+    def respond(self, V: Tensor) -> "DenseResponses":
+        """Cʲ v for every sample of ``(F, m, C)`` and every class."""
+        return DenseResponses(V, self)
+
     def extra_repr(self) -> str:
         """Shown in ``repr``."""
         frequencies, classes, channels, _ = self.compression.shape
         return f"frequencies={frequencies}, classes={classes}, channels={channels}"
 
 
-class DenseResponses:
-    """Cʲ v of samples to all classes, which are far larger than the samples themselves.
+class LowRankOperators(Operators):
+    """Operators Cʲ(p) = α_j (I − W_j(p)* W_j(p)) with r rows in every W_j.
+
+    By Woodbury's identity that is exact where r is the number of a class's samples, and the best of
+    its rank where W_j spans the r leading eigenvectors of the class. Any values of the factors make
+    Hermitian operators.
+
+    Parameters
+    ----------
+    expansion : Tensor of shape (F, C, C)
+        E(p).
+    factors : Tensor of shape (F, k, r, C)
+        W_j(p).
+    scales : Tensor of shape (k,)
+        α_j.
+    """
+
+    def __init__(self, expansion: Tensor, factors: Tensor, scales: Tensor):
+        super().__init__(expansion)
+        self.factors = nn.Parameter(factors, requires_grad=False)
+        self.register_buffer("scales", scales)
+
+    @property
+    def rank(self) -> int:
+        """Rank r of what Cʲ/α_j takes from the identity."""
+        return self.factors.shape[2]
+
+    @property
+    def width(self) -> int:
+        """Entries of all classes' codes of one sample at one frequency."""
+        return self.factors.shape[1] * self.factors.shape[2]
+
+    def respond(self, V: Tensor) -> "LowRankResponses":
+        """Cʲ v for every sample of ``(F, m, C)`` and every class."""
+        return LowRankResponses(V, self)
+
+    def extra_repr(self) -> str:
+        """Shown in ``repr``."""
+        frequencies, classes, rank, channels = self.factors.shape
+        return f"frequencies={frequencies}, classes={classes}, channels={channels}, rank={rank}"
+
+
+class Responses(ABC):
+    """Cʲ v of samples ``(F, m, C)`` to all classes.
+
+    Attributes
+    ----------
+    blocks : list of slice
+        Of frequencies, whose responses are at hand at one time.
+    """
+
+    def __init__(self, V: Tensor, width: int):
+        self._V = V
+        self._width = width
+        frequencies, samples, _ = V.shape
+        step = max(1, _block_entries(V) // max(1, samples * width))
+        self.blocks = [slice(start, start + step) for start in range(0, frequencies, step)]
+
+    @abstractmethod
+    def stack(self) -> Tensor:
+        """All of them, ``(F, m, k, C)``."""
+
+    @abstractmethod
+    def norms(self) -> Tensor:
+        """‖Cʲ v‖ over all frequencies and channels, ``(m, k)``."""
+
+    def combine(self, weights: Tensor) -> Iterator[Tensor]:
+        """Σ_j w_j Cʲ v with each sample's weights ``(m, k)``, block by block ``(F_b, m, C)``.
+
+        A weight below the rounding of the sample's largest one is as good as none, and is taken for
+        that: with it go products that are subnormal numbers, with which processors are many times
+        slower. Samples that so have one class left, nearly all of them where memberships are sharp,
+        are gathered by class and multiplied with the operators of that class alone.
+        """
+        weights = weights.to(self._V.real.dtype)
+        largest, owners = weights.max(1)
+        counts = weights > torch.finfo(weights.dtype).eps * largest[:, None]
+        weights = weights * counts
+        everyone = slice(None)
+        if self._width < GATHERING_PAYS * self._V.shape[2]:
+            return (self._weighted_sum(block, everyone, weights) for block in self.blocks)
+        decided = counts.sum(1) <= 1
+        if not bool(decided.any()):
+            return (self._weighted_sum(block, everyone, weights) for block in self.blocks)
+        return self._combine_by_class(weights, owners, decided)
+
+    def _combine_by_class(
+        self, weights: Tensor, owners: Tensor, decided: Tensor
+    ) -> Iterator[Tensor]:
+        samples, others = (choice.nonzero()[:, 0] for choice in (decided, ~decided))
+        num_classes = weights.shape[1]
+        groups = grouped(members_of(owners[samples], num_classes), num_classes)
+        for block in self.blocks:
+            total = torch.empty_like(self._V[block])
+            for group in groups:
+                members = samples[group.samples]
+                own = self._of_own_class(block, members, group.classes)
+                own = scaled(own, weights[members, group.classes[:, None]].unsqueeze(-1))
+                if group.weights is None:
+                    total[:, members] = own
+                else:
+                    total[:, members[group.inside]] = own[:, group.inside]
+            if len(others):
+                total[:, others] = self._weighted_sum(block, others, weights[others])
+            yield total
+
+    @abstractmethod
+    def _of_own_class(self, block: slice, samples: Tensor, classes: Tensor) -> Tensor:
+        """Cʲ v for samples ``(g, s)`` of each of the classes ``(g,)``, ``(F_b, g, s, C)``."""
+
+    @abstractmethod
+    def _weighted_sum(self, block: slice, samples: Tensor | slice, weights: Tensor) -> Tensor:
+        """Σ_j w_j Cʲ v over all classes for some of the samples, ``(F_b, len(weights), C)``."""
+
+
+class DenseResponses(Responses):
+    """Responses to dense operators.
 
     For vectors they are one product, whose result is kept. Of many frequencies only a block is at
     hand at one time: to multiply again costs less than to write and read it all.
     """
 
-    def __init__(self, V: Tensor, compression: Tensor):
-        self._V = V
-        self._compression = compression
-        vectors = len(V) == 1 and not V.is_complex()
-        self._kept = _responses(V, compression) if vectors else None
+    def __init__(self, V: Tensor, operators: DenseOperators):
+        super().__init__(V, operators.width)
+        self._compression = operators.compression
+        self._kept = self._block(slice(None)) if _are_vectors(V) else None
 
     def stack(self) -> Tensor:
         """All of them, ``(F, m, k, C)``."""
-        return _responses(self._V, self._compression) if self._kept is None else self._kept
+        return self._block(slice(None)) if self._kept is None else self._kept
 
     def norms(self) -> Tensor:
         """‖Cʲ v‖ over all frequencies and channels, ``(m, k)``."""
         if self._kept is not None:
             return safe_sqrt(squared_norms(self._kept, dim=0))
-        squared = sum(
-            squared_norms(_responses(self._V[block], self._compression[block]), dim=0)
-            for block in self._blocks()
-        )
-        return safe_sqrt(squared)
+        return safe_sqrt(sum(squared_norms(self._block(block), dim=0) for block in self.blocks))
 
-    def combine(self, weights: Tensor) -> Tensor:
-        """Σ_j w_j Cʲ v with each sample's weights ``(m, k)``, ``(F, m, C)``.
+    def combine(self, weights: Tensor) -> Iterator[Tensor]:
+        """Σ_j w_j Cʲ v with each sample's weights ``(m, k)``, block by block ``(F_b, m, C)``."""
+        if self._kept is None:
+            return super().combine(weights)
+        weights = weights.to(self._V.dtype)
+        return iter([(weights[:, None] @ self._kept[0]).squeeze(1)[None]])
 
-        Not kept, the responses need not be written either: the weights go into the product, whose
-        inner axis then runs over classes and channels.
+    def _of_own_class(self, block: slice, samples: Tensor, classes: Tensor) -> Tensor:
+        return self._V[block][:, samples] @ _of_classes(self._compression[block], classes).mT
+
+    def _weighted_sum(self, block: slice, samples: Tensor | slice, weights: Tensor) -> Tensor:
+        # The weights go into the product, whose inner axis then runs over classes and channels.
+        V = self._V[block][:, samples].unsqueeze(2)
+        weighted = scaled(V, weights[:, :, None]).flatten(2)
+        return weighted @ self._compression[block].mT.flatten(1, 2)
+
+    def _block(self, block: slice) -> Tensor:
+        """All classes' matrices stacked into one product: ``(F, m, C)`` to ``(F, m, k, C)``."""
+        operators = self._compression[block]
+        return (self._V[block] @ operators.flatten(1, 2).mT).unflatten(2, operators.shape[1:3])
+
+
+class LowRankResponses(Responses):
+    """Responses to operators of low rank, by way of the codes W_j v, which are kept."""
+
+    def __init__(self, V: Tensor, operators: LowRankOperators):
+        super().__init__(V, operators.width)
+        self._factors = operators.factors
+        self._scales = operators.scales
+        # By the start of their block, (F_b, m, k, r).
+        self._codes = {block.start: self._encode(block) for block in self.blocks}
+
+    def _encode(self, block: slice) -> Tensor:
+        factors = self._factors[block]
+        return (self._V[block] @ factors.flatten(1, 2).mT).unflatten(2, factors.shape[1:3])
+
+    def stack(self) -> Tensor:
+        """All of them, ``(F, m, k, C)``."""
+        codes = torch.cat(list(self._codes.values())).transpose(1, 2)
+        inside = (codes @ self._factors.conj()).transpose(1, 2)
+        return scaled(self._V.unsqueeze(2) - inside, self._scales[:, None])
+
+    def norms(self) -> Tensor:
+        """‖Cʲ v‖ over all frequencies and channels, ``(m, k)``.
+
+        ‖v − W*y‖² = ‖v‖² − y*(2I − WW*)y with the codes y = Wv. What is left of a sample deep
+        inside of its class is so known to √eps, which cannot confuse it with another class.
         """
-        weights = weights.to(self._V.real.dtype)
-        if self._kept is not None:
-            return (weights[:, None] @ self._kept[0]).squeeze(1)[None]
-        parts = []
-        for block in self._blocks():
-            weighted = scaled(self._V[block].unsqueeze(2), weights[:, :, None]).flatten(2)
-            parts.append(weighted @ self._compression[block].mT.flatten(1, 2))
-        return torch.cat(parts)
+        inside = sum(self._squared_norms_inside(block) for block in self.blocks)
+        return self._scales * safe_sqrt(squared_norms(self._V, dim=0)[:, None] - inside)
 
-    def _blocks(self) -> Iterator[slice]:
-        frequencies, samples, channels = self._V.shape
-        entries = samples * channels * self._compression.shape[1]
-        step = max(1, BLOCK_ENTRIES.get(self._V.device.type, 2**27) // max(1, entries))
-        return (slice(start, start + step) for start in range(0, frequencies, step))
+    def _squared_norms_inside(self, block: slice) -> Tensor:
+        codes, factors = self._codes[block.start].transpose(1, 2), self._factors[block]
+        gram = -factors @ factors.mH
+        gram.diagonal(dim1=-2, dim2=-1).add_(2)
+        return _real_inner_products(codes, codes @ gram.mT).sum(0).mT
+
+    def _of_own_class(self, block: slice, samples: Tensor, classes: Tensor) -> Tensor:
+        codes = self._codes[block.start][:, samples, classes[:, None]]  # (F_b, g, s, r)
+        inside = codes @ _of_classes(self._factors[block], classes).conj()
+        return scaled(self._V[block][:, samples] - inside, self._scales[classes, None, None])
+
+    def _weighted_sum(self, block: slice, samples: Tensor | slice, weights: Tensor) -> Tensor:
+        weights = weights * self._scales
+        codes = scaled(self._codes[block.start][:, samples], weights[:, :, None]).flatten(2)
+        inside = codes @ self._factors[block].flatten(1, 2).conj()
+        return scaled(self._V[block][:, samples], weights.sum(1)[:, None]) - inside
 
 
-def _responses(V: Tensor, compression: Tensor) -> Tensor:
-    """All classes' matrices stacked into one product: ``(F, m, C)`` to ``(F, m, k, C)``."""
-    return (V @ compression.flatten(1, 2).mT).unflatten(2, compression.shape[1:3])
+def _are_vectors(V: Tensor) -> bool:
+    return len(V) == 1 and not V.is_complex()
+
+
+def _block_entries(V: Tensor) -> int:
+    return BLOCK_BYTES.get(V.device.type, BLOCK_BYTES["cuda"]) // V.element_size()
+
+
+def _of_classes(operators: Tensor, classes: Tensor) -> Tensor:
+    """Operators ``(F, k, …)`` of the classes given in increasing order, ``(F, g, …)``."""
+    return operators if len(classes) == operators.shape[1] else operators[:, classes]
+
+
+def _real_inner_products(a: Tensor, b: Tensor) -> Tensor:
+    """Re Σ conj(a) b over the last axis."""
+    if a.is_complex():
+        a, b = (torch.view_as_real(t).flatten(-2) for t in (a, b))
+    return torch.linalg.vecdot(a, b)

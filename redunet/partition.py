@@ -1,6 +1,5 @@
 """How samples divide into classes: the papers' diagonal matrices Πʲ, without the zeros."""
 
-from collections.abc import Iterator
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -10,7 +9,27 @@ from sklearn.utils.multiclass import check_classification_targets
 from torch import Tensor
 
 from redunet.checks import as_tensor
+from redunet.processes import Processes
 from redunet.spectrum import scaled
+
+
+class Members(NamedTuple):
+    """Every pair of a sample and a class that it is in, class by class."""
+
+    classes: Tensor  # positions of the classes, in order
+    samples: Tensor  # positions of the samples
+    ranks: Tensor  # how many of the class come before
+    weights: Tensor | None  # memberships Π; None where all are 1
+
+    def of(self, V: Tensor) -> Tensor:
+        """These samples of ``(F, m, C)``, times the roots of their weights.
+
+        Their second moments, class by class, are V Πʲ V*.
+        """
+        members = V[:, self.samples]
+        if self.weights is None:
+            return members
+        return scaled(members, self.weights.to(V.real.dtype).sqrt()[:, None])
 
 
 class Group(NamedTuple):
@@ -18,22 +37,24 @@ class Group(NamedTuple):
 
     classes: Tensor  # (g,) positions of the classes
     samples: Tensor  # (g, s) positions of each class's samples; padding repeats any sample
-    weights: Tensor  # (g, s) memberships Π; 0 on padding
+    weights: Tensor | None  # (g, s) memberships Π; 0 on padding; None where all are 1
+
+    @property
+    def inside(self) -> Tensor:
+        """What is not padding, ``(g, s)``."""
+        if self.weights is None:
+            return torch.ones_like(self.samples, dtype=torch.bool)
+        return self.weights > 0
 
     def members(self, V: Tensor) -> Tensor:
         """Samples ``(F, m, C)`` class by class, ``(F, g, s, C)``, times the roots of their weights.
 
         Their second moments are V Πʲ V*.
         """
-        roots = self.weights.to(V.real.dtype).sqrt()
-        return scaled(V[:, self.samples], roots[:, :, None])
-
-    def split(self, size: int) -> Iterator["Group"]:
-        """The same classes with about ``size`` samples at a time."""
-        step = max(1, size // len(self.classes))
-        for start in range(0, self.samples.shape[1], step):
-            part = slice(start, start + step)
-            yield Group(self.classes, self.samples[:, part], self.weights[:, part])
+        members = V[:, self.samples]
+        if self.weights is None:
+            return members
+        return scaled(members, self.weights.to(V.real.dtype).sqrt()[:, :, None])
 
 
 class Partition:
@@ -161,6 +182,13 @@ class Partition:
             return self._soft.sum(0)
         return torch.bincount(self._codes, minlength=self.num_classes).to(torch.float64)
 
+    @cached_property
+    def sizes(self) -> Tensor:
+        """Samples with any membership in each class, ``(k,)``."""
+        if self._soft is not None:
+            return (self._soft > 0).sum(0)
+        return torch.bincount(self._codes, minlength=self.num_classes)
+
     @property
     def membership(self) -> Tensor:
         """Π with one row a sample, ``(m, k)``."""
@@ -169,26 +197,61 @@ class Partition:
         return torch.nn.functional.one_hot(self._codes, self.num_classes).to(torch.float64)
 
     @cached_property
+    def members(self) -> Members:
+        """All pairs of sample and class."""
+        if self._soft is None:
+            return members_of(self._codes, self.num_classes)
+        classes, samples = self._soft.T.nonzero(as_tuple=True)
+        return _ranked(classes, samples, self._soft[samples, classes], self.num_classes)
+
+    @cached_property
     def groups(self) -> list[Group]:
         """All classes that have samples, in batches of similar size."""
-        if self._soft is None:
-            member_of, samples = self._codes.sort(stable=True)
-            weights = torch.ones_like(samples, dtype=torch.float64)
-        else:
-            member_of, samples = self._soft.T.nonzero(as_tuple=True)
-            weights = self._soft[samples, member_of]
-        sizes = torch.bincount(member_of, minlength=self.num_classes)
-        starts = sizes.cumsum(0) - sizes
-        return [self._group(c, sizes, starts, samples, weights) for c in _octaves(sizes)]
+        return grouped(self.members, self.num_classes)
 
-    @staticmethod
-    def _group(
-        classes: Tensor, sizes: Tensor, starts: Tensor, samples: Tensor, weights: Tensor
-    ) -> Group:
+    def batch(self, run: slice) -> "Partition":
+        """Some of the samples, in the same classes."""
+        codes, soft = (None if t is None else t[run] for t in (self._codes, self._soft))
+        return Partition(self.classes, codes, soft)
+
+
+def members_of(codes: Tensor, num_classes: int) -> Members:
+    """Samples by the position of their class, ``(m,)``."""
+    classes, samples = codes.sort(stable=True)
+    return _ranked(classes, samples, None, num_classes)
+
+
+def _ranked(classes: Tensor, samples: Tensor, weights: Tensor | None, num_classes: int) -> Members:
+    sizes = torch.bincount(classes, minlength=num_classes)
+    starts = sizes.cumsum(0) - sizes
+    ranks = torch.arange(len(classes), device=classes.device) - starts[classes]
+    return Members(classes, samples, ranks, weights)
+
+
+def grouped(members: Members, num_classes: int) -> list[Group]:
+    """Members in batches of classes of similar size."""
+    sizes = torch.bincount(members.classes, minlength=num_classes)
+    starts = sizes.cumsum(0) - sizes
+    groups = []
+    for classes in _octaves(sizes):
         place = torch.arange(int(sizes[classes].max()), device=sizes.device)
         inside = place < sizes[classes, None]
         position = torch.where(inside, starts[classes, None] + place, 0)
-        return Group(classes, samples[position], weights[position] * inside)
+        weights = None if members.weights is None else members.weights[position] * inside
+        if weights is None and not bool(inside.all()):
+            weights = inside.to(torch.float64)
+        groups.append(Group(classes, members.samples[position], weights))
+    return groups
+
+
+def common_classes(labels: Any, processes: Processes) -> np.ndarray | None:
+    """Classes of all processes' samples; None if this one is alone and can find its own."""
+    if processes.size == 1:
+        return None
+    labels = np.asarray(labels)
+    if labels.ndim == 2:
+        return np.arange(labels.shape[1])
+    return np.unique(np.concatenate(processes.exchange(np.unique(labels))))
 
 
 def _octaves(sizes: Tensor) -> list[Tensor]:

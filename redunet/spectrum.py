@@ -151,16 +151,30 @@ def safe_sqrt(x: Tensor) -> Tensor:
     return torch.where(x > tiny, x.clamp_min(tiny).sqrt(), 0)
 
 
-def project_to_sphere(V: Tensor) -> Tensor:
-    """Scale every sample of ``(F, m, C)`` to unit norm; a sample of zero norm stays zero.
+def project_to_sphere(*parts: Tensor) -> Tensor:
+    """Scale every sample to unit norm; a sample of zero norm stays zero.
 
     Entries so small that their cubes underflow become zero: they are far below the rounding of any
     unit vector, but the moments and products made from them would be subnormal numbers, with which
     processors are many times slower.
+
+    Parameters
+    ----------
+    *parts : Tensor
+        Features ``(F, m, C)``, or several of them at blocks of frequencies.
+
+    Returns
+    -------
+    Tensor of shape (F, m, C)
     """
-    length = norms(V)
-    V = scaled(V, torch.where(length > 0, length, 1).reciprocal()[:, None])
+    length = safe_sqrt(sum(squared_norms(part, dim=0) for part in parts))
+    factors = torch.where(length > 0, length, 1).reciprocal()[:, None]
     floor = torch.finfo(length.dtype).tiny ** (1 / 3)
+    return torch.cat([_shrunk(scaled(part, factors), floor) for part in parts])
+
+
+def _shrunk(V: Tensor, floor: float) -> Tensor:
+    """V without the real and imaginary parts below the floor."""
     if V.is_complex():
         return torch.view_as_complex(functional.hardshrink(torch.view_as_real(V), floor))
     return functional.hardshrink(V, floor)

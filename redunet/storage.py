@@ -17,24 +17,24 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from redunet.construction import RateHistory, Settings, make_layer
+from redunet.layer import ReduLayer
 from redunet.lifting import LIFTS
-from redunet.operators import DenseOperators
+from redunet.operators import DenseOperators, LowRankOperators
 from redunet.spectrum import HalfSpectrum
 
 if TYPE_CHECKING:
     from redunet.network import ReduNet
 
-FORMAT = 1
+FORMAT = 2
 KEY = "redunet"
 
 
 def save(net: "ReduNet", path: str | os.PathLike[str]) -> None:
     """Write ``net`` beside ``path`` under another name, then rename: ``path`` is always whole."""
     path = Path(path)
-    tensors = {name: _as_stored(t) for name, t in net.state_dict().items()}
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
     try:
-        save_file(tensors, unfinished, metadata={KEY: json.dumps(_header(net), allow_nan=False)})
+        write_tensors(net, unfinished, {KEY: json.dumps(_header(net), allow_nan=False)})
         os.replace(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)
@@ -48,29 +48,49 @@ def load(
     lift: nn.Module | None,
 ) -> "ReduNet":
     """Read a network, after checking every tensor against what the header announces."""
-    header, tensors = _read(Path(path))
+    metadata, tensors = _read(Path(path))
+    header = _parse(metadata, path)
     try:
         net = _skeleton(cls, header, lift)
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} has a damaged header: {type(error).__name__} {error}") from error
-    state = net.state_dict()
+    _fill(net, tensors, path)
+    return net.requires_grad_(False).to(device)
+
+
+def write_tensors(
+    module: nn.Module, path: str | os.PathLike[str], metadata: dict[str, str] | None = None
+) -> None:
+    """Write parameters and buffers to a safetensors file."""
+    tensors = {name: _as_stored(t) for name, t in module.state_dict().items()}
+    save_file(tensors, path, metadata=metadata)
+
+
+def read_tensors(module: nn.Module, path: Path) -> None:
+    """Give a module without memory the tensors that :func:`write_tensors` wrote."""
+    _, tensors = _read(path)
+    _fill(module, tensors, path)
+
+
+def _fill(module: nn.Module, tensors: dict[str, Tensor], path: str | os.PathLike[str]) -> None:
+    """Give a module without memory the tensors of a file, if they are those it has."""
+    state = module.state_dict()
     missing, surplus = sorted(state.keys() - tensors), sorted(tensors.keys() - state)
     if missing or surplus:
         raise ValueError(
             f"{path} does not hold the tensors of this network: "
             f"missing {_few(missing)}, surplus {_few(surplus)}"
         )
+    filled = {}
     for name, expected in state.items():
-        stored = tensors[name]
-        template = _as_stored(expected)
+        stored, template = tensors[name], _as_stored(expected)
         if stored.shape != template.shape or stored.dtype != template.dtype:
             raise ValueError(
                 f"{path}: tensor {name} should be {template.dtype} of shape "
                 f"{tuple(template.shape)}, got {stored.dtype} of shape {tuple(stored.shape)}"
             )
-        tensors[name] = torch.view_as_complex(stored) if expected.is_complex() else stored
-    net.load_state_dict(tensors, assign=True)
-    return net.requires_grad_(False).to(device)
+        filled[name] = torch.view_as_complex(stored) if expected.is_complex() else stored
+    module.load_state_dict(filled, assign=True)
 
 
 def _as_stored(t: Tensor) -> Tensor:
@@ -86,14 +106,15 @@ def _header(net: "ReduNet") -> dict[str, Any]:
     return {
         "format": FORMAT,
         "settings": settings,
-        "layers": len(net.layers),
+        "momenta": [layer.momentum for layer in net.layers],
+        "rank": net.layers[0].operators.rank,
         "classes": net.classes_.tolist(),
         "classes_dtype": net.classes_.dtype.str,
         "sample_shape": net.sample_shape,
         "feature_shape": net.feature_shape,
         "dtype": str(net.layers[0].proportions.dtype).removeprefix("torch."),
         "batch_size": net.batch_size,
-        "history": _history_to_json(net.history),
+        "history": history_to_json(net.history),
         "lift": _lift_to_json(net.lift),
     }
 
@@ -103,31 +124,17 @@ def _skeleton(cls: type["ReduNet"], header: dict[str, Any], lift: nn.Module | No
     settings = Settings(**{**header["settings"], "lam": float(header["settings"]["lam"])})
     feature_shape = tuple(header["feature_shape"])
     spectrum = HalfSpectrum(feature_shape[1:])
-    frequencies, channels, classes = len(spectrum), feature_shape[0], len(header["classes"])
+    channels, classes = feature_shape[0], len(header["classes"])
     real = getattr(torch, header["dtype"])
-    number = real.to_complex() if spectrum.shape else real
-
-    def empty(*shape: int, dtype: torch.dtype) -> Tensor:
-        return torch.empty(shape, dtype=dtype, device="meta")
-
     layers = [
-        make_layer(
-            DenseOperators(
-                empty(frequencies, channels, channels, dtype=number),
-                empty(frequencies, classes, channels, channels, dtype=number),
-            ),
-            empty(classes, dtype=real),
-            spectrum,
-            settings,
-            empty(dtype=real),
-        )
-        for _ in range(header["layers"])
+        empty_layer(settings, spectrum, channels, classes, real, header["rank"], momentum)
+        for momentum in header["momenta"]
     ]
     return cls(
         layers,
         classes=np.array(header["classes"], dtype=header["classes_dtype"]),
         settings=settings,
-        history=_history_from_json(header["history"]),
+        history=history_from_json(header["history"]),
         sample_shape=tuple(header["sample_shape"]),
         feature_shape=feature_shape,
         lift=_lift_from_json(header["lift"], lift, real),
@@ -135,16 +142,51 @@ def _skeleton(cls: type["ReduNet"], header: dict[str, Any], lift: nn.Module | No
     )
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def empty_layer(
+    settings: Settings,
+    spectrum: HalfSpectrum,
+    channels: int,
+    classes: int,
+    real: torch.dtype,
+    rank: int | None,
+    momentum: float,
+) -> ReduLayer:
+    """A layer without memory, of operators of a rank or dense ones (None)."""
+    number = real.to_complex() if spectrum.shape else real
+    frequencies = len(spectrum)
+
+    def empty(*shape: int, dtype: torch.dtype) -> Tensor:
+        return torch.empty(shape, dtype=dtype, device="meta")
+
+    expansion = empty(frequencies, channels, channels, dtype=number)
+    if rank is None:
+        operators = DenseOperators(
+            expansion, empty(frequencies, classes, channels, channels, dtype=number)
+        )
+    else:
+        operators = LowRankOperators(
+            expansion,
+            empty(frequencies, classes, rank, channels, dtype=number),
+            empty(classes, dtype=real),
+        )
+    return make_layer(
+        operators, empty(classes, dtype=real), empty(dtype=real), spectrum, settings, momentum
+    )
+
+
+def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
     if not path.is_file():
         raise FileNotFoundError(f"no such file: {path}")
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
             # Copies: get_tensor maps the file, unaligned for complex numbers, lost if it is cut.
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+            return file.metadata() or {}, tensors
     except SafetensorError as error:
         raise ValueError(f"{path} is not a whole safetensors file: {error}") from error
+
+
+def _parse(metadata: dict[str, str], path: str | os.PathLike[str]) -> dict[str, Any]:
     if KEY not in metadata:
         raise ValueError(f"{path} was not written by ReduNet.save: its header has no {KEY!r}")
     try:
@@ -153,22 +195,24 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise ValueError(f"{path} has a damaged header: {error}") from error
     if header.get("format") != FORMAT:
         raise ValueError(f"{path} has format {header.get('format')}, this version reads {FORMAT}")
-    return header, tensors
+    return header
 
 
-def _history_to_json(history: RateHistory) -> dict[str, Any]:
+def history_to_json(history: RateHistory) -> dict[str, Any]:
+    """Rates as lists."""
     return {
         "expansion": history.expansion.tolist(),
         "compression": history.compression.tolist(),
-        "validation": history.validation and _history_to_json(history.validation),
+        "validation": history.validation and history_to_json(history.validation),
     }
 
 
-def _history_from_json(fields: dict[str, Any]) -> RateHistory:
+def history_from_json(fields: dict[str, Any]) -> RateHistory:
+    """What :func:`history_to_json` wrote."""
     return RateHistory(
         np.array(fields["expansion"], dtype=float),
         np.array(fields["compression"], dtype=float),
-        fields["validation"] and _history_from_json(fields["validation"]),
+        fields["validation"] and history_from_json(fields["validation"]),
     )
 
 

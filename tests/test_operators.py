@@ -2,9 +2,9 @@ import pytest
 import torch
 
 from redunet import operators
-from redunet.operators import DenseOperators
+from redunet.operators import DenseOperators, LowRankOperators
 
-F, m, k, C = 5, 7, 3, 4
+F, m, k, C, r = 5, 7, 9, 4, 2
 
 
 def random(*shape, dtype, seed):
@@ -12,47 +12,112 @@ def random(*shape, dtype, seed):
 
 
 @pytest.fixture(params=[torch.float64, torch.complex128])
-def setting(request):
-    dtype = request.param
+def dtype(request):
+    return request.param
+
+
+@pytest.fixture(params=["dense", "low rank"])
+def setting(request, dtype):
+    """Operators, their matrices E and Cʲ, and samples."""
     E = random(F, C, C, dtype=dtype, seed=0)
-    Cs = random(F, k, C, C, dtype=dtype, seed=1)
     V = random(F, m, C, dtype=dtype, seed=2)
-    weights = random(m, k, dtype=torch.float64, seed=3).abs()
-    return DenseOperators(E, Cs), E, Cs, V, weights
+    if request.param == "dense":
+        Cs = random(F, k, C, C, dtype=dtype, seed=1)
+        return DenseOperators(E, Cs), E, Cs, V
+    W = random(F, k, r, C, dtype=dtype, seed=1) / 4
+    scales = torch.arange(1.0, k + 1, dtype=torch.float64)
+    Cs = scales[:, None, None] * (torch.eye(C) - W.mH @ W)
+    return LowRankOperators(E, W, scales), E, Cs, V
 
 
-def test_products_are_the_plain_sums(setting):
-    ops, E, Cs, V, weights = setting
+def soft(seed=3):
+    return random(m, k, dtype=torch.float64, seed=seed).abs()
+
+
+def decided():
+    """Most samples with one class, some with two, as sharp memberships are."""
+    weights = torch.full((m, k), 1e-30, dtype=torch.float64)
+    weights[torch.arange(m), torch.arange(m) * 5 % k] = torch.linspace(0.1, 2, m).double()
+    weights[3] = soft()[3]
+    return weights
+
+
+def combined(ops, V, weights):
+    return torch.cat(list(ops.respond(V).combine(weights)))
+
+
+@pytest.mark.parametrize("weights", [soft(), decided(), torch.eye(k, dtype=torch.float64)[:m]])
+@pytest.mark.parametrize("gathering_pays", [0, 4, 10**9])
+def test_products_are_the_plain_sums(setting, weights, gathering_pays, monkeypatch):
+    monkeypatch.setattr(operators, "GATHERING_PAYS", gathering_pays)
+    ops, E, Cs, V = setting
     responses = torch.einsum("fkdc,fmc->fmkd", Cs, V)
     torch.testing.assert_close(ops.expand(V), torch.einsum("fdc,fmc->fmd", E, V))
     torch.testing.assert_close(ops.respond(V).stack(), responses)
     norms = responses.abs().square().sum((0, 3)).sqrt()
     torch.testing.assert_close(ops.respond(V).norms(), norms)
     compressed = torch.einsum("mk,fmkd->fmd", weights.to(V.dtype), responses)
-    torch.testing.assert_close(ops.respond(V).combine(weights), compressed)
+    torch.testing.assert_close(combined(ops, V, weights), compressed)
 
 
-def test_blocks_of_frequencies_give_the_same_numbers(setting, monkeypatch):
-    ops, _, _, V, weights = setting
-    monkeypatch.setitem(operators.BLOCK_ENTRIES, "cpu", 10**9)
-    norms, compressed = ops.respond(V).norms(), ops.respond(V).combine(weights)
-    monkeypatch.setitem(operators.BLOCK_ENTRIES, "cpu", 2 * m * k * C)
+@pytest.mark.parametrize("weights", [soft(), decided()])
+def test_blocks_of_frequencies_give_the_same_numbers(setting, weights, monkeypatch):
+    ops, _, _, V = setting
+    norms, compressed = ops.respond(V).norms(), combined(ops, V, weights)
+    entries = 2 * m * ops.width  # of two frequencies
+    monkeypatch.setitem(operators.BLOCK_BYTES, "cpu", entries * V.element_size())
+    assert len(ops.respond(V).blocks) == 3
     torch.testing.assert_close(ops.respond(V).norms(), norms)
-    torch.testing.assert_close(ops.respond(V).combine(weights), compressed)
+    torch.testing.assert_close(combined(ops, V, weights), compressed)
+
+
+def test_vectors_keep_their_responses():
+    V = random(1, m, C, dtype=torch.float64, seed=0)
+    ops = DenseOperators(V.new_zeros(1, C, C), random(1, k, C, C, dtype=V.dtype, seed=1))
+    expected = torch.einsum("mk,fkdc,fmc->fmd", soft(), ops.compression, V)
+    torch.testing.assert_close(combined(ops, V, soft()), expected)
+    expected = torch.einsum("fkdc,fmc->fmkd", ops.compression, V)
+    torch.testing.assert_close(ops.respond(V).stack(), expected)
+
+
+def test_weights_below_rounding_make_no_subnormal_numbers(setting):
+    ops, _, _, V = setting
+    weights = torch.full((m, k), 1e-320, dtype=torch.float64)
+    weights[:, 0] = 1.0
+    torch.testing.assert_close(
+        combined(ops, V, weights), combined(ops, V, (weights > 0.5).double()), rtol=0, atol=0
+    )
+
+
+def test_gradients_reach_the_operators(setting):
+    ops, _, _, V = setting
+    ops.requires_grad_(True)
+    responses = ops.respond(V)
+    weights = torch.softmax(-responses.norms(), 1)
+    (ops.expand(V) - torch.cat(list(responses.combine(weights)))).abs().sum().backward()
+    assert all(p.grad.abs().sum() > 0 for p in ops.parameters())
 
 
 @pytest.mark.parametrize("move", [lambda o: o.to(torch.float32), lambda o: o.float()])
 def test_moving_to_another_precision_keeps_imaginary_parts(setting, move):
-    ops, E, Cs, _, _ = setting
+    ops, E, _, _ = setting
+    before = {name: p.detach().clone() for name, p in ops.named_parameters()}
     moved = move(ops)
     single = torch.complex64 if E.is_complex() else torch.float32
-    assert moved.expansion.dtype == moved.compression.dtype == single
-    torch.testing.assert_close(moved.expansion.data, E.to(single))
-    torch.testing.assert_close(moved.double().compression.data, Cs.to(single).to(E.dtype))
+    for name, parameter in moved.named_parameters():
+        assert parameter.dtype == single
+        torch.testing.assert_close(parameter.data, before[name].to(single))
+    restored = dict(moved.double().named_parameters())
+    assert all(restored[name].dtype == E.dtype for name in before)
 
 
 def test_operators_are_frozen_parameters(setting):
     ops, *_ = setting
-    parameters = dict(ops.named_parameters())
-    assert set(parameters) == {"expansion", "compression"}
-    assert not any(p.requires_grad for p in parameters.values())
+    assert len(dict(ops.named_parameters())) == 2
+    assert not any(p.requires_grad for p in ops.parameters())
+
+
+def test_rank_is_what_limits_the_factors(setting):
+    ops, *_ = setting
+    assert ops.rank == (r if isinstance(ops, LowRankOperators) else None)
+    assert "channels=4" in repr(ops)

@@ -170,12 +170,12 @@ def test_tensors_that_do_not_fit_are_refused(saved, change, message):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda h: h.update(format=99), "has format 99, this version reads 1"),
+        (lambda h: h.update(format=99), "has format 99, this version reads 2"),
         (lambda h: h.pop("classes"), "has a damaged header: KeyError 'classes'"),
         (lambda h: h["settings"].update(nonsense=1), "has a damaged header: TypeError"),
         (lambda h: h.update(dtype="no_such_type"), "has a damaged header"),
-        (lambda h: h.update(layers=1), "surplus layers.1.operators.compression"),
-        (lambda h: h.update(layers=3), "missing layers.2.operators.compression"),
+        (lambda h: h.update(momenta=[0.0]), "surplus layers.1.operators.compression"),
+        (lambda h: h.update(momenta=[0.0] * 3), "missing layers.2.operators.compression"),
     ],
 )
 def test_headers_that_do_not_fit_are_refused(saved, change, message):
