@@ -213,12 +213,12 @@ class Construction:
 
     def run(self, *, progress: bool = False, checkpoint: "Checkpoint | None" = None) -> None:
         """Make all layers, or those that a checkpoint does not have."""
-        found = self._gather(self.samples.current, None)
+        found = self._gather(self.samples.current, 0, None)
         self._record(found.rates())
         if checkpoint is not None:
             checkpoint.restore(self)
             if self.layers and not self._is_finished():
-                found = self._gather(self.samples.current, self.layers[-1])
+                found = self._gather(self.samples.current, len(self.layers), self.layers[-1])
         with tqdm(
             total=self.settings.num_layers,
             initial=len(self.layers),
@@ -238,13 +238,15 @@ class Construction:
 
     def _add_layer(self, found: Statistics) -> Statistics:
         """Make a layer of the statistics of the features, and return those after it."""
-        settings, samples = self.settings, self.samples
+        settings, samples, done = self.settings, self.samples, len(self.layers)
         keep = settings.momentum > 0
         for momentum in (0.0,) if samples.previous is None else (settings.momentum, 0.0):
-            here = self._gather(samples.points(momentum), self.layers[-1]) if momentum else found
+            here = found
+            if momentum:
+                here = self._gather(samples.points(momentum), done, self.layers[-1])
             layer = make_layer(here.operators(), *self._constants, settings, momentum)
             moved = samples.move(layer, known=settings.true_membership, keep=keep)
-            after = self._gather(moved, layer)
+            after = self._gather(moved, done + 1, layer)
             rates = after.rates()
             if not momentum or rates.delta >= self.history.delta[-1]:
                 break
@@ -264,8 +266,8 @@ class Construction:
             found = _gather(exact_statistics(population), others.current, others.partitions)
             self.history.validation.append(found.rates())
 
-    def _gather(self, points: Iterable[Tensor], last: ReduLayer | None) -> Statistics:
-        """Statistics of points, after the ``last`` layer that was made."""
+    def _gather(self, points: Iterable[Tensor], done: int, last: ReduLayer | None) -> Statistics:
+        """Statistics of points that have ``done`` layers behind them, of which this is the last."""
         population, settings = self.population, self.settings
         if settings.operators == "exact":
             return _gather(exact_statistics(population), points, self.samples.partitions)
@@ -273,15 +275,11 @@ class Construction:
             sketch = random_sketch(population, settings.rank)
         else:
             sketch = orthonormal_rows(last.operators.factors.to(population.counts.device))
-        if last is None or self._latches_now():
+        if last is None or (settings.latch_every and done % settings.latch_every == 0):
             for _ in range(LATCHING_PASSES):
                 atoms = ClassAtoms(population, sketch)
                 sketch = orthonormal_rows(_gather(atoms, points, self.samples.partitions).factors())
         return _gather(ClassAtoms(population, sketch), points, self.samples.partitions)
-
-    def _latches_now(self) -> bool:
-        every = self.settings.latch_every
-        return every is not None and (len(self.layers) + 1) % every == 0
 
 
 def exact_statistics(population: Population) -> Statistics:

@@ -193,3 +193,73 @@ def test_too_fine_a_precision_is_an_error_that_says_so():
     X, labels = samples(8, 20).float(), np.arange(8) % 2
     with pytest.raises(ValueError, match=r"eps_sq is too fine for torch\.float32"):
         ReduNet.construct(X, labels, num_layers=1, eps_sq=1e-12, eta=1e-12)
+
+
+VARIANTS = [
+    {"momentum": 0.8},
+    {"operators": "variational", "rank": 2},
+    {"operators": "variational", "rank": 2, "latch_every": 2, "momentum": 0.5},
+    {"momentum": 0.8, "assignment": "relu"},
+]
+
+
+@pytest.mark.parametrize("shape", [(6,), (3, 5)])
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_variants_in_batches_and_in_use_repeat_the_construction(shape, variant):
+    X, labels = samples(11, *shape), np.arange(11) % 3
+    options = {**SETTINGS, **variant}
+    construction = construct(X, labels, **options)
+    (V,) = construction.samples.current
+    expected = construction.population.spectrum.inverse(V)
+    for batch_size in (None, 4):
+        net = ReduNet.construct(X, labels, **options, batch_size=batch_size)
+        torch.testing.assert_close(net(X), expected, rtol=0, atol=1e-9)
+        np.testing.assert_allclose(net.history.delta, construction.history.delta, rtol=1e-9)
+
+
+@pytest.mark.parametrize("shape", [(6,), (3, 5), (2, 2, 4)])
+def test_variational_operators_of_full_rank_are_the_exact_ones(shape):
+    X, labels = samples(9, *shape), np.arange(9) % 2
+    exact = ReduNet.construct(X, labels, **SETTINGS)
+    full = ReduNet.construct(X, labels, **SETTINGS, operators="variational", rank=shape[0])
+    torch.testing.assert_close(full(X), exact(X), rtol=0, atol=1e-8)
+    np.testing.assert_allclose(full.history.delta, exact.history.delta, rtol=1e-8)
+    new = samples(5, *shape, seed=1)
+    torch.testing.assert_close(full.membership(new), exact.membership(new), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(6,), (3, 5)])
+def test_momentum_is_its_recursion(shape):
+    X, labels = samples(12, *shape), torch.arange(12) % 3
+    net = ReduNet.construct(X, labels, **SETTINGS, momentum=0.6)
+    settings = {name: SETTINGS[name] for name in ("eta", "eps_sq", "lam")}
+    V = previous = textbook.to_spectrum(X)
+    for layer in net.layers:
+        ahead = V + layer.momentum * (V - previous)
+        V, previous = textbook.layer(ahead, labels, **settings).V, V
+    torch.testing.assert_close(net(X), textbook.from_spectrum(V, X.shape), rtol=0, atol=1e-9)
+    assert [layer.momentum for layer in net.layers] == [0.0, 0.6, 0.6, 0.6]
+    Z = net(X)
+    np.testing.assert_allclose(
+        net.history.delta[-1], rate_reduction(Z, labels, SETTINGS["eps_sq"]).delta, rtol=1e-9
+    )
+
+
+def test_momentum_restarts_where_the_rate_reduction_would_fall():
+    X, labels = samples(40, 8), np.arange(40) % 2
+    options = {"num_layers": 60, "eta": 0.5, "eps_sq": 0.5, "true_membership": True}
+    net = ReduNet.construct(X, labels, **options, momentum=0.95)
+    restarts = [i for i, layer in enumerate(net.layers) if layer.momentum == 0]
+    assert restarts[0] == 0
+    assert 1 < len(restarts) < 30
+    assert (np.diff(net.history.delta) >= 0).all()
+    plain = ReduNet.construct(X, labels, **options)
+    quarter = net.history.delta[15]
+    assert quarter > plain.history.delta[30]
+
+
+def test_layers_can_wait_in_host_memory(device):
+    X, labels = samples(10, 3, 4), np.arange(10) % 2
+    net = ReduNet.construct(X, labels, **SETTINGS, offload=True, device=device)
+    assert {p.device.type for p in net.state_dict().values()} == {"cpu"}
+    torch.testing.assert_close(net(X), ReduNet.construct(X, labels, **SETTINGS)(X))
