@@ -5,8 +5,11 @@ import os
 import platform
 import shlex
 import sys
+import time
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
@@ -25,6 +28,48 @@ def describe(device: torch.device) -> str:
             f"- {date.today().isoformat()}, `{command}`",
         ]
     )
+
+
+class Roofline(NamedTuple):
+    """What a machine can do at most, as measured."""
+
+    flops: float  # a second, of a large product of float32 matrices
+    bytes: float  # a second, read and written by a copy
+
+    @classmethod
+    def measure(cls, device: torch.device) -> "Roofline":
+        """From a product of 4096 × 4096 and a copy of 512 MiB, the best of five."""
+        A = torch.randn(4096, 4096, device=device)
+        x = torch.randn(2**27, device=device)
+        y = torch.empty_like(x)
+        return cls(
+            2 * 4096**3 / best_time(lambda: A @ A, device),
+            2 * x.nbytes / best_time(lambda: y.copy_(x), device),
+        )
+
+    def seconds(self, flops: float, moved: float) -> float:
+        """The least time for so many operations, and bytes to and from memory."""
+        return max(flops / self.flops, moved / self.bytes)
+
+    def __str__(self) -> str:
+        """For people."""
+        return (
+            f"Measured: {self.flops / 1e9:.0f} GFLOP/s in float32 products, "
+            f"{self.bytes / 1e9:.0f} GB/s in copies"
+        )
+
+
+def best_time(run: Callable[[], object], device: torch.device) -> float:
+    times = []
+    for _ in range(5):
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        start = time.perf_counter()
+        run()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        times.append(time.perf_counter() - start)
+    return min(times)
 
 
 def add_device_option(parser: argparse.ArgumentParser) -> None:

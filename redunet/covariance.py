@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from redunet.spectrum import scaled
+
 # Above this size a library's inverse is faster than that of the triangle and a product.
 LARGEST_PRODUCT = 256
 
@@ -70,7 +72,7 @@ class RegularisedCovariance:
         identity = torch.eye(
             self.factor.shape[-1], dtype=self.factor.dtype, device=self.factor.device
         )
-        return torch.linalg.solve_triangular(self.factor, identity, upper=False).contiguous()
+        return torch.linalg.solve_triangular(self.factor, identity, upper=False)
 
 
 def second_moment(samples: Tensor) -> Tensor:
@@ -79,8 +81,9 @@ def second_moment(samples: Tensor) -> Tensor:
 
 
 def _regularised_factor(gram: Tensor, scale: Tensor) -> Tensor:
-    identity = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
-    factor, info = torch.linalg.cholesky_ex(identity + scale[..., None, None] * gram)
+    regularised = scaled(gram, scale[..., None, None])
+    regularised.diagonal(dim1=-2, dim2=-1).add_(1)
+    factor, info = torch.linalg.cholesky_ex(regularised)
     if bool(info.any()):
         raise ValueError(
             f"eps_sq is too fine for {gram.real.dtype}: a second moment cannot be inverted; take a "

@@ -1,5 +1,6 @@
 """The samples' features between two layers: batch by batch, in memory or in files."""
 
+import ctypes
 import itertools
 import os
 import tempfile
@@ -35,6 +36,7 @@ class Features:
         if isinstance(self.home, Path):
             file = self.home / f"features-{next(self._numbers):08d}.npy"
             write_array(file, V)
+            return_freed_memory()
             self._kept.append(file)
         else:
             self._kept.append(V.to(self.home))
@@ -46,7 +48,10 @@ class Features:
     def __getitem__(self, number: int) -> Tensor:
         """One batch, on the device."""
         kept = self._kept[number]
-        return (read_array(kept) if isinstance(kept, Path) else kept).to(self.device)
+        if not isinstance(kept, Path):
+            return kept.to(self.device)
+        return_freed_memory()
+        return read_array(kept).to(self.device)
 
     def __iter__(self) -> Iterator[Tensor]:
         """All batches."""
@@ -83,3 +88,17 @@ def write_array(file: Path, V: Tensor) -> None:
 def read_array(file: Path) -> Tensor:
     """What :func:`write_array` wrote."""
     return torch.from_numpy(np.load(file, allow_pickle=False))
+
+
+def return_freed_memory() -> None:
+    """Have the C library give back what it keeps of freed memory.
+
+    Blocks of many megabytes come and go with every batch. In glibc's heap they leave gaps that the
+    next ones do not quite fit, so that a process grows and grows; other libraries do without.
+    """
+    trim = getattr(_libc, "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
+_libc = ctypes.CDLL(None) if os.name == "posix" else None

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from redunet.membership import rectified_residual, soft_membership
-from redunet.operators import LEAST_SAMPLES, Operators
+from redunet.operators import Operators
 from redunet.spectrum import HalfSpectrum, project_to_sphere
 
 
@@ -89,8 +89,11 @@ class ReduLayer(nn.Module):
 
     def _step(self, V: Tensor, membership: Tensor | None) -> Tensor:
         """One block of samples, block by block of frequencies."""
+        E = self.operators.expansion
         moved = [
-            torch.add(V[block], self.operators.expand(V, block) - part, alpha=self.eta)
+            torch.baddbmm(V[block], V[block], E[block].mT, alpha=self.eta).sub_(
+                part, alpha=self.eta
+            )
             for block, part in self._compression_parts(V, membership)
         ]
         return project_to_sphere(*moved)
@@ -137,7 +140,7 @@ class RectifiedLayer(ReduLayer):
 
     def _block_size(self, V: Tensor) -> int:
         """Samples at one time: their responses are needed at all frequencies together."""
-        return max(LEAST_SAMPLES, super()._block_size(V) // len(V))
+        return max(16, super()._block_size(V) // len(V))
 
     def _compression_parts(
         self, V: Tensor, membership: Tensor | None

@@ -16,14 +16,14 @@ from redunet.spectrum import safe_sqrt, scaled, squared_norms
 
 # Bytes of all classes' responses that are at hand at one time. On a CPU a block of them should stay
 # in its cache, on a GPU it should fill the device.
-BLOCK_BYTES = {"cpu": 2**23, "cuda": 2**29}
+BLOCK_BYTES = {"cpu": 2**24, "cuda": 2**29}
 
 # Operators of all classes are applied to all samples if they are no wider than so many samples are;
 # to gather the samples by class takes longer then.
 GATHERING_PAYS = 4
 
 # Samples that are worth a matrix product of their own.
-LEAST_SAMPLES = 64
+LEAST_SAMPLES = 512
 
 
 class Operators(nn.Module, ABC):
@@ -53,9 +53,9 @@ class Operators(nn.Module, ABC):
     def respond(self, V: Tensor) -> "Responses":
         """Cʲ v for every sample of ``(F, m, C)`` and every class."""
 
-    def expand(self, V: Tensor, block: slice = slice(None)) -> Tensor:
-        """E v for every sample of ``(F, m, C)``, at a block of the frequencies ``(F_b, m, C)``."""
-        return V[block] @ self.expansion[block].mT
+    def expand(self, V: Tensor) -> Tensor:
+        """E v for every sample: ``(F, m, C)`` to ``(F, m, C)``."""
+        return V @ self.expansion.mT
 
     def samples_per_block(self, V: Tensor) -> int:
         """Samples whose responses at one frequency fill a block."""
@@ -199,17 +199,20 @@ class Responses(ABC):
     ) -> Iterator[Tensor]:
         samples, others = (choice.nonzero()[:, 0] for choice in (decided, ~decided))
         num_classes = weights.shape[1]
-        groups = grouped(members_of(owners[samples], num_classes), num_classes)
+        groups = []
+        for group in grouped(members_of(owners[samples], num_classes), num_classes):
+            members = samples[group.samples]
+            shares = weights[members, group.classes[:, None]].unsqueeze(-1)
+            inside = None if group.weights is None else group.inside
+            groups.append((members, group.classes, shares, inside))
         for block in self.blocks:
             total = torch.empty_like(self._V[block])
-            for group in groups:
-                members = samples[group.samples]
-                own = self._of_own_class(block, members, group.classes)
-                own = scaled(own, weights[members, group.classes[:, None]].unsqueeze(-1))
-                if group.weights is None:
+            for members, classes, shares, inside in groups:
+                own = scaled(self._of_own_class(block, members, classes), shares)
+                if inside is None:
                     total[:, members] = own
                 else:
-                    total[:, members[group.inside]] = own[:, group.inside]
+                    total[:, members[inside]] = own[:, inside]
             if len(others):
                 total[:, others] = self._weighted_sum(block, others, weights[others])
             yield total
@@ -298,7 +301,7 @@ class LowRankResponses(Responses):
 
     def _squared_norms_inside(self, block: slice) -> Tensor:
         codes, factors = self._codes[block.start].transpose(1, 2), self._factors[block]
-        gram = -factors @ factors.mH
+        gram = (factors @ factors.mH).neg()
         gram.diagonal(dim1=-2, dim2=-1).add_(2)
         return _real_inner_products(codes, codes @ gram.mT).sum(0).mT
 

@@ -209,7 +209,7 @@ class FactoredStatistics(Statistics):
 
     def add(self, V: Tensor, partition: Partition) -> None:
         """Add a batch of samples ``(F, m, C)``."""
-        self._moment += second_moment(V)
+        self._moment.baddbmm_(V.mT, V.conj())
 
     def _finish_with(self, vectors: Tensor) -> "FactoredStatistics":
         total = self.population.processes.sum_(self._moment)
