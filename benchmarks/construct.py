@@ -1,4 +1,4 @@
-"""One layer in all its ways, on the same samples in one run: textbook, exact, variational, momentum.
+"""One layer in all its ways on the same samples: textbook, exact, variational, momentum.
 
 Ours also computes the rates before each layer, which the textbook does not. Its time is that of
 several layers less that of one, divided by the layers between: of a layer that is neither the first

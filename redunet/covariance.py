@@ -65,8 +65,8 @@ class RegularisedCovariance:
 
     def inverse_factor(self) -> Tensor:
         """W of the inverse I − W*W, ``(…, s, C)``, if samples are kept: Woodbury's identity."""
-        rows = self.samples.conj() * self.scale.sqrt()[..., None, None]
-        return self._inverted_factor() @ rows
+        triangle = scaled(self._inverted_factor(), self.scale.sqrt()[..., None, None])
+        return triangle @ self.samples.conj()
 
     def _inverted_factor(self) -> Tensor:
         identity = torch.eye(

@@ -18,10 +18,6 @@ from redunet.spectrum import safe_sqrt, scaled, squared_norms
 # in its cache, on a GPU it should fill the device.
 BLOCK_BYTES = {"cpu": 2**24, "cuda": 2**29}
 
-# Operators of all classes are applied to all samples if they are no wider than so many samples are;
-# to gather the samples by class takes longer then.
-GATHERING_PAYS = 4
-
 # Samples that are worth a matrix product of their own.
 LEAST_SAMPLES = 512
 
@@ -161,7 +157,6 @@ class Responses(ABC):
 
     def __init__(self, V: Tensor, width: int):
         self._V = V
-        self._width = width
         frequencies, samples, _ = V.shape
         step = max(1, _block_entries(V) // max(1, samples * width))
         self.blocks = [slice(start, start + step) for start in range(0, frequencies, step)]
@@ -186,12 +181,9 @@ class Responses(ABC):
         largest, owners = weights.max(1)
         counts = weights > torch.finfo(weights.dtype).eps * largest[:, None]
         weights = weights * counts
-        everyone = slice(None)
-        if self._width < GATHERING_PAYS * self._V.shape[2]:
-            return (self._weighted_sum(block, everyone, weights) for block in self.blocks)
         decided = counts.sum(1) <= 1
         if not bool(decided.any()):
-            return (self._weighted_sum(block, everyone, weights) for block in self.blocks)
+            return (self._weighted_sum(block, slice(None), weights) for block in self.blocks)
         return self._combine_by_class(weights, owners, decided)
 
     def _combine_by_class(
@@ -271,50 +263,46 @@ class DenseResponses(Responses):
 
 
 class LowRankResponses(Responses):
-    """Responses to operators of low rank, by way of the codes W_j v, which are kept."""
+    """Responses to operators of low rank."""
 
     def __init__(self, V: Tensor, operators: LowRankOperators):
         super().__init__(V, operators.width)
         self._factors = operators.factors
         self._scales = operators.scales
-        # By the start of their block, (F_b, m, k, r).
-        self._codes = {block.start: self._encode(block) for block in self.blocks}
-
-    def _encode(self, block: slice) -> Tensor:
-        factors = self._factors[block]
-        return (self._V[block] @ factors.flatten(1, 2).mT).unflatten(2, factors.shape[1:3])
 
     def stack(self) -> Tensor:
         """All of them, ``(F, m, k, C)``."""
-        codes = torch.cat(list(self._codes.values())).transpose(1, 2)
-        inside = (codes @ self._factors.conj()).transpose(1, 2)
+        inside = (self._V.unsqueeze(1) @ self._factors.mT @ self._factors.conj()).transpose(1, 2)
         return scaled(self._V.unsqueeze(2) - inside, self._scales[:, None])
 
     def norms(self) -> Tensor:
         """‖Cʲ v‖ over all frequencies and channels, ``(m, k)``.
 
-        ‖v − W*y‖² = ‖v‖² − y*(2I − WW*)y with the codes y = Wv. What is left of a sample deep
-        inside of its class is so known to √eps, which cannot confuse it with another class.
+        ‖v − W*Wv‖² = ‖v‖² − ‖R*Wv‖² with RR* = 2I − WW*. What is left of a sample deep inside of
+        its class is so known to √eps, which cannot confuse it with another class.
         """
         inside = sum(self._squared_norms_inside(block) for block in self.blocks)
         return self._scales * safe_sqrt(squared_norms(self._V, dim=0)[:, None] - inside)
 
     def _squared_norms_inside(self, block: slice) -> Tensor:
-        codes, factors = self._codes[block.start].transpose(1, 2), self._factors[block]
+        factors = self._factors[block]
         gram = (factors @ factors.mH).neg()
         gram.diagonal(dim1=-2, dim2=-1).add_(2)
-        return _real_inner_products(codes, codes @ gram.mT).sum(0).mT
+        rows = torch.linalg.cholesky(gram).mH @ factors
+        return squared_norms(
+            (self._V[block] @ rows.flatten(1, 2).mT).unflatten(2, rows.shape[1:3]), dim=0
+        )
 
     def _of_own_class(self, block: slice, samples: Tensor, classes: Tensor) -> Tensor:
-        codes = self._codes[block.start][:, samples, classes[:, None]]  # (F_b, g, s, r)
-        inside = codes @ _of_classes(self._factors[block], classes).conj()
-        return scaled(self._V[block][:, samples] - inside, self._scales[classes, None, None])
+        V, factors = self._V[block][:, samples], _of_classes(self._factors[block], classes)
+        return scaled(V - V @ factors.mT @ factors.conj(), self._scales[classes, None, None])
 
     def _weighted_sum(self, block: slice, samples: Tensor | slice, weights: Tensor) -> Tensor:
+        V, factors = self._V[block][:, samples], self._factors[block]
         weights = weights * self._scales
-        codes = scaled(self._codes[block.start][:, samples], weights[:, :, None]).flatten(2)
-        inside = codes @ self._factors[block].flatten(1, 2).conj()
-        return scaled(self._V[block][:, samples], weights.sum(1)[:, None]) - inside
+        codes = (V @ factors.flatten(1, 2).mT).unflatten(2, factors.shape[1:3])
+        inside = scaled(codes, weights[:, :, None]).flatten(2) @ factors.flatten(1, 2).conj()
+        return scaled(V, weights.sum(1)[:, None]) - inside
 
 
 def _are_vectors(V: Tensor) -> bool:
@@ -328,10 +316,3 @@ def _block_entries(V: Tensor) -> int:
 def _of_classes(operators: Tensor, classes: Tensor) -> Tensor:
     """Operators ``(F, k, …)`` of the classes given in increasing order, ``(F, g, …)``."""
     return operators if len(classes) == operators.shape[1] else operators[:, classes]
-
-
-def _real_inner_products(a: Tensor, b: Tensor) -> Tensor:
-    """Re Σ conj(a) b over the last axis."""
-    if a.is_complex():
-        a, b = (torch.view_as_real(t).flatten(-2) for t in (a, b))
-    return torch.linalg.vecdot(a, b)
