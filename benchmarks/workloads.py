@@ -48,8 +48,8 @@ class Workload(NamedTuple):
         per_product = 2 if vectors else 8
         r = m // k  # samples of a class
         if r * (C + r) < C**2:
-            apply = m * C**2 + m * k * r * (2 * C + r)
-            make = m * C**2 + C**3 / 2 + k * (2 * C * r**2 + r**3 / 2)
+            apply = m * C**2 + m * k * r * C + 2 * m * r * C
+            make = m * C**2 + C**3 / 2 + k * (4 * C * r**2 + r**3 / 2)
         else:
             apply = m * C**2 * (k + (1 if vectors else 2))
             make = m * C**2 + (k + 1) * C**3 / 2

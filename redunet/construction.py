@@ -204,6 +204,7 @@ class Construction:
         self.offload = offload
         self.layers: list[ReduLayer] = []
         self.history = RateHistory(validation=RateHistory() if validation else None)
+        self._found: Statistics | None = None  # of the features as they are
         precision = population.dtype.to_real()
         self._constants = (
             population.shares.to(precision),
@@ -213,12 +214,13 @@ class Construction:
 
     def run(self, *, progress: bool = False, checkpoint: "Checkpoint | None" = None) -> None:
         """Make all layers, or those that a checkpoint does not have."""
-        found = self._gather(self.samples.current, 0, None)
-        self._record(found.rates())
+        self._found = self._gather(self.samples.current, 0, None)
+        self._record(self._found.rates())
         if checkpoint is not None:
             checkpoint.restore(self)
             if self.layers and not self._is_finished():
-                found = self._gather(self.samples.current, len(self.layers), self.layers[-1])
+                done = len(self.layers)
+                self._found = self._gather(self.samples.current, done, self.layers[-1])
         with tqdm(
             total=self.settings.num_layers,
             initial=len(self.layers),
@@ -227,7 +229,7 @@ class Construction:
         ) as bar:
             while not self._is_finished():
                 bar.set_postfix(rate_reduction=f"{self.history.delta[-1]:.4g}")
-                found = self._add_layer(found)
+                self._add_layer()
                 if checkpoint is not None:
                     checkpoint.save(self)
                 bar.update()
@@ -236,28 +238,32 @@ class Construction:
         settings = self.settings
         return len(self.layers) >= settings.num_layers or self.history.has_stalled(settings.tol)
 
-    def _add_layer(self, found: Statistics) -> Statistics:
-        """Make a layer of the statistics of the features, and return those after it."""
+    def _add_layer(self) -> None:
+        """Make a layer, ahead of the features if there is momentum, and move all samples."""
         settings, samples, done = self.settings, self.samples, len(self.layers)
         keep = settings.momentum > 0
         for momentum in (0.0,) if samples.previous is None else (settings.momentum, 0.0):
-            here = found
             if momentum:
-                here = self._gather(samples.points(momentum), done, self.layers[-1])
-            layer = make_layer(here.operators(), *self._constants, settings, momentum)
+                operators = self._gather(
+                    samples.points(momentum), done, self.layers[-1]
+                ).operators()
+            else:
+                operators = self._found.operators()
+                self._found = None  # as large as the operators
+            layer = make_layer(operators, *self._constants, settings, momentum)
             moved = samples.move(layer, known=settings.true_membership, keep=keep)
             after = self._gather(moved, done + 1, layer)
             rates = after.rates()
             if not momentum or rates.delta >= self.history.delta[-1]:
                 break
             moved.clear()  # too far: again, from rest
+        self._found = after
         samples.accept(moved, keep=keep)
         if self.validation:
             others = self.validation[1]
             others.accept(others.move(layer, known=False, keep=keep), keep=keep)
         self._record(rates)
         self.layers.append(layer.to("cpu") if self.offload else layer)
-        return after
 
     def _record(self, rates: RateReduction) -> None:
         self.history.append(rates)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from redunet.membership import rectified_residual, soft_membership
-from redunet.operators import Operators
+from redunet.operators import Operators, Responses
 from redunet.spectrum import HalfSpectrum, project_to_sphere
 
 
@@ -49,52 +49,54 @@ class ReduLayer(nn.Module):
 
     def membership(self, V: Tensor) -> Tensor:
         """Estimated membership π̂ of every sample: ``(F, m, C)`` to ``(m, k)``."""
-        return torch.cat(
-            [
-                soft_membership(self.operators.respond(block).norms(), self.lam)
-                for block in V.split(self._block_size(V), 1)
-            ]
-        )
+        respond = self.operators.responder()
+        norms = [respond(block).norms() for block in V.split(self._block_size(V), 1)]
+        return soft_membership(torch.cat(norms), self.lam)
 
     def compression(self, V: Tensor, membership: Tensor | None = None) -> Tensor:
         """Σ_j γ_j π_j Cʲ v with the membership given ``(m, k)``, or else the estimated one."""
-        return torch.cat([part for _, part in self._compression_parts(V, membership)])
+        parts = self._compression_parts(V, self.operators.respond(V), membership)
+        return torch.cat([part for _, part in parts])
 
     def increment(self, V: Tensor, membership: Tensor | None = None) -> Tensor:
         """The direction of the step: F times ∂ΔR/∂V where the membership is the true one."""
         return self.operators.expand(V) - self.compression(V, membership)
 
     def _compression_parts(
-        self, V: Tensor, membership: Tensor | None
+        self, V: Tensor, responses: Responses, membership: Tensor | None
     ) -> Iterator[tuple[slice, Tensor]]:
         """The compression, block by block of frequencies."""
-        responses = self.operators.respond(V)
         if membership is None:
             membership = soft_membership(responses.norms(), self.lam)
         return zip(responses.blocks, responses.combine(self.proportions * membership), strict=True)
 
     def forward(self, V: Tensor, membership: Tensor | None = None) -> Tensor:
         """The next layer's features, of unit norm per sample: ``(F, m, C)`` to ``(F, m, C)``."""
-        size = self._block_size(V)
+        respond, size = self.operators.responder(), self._block_size(V)
         if V.shape[1] <= size:
-            return self._step(V, membership)
+            return self._step(V, respond(V), membership)
         blocks = V.split(size, 1)
         memberships = [None] * len(blocks) if membership is None else membership.split(size)
-        steps = [self._step(*block) for block in zip(blocks, memberships, strict=True)]
-        return torch.cat(steps, 1)
+        return torch.cat(
+            [
+                self._step(block, respond(block), known)
+                for block, known in zip(blocks, memberships, strict=True)
+            ],
+            1,
+        )
 
     def _block_size(self, V: Tensor) -> int:
         """Samples at one time."""
         return self.operators.samples_per_block(V)
 
-    def _step(self, V: Tensor, membership: Tensor | None) -> Tensor:
+    def _step(self, V: Tensor, responses: Responses, membership: Tensor | None) -> Tensor:
         """One block of samples, block by block of frequencies."""
         E = self.operators.expansion
         moved = [
             torch.baddbmm(V[block], V[block], E[block].mT, alpha=self.eta).sub_(
                 part, alpha=self.eta
             )
-            for block, part in self._compression_parts(V, membership)
+            for block, part in self._compression_parts(V, responses, membership)
         ]
         return project_to_sphere(*moved)
 
@@ -143,13 +145,13 @@ class RectifiedLayer(ReduLayer):
         return max(16, super()._block_size(V) // len(V))
 
     def _compression_parts(
-        self, V: Tensor, membership: Tensor | None
+        self, V: Tensor, responses: Responses, membership: Tensor | None
     ) -> Iterator[tuple[slice, Tensor]]:
         """α (v − Σ_j ReLU(Pʲ v)); the exact sum of the base class if the membership is given."""
         if membership is not None:
-            return super()._compression_parts(V, membership)
+            return super()._compression_parts(V, responses, membership)
         scales = (self.alpha / self.proportions)[:, None]
-        class_parts = V.unsqueeze(2) - self.operators.respond(V).stack() / scales  # (F, m, k, C)
+        class_parts = V.unsqueeze(2) - responses.stack() / scales  # (F, m, k, C)
         signals = self.spectrum.inverse(class_parts.flatten(1, 2))
         signals = signals.unflatten(0, class_parts.shape[1:3])  # (m, k, C, *spatial)
         residual = rectified_residual(self.spectrum.inverse(V), signals)

@@ -197,17 +197,17 @@ class ReduNet(nn.Module):
         Chan et al., ReduNet (JMLR 2022), Algorithms 1 and 3.
         """
         settings = Settings(
-            num_layers,
-            tol,
-            eta,
-            eps_sq,
-            lam,
-            assignment,
-            true_membership,
-            operators,
-            rank,
-            latch_every,
-            momentum,
+            num_layers=num_layers,
+            tol=tol,
+            eta=eta,
+            eps_sq=eps_sq,
+            lam=lam,
+            assignment=assignment,
+            true_membership=true_membership,
+            operators=operators,
+            rank=rank,
+            latch_every=latch_every,
+            momentum=momentum,
         )
         check_count(batch_size=batch_size)
         processes = Processes(process_group)
@@ -227,12 +227,12 @@ class ReduNet(nn.Module):
         ).to(example.device)
         check_rank(rank, net.feature_shape[0])
         with memory_advice(net._batch_size), working_folder(workdir) as folder:
-            training, net.classes_ = net._collect(samples, processes, folder)
+            training, net.classes_ = net._collect(samples, processes, folder, example.dtype)
             others = None
             if validation is not None:
                 pair = validation if isinstance(validation, tuple) else (validation, None)
                 samples = source(*pair, example.device, "validation X")
-                others, _ = net._collect(samples, processes, folder, net.classes_, example.dtype)
+                others, _ = net._collect(samples, processes, folder, example.dtype, net.classes_)
             population = training[0]
             warn_of_overshoot(population, settings)
             construction = Construction(settings, *training, validation=others, offload=offload)
@@ -345,8 +345,8 @@ class ReduNet(nn.Module):
         samples: Arrays | Stream,
         processes: Processes,
         folder: Path | None,
+        dtype: torch.dtype,
         classes: np.ndarray | None = None,
-        dtype: torch.dtype | None = None,
     ) -> tuple[tuple[Population, Samples], np.ndarray]:
         """All samples, lifted, on the sphere, with their classes."""
         device = samples.example.device

@@ -7,6 +7,7 @@ samples. So they come in blocks that stay in the processor's cache, and leave it
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
+from functools import cache, partial
 
 import torch
 from torch import Tensor, nn
@@ -46,16 +47,21 @@ class Operators(nn.Module, ABC):
         """Entries of all classes' responses to one sample at one frequency."""
 
     @abstractmethod
+    def responder(self) -> Callable[[Tensor], "Responses"]:
+        """Cʲ v for every class and every sample of ``(F, m, C)``, block after block of samples."""
+
     def respond(self, V: Tensor) -> "Responses":
         """Cʲ v for every sample of ``(F, m, C)`` and every class."""
+        return self.responder()(V)
 
     def expand(self, V: Tensor) -> Tensor:
         """E v for every sample: ``(F, m, C)`` to ``(F, m, C)``."""
         return V @ self.expansion.mT
 
     def samples_per_block(self, V: Tensor) -> int:
-        """Samples whose responses at one frequency fill a block."""
-        return max(LEAST_SAMPLES, _block_entries(V) // self.width)
+        """Samples that fill a block with themselves, or with their responses at one frequency."""
+        entries = max(self.width, len(V) * V.shape[2])
+        return max(LEAST_SAMPLES, _block_entries(V) // entries)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Operators":
         """Move complex operators as pairs of reals.
@@ -94,9 +100,9 @@ class DenseOperators(Operators):
         """Entries of all classes' responses to one sample at one frequency."""
         return self.compression.shape[1] * self.compression.shape[2]
 
-    def respond(self, V: Tensor) -> "DenseResponses":
-        """Cʲ v for every sample of ``(F, m, C)`` and every class."""
-        return DenseResponses(V, self)
+    def responder(self) -> Callable[[Tensor], "DenseResponses"]:
+        """Cʲ v for every class and every sample of ``(F, m, C)``, block after block of samples."""
+        return partial(DenseResponses, operators=self)
 
     def extra_repr(self) -> str:
         """Shown in ``repr``."""
@@ -136,9 +142,19 @@ class LowRankOperators(Operators):
         """Entries of all classes' codes of one sample at one frequency."""
         return self.factors.shape[1] * self.factors.shape[2]
 
-    def respond(self, V: Tensor) -> "LowRankResponses":
-        """Cʲ v for every sample of ``(F, m, C)`` and every class."""
-        return LowRankResponses(V, self)
+    def responder(self) -> Callable[[Tensor], "LowRankResponses"]:
+        """Cʲ v for every class and every sample of ``(F, m, C)``, block after block of samples."""
+        return partial(LowRankResponses, operators=self, rows=cache(self._rows_of_norms))
+
+    def _rows_of_norms(self, start: int, stop: int) -> Tensor:
+        """R*W with RR* = 2I − WW*, ``(F_b, k, r, C)``, for some of the frequencies.
+
+        ‖v − W*Wv‖² = ‖v‖² − ‖R*Wv‖².
+        """
+        factors = self.factors[start:stop]
+        gram = (factors @ factors.mH).neg()
+        gram.diagonal(dim1=-2, dim2=-1).add_(2)
+        return torch.linalg.cholesky(gram).mH @ factors
 
     def extra_repr(self) -> str:
         """Shown in ``repr``."""
@@ -265,8 +281,9 @@ class DenseResponses(Responses):
 class LowRankResponses(Responses):
     """Responses to operators of low rank."""
 
-    def __init__(self, V: Tensor, operators: LowRankOperators):
+    def __init__(self, V: Tensor, operators: LowRankOperators, rows: Callable[[int, int], Tensor]):
         super().__init__(V, operators.width)
+        self._rows_of_norms = rows
         self._factors = operators.factors
         self._scales = operators.scales
 
@@ -278,20 +295,16 @@ class LowRankResponses(Responses):
     def norms(self) -> Tensor:
         """‖Cʲ v‖ over all frequencies and channels, ``(m, k)``.
 
-        ‖v − W*Wv‖² = ‖v‖² − ‖R*Wv‖² with RR* = 2I − WW*. What is left of a sample deep inside of
-        its class is so known to √eps, which cannot confuse it with another class.
+        What is left of a sample deep inside of its class, a difference of squares, is known to √eps:
+        that cannot confuse it with another class.
         """
         inside = sum(self._squared_norms_inside(block) for block in self.blocks)
         return self._scales * safe_sqrt(squared_norms(self._V, dim=0)[:, None] - inside)
 
     def _squared_norms_inside(self, block: slice) -> Tensor:
-        factors = self._factors[block]
-        gram = (factors @ factors.mH).neg()
-        gram.diagonal(dim1=-2, dim2=-1).add_(2)
-        rows = torch.linalg.cholesky(gram).mH @ factors
-        return squared_norms(
-            (self._V[block] @ rows.flatten(1, 2).mT).unflatten(2, rows.shape[1:3]), dim=0
-        )
+        rows = self._rows_of_norms(block.start, block.stop)
+        codes = self._V[block] @ rows.flatten(1, 2).mT
+        return squared_norms(codes.unflatten(2, rows.shape[1:3]), dim=0)
 
     def _of_own_class(self, block: slice, samples: Tensor, classes: Tensor) -> Tensor:
         V, factors = self._V[block][:, samples], _of_classes(self._factors[block], classes)

@@ -75,6 +75,17 @@ def test_labels(labels, message):
         ({"num_layers": 0}, "num_layers must be at least 1, got 0"),
         ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
         ({"tol": 1.5}, r"tol must be None or in \[0, 1\), got 1.5"),
+        ({"operators": "fast"}, "operators must be 'exact' or 'variational', got 'fast'"),
+        ({"operators": "variational"}, "variational operators need a rank"),
+        ({"operators": "variational", "rank": 0}, "rank must be at least 1, got 0"),
+        (
+            {"operators": "variational", "rank": 3},
+            "rank must be at most the number of channels, 2, got 3",
+        ),
+        ({"rank": 2}, "rank and latch_every are settings of operators='variational'"),
+        ({"latch_every": 2}, "rank and latch_every are settings of operators='variational'"),
+        ({"momentum": 1.0}, r"momentum must be in \[0, 1\), got 1.0"),
+        ({"momentum": -0.1}, r"momentum must be in \[0, 1\), got -0.1"),
         ({"assignment": "max"}, "assignment must be 'softmax' or 'relu', got 'max'"),
     ],
 )

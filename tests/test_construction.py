@@ -258,6 +258,18 @@ def test_momentum_restarts_where_the_rate_reduction_would_fall():
     assert quarter > plain.history.delta[30]
 
 
+@pytest.mark.parametrize("shape", [(6,), (9, 2, 3)])
+@pytest.mark.parametrize("variant", [{}, *VARIANTS])
+def test_every_device_makes_the_same_network(shape, variant, device):
+    X, labels = samples(11, *shape), np.arange(11) % 3
+    options = {**SETTINGS, **variant}
+    there = ReduNet.construct(X, labels, **options, device=device)
+    assert {t.device.type for t in there.state_dict().values()} == {device.type}
+    here = ReduNet.construct(X, labels, **options)
+    torch.testing.assert_close(there(X).cpu(), here(X), rtol=0, atol=1e-9)
+    np.testing.assert_allclose(there.history.delta, here.history.delta, rtol=1e-9)
+
+
 def test_layers_can_wait_in_host_memory(device):
     X, labels = samples(10, 3, 4), np.arange(10) % 2
     net = ReduNet.construct(X, labels, **SETTINGS, offload=True, device=device)

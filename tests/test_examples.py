@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from redunet import demo
+from redunet import ReduNet, demo
 
 ROOT = Path(__file__).parents[1]
 
@@ -39,6 +39,7 @@ def run(*arguments, cwd, **environment):
             "rotated_mnist.png",
         ),
         ("translated_mnist.py", ["--layers", "2", "--channels", "5"], "translated_mnist.png"),
+        ("momentum.py", ["--layers", "5", "--per-class", "20"], "momentum.png"),
     ],
 )
 def test_examples_run_and_draw(script, options, figure, tmp_path):
@@ -47,7 +48,24 @@ def test_examples_run_and_draw(script, options, figure, tmp_path):
     assert (tmp_path / "figures" / figure).read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.mark.parametrize("script", ["gaussians.py", "rotated_mnist.py", "translated_mnist.py"])
+def test_two_processes_share_their_samples(tmp_path):
+    launch = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
+    script = [ROOT / "examples" / "distributed.py", "--layers", "3", "--save", "net.safetensors"]
+    done = run(*launch, *script, cwd=tmp_path, OMP_NUM_THREADS="1")
+    assert "process 0 of 2: 899 samples" in done.stdout
+    assert "process 1 of 2: 898 samples" in done.stdout
+    assert len(ReduNet.load(tmp_path / "net.safetensors").layers) == 3
+
+
+def test_a_process_alone_is_told_how_to_start(tmp_path):
+    with pytest.raises(subprocess.CalledProcessError) as failed:
+        run(ROOT / "examples" / "distributed.py", cwd=tmp_path)
+    assert "start it with: torchrun" in failed.value.stderr
+
+
+@pytest.mark.parametrize(
+    "script", ["gaussians.py", "momentum.py", "rotated_mnist.py", "translated_mnist.py"]
+)
 def test_examples_have_help(script, tmp_path):
     assert "--figures" in run(ROOT / "examples" / script, "--help", cwd=tmp_path).stdout
 

@@ -37,7 +37,16 @@ def saved(tmp_path):
 
 @pytest.mark.parametrize("shape", [(6,), (2, 5), (1, 4, 3)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("options", [{}, {"assignment": "relu"}, {"lam": math.inf}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"assignment": "relu"},
+        {"lam": math.inf},
+        {"momentum": 0.7, "num_layers": 3},
+        {"operators": "variational", "rank": 1, "momentum": 0.3},
+    ],
+)
 def test_round_trip(shape, dtype, options, tmp_path):
     lift = RandomCirculantLift(shape[0], 3, 3, len(shape) - 1, threshold=0.1) if shape[1:] else None
     X = samples(*shape, dtype=dtype)
@@ -57,6 +66,7 @@ def test_round_trip(shape, dtype, options, tmp_path):
         np.testing.assert_array_equal(one.compression, other.compression)
     assert (twin.settings, twin.batch_size) == (net.settings, 5)
     assert (twin.sample_shape, twin.feature_shape) == (net.sample_shape, net.feature_shape)
+    assert [a.momentum for a in twin.layers] == [b.momentum for b in net.layers]
     assert repr(twin) == repr(net)
     assert not any(p.requires_grad for p in twin.parameters())
     twin.save(tmp_path / "twin.safetensors")

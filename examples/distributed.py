@@ -1,0 +1,73 @@
+"""One network from samples that several processes hold a part of each.
+
+    torchrun --nproc-per-node 2 examples/distributed.py
+
+Every process constructs the network of all samples; only sums over samples travel. With GPUs, each
+process takes one.
+"""
+
+import argparse
+import os
+
+import torch
+import torch.distributed as dist
+
+from redunet import ReduNet, datasets
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--data-dir",
+        default=os.environ.get("REDUNET_DATA"),
+        help="folder of MNIST's IDX files (default: REDUNET_DATA, or else the embedded digits)",
+    )
+    parser.add_argument("--layers", type=int, default=20)
+    parser.add_argument("--rank", type=int, help="of variational operators (default: exact ones)")
+    parser.add_argument("--checkpoint", help="folder, to go on in after an interruption")
+    parser.add_argument("--save", help="file to write the network to")
+    options = parser.parse_args()
+    if "RANK" not in os.environ:
+        parser.error(f"start it with: torchrun --nproc-per-node 2 {parser.prog}")
+
+    on_gpu = torch.cuda.is_available()
+    device = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if on_gpu else torch.device("cpu")
+    dist.init_process_group("nccl" if on_gpu else "gloo")
+    rank, size = dist.get_rank(), dist.get_world_size()
+
+    X, labels = training_samples(options.data_dir)
+    net = ReduNet.construct(
+        X[rank::size],  # in earnest, every process reads a part that no other has
+        labels[rank::size],
+        num_layers=options.layers,
+        eps_sq=0.5,
+        operators="variational" if options.rank else "exact",
+        rank=options.rank,
+        checkpoint=options.checkpoint,
+        process_group=dist.group.WORLD,
+        device=device,
+        progress=True,
+    )
+    accuracy = (net.predict(X[rank::size]) == labels[rank::size].numpy()).mean()
+    print(f"process {rank} of {size}: {len(X[rank::size])} samples, {accuracy:.3f} of them right")
+    if rank == 0:
+        print(
+            f"rate reduction {net.history.delta[0]:.3f} before, {net.history.delta[-1]:.3f} after"
+        )
+        if options.save:
+            net.save(options.save)
+    dist.destroy_process_group()
+
+
+def training_samples(data_dir: str | None) -> tuple[torch.Tensor, torch.Tensor]:
+    """Digits as vectors: 500 of each class of MNIST, or the embedded ones."""
+    if not data_dir:
+        X, labels = datasets.digits()
+        return X.flatten(1), labels
+    X, labels = datasets.mnist("train", data_dir)
+    rows = datasets.subsample(labels, 500)
+    return X[rows].flatten(1), labels[rows]
+
+
+if __name__ == "__main__":
+    main()
