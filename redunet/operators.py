@@ -295,8 +295,8 @@ class LowRankResponses(Responses):
     def norms(self) -> Tensor:
         """‖Cʲ v‖ over all frequencies and channels, ``(m, k)``.
 
-        What is left of a sample deep inside of its class, a difference of squares, is known to √eps:
-        that cannot confuse it with another class.
+        What is left of a sample deep inside of its class, a difference of squares, is known to √eps
+        only: that cannot confuse it with another class.
         """
         inside = sum(self._squared_norms_inside(block) for block in self.blocks)
         return self._scales * safe_sqrt(squared_norms(self._V, dim=0)[:, None] - inside)
