@@ -15,14 +15,14 @@ from benchmarks.workloads import SETTINGS, Workload
 from redunet import ReduNet
 
 # Size, theory for exact operators and for variational ones, and the workloads.
-VECTORS = Workload("", 4000, (256,), 10, 16)
+VECTORS = Workload("", 8000, (512,), 10, 16)
 IMAGES = Workload("", 512, (16, 28, 28), 10, 4)
 SWEEPS = [
     ("samples m", 1, 1, [IMAGES._replace(samples=m) for m in (512, 1024, 2048)]),
     ("channels C, images", 2, 2, [IMAGES._replace(shape=(C, 28, 28)) for C in (16, 32, 64)]),
-    ("channels n, vectors", 2, 2, [VECTORS._replace(shape=(n,)) for n in (256, 512, 1024)]),
+    ("channels n, vectors", 2, 2, [VECTORS._replace(shape=(n,)) for n in (512, 1024, 2048)]),
     ("frequencies F", 1, 1, [IMAGES._replace(shape=(16, s, 28)) for s in (14, 28, 56)]),
-    ("classes k, vectors", 1, 1, [VECTORS._replace(classes=k) for k in (10, 20, 40)]),
+    ("classes k, vectors", 1, 1, [VECTORS._replace(classes=k) for k in (5, 10, 20)]),
 ]
 
 
@@ -39,7 +39,7 @@ def main() -> None:
             times = [layer(work, way, time_it) for work in works]
             rows.append([name, way, *(t * 1e3 for t in times), slope(times), theory])
     for way in ("exact", "variational"):
-        times = [layers(count, way, time_it) for count in (4, 8, 16)]
+        times = [layers(count, way, time_it) for count in (8, 16, 32)]
         rows.append(["layers", way, *(t * 1e3 for t in times), slope(times), 1])
     print(describe(options.device), end="\n\n")
     headers = ["size", "operators", "ms", "doubled", "twice doubled", "slope", "theory"]

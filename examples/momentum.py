@@ -1,8 +1,8 @@
 """Momentum reaches the same rate reduction in a fraction of the layers.
 
 Nesterov's acceleration (ReduNet, JMLR 2022, eq. 28) on Gaussian clusters, and on digits as vectors:
-the embedded ones, or MNIST if its folder is named. Stars are layers that were made again from rest,
-because momentum would have lowered the rate reduction.
+the embedded ones, or MNIST if its folder is named. Strokes are layers that were made again from
+rest, because momentum would have lowered the rate reduction.
 """
 
 import argparse
@@ -63,9 +63,9 @@ def compare(
         print(f"  momentum {momentum:<4}  rate reduction {delta[-1]:.3f}, {target:.3f} at {needed}")
         ax.plot(delta, color=color, label=f"momentum {momentum:g}" if momentum else "none")
         again = [
-            i + 1 for i, layer in enumerate(net.layers) if momentum and i and not layer.momentum
+            i for i, layer in enumerate(net.layers, 1) if i > 1 and momentum and not layer.momentum
         ]
-        ax.plot(again, delta[again], "*", color=color, markersize=9)
+        ax.plot(again, delta[again], "|", color=color, markersize=12)
     ax.set(title=title, xlabel="layer", ylabel=r"$\Delta R$ [nats]")
     ax.axhline(target, color=PALETTE[6], linewidth=0.8, linestyle=":")
     ax.legend(frameon=False)

@@ -68,8 +68,9 @@ class Checkpoint:
         unfinished.rename(final)
         # Not before all processes have this layer can none of them fall back to the last.
         self._processes.exchange(number)
-        for file in self._of_layer(number - 1).glob("*.npy"):
-            file.unlink()
+        for file in self._folder.glob("layer-*/*.npy"):
+            if file.parent != final:
+                file.unlink()
 
     def restore(self, construction: "Construction") -> None:
         """Put the finished layers, and the samples after them, into a construction at its start.
@@ -160,12 +161,11 @@ def _check_same(construction: "Construction", state: dict[str, Any], folder: Pat
     for name, expected in _description(construction).items():
         if state[name] != expected:
             raise ValueError(
-                f"{folder} holds another construction: its {name} are {state[name]}, "
-                f"expected {expected}"
+                f"{folder} holds another construction: {name} {state[name]}, expected {expected}"
             )
     found, expected = state["history"]["expansion"][0], construction.history.expansion[0]
     if not math.isclose(found, expected, rel_tol=1e-4):
         raise ValueError(
-            f"{folder} holds another construction: the coding rate of its samples is {found:.6g}, "
-            f"that of these is {expected:.6g}"
+            f"{folder} holds another construction: samples of coding rate {found:.6g}, "
+            f"expected {expected:.6g}"
         )

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from torch import Tensor
 from tqdm import tqdm
 
@@ -39,6 +40,9 @@ BATCH_ENTRIES = 2**24
 
 # Steps ηα beyond which a construction from few samples is warned about.
 LONGEST_STEP = 5.0
+
+# By how many times the precision of numbers a rate may be wrong.
+ROUNDING = 10
 
 # Subspace iterations that turn a random sketch into leading eigenvectors.
 LATCHING_PASSES = 8
@@ -254,7 +258,7 @@ class Construction:
             moved = samples.move(layer, known=settings.true_membership, keep=keep)
             after = self._gather(moved, done + 1, layer)
             rates = after.rates()
-            if not momentum or rates.delta >= self.history.delta[-1]:
+            if not momentum or not self._falls(rates):
                 break
             moved.clear()  # too far: again, from rest
         self._found = after
@@ -264,6 +268,11 @@ class Construction:
             others.accept(others.move(layer, known=False, keep=keep), keep=keep)
         self._record(rates)
         self.layers.append(layer.to("cpu") if self.offload else layer)
+
+    def _falls(self, rates: RateReduction) -> bool:
+        """Whether ΔR is less than it was, by more than rounding."""
+        rounding = ROUNDING * torch.finfo(self.population.dtype).eps * float(rates.expansion)
+        return float(rates.delta) < self.history.delta[-1] - rounding
 
     def _record(self, rates: RateReduction) -> None:
         self.history.append(rates)

@@ -263,8 +263,9 @@ class ClassAtoms(FactoredStatistics):
     M_j is r or less. It is one step of subspace iteration: the rows of Y are the next sketch. No
     C × C matrix of a class is ever formed.
 
-    The rates take the part of M_j that the atoms miss, of which the trace is known, as spread over
-    all remaining directions. That is the most it can be: ΔR is never overstated.
+    The rates take the part N of M_j that the atoms miss, of which the trace is known, as spread
+    evenly over the C − r directions it can have. As log det(I + A + N) ≤ log det(I + A) +
+    log det(I + N), that is the most it can be: ΔR is never overstated.
 
     References
     ----------
