@@ -4,18 +4,27 @@ from redunet import datasets, plots
 from redunet._version import __version__
 from redunet.classify import NearestSubspaceClassifier
 from redunet.lifting import RandomCirculantLift, polar_samples
+from redunet.losses import MCR2Loss, OLELoss, VariationalMCR2Loss
+from redunet.meter import RateReductionMeter
 from redunet.network import ReduNet
 from redunet.rates import RateReduction, coding_rate, rate_reduction
+from redunet.training import TrainingHistory, train
 
 __all__ = [
+    "MCR2Loss",
     "NearestSubspaceClassifier",
+    "OLELoss",
     "RandomCirculantLift",
     "RateReduction",
+    "RateReductionMeter",
     "ReduNet",
+    "TrainingHistory",
+    "VariationalMCR2Loss",
     "__version__",
     "coding_rate",
     "datasets",
     "plots",
     "polar_samples",
     "rate_reduction",
+    "train",
 ]

@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_dat
 from torch import Tensor
 
 from redunet.checks import as_samples, as_tensor, check_count, check_sample_shape
+from redunet.covariance import leading_directions
 from redunet.partition import Group, Partition
 from redunet.spectrum import HalfSpectrum, squared_norms
 
@@ -78,7 +79,7 @@ class NearestSubspaceClassifier(ClassifierMixin, BaseEstimator):
         self.components_ = V.new_zeros(frequencies, k, r, channels)
         for group in partition.groups:
             members, means = self._centered_members(V, group)
-            directions = principal_directions(members, r)
+            _, directions = leading_directions(members, r)
             self.means_[:, group.classes] = means
             self.components_[:, group.classes, : directions.shape[2]] = directions
         return self
@@ -147,32 +148,3 @@ class NearestSubspaceClassifier(ClassifierMixin, BaseEstimator):
     def _mean_coordinates(self) -> Tensor:
         """Each class's mean in its own subspace, ``(F, 1, k, r)``."""
         return (self.components_.conj() @ self.means_.unsqueeze(3)).squeeze(3).unsqueeze(1)
-
-
-def principal_directions(samples: Tensor, count: int) -> Tensor:
-    """Orthonormal principal directions of batches of samples, on the smaller side.
-
-    Parameters
-    ----------
-    samples : Tensor of shape (…, s, C)
-        Rows are samples.
-    count : int
-        How many directions.
-
-    Returns
-    -------
-    Tensor of shape (…, min(count, s, C), C)
-        Rows are orthonormal directions, strongest first; zero where the samples have lower rank.
-    """
-    s, channels = samples.shape[-2:]
-    count = min(count, s, channels)
-    gram = samples.conj() @ samples.mT if s < channels else samples.mT @ samples.conj()
-    values, vectors = torch.linalg.eigh(gram)
-    values, vectors = values[..., -count:].flip(-1), vectors[..., -count:].flip(-1)
-    directions = vectors.mT
-    if s < channels:
-        lengths = values.clamp_min(torch.finfo(values.dtype).tiny).sqrt()
-        directions = vectors.mT @ samples / lengths[..., None]
-    # Eigenvalues of a Gram matrix are exact to eps times the largest.
-    noise = values[..., :1] * torch.finfo(values.dtype).eps * max(s, channels)
-    return torch.where((values > noise)[..., None], directions, 0)

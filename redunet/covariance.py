@@ -1,6 +1,7 @@
 """I + a Σ v v*: its log determinant is a rate, its inverse an operator. On the smaller side."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -48,31 +49,21 @@ class RegularisedCovariance:
 
     def log_det(self) -> Tensor:
         """Log determinant, real ``(…)``."""
-        return 2 * self.factor.diagonal(dim1=-2, dim2=-1).real.log().sum(-1)
+        return _log_det_of(self.factor)
 
     def inverse(self) -> Tensor:
         """Inverse, Hermitian ``(…, C, C)``."""
-        if self.samples is not None:
-            half = self.inverse_factor()
-            inverse = -(half.mH @ half)
-            inverse.diagonal(dim1=-2, dim2=-1).add_(1)
-            return inverse
-        if self.factor.shape[-1] > LARGEST_PRODUCT:
-            # Its columns lie in memory one by one; products want rows, which are conjugates here.
-            return torch.cholesky_inverse(self.factor).mT.contiguous().conj_physical_()
-        half = self._inverted_factor()
-        return half.mH @ half
+        if self.samples is None:
+            return _inverse_of(self.factor)
+        half = self.inverse_factor()
+        inverse = -(half.mH @ half)
+        inverse.diagonal(dim1=-2, dim2=-1).add_(1)
+        return inverse
 
     def inverse_factor(self) -> Tensor:
         """W of the inverse I − W*W, ``(…, s, C)``, if samples are kept: Woodbury's identity."""
-        triangle = scaled(self._inverted_factor(), self.scale.sqrt()[..., None, None])
+        triangle = scaled(_inverted(self.factor), self.scale.sqrt()[..., None, None])
         return triangle @ self.samples.conj()
-
-    def _inverted_factor(self) -> Tensor:
-        identity = torch.eye(
-            self.factor.shape[-1], dtype=self.factor.dtype, device=self.factor.device
-        )
-        return torch.linalg.solve_triangular(self.factor, identity, upper=False)
 
 
 def second_moment(samples: Tensor) -> Tensor:
@@ -80,13 +71,134 @@ def second_moment(samples: Tensor) -> Tensor:
     return samples.mT @ samples.conj()
 
 
-def _regularised_factor(gram: Tensor, scale: Tensor) -> Tensor:
+def log_det(samples: Tensor, scale: Tensor) -> Tensor:
+    """Log determinant of I + a Σ vᵢ vᵢ*, differentiable and finite for all finite samples.
+
+    Parameters
+    ----------
+    samples : Tensor of shape (…, s, C)
+        Rows vᵢ.
+    scale : Tensor of shape (…)
+        a.
+
+    Returns
+    -------
+    Tensor of shape (…)
+        Real. Where samples are so large that the matrix is singular in their precision, it comes
+        from their singular values in double precision, which takes longer.
+    """
+    value, _ = _LogDet.apply(samples, scale)
+    if bool(torch.isfinite(value).all()):
+        return value
+    singular_values = torch.linalg.svdvals(samples.to(torch.promote_types(samples.dtype, float)))
+    return torch.log1p(scale[..., None] * singular_values.square()).sum(-1).to(value.dtype)
+
+
+def leading_directions(samples: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Leading eigenvalues and eigenvectors of the second moments of batches of samples.
+
+    Parameters
+    ----------
+    samples : Tensor of shape (…, s, C)
+        Rows are samples.
+    count : int
+        How many directions.
+
+    Returns
+    -------
+    eigenvalues : Tensor of shape (…, r), r = min(count, s, C)
+        Largest first; zero where the samples have lower rank.
+    directions : Tensor of shape (…, r, C)
+        Orthonormal rows; zero where the eigenvalue is.
+    """
+    s, channels = samples.shape[-2:]
+    count = min(count, s, channels)
+    gram = samples.conj() @ samples.mT if s < channels else samples.mT @ samples.conj()
+    values, vectors = torch.linalg.eigh(gram)
+    values, vectors = values[..., -count:].flip(-1), vectors[..., -count:].flip(-1)
+    directions = vectors.mT
+    if s < channels:
+        lengths = values.clamp_min(torch.finfo(values.dtype).tiny).sqrt()
+        directions = vectors.mT @ samples / lengths[..., None]
+    # Eigenvalues of a Gram matrix are exact to eps times the largest.
+    noise = values[..., :1] * torch.finfo(values.dtype).eps * max(s, channels)
+    found = values > noise
+    return torch.where(found, values, 0), torch.where(found[..., None], directions, 0)
+
+
+class _LogDet(torch.autograd.Function):
+    """The log determinant by a Cholesky factor of the smaller side; NaN where there is none.
+
+    Its gradient with respect to vᵢ, 2a (I + a VV*)⁻¹ vᵢ, takes one inverse of that factor and one
+    product, which is less than to differentiate the factorisation.
+    """
+
+    @staticmethod
+    def forward(samples: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.autocast(samples.device.type, enabled=False):
+            factor, info = torch.linalg.cholesky_ex(_regularised_gram(samples, scale))
+        return torch.where(info == 0, _log_det_of(factor), torch.nan), factor
+
+    @staticmethod
+    def setup_context(
+        ctx: Any, inputs: tuple[Tensor, Tensor], output: tuple[Tensor, Tensor]
+    ) -> None:
+        _, factor = output
+        ctx.mark_non_differentiable(factor)
+        ctx.save_for_backward(*inputs, factor)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor, Tensor | None]:
+        samples, scale, factor = ctx.saved_tensors
+        with torch.autocast(samples.device.type, enabled=False):
+            if torch.is_grad_enabled():  # somebody wants second derivatives
+                factor = torch.linalg.cholesky(_regularised_gram(samples, scale))
+            inverse = _inverse_of(factor)
+            on_channels = factor.shape[-1] == samples.shape[-1]
+            shrunk = samples @ inverse.mT if on_channels else inverse.conj() @ samples
+        of_samples = scaled(shrunk, (2 * gradient * scale)[..., None, None])
+        of_scale = None
+        if ctx.needs_input_grad[1]:
+            of_scale = gradient * (samples.conj() * shrunk).real.sum((-2, -1))
+        return of_samples, of_scale
+
+
+def _regularised_gram(samples: Tensor, scale: Tensor) -> Tensor:
+    """I + a VV* if there are at least as many samples as channels, or else I + a V*V."""
+    count, channels = samples.shape[-2:]
+    gram = second_moment(samples) if count >= channels else samples.conj() @ samples.mT
+    return _regularised(gram, scale)
+
+
+def _regularised(gram: Tensor, scale: Tensor) -> Tensor:
     regularised = scaled(gram, scale[..., None, None])
     regularised.diagonal(dim1=-2, dim2=-1).add_(1)
-    factor, info = torch.linalg.cholesky_ex(regularised)
+    return regularised
+
+
+def _regularised_factor(gram: Tensor, scale: Tensor) -> Tensor:
+    factor, info = torch.linalg.cholesky_ex(_regularised(gram, scale))
     if bool(info.any()):
         raise ValueError(
             f"eps_sq is too fine for {gram.real.dtype}: a second moment cannot be inverted; take a "
             "larger eps_sq, or samples in float64"
         )
     return factor
+
+
+def _log_det_of(factor: Tensor) -> Tensor:
+    return 2 * factor.diagonal(dim1=-2, dim2=-1).real.log().sum(-1)
+
+
+def _inverse_of(factor: Tensor) -> Tensor:
+    """Inverse of the matrix that has this Cholesky factor."""
+    if factor.shape[-1] > LARGEST_PRODUCT:
+        # Its columns lie in memory one by one; products want rows, which are conjugates here.
+        return torch.cholesky_inverse(factor).mT.contiguous().conj_physical()
+    half = _inverted(factor)
+    return half.mH @ half
+
+
+def _inverted(factor: Tensor) -> Tensor:
+    identity = torch.eye(factor.shape[-1], dtype=factor.dtype, device=factor.device)
+    return torch.linalg.solve_triangular(factor, identity, upper=False)

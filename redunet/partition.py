@@ -10,7 +10,7 @@ from torch import Tensor
 
 from redunet.checks import as_tensor
 from redunet.processes import Processes
-from redunet.spectrum import scaled
+from redunet.spectrum import safe_sqrt, scaled
 
 
 class Members(NamedTuple):
@@ -26,7 +26,7 @@ class Members(NamedTuple):
 
         Their second moments, class by class, are V Πʲ V*.
         """
-        members = V[:, self.samples]
+        members = V.index_select(1, self.samples)
         if self.weights is None:
             return members
         return scaled(members, self.weights.to(V.real.dtype).sqrt()[:, None])
@@ -51,10 +51,11 @@ class Group(NamedTuple):
 
         Their second moments are V Πʲ V*.
         """
-        members = V[:, self.samples]
+        # Its gradient is summed by rows, that of an index entry by entry.
+        members = V.index_select(1, self.samples.flatten()).unflatten(1, self.samples.shape)
         if self.weights is None:
             return members
-        return scaled(members, self.weights.to(V.real.dtype).sqrt()[:, :, None])
+        return scaled(members, safe_sqrt(self.weights.to(V.real.dtype))[:, :, None])
 
 
 class Partition:
@@ -88,13 +89,15 @@ class Partition:
         *,
         device: torch.device | str | None = None,
         classes: np.ndarray | None = None,
+        partial: bool = False,
     ) -> "Partition":
         """Canonicalise labels.
 
         Parameters
         ----------
         labels : array-like or Tensor
-            ``(m,)`` integers or strings, or soft memberships ``(m, k)`` whose rows sum to 1.
+            ``(m,)`` integers or strings, or soft memberships ``(m, k)`` whose rows sum to 1;
+            gradients flow back to those of a tensor.
         num_samples : int
             m, to check against.
         device : torch.device or str, optional
@@ -102,6 +105,8 @@ class Partition:
         classes : numpy array, optional
             The sorted labels of another partition whose order of classes to follow; classes may
             then lack samples.
+        partial : bool
+            These are a batch of more samples: one class will do, and classes may lack samples.
 
         Raises
         ------
@@ -109,6 +114,7 @@ class Partition:
             For labels of the wrong length, fewer than two classes, labels outside ``classes``,
             a class without samples, memberships that are negative or do not sum to one.
         """
+        given = labels
         labels = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
         if labels.ndim not in (1, 2) or len(labels) != num_samples:
             raise ValueError(
@@ -116,7 +122,9 @@ class Partition:
                 f"memberships: got {labels.shape} for {num_samples} samples"
             )
         if labels.ndim == 2:
-            return cls._from_memberships(labels, device, classes)
+            _check_memberships(labels, classes, partial)
+            soft = as_tensor(given, device=device).to(torch.float64)
+            return cls(np.arange(labels.shape[1]) if classes is None else classes, None, soft)
         check_classification_targets(labels)
         found, codes = np.unique(labels, return_inverse=True)
         if classes is not None:
@@ -125,41 +133,9 @@ class Partition:
                 raise ValueError(f"labels {unknown.tolist()} are not among {classes.tolist()}")
             codes = np.searchsorted(classes, labels)
             found = classes
-        if len(found) < 2:
+        if len(found) < 2 and not partial:
             raise ValueError(f"at least two classes are needed, got 1 class: {found.tolist()}")
         return cls(found, as_tensor(codes, device=device), None)
-
-    @classmethod
-    def _from_memberships(
-        cls, soft: np.ndarray, device: Any, classes: np.ndarray | None
-    ) -> "Partition":
-        num_classes = soft.shape[1]
-        if num_classes < 2:
-            raise ValueError(f"at least two classes are needed, got memberships in {num_classes}")
-        if classes is not None and len(classes) != num_classes:
-            raise ValueError(f"expected memberships in {len(classes)} classes, got {num_classes}")
-        soft = soft.astype(np.float64)
-        if not (soft >= 0).all():  # also catches NaN
-            raise ValueError(
-                f"memberships must not be negative: {(~(soft >= 0)).sum()} are, "
-                f"the least is {soft.min()}"
-            )
-        sums = soft.sum(1)
-        wrong = ~np.isclose(sums, 1, rtol=0, atol=1e-4)
-        if wrong.any():
-            first = int(wrong.argmax())
-            raise ValueError(
-                f"memberships must sum to one over the classes: {wrong.sum()} of {len(soft)} "
-                f"samples' do not, the first is sample {first} with {sums[first]:.6g}"
-            )
-        empty = np.flatnonzero(soft.sum(0) == 0)
-        if len(empty) and classes is None:
-            raise ValueError(f"every class needs samples: classes {empty.tolist()} have none")
-        return cls(
-            np.arange(num_classes) if classes is None else classes,
-            None,
-            as_tensor(soft, device=device),
-        )
 
     def __len__(self) -> int:
         """Number m of samples."""
@@ -208,6 +184,19 @@ class Partition:
     def groups(self) -> list[Group]:
         """All classes that have samples, in batches of similar size."""
         return grouped(self.members, self.num_classes)
+
+    def sums(self, values: Tensor) -> Tensor:
+        """Πᵀ values: sums over each class's samples, ``(m, …)`` to ``(k, …)``."""
+        if self._soft is not None:
+            return self._soft.T.to(values.dtype) @ values
+        total = values.new_zeros(self.num_classes, *values.shape[1:])
+        return total.index_add(0, self._codes, values)
+
+    def spread(self, values: Tensor) -> Tensor:
+        """Π values: to each sample what its classes have, ``(k, …)`` to ``(m, …)``."""
+        if self._soft is not None:
+            return self._soft.to(values.dtype) @ values
+        return values.index_select(0, self._codes)
 
     def batch(self, run: slice) -> "Partition":
         """Some of the samples, in the same classes."""
@@ -259,3 +248,27 @@ def _octaves(sizes: Tensor) -> list[Tensor]:
     octave = torch.where(sizes > 0, sizes, 1).to(torch.float64).log2().ceil().long()
     octave = torch.where(sizes > 0, octave, -1)
     return [(octave == o).nonzero()[:, 0] for o in octave.unique().tolist() if o >= 0]
+
+
+def _check_memberships(soft: np.ndarray, classes: np.ndarray | None, partial: bool) -> None:
+    num_classes = soft.shape[1]
+    if num_classes < 2 and not partial:
+        raise ValueError(f"at least two classes are needed, got memberships in {num_classes}")
+    if classes is not None and len(classes) != num_classes:
+        raise ValueError(f"expected memberships in {len(classes)} classes, got {num_classes}")
+    if not (soft >= 0).all():  # also catches NaN
+        raise ValueError(
+            f"memberships must not be negative: {(~(soft >= 0)).sum()} are, "
+            f"the least is {soft.min()}"
+        )
+    sums = soft.sum(1, dtype=np.float64)
+    wrong = ~np.isclose(sums, 1, rtol=0, atol=1e-4)
+    if wrong.any():
+        first = int(wrong.argmax())
+        raise ValueError(
+            f"memberships must sum to one over the classes: {wrong.sum()} of {len(soft)} "
+            f"samples' do not, the first is sample {first} with {sums[first]:.6g}"
+        )
+    empty = np.flatnonzero(soft.sum(0) == 0)
+    if len(empty) and classes is None and not partial:
+        raise ValueError(f"every class needs samples: classes {empty.tolist()} have none")

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from redunet.checks import as_samples, check_positive
-from redunet.covariance import RegularisedCovariance
+from redunet.covariance import log_det
 from redunet.partition import Partition
 from redunet.spectrum import HalfSpectrum
 
@@ -47,8 +47,8 @@ def coding_rate(Z: Any, eps_sq: float) -> Tensor:
     """
     check_positive(eps_sq=eps_sq)
     Z = as_samples(Z, name="Z")
-    spectrum = _spectrum_of(Z)
-    return _expansion(spectrum(Z), spectrum, eps_sq)
+    spectrum = spectrum_of(Z)
+    return expansion_rate(spectrum(Z), spectrum, eps_sq)
 
 
 def rate_reduction(Z: Any, labels: Any, eps_sq: float) -> RateReduction:
@@ -83,7 +83,7 @@ def rate_reduction(Z: Any, labels: Any, eps_sq: float) -> RateReduction:
     check_positive(eps_sq=eps_sq)
     Z = as_samples(Z, name="Z")
     partition = Partition.from_labels(labels, len(Z), device=Z.device)
-    spectrum = _spectrum_of(Z)
+    spectrum = spectrum_of(Z)
     return spectral_rate_reduction(spectrum(Z), spectrum, partition, eps_sq)
 
 
@@ -91,24 +91,22 @@ def spectral_rate_reduction(
     V: Tensor, spectrum: HalfSpectrum, partition: Partition, eps_sq: float
 ) -> RateReduction:
     """:func:`rate_reduction` of samples whose half spectrum ``(F, m, C)`` is at hand."""
-    expansion = _expansion(V, spectrum, eps_sq)
-    compression = _compression(V, spectrum, partition, eps_sq)
+    expansion = expansion_rate(V, spectrum, eps_sq)
+    compression = compression_rate(V, spectrum, partition, eps_sq)
     return RateReduction(expansion - compression, expansion, compression)
 
 
-def _spectrum_of(Z: Tensor) -> HalfSpectrum:
-    return HalfSpectrum(Z.shape[2:]).to(Z.device)
-
-
-def _expansion(V: Tensor, spectrum: HalfSpectrum, eps_sq: float) -> Tensor:
+def expansion_rate(V: Tensor, spectrum: HalfSpectrum, eps_sq: float) -> Tensor:
     """R of the half spectrum ``(F, m, C)``."""
     _, m, C = V.shape
     weights = spectrum.weights.to(V.real.dtype)
-    log_dets = RegularisedCovariance.from_samples(V, C / (m * eps_sq) / weights).log_det()
+    log_dets = log_det(V, C / (m * eps_sq) / weights)
     return (weights * log_dets).sum() / (2 * spectrum.size)
 
 
-def _compression(V: Tensor, spectrum: HalfSpectrum, partition: Partition, eps_sq: float) -> Tensor:
+def compression_rate(
+    V: Tensor, spectrum: HalfSpectrum, partition: Partition, eps_sq: float
+) -> Tensor:
     """R_c of the half spectrum ``(F, m, C)``, one batch for each group of similar classes."""
     _, m, C = V.shape
     weights = spectrum.weights.to(V.real.dtype)[:, None]  # (F, 1)
@@ -116,8 +114,11 @@ def _compression(V: Tensor, spectrum: HalfSpectrum, partition: Partition, eps_sq
     total = V.real.new_zeros(())
     for group in partition.groups:
         count = counts[group.classes]  # (g,)
-        covariance = RegularisedCovariance.from_samples(
-            group.members(V), C / (count * eps_sq) / weights
-        )
-        total = total + (count / m * weights * covariance.log_det()).sum()
+        log_dets = log_det(group.members(V), C / (count * eps_sq) / weights)
+        total = total + (count / m * weights * log_dets).sum()
     return total / (2 * spectrum.size)
+
+
+def spectrum_of(Z: Tensor) -> HalfSpectrum:
+    """The spectrum that samples ``(m, C, *spatial)`` have."""
+    return HalfSpectrum(Z.shape[2:]).to(Z.device)

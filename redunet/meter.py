@@ -1,0 +1,116 @@
+"""Rates of more samples than a batch holds, from second moments summed over batches."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from redunet.checks import as_samples, check_positive, check_sample_shape
+from redunet.covariance import RegularisedCovariance, second_moment
+from redunet.partition import Partition
+from redunet.rates import RateReduction, spectrum_of
+
+
+class RateReductionMeter:
+    """R, R_c and ΔR of all samples of an epoch, whatever the batches that they came in.
+
+    They are those of :func:`redunet.rate_reduction` on all samples together, not a mean over
+    batches, whose rates are less. A moment is kept for every class: k F C² numbers.
+
+    Parameters
+    ----------
+    eps_sq : float
+        ε², the squared precision of the code.
+
+    Examples
+    --------
+    >>> meter = RateReductionMeter(eps_sq=0.5)
+    >>> for _ in range(3):
+    ...     meter.update(torch.randn(20, 8), torch.arange(20) % 4)
+    >>> delta, expansion, compression = meter.compute()
+    """
+
+    def __init__(self, eps_sq: float = 0.5):
+        check_positive(eps_sq=eps_sq)
+        self.eps_sq = eps_sq
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all samples, as at the start of an epoch."""
+        self.classes_: np.ndarray | None = None
+        self._shape: tuple[int, ...] | None = None
+        self._counts: Tensor  # (k,)
+        self._moments: Tensor  # (F, k, C, C)
+
+    @torch.no_grad()
+    def update(self, Z: Any, labels: Any) -> None:
+        """Add a batch.
+
+        Parameters
+        ----------
+        Z : array-like or Tensor of shape (m, n), (m, C, T), (m, C, H, W), …
+            Features.
+        labels : array-like or Tensor of shape (m,) or (m, k)
+            Integers or strings, or soft memberships; classes may come with any batch.
+
+        Raises
+        ------
+        ValueError
+            If features are not finite or of another shape than before, or labels do not fit them.
+        """
+        Z = as_samples(Z, name="Z")
+        partition = Partition.from_labels(labels, len(Z), device=Z.device, partial=True)
+        if self._shape is None:
+            self._shape = tuple(Z.shape[1:])
+            self._spectrum = spectrum_of(Z)
+        check_sample_shape(Z, self._shape)
+        with torch.autocast(Z.device.type, enabled=False):
+            V = self._spectrum(Z)
+            self._make_room(partition, V)
+            where = np.searchsorted(self.classes_, partition.classes)
+            places = torch.as_tensor(where, device=Z.device)
+            self._counts.index_add_(0, places, partition.counts)
+            for group in partition.groups:
+                moments = second_moment(group.members(V)).to(self._moments.dtype)
+                self._moments.index_add_(1, places[group.classes], moments)
+
+    @torch.no_grad()
+    def compute(self) -> RateReduction:
+        """The rates of all samples since the last reset, scalar tensors in float64.
+
+        Raises
+        ------
+        RuntimeError
+            If there were none.
+        """
+        if self._shape is None:
+            raise RuntimeError("the meter has seen no samples: call update first")
+        m, channels = self._counts.sum(), self._shape[0]
+        weights = self._spectrum.weights[:, None].to(self._counts.dtype)  # (F, 1)
+        total, present = self._moments.sum(1), self._counts > 0
+        counts, moments = self._counts[present], self._moments[:, present]
+        expansion = self._rate(total, channels / (m * self.eps_sq) / weights[:, 0], weights[:, 0])
+        compression = self._rate(
+            moments, channels / (counts * self.eps_sq) / weights, weights * counts / m
+        )
+        return RateReduction(expansion - compression, expansion, compression)
+
+    def _rate(self, moments: Tensor, scale: Tensor, weights: Tensor) -> Tensor:
+        log_dets = RegularisedCovariance.from_moment(moments, scale).log_det()
+        return (weights * log_dets).sum() / (2 * self._spectrum.size)
+
+    def _make_room(self, partition: Partition, V: Tensor) -> None:
+        """For classes that were not seen before."""
+        frequencies, _, channels = V.shape
+        dtype = torch.promote_types(V.dtype, torch.float64)
+        before = np.empty(0, partition.classes.dtype) if self.classes_ is None else self.classes_
+        classes = np.union1d(before, partition.classes)
+        if self.classes_ is not None and len(classes) == len(before):
+            return
+        counts = torch.zeros(len(classes), dtype=torch.float64, device=V.device)
+        moments = counts.new_zeros(frequencies, len(classes), channels, channels, dtype=dtype)
+        if len(before):
+            places = torch.as_tensor(np.searchsorted(classes, before), device=V.device)
+            counts[places], moments[:, places] = self._counts, self._moments
+        self.classes_, self._counts, self._moments = classes, counts, moments
