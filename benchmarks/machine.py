@@ -59,9 +59,9 @@ class Roofline(NamedTuple):
         )
 
 
-def best_time(run: Callable[[], object], device: torch.device) -> float:
+def best_time(run: Callable[[], object], device: torch.device, *, repeat: int = 5) -> float:
     times = []
-    for _ in range(5):
+    for _ in range(repeat):
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         start = time.perf_counter()

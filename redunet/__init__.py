@@ -1,6 +1,6 @@
 """Deep networks constructed from data, layer by layer, without back-propagation."""
 
-from redunet import datasets, plots
+from redunet import cluster, datasets, plots
 from redunet._version import __version__
 from redunet.classify import NearestSubspaceClassifier
 from redunet.lifting import RandomCirculantLift, polar_samples
@@ -8,7 +8,7 @@ from redunet.losses import MCR2Loss, OLELoss, VariationalMCR2Loss
 from redunet.meter import RateReductionMeter
 from redunet.network import ReduNet
 from redunet.rates import RateReduction, coding_rate, rate_reduction
-from redunet.training import TrainingHistory, train
+from redunet.training import train
 
 __all__ = [
     "MCR2Loss",
@@ -18,9 +18,9 @@ __all__ = [
     "RateReduction",
     "RateReductionMeter",
     "ReduNet",
-    "TrainingHistory",
     "VariationalMCR2Loss",
     "__version__",
+    "cluster",
     "coding_rate",
     "datasets",
     "plots",

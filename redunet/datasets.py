@@ -239,6 +239,41 @@ def subsample(labels: Any, per_class: int, *, seed: int | None = None) -> Tensor
     return torch.from_numpy(np.concatenate(chosen))
 
 
+def corrupt_labels(labels: Any, ratio: float, *, seed: int = 0) -> Tensor:
+    """Labels of which some are wrong: uniformly one of the other classes.
+
+    Parameters
+    ----------
+    labels : array-like or Tensor of shape (m,)
+        Integers.
+    ratio : float
+        Share of the samples whose labels are wrong, in [0, 1]; exact but for rounding.
+    seed : int
+
+    Returns
+    -------
+    Tensor of shape (m,), int64
+
+    Raises
+    ------
+    ValueError
+        If the ratio is out of range, or there is no other class.
+
+    References
+    ----------
+    Chan et al., ReduNet (JMLR 2022), Section 5.1, Table 1.
+    """
+    if not 0 <= ratio <= 1:
+        raise ValueError(f"ratio must be in [0, 1], got {ratio}")
+    classes, codes = np.unique(np.asarray(labels), return_inverse=True)
+    if len(classes) < 2:
+        raise ValueError(f"at least two classes are needed, got 1 class: {classes.tolist()}")
+    rng = np.random.default_rng(seed)
+    wrong = rng.permutation(len(codes))[: round(ratio * len(codes))]
+    codes[wrong] += rng.integers(1, len(classes), len(wrong))
+    return torch.from_numpy(classes[codes % len(classes)].astype(np.int64))
+
+
 def all_shifts(X: Any, stride: int = 1) -> Tensor:
     """All cyclic shifts of samples along all their spatial axes.
 

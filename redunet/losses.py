@@ -191,21 +191,43 @@ class VariationalMCR2Loss(nn.Module):
 
     @torch.no_grad()
     def objective(self, Z: Tensor, labels: Any) -> Tensor:
-        """R^v − R_c^v − μ/(2m) M of a batch (eq. 7), a scalar. Parameters as for the loss."""
+        """R^v − R_c^v − μ/(2m) M of a batch (eq. 7), a scalar.
+
+        Parameters
+        ----------
+        Z : Tensor of shape (m, d)
+            Features of unit norm.
+        labels : array-like or Tensor of shape (m,) or (m, k)
+            As for the loss.
+        """
         with _full_precision(Z):
             rates = self.rates(labels)
             return rates[0] - rates[1] - self.forward(Z, labels)
 
     @torch.no_grad()
     def rates(self, labels: Any) -> tuple[Tensor, Tensor]:
-        """R^v and R_c^v for a batch with such labels (eq. 7), scalars."""
+        """R^v and R_c^v (eq. 7), scalars.
+
+        Parameters
+        ----------
+        labels : array-like or Tensor of shape (m,) or (m, k)
+            Of a batch, for the shares γ of its classes.
+        """
         partition = self._partition(labels, len(labels))
         shares = (partition.counts / len(partition)).to(self.codes.dtype)
         return variational_rates(self.dictionary, self.codes, shares, self.eps_sq)
 
     @torch.no_grad()
     def update(self, Z: Tensor, labels: Any) -> None:
-        """One step of dictionary and codes up the objective. Parameters as for the loss."""
+        """One step of dictionary and codes up the objective, with the features as they are.
+
+        Parameters
+        ----------
+        Z : Tensor of shape (m, d)
+            Features of unit norm.
+        labels : array-like or Tensor of shape (m,) or (m, k)
+            As for the loss.
+        """
         with _full_precision(Z):
             approximation = self._approximation(Z, labels)
             dictionary, codes = ascend(approximation, self.eps_sq, self.mu, self.step_size)

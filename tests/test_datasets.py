@@ -1,4 +1,5 @@
 import gzip
+import itertools
 import struct
 from types import SimpleNamespace
 
@@ -152,3 +153,22 @@ def test_half_a_turn_of_images_that_are_not_square():
     images = torch.randn(2, 1, 4, 7, generator=torch.Generator().manual_seed(0))
     turned = datasets.rotations(images, 2)[:, 1]
     torch.testing.assert_close(turned, images.flip(2, 3), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("ratio", [0.0, 0.25, 0.5, 1.0])
+def test_corrupted_labels(ratio):
+    labels = torch.tensor([3, 5, 7, 9]).repeat(500)
+    corrupted = datasets.corrupt_labels(labels, ratio)
+    assert (corrupted != labels).sum() == round(ratio * 2000)
+    assert set(corrupted.tolist()) == {3, 5, 7, 9}
+    for label, other in itertools.permutations((3, 5, 7, 9), 2):  # any other class is as likely
+        share = ((labels == label) & (corrupted == other)).sum() / 500
+        assert abs(share - ratio / 3) < 0.07
+    assert torch.equal(corrupted, datasets.corrupt_labels(labels, ratio))
+
+
+def test_corrupting_labels_needs_a_ratio_and_classes():
+    with pytest.raises(ValueError, match=r"ratio must be in \[0, 1\], got 1.5"):
+        datasets.corrupt_labels([0, 1], 1.5)
+    with pytest.raises(ValueError, match="at least two classes are needed"):
+        datasets.corrupt_labels([0, 0], 0.5)

@@ -40,6 +40,18 @@ def run(*arguments, cwd, **environment):
         ),
         ("translated_mnist.py", ["--layers", "2", "--channels", "5"], "translated_mnist.png"),
         ("momentum.py", ["--layers", "5", "--per-class", "20"], "momentum.png"),
+        ("train_mcr2.py", ["--epochs", "3", "--per-class", "30"], "train_mcr2.png"),
+        ("train_mcr2.py", ["--epochs", "2", "--per-class", "30", "--paper"], "train_mcr2.png"),
+        (
+            "label_noise.py",
+            ["--epochs", "2", "--per-class", "30", "--ratios", "0", "0.5"],
+            "label_noise.png",
+        ),
+        (
+            "self_supervised.py",
+            ["--epochs", "1", "--per-class", "4", "--clustered", "8"],
+            "self_supervised.png",
+        ),
     ],
 )
 def test_examples_run_and_draw(script, options, figure, tmp_path):
@@ -64,17 +76,36 @@ def test_a_process_alone_is_told_how_to_start(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "script", ["gaussians.py", "momentum.py", "rotated_mnist.py", "translated_mnist.py"]
+    "script",
+    [
+        "gaussians.py",
+        "label_noise.py",
+        "momentum.py",
+        "rotated_mnist.py",
+        "self_supervised.py",
+        "train_mcr2.py",
+        "translated_mnist.py",
+    ],
 )
 def test_examples_have_help(script, tmp_path):
     assert "--figures" in run(ROOT / "examples" / script, "--help", cwd=tmp_path).stdout
 
 
+def lines_of_python(page):
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+    return code
+
+
 def test_the_lines_of_python_in_the_readme(tmp_path):
-    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    done = run("-c", code + "\nprint(accuracy)", cwd=tmp_path)
+    done = run("-c", lines_of_python("README.md") + "\nprint(accuracy)", cwd=tmp_path)
     assert float(done.stdout) > 0.9
     assert (tmp_path / "digits.safetensors").is_file()
+
+
+def test_the_lines_of_python_about_losses(tmp_path):
+    code = lines_of_python("docs/losses.md") + "\nprint(history.delta[0], history.delta[-1])"
+    before, after = run("-c", code, cwd=tmp_path).stdout.split()
+    assert float(after) > float(before) + 5
 
 
 def test_demonstration(tmp_path, capsys, monkeypatch):

@@ -104,6 +104,16 @@ def test_half_precision_is_computed_in_float32(kind):
     assert gradient.dtype == torch.bfloat16
 
 
+@pytest.mark.parametrize("kind", ["exact", "ole", "variational"])
+def test_losses_follow_their_features(kind, device):
+    loss, Z = copy.deepcopy(LOSSES[kind]), features(30, 4)
+    expected = with_gradient(loss, Z, torch.arange(30) % 3)
+    found = with_gradient(loss.to(device), Z.to(device), torch.arange(30, device=device) % 3)
+    for ours, theirs in zip(found, expected, strict=True):
+        assert ours.device.type == device.type
+        torch.testing.assert_close(ours.cpu(), theirs)
+
+
 def test_errors_say_what_is_wrong():
     Z = features(8, 4)
     bad = Z.clone()

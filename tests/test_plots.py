@@ -4,7 +4,13 @@ import torch
 from matplotlib import pyplot as plt
 
 from redunet.construction import RateHistory
-from redunet.plots import plot_rates, plot_similarity, plot_similarity_histogram, plot_sphere
+from redunet.plots import (
+    plot_rates,
+    plot_similarity,
+    plot_similarity_histogram,
+    plot_singular_values,
+    plot_sphere,
+)
 
 RATES = RateHistory(np.array([2.0, 3.0, 4.0]), np.array([1.0, 1.5, 1.0]))
 
@@ -62,6 +68,17 @@ def test_scatter_shows_every_sample_in_its_class(n):
     assert len({tuple(c.get_facecolor()[0]) for c in drawn}) == 3
 
 
+def test_singular_values_of_all_and_of_each_class():
+    Z = torch.randn(12, 5, generator=torch.manual_seed(0))
+    labels = np.repeat(["x", "y"], [9, 3])
+    ax = plot_singular_values(Z, labels)
+    assert [line.get_label() for line in ax.lines] == ["x", "y", "all"]
+    for line, samples in zip(ax.lines, (Z[:9], Z[9:], Z), strict=True):
+        expected = np.linalg.svd(samples.numpy(), compute_uv=False)
+        np.testing.assert_allclose(line.get_ydata(), expected, rtol=1e-5)
+        assert line.get_xdata().tolist() == [*range(1, len(expected) + 1)]
+
+
 def test_scatter_needs_a_circle_or_a_sphere():
     with pytest.raises(ValueError, match=r"have shape \(m, 2\) or \(m, 3\), got \(5, 4\)"):
         plot_sphere(torch.ones(5, 4), [0] * 5)
@@ -73,6 +90,7 @@ def test_scatter_needs_a_circle_or_a_sphere():
         lambda ax: plot_rates(RATES, ax=ax),
         lambda ax: plot_similarity(torch.eye(2), [0, 1], ax=ax),
         lambda ax: plot_similarity_histogram((np.eye(2), [0, 1]), (np.eye(2), [0, 1]), ax=ax),
+        lambda ax: plot_singular_values(torch.eye(2), [0, 1], ax=ax),
         lambda ax: plot_sphere(torch.eye(2), [0, 1], ax=ax),
     ],
 )

@@ -5,6 +5,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+import torch
 from matplotlib.axes import Axes
 from torch.nn.functional import normalize
 
@@ -100,6 +101,41 @@ def plot_similarity_histogram(
     )
     if label:
         ax.legend()
+    return ax
+
+
+def plot_singular_values(Z: Any, labels: Any, *, ax: Axes | None = None) -> Axes:
+    """Singular values of all samples together, and of each class.
+
+    How many of them are large is the number of dimensions that the samples, or a class, fill.
+
+    Parameters
+    ----------
+    Z : array-like or Tensor of shape (m, …)
+    labels : array-like or Tensor of shape (m,)
+    ax : matplotlib Axes, optional
+        Where to draw; by default on a new figure.
+
+    Returns
+    -------
+    matplotlib Axes
+
+    References
+    ----------
+    Chan et al., ReduNet (JMLR 2022), Figures 12(c) and 18.
+    """
+    if ax is None:
+        _, ax = plt.subplots(layout="constrained")
+    Z, labels = as_samples(Z, name="Z").detach().flatten(1).cpu(), np.asarray(labels)
+    classes = np.unique(labels)
+    colors = plt.colormaps["viridis"](np.linspace(0, 0.9, len(classes)))
+    for label, color in zip(classes, colors, strict=True):
+        values = torch.linalg.svdvals(Z[labels == label])
+        ax.plot(np.arange(1, len(values) + 1), values, color=color, linewidth=1, label=label)
+    values = torch.linalg.svdvals(Z)
+    ax.plot(np.arange(1, len(values) + 1), values, color="black", linewidth=2, label="all")
+    ax.set(xlabel="component", ylabel="singular value", title="Singular values", ylim=(0, None))
+    ax.legend(frameon=False, fontsize="small", ncols=2)
     return ax
 
 

@@ -1,0 +1,165 @@
+"""What the examples of trained featurizers share: digits, a network, and objectives."""
+
+import argparse
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from sklearn.model_selection import train_test_split
+from torch import Tensor, nn
+from torch.utils.data import BatchSampler, DataLoader, RandomSampler, TensorDataset
+
+from redunet import MCR2Loss, NearestSubspaceClassifier, VariationalMCR2Loss, datasets
+from redunet.training import features
+
+Samples = tuple[Tensor, Tensor]
+NUM_CLASSES = 10
+
+
+def argument_parser(description: str, **defaults: object) -> argparse.ArgumentParser:
+    """The options that these examples have in common."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument(
+        "--data-dir",
+        default=os.environ.get("REDUNET_DATA"),
+        help="folder of MNIST's IDX files (default: REDUNET_DATA, or else the embedded digits)",
+    )
+    parser.add_argument("--per-class", type=int, help="training digits of each class (all)")
+    parser.add_argument("--epochs", type=int, help="(enough for the digits at hand)")
+    parser.add_argument("--batch-size", type=int, help="(100 for the embedded digits, 1000)")
+    parser.add_argument("--dim", type=int, help="of the features (32 for the embedded digits, 128)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu, cuda, …"
+    )
+    parser.add_argument("--figures", type=Path, default=Path("figures"))
+    parser.set_defaults(**defaults)
+    return parser
+
+
+class Problem(NamedTuple):
+    """Training and test digits, and what suits them."""
+
+    name: str
+    train: Samples
+    test: Samples
+    batch_size: int
+    dim: int
+    dropout: tuple[float, float]
+
+    @classmethod
+    def of(cls, options: argparse.Namespace) -> "Problem":
+        """MNIST if its folder is named, or else the embedded digits."""
+        if options.data_dir:
+            name, batch_size, dim, dropout = "MNIST", 1000, 128, (0.25, 0.5)
+            train, test = (datasets.mnist(s, options.data_dir) for s in ("train", "test"))
+            # The border that the paper's network expects: images of 32 × 32.
+            train, test = ((nn.functional.pad(X, [2] * 4), labels) for X, labels in (train, test))
+        else:
+            name, batch_size, dim, dropout = "digits", 100, 32, (0.1, 0.1)
+            X, labels = datasets.digits()
+            halves = train_test_split(X, labels, test_size=0.5, stratify=labels, random_state=0)
+            train, test = halves[::2], halves[1::2]
+        if options.per_class:
+            rows = datasets.subsample(train[1], options.per_class)
+            train = train[0][rows], train[1][rows]
+        batch_size, dim = options.batch_size or batch_size, options.dim or dim
+        return cls(name, train, test, batch_size, dim, dropout)
+
+    def batches(self, labels: Tensor | None = None) -> Iterable[Samples]:
+        """Training digits in batches, shuffled anew in every epoch; with labels of one's own."""
+        data = TensorDataset(self.train[0], self.train[1] if labels is None else labels)
+        sampler = BatchSampler(RandomSampler(data), self.batch_size, drop_last=False)
+        return DataLoader(data, sampler=sampler, batch_size=None)
+
+    def featurizer(self, device: str) -> nn.Module:
+        """A new network for these digits."""
+        channels, height, width = self.train[0].shape[1:]
+        return architecture_1(channels, (height, width), self.dim, self.dropout).to(device)
+
+
+class OnSphere(nn.Module):
+    """Features of unit norm."""
+
+    def forward(self, Z: Tensor) -> Tensor:
+        """Divide by the norm."""
+        return nn.functional.normalize(Z, dim=1)
+
+
+def architecture_1(
+    channels: int, size: tuple[int, int], dim: int, dropout: tuple[float, float]
+) -> nn.Module:
+    """The V-MCR² paper's network for MNIST (CVPR 2022, Architecture 1), for any size of image."""
+    pooled = (size[0] - 4) // 2 * ((size[1] - 4) // 2)
+    return nn.Sequential(
+        nn.Conv2d(channels, 32, 3),
+        nn.ReLU(),
+        nn.Conv2d(32, 64, 3),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Dropout(dropout[0]),
+        nn.Flatten(),
+        nn.Linear(64 * pooled, dim),
+        nn.ReLU(),
+        nn.Dropout(dropout[1]),
+        nn.Linear(dim, dim),
+        OnSphere(),
+    )
+
+
+class CrossEntropy(nn.Module):
+    """Cross-entropy with a linear classifier on the features."""
+
+    def __init__(self, dim: int):
+        super().__init__()
+        self.classifier = nn.Linear(dim, NUM_CLASSES)
+
+    def forward(self, Z: Tensor, labels: Tensor) -> Tensor:
+        """The loss of a batch."""
+        return nn.functional.cross_entropy(self.classifier(Z), labels)
+
+
+class Objective(NamedTuple):
+    """What to train for, and how fast."""
+
+    loss: nn.Module
+    learning_rate: float
+
+    def optimizer(self, featurizer: nn.Module) -> torch.optim.Optimizer:
+        """Plain stochastic gradient descent, as in the papers."""
+        parameters = [*featurizer.parameters(), *self.loss.parameters()]
+        return torch.optim.SGD(parameters, lr=self.learning_rate)
+
+
+def objectives(problem: Problem, device: str, *, paper: bool = False) -> dict[str, Objective]:
+    """Cross-entropy, MCR² and V-MCR²: as in the paper, or with rates that take fewer epochs."""
+    if paper:
+        rates, atoms, mu = (1e-2, 1e-3, 1e-3), 20, 1.0
+    else:
+        # The gradient of V-MCR² is a sum over the samples of a batch.
+        rates, atoms, mu = (0.5, 0.1, 1 / problem.batch_size), problem.dim // 5, 0.1
+    losses = {
+        "cross-entropy": CrossEntropy(problem.dim),
+        "MCR²": MCR2Loss(),
+        "V-MCR²": VariationalMCR2Loss(NUM_CLASSES, problem.dim, atoms, mu=mu),
+    }
+    return {
+        name: Objective(loss.to(device), rate)
+        for (name, loss), rate in zip(losses.items(), rates, strict=True)
+    }
+
+
+def nearest_subspace_accuracy(
+    featurizer: nn.Module, problem: Problem, labels: Tensor | None = None
+) -> float:
+    """On the test digits, with as many components as fit next to each other (eq. 8)."""
+    Z, known = features(featurizer, problem.batches(labels))
+    classifier = NearestSubspaceClassifier(problem.dim // NUM_CLASSES).fit(Z.cpu(), known.cpu())
+    return classifier.score(test_features(featurizer, problem).cpu(), problem.test[1])
+
+
+def test_features(featurizer: nn.Module, problem: Problem) -> Tensor:
+    """Features of the test digits."""
+    return features(featurizer, zip(*(t.split(1000) for t in problem.test), strict=True))[0]

@@ -1,0 +1,94 @@
+"""Wrong labels: a classifier learns them by heart, the rate reduction hardly minds.
+
+Cross-entropy and MCR² with more and more of the training labels replaced by others. The rate of all
+samples together does not depend on labels, so only samples that fit in are compressed. Table 1 and
+Figure 14 of the ReduNet paper (JMLR 2022).
+"""
+
+import argparse
+
+import matplotlib.pyplot as plt
+import torch
+from tabulate import tabulate
+
+from featurizers import (
+    CrossEntropy,
+    Problem,
+    argument_parser,
+    nearest_subspace_accuracy,
+    objectives,
+    test_features,
+)
+from redunet import datasets, train
+from redunet.plots.palette import PALETTE
+from redunet.training import TrainingHistory
+
+NAMES = ("cross-entropy", "MCR²")
+
+
+def main() -> None:
+    parser = argument_parser(__doc__.splitlines()[0])
+    parser.add_argument("--ratios", type=float, nargs="+", default=[0, 0.1, 0.2, 0.3, 0.4, 0.5])
+    options = parser.parse_args()
+    problem = Problem.of(options)
+    epochs = options.epochs or (150 if problem.name == "digits" else 30)
+    print(f"{problem.name}: {len(problem.train[0])} training images, {epochs} epochs")
+
+    accuracies, histories = {name: [] for name in NAMES}, []
+    for ratio in options.ratios:
+        for name in NAMES:
+            accuracy, history = train_and_test(name, ratio, epochs, problem, options)
+            accuracies[name].append(accuracy)
+        histories.append(history)  # of MCR², the last
+    rows = [[name, *found] for name, found in accuracies.items()]
+    headers = ["test accuracy", *(f"{ratio:.0%} wrong" for ratio in options.ratios)]
+    print(tabulate(rows, headers, "github", floatfmt=".4f"))
+    draw(accuracies, histories, options)
+
+
+def train_and_test(
+    name: str, ratio: float, epochs: int, problem: Problem, options: argparse.Namespace
+) -> tuple[float, TrainingHistory]:
+    """Accuracy after training with wrong labels, on test digits with right ones."""
+    labels = datasets.corrupt_labels(problem.train[1], ratio, seed=options.seed)
+    torch.manual_seed(options.seed)
+    featurizer = problem.featurizer(options.device)
+    loss, _ = objective = objectives(problem, options.device)[name]
+    optimizer = objective.optimizer(featurizer)
+    batches = problem.batches(labels)
+    history = train(featurizer, loss, batches, optimizer, epochs=epochs, progress=True)
+    if isinstance(loss, CrossEntropy):
+        found = loss.classifier(test_features(featurizer, problem)).argmax(1).cpu()
+        return (found == problem.test[1]).float().mean().item(), history
+    return nearest_subspace_accuracy(featurizer, problem, labels), history
+
+
+def draw(
+    accuracies: dict[str, list[float]],
+    histories: list[TrainingHistory],
+    options: argparse.Namespace,
+) -> None:
+    """Accuracy by the share of wrong labels, and the rates of MCR² by epoch for each share."""
+    figure, axes = plt.subplots(1, 2, figsize=(12, 4.5), layout="constrained")
+    for (name, found), color, marker in zip(accuracies.items(), PALETTE, "os", strict=False):
+        axes[0].plot(options.ratios, found, color=color, marker=marker, label=name)
+    axes[0].set(title="Test accuracy", xlabel="share of wrong labels", ylabel="accuracy")
+    axes[0].legend(frameon=False)
+    shades = plt.colormaps["viridis"]([0.9 * i / len(histories) for i in range(len(histories))])
+    for ratio, history, color in zip(options.ratios, histories, shades, strict=True):
+        axes[1].plot(history.expansion, color=color, label=f"{ratio:.0%} wrong")
+        axes[1].plot(history.compression, "--", color=color)
+    axes[1].set(
+        title=r"MCR²: $R$ (solid) and $R_c$ (dashed) of the training labels",
+        xlabel="epoch",
+        ylabel="nats",
+    )
+    axes[1].legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    options.figures.mkdir(parents=True, exist_ok=True)
+    path = options.figures / "label_noise.png"
+    figure.savefig(path, dpi=150)
+    print(f"figure: {path}")
+
+
+if __name__ == "__main__":
+    main()

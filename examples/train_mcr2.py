@@ -1,0 +1,89 @@
+"""One network trained for cross-entropy, for MCR² and for V-MCR², side by side.
+
+Cross-entropy draws every class together in a point; the rate reduction keeps classes apart and as
+wide as they fit: orthogonal subspaces of many dimensions. Figures 1 and 2 and Table 2 of the V-MCR²
+paper (CVPR 2022), whose settings are those of ``--paper``.
+"""
+
+import argparse
+
+import matplotlib.pyplot as plt
+import torch
+from tabulate import tabulate
+from torch import Tensor
+
+from featurizers import Problem, argument_parser, nearest_subspace_accuracy, objectives
+from redunet import datasets, rate_reduction, train
+from redunet.plots import plot_similarity, plot_singular_values
+from redunet.plots.palette import PALETTE
+from redunet.training import TrainingHistory, features
+
+SHOWN = 50  # digits of each class in the heat maps
+
+
+def main() -> None:
+    parser = argument_parser(__doc__.splitlines()[0])
+    parser.add_argument(
+        "--paper", action="store_true", help="the paper's rates and its 2000 epochs: for a GPU"
+    )
+    options = parser.parse_args()
+    problem = Problem.of(options)
+    epochs = options.epochs or (2000 if options.paper else 150 if problem.name == "digits" else 30)
+    print(f"{problem.name}: {len(problem.train[0])} training images, {epochs} epochs")
+
+    histories, trained, rows = {}, {}, []
+    for name, objective in objectives(problem, options.device, paper=options.paper).items():
+        print(name)
+        torch.manual_seed(options.seed)
+        featurizer = problem.featurizer(options.device)
+        history = train(
+            featurizer,
+            objective.loss,
+            problem.batches(),
+            objective.optimizer(featurizer),
+            epochs=epochs,
+            progress=True,
+        )
+        histories[name] = history
+        trained[name] = tuple(t.cpu() for t in features(featurizer, problem.batches()))
+        rates = rate_reduction(*trained[name], eps_sq=0.5)
+        accuracy = nearest_subspace_accuracy(featurizer, problem)
+        rows.append([name, *(r.item() for r in rates), accuracy, sum(history.seconds) / epochs])
+    print("\nAfter training, without dropout:")
+    headers = ["objective", "ΔR", "R", "R_c", "test accuracy", "s/epoch"]
+    print(tabulate(rows, headers, "github", floatfmt=("", ".2f", ".2f", ".2f", ".4f", ".2f")))
+    draw(histories, trained, options)
+
+
+def draw(
+    histories: dict[str, TrainingHistory],
+    trained: dict[str, tuple[Tensor, Tensor]],
+    options: argparse.Namespace,
+) -> None:
+    """Rates by epoch above; similarities and singular values of each objective's features below."""
+    figure = plt.figure(figsize=(4 * len(trained), 10), layout="constrained")
+    axes = figure.subplot_mosaic(
+        [
+            ["rates"] * len(trained),
+            [f"similarity {n}" for n in trained],
+            [f"values {n}" for n in trained],
+        ]
+    )
+    for (name, history), color in zip(histories.items(), PALETTE, strict=False):
+        axes["rates"].plot(history.delta, color=color, label=name)
+        if history.variational:
+            axes["rates"].plot(history.variational, ":", color=color, label=f"{name}, variational")
+    axes["rates"].set(title="Training", xlabel="epoch", ylabel=r"$\Delta R$ [nats]")
+    axes["rates"].legend(frameon=False)
+    for name, (Z, labels) in trained.items():
+        rows = datasets.subsample(labels, min(SHOWN, int(labels.bincount().min())))
+        plot_similarity(Z[rows], labels[rows], ax=axes[f"similarity {name}"]).set_title(name)
+        plot_singular_values(Z, labels, ax=axes[f"values {name}"]).set_title(name)
+    options.figures.mkdir(parents=True, exist_ok=True)
+    path = options.figures / "train_mcr2.png"
+    figure.savefig(path, dpi=150)
+    print(f"figure: {path}")
+
+
+if __name__ == "__main__":
+    main()
