@@ -3,7 +3,13 @@
 from redunet import cluster, datasets, plots
 from redunet._version import __version__
 from redunet.classify import NearestSubspaceClassifier
-from redunet.lifting import RandomCirculantLift, polar_samples
+from redunet.lifting import (
+    PCALift,
+    RandomCirculantLift,
+    ScatteringLift,
+    ShortTimeFourierLift,
+    polar_samples,
+)
 from redunet.losses import MCR2Loss, OLELoss, VariationalMCR2Loss
 from redunet.meter import RateReductionMeter
 from redunet.network import ReduNet
@@ -14,10 +20,13 @@ __all__ = [
     "MCR2Loss",
     "NearestSubspaceClassifier",
     "OLELoss",
+    "PCALift",
     "RandomCirculantLift",
     "RateReduction",
     "RateReductionMeter",
     "ReduNet",
+    "ScatteringLift",
+    "ShortTimeFourierLift",
     "VariationalMCR2Loss",
     "__version__",
     "cluster",

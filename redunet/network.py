@@ -2,7 +2,7 @@
 
 import copy
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ from redunet.construction import (
 )
 from redunet.features import Features, working_folder
 from redunet.layer import ReduLayer, extrapolated, propagate
+from redunet.lifting import composed
 from redunet.partition import Partition, common_classes
 from redunet.processes import Processes
 from redunet.sources import Arrays, Stream, source
@@ -97,7 +98,7 @@ class ReduNet(nn.Module):
         eta: float = 0.5,
         eps_sq: float = 0.1,
         lam: float = 500.0,
-        lift: nn.Module | None = None,
+        lift: nn.Module | Sequence[nn.Module] | None = None,
         operators: str = "exact",
         rank: int | None = None,
         latch_every: int | None = None,
@@ -135,9 +136,10 @@ class ReduNet(nn.Module):
             ε², the squared precision of the code: the setting that matters most.
         lam : float
             Sharpness λ of the estimated membership; ``math.inf`` makes it hard.
-        lift : nn.Module, optional
-            Applied to the samples first, such as :class:`redunet.RandomCirculantLift`. The network
-            keeps a copy.
+        lift : nn.Module or list of them, optional
+            Applied to the samples first, one after the other, such as
+            :class:`redunet.RandomCirculantLift`, or ``[ScatteringLift(…), nn.Flatten()]``. The
+            network keeps a copy.
         operators : {"exact", "variational"}
             Exact: the inverses, dense or, where classes are so small that it is less work, as the
             identity less the class's samples. Variational: of the ``rank`` leading directions of
@@ -213,6 +215,7 @@ class ReduNet(nn.Module):
         processes = Processes(process_group)
         samples = source(X, labels, device)
         example = samples.example
+        lift = composed(lift)
         if lift is not None:
             lift = copy.deepcopy(lift).to(example.device, example.dtype).eval()
         net = cls(

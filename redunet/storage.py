@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from redunet.construction import RateHistory, Settings, make_layer
 from redunet.layer import ReduLayer
-from redunet.lifting import LIFTS
+from redunet.lifting import UnknownLiftError, lift_from_json, lift_to_json
 from redunet.operators import DenseOperators, LowRankOperators
 from redunet.spectrum import HalfSpectrum
 
@@ -115,7 +115,7 @@ def _header(net: "ReduNet") -> dict[str, Any]:
         "dtype": str(net.layers[0].proportions.dtype).removeprefix("torch."),
         "batch_size": net.batch_size,
         "history": history_to_json(net.history),
-        "lift": _lift_to_json(net.lift),
+        "lift": lift_to_json(net.lift),
     }
 
 
@@ -137,7 +137,7 @@ def _skeleton(cls: type["ReduNet"], header: dict[str, Any], lift: nn.Module | No
         history=history_from_json(header["history"]),
         sample_shape=tuple(header["sample_shape"]),
         feature_shape=feature_shape,
-        lift=_lift_from_json(header["lift"], lift, real),
+        lift=_lift_of(header["lift"], lift, real),
         batch_size=header["batch_size"],
     )
 
@@ -216,27 +216,18 @@ def history_from_json(fields: dict[str, Any]) -> RateHistory:
     )
 
 
-def _lift_to_json(lift: nn.Module | None) -> dict[str, Any] | None:
-    if lift is None:
-        return None
-    name = type(lift).__name__
-    return {"class": name, "arguments": lift.arguments if LIFTS.get(name) is type(lift) else None}
-
-
-def _lift_from_json(
-    fields: dict[str, Any] | None, given: nn.Module | None, dtype: torch.dtype
-) -> nn.Module | None:
-    if fields is None:
-        return None
-    name, arguments = fields["class"], fields["arguments"]
-    if arguments is not None:
-        return LIFTS[name](**arguments).to(dtype)
-    if given is None:
-        raise ValueError(
-            f"the network was constructed with a lift of class {name}, whose code the file cannot "
-            "hold: pass such a module as lift="
-        )
-    return given.to(dtype)
+def _lift_of(fields: Any, given: nn.Module | None, dtype: torch.dtype) -> nn.Module | None:
+    """The lift that a header names, or the one given where it has no code for that."""
+    try:
+        lift = lift_from_json(fields)
+    except UnknownLiftError as name:
+        if given is None:
+            raise ValueError(
+                f"the network was constructed with a lift of class {name}, whose code the file "
+                "cannot hold: pass such a module as lift="
+            ) from None
+        lift = given
+    return None if lift is None else lift.to(dtype)
 
 
 def _few(names: list[str]) -> str:

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from redunet import RandomCirculantLift, polar_samples
+from redunet import PCALift, RandomCirculantLift, ReduNet, polar_samples
 from redunet.datasets import all_shifts, rotations
 
 
@@ -117,3 +117,60 @@ def test_polar_samples_of_what_are_no_images():
         polar_samples(torch.zeros(1, 1, 8, 8), 3, 0)
     with pytest.raises(ValueError, match="radii must be at least 1, got 0"):
         polar_samples(torch.zeros(1, 1, 8, 8), 0, 8)
+
+
+# Principal components
+
+
+@pytest.mark.parametrize(
+    ("channels", "shape", "size"), [(2, (9,), 3), (1, (6, 7), (3, 2)), (2, (4, 5, 4), 2)]
+)
+def test_components_are_those_of_all_patches(channels, shape, size):
+    X = images(5, channels, *shape)
+    lift = PCALift(channels, 3, size, len(shape)).double().fit(X)
+    # Every patch cut out, around the border too, and each without its mean.
+    places = torch.cartesian_prod(*(torch.arange(n) for n in lift.kernel_size))
+    cut = [X.roll((-p).tolist(), tuple(range(2, X.ndim))) for p in places.reshape(-1, len(shape))]
+    patches = torch.stack(cut, 2).flatten(3).permute(0, 3, 1, 2).flatten(0, 1).flatten(1)
+    patches -= patches.mean(1, keepdim=True)
+    expected = torch.linalg.svd(patches, full_matrices=False)[2][:3]
+    found = lift.kernels.flatten(1)
+    torch.testing.assert_close((found * expected).sum(1).abs(), torch.ones(3, dtype=X.dtype))
+    torch.testing.assert_close(found @ found.T, torch.eye(3, dtype=X.dtype))
+    torch.testing.assert_close(found.sum(1), torch.zeros(3, dtype=X.dtype))
+
+
+def test_responses_to_components_have_the_patches_variances():
+    X = images(20, 1, 8, 8)
+    lift = PCALift(1, 8, 3, 2, threshold=0.0).double().fit(X)
+    variances = lift(X).square().mean((0, 2, 3))
+    assert (variances.diff() < 0).all()  # the strongest first
+
+
+def test_a_lift_by_components_needs_samples():
+    lift = PCALift(1, 4, 3, 2)
+    with pytest.raises(RuntimeError, match="not fitted"):
+        lift(torch.zeros(1, 1, 8, 8))
+    with pytest.raises(
+        ValueError, match="8 dimensions without their mean, fewer than out_channels=9"
+    ):
+        PCALift(1, 9, 3, 2)
+    with pytest.raises(ValueError, match=r"expected samples of shape \(m, 1, H, W\)"):
+        lift.fit(torch.zeros(3, 2, 8, 8))
+
+
+def test_a_network_on_components_is_saved(tmp_path):
+    X = images(20, 1, 8, 8).float()
+    lift = PCALift(1, 4, 3, 2).fit(X)
+    net = ReduNet.construct(X, torch.arange(20) % 2, num_layers=2, lift=lift)
+    net.save(tmp_path / "net.safetensors")
+    loaded = ReduNet.load(tmp_path / "net.safetensors")
+    torch.testing.assert_close(loaded.lift.kernels, lift.kernels)
+    torch.testing.assert_close(loaded(X), net(X))
+
+
+def test_a_list_of_lifts_holds_modules():
+    with pytest.raises(
+        TypeError, match="a lift must be a torch module, or a list of them, got str"
+    ):
+        ReduNet.construct(images(4, 1, 8, 8), [0, 0, 1, 1], num_layers=1, lift=["relu"])

@@ -1,9 +1,24 @@
 """Front ends that give samples more channels before the first layer."""
 
-from redunet.lifting.circulant import RandomCirculantLift
+from redunet.lifting.circulant import PCALift, RandomCirculantLift
+from redunet.lifting.composition import (
+    UnknownLiftError,
+    composed,
+    lift_from_json,
+    lift_to_json,
+)
+from redunet.lifting.fourier import ShortTimeFourierLift
 from redunet.lifting.polar import polar_samples
+from redunet.lifting.scattering import ScatteringLift
 
-# The lifts that a saved network can name.
-LIFTS = {lift.__name__: lift for lift in (RandomCirculantLift,)}
-
-__all__ = ["LIFTS", "RandomCirculantLift", "polar_samples"]
+__all__ = [
+    "PCALift",
+    "RandomCirculantLift",
+    "ScatteringLift",
+    "ShortTimeFourierLift",
+    "UnknownLiftError",
+    "composed",
+    "lift_from_json",
+    "lift_to_json",
+    "polar_samples",
+]

@@ -1,0 +1,35 @@
+"""What becomes of the complex responses of a lift: real channels that are not negative."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+class Rectifier(nn.Module):
+    """Half-rectified parts of complex responses at several phases, or their modulus.
+
+    max(Re(e^{−iφ} u), 0) at φ = 0, 2π/P, …: at four phases the positive and negative parts of the
+    real and imaginary ones. Their mean over ever more phases is |u|/π.
+
+    Parameters
+    ----------
+    phases : int or None
+        P; None for the modulus.
+    """
+
+    def __init__(self, phases: int | None):
+        super().__init__()
+        self.phases = phases
+        if phases is not None:
+            angles = torch.arange(phases, dtype=torch.float64) * (2 * math.pi / phases)
+            turns = torch.stack([angles.cos(), angles.sin()]).to(torch.get_default_dtype())
+            self.register_buffer("turns", turns, persistent=False)
+
+    def forward(self, responses: Tensor) -> Tensor:
+        """Complex ``(m, n, *spatial)`` to real ``(m, n·P, *spatial)``."""
+        if self.phases is None:
+            return responses.abs()
+        parts = responses.unsqueeze(2)
+        cosines, sines = self.turns.view(2, -1, *[1] * (responses.ndim - 2))
+        return (parts.real * cosines + parts.imag * sines).relu().flatten(1, 2)

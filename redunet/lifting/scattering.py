@@ -1,0 +1,168 @@
+"""Lifting by the wavelets of the scattering transform."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from kymatio.scattering1d.frontend.torch_frontend import ScatteringTorch1D
+from kymatio.scattering2d.frontend.torch_frontend import ScatteringTorch2D
+from torch import Tensor, nn
+
+from redunet.checks import check_count
+from redunet.lifting.rectify import Rectifier
+
+# Entries of the wavelets' responses to the samples that are handled at one time.
+BLOCK_ENTRIES = 2**25
+
+
+class ScatteringLift(nn.Module):
+    """Scattering coefficients as channels: stable under small deformations, and low-passed.
+
+    kymatio computes them. With ``phases`` the modulus gives way to half-rectified responses at so
+    many phases, of first order, as the papers have them. Signals are reflected at their borders,
+    so the lift does not commute with cyclic shifts.
+
+    Parameters
+    ----------
+    shape : int or sequence of int
+        ``T`` or ``(T,)`` of signals, ``(H, W)`` of images.
+    J : int
+        Scales are 1, 2, …, 2^J; the spatial axes are 2^J times shorter afterwards.
+    L : int
+        Angles of images; wavelets in an octave of signals (kymatio's Q).
+    max_order : {1, 2}
+        Largest order of the coefficients.
+    phases : int, optional
+        Such as 4, for 1 + phases · (number of wavelets) channels; replaces ``max_order``.
+
+    Raises
+    ------
+    ValueError
+        For settings out of range, and samples of another shape.
+
+    References
+    ----------
+    Chan et al., ReduNet (JMLR 2022), Appendix E.5; Andreux et al., Kymatio (JMLR 2020).
+    """
+
+    def __init__(
+        self,
+        shape: int | Sequence[int],
+        J: int,
+        L: int = 8,
+        max_order: int = 2,
+        phases: int | None = None,
+    ):
+        super().__init__()
+        shape = (shape,) if isinstance(shape, int) else tuple(shape)
+        check_count(J=J, L=L, phases=phases)
+        if len(shape) not in (1, 2):
+            raise ValueError(f"shape must be that of signals (T,) or images (H, W), got {shape}")
+        if max_order not in (1, 2):
+            raise ValueError(f"max_order must be 1 or 2, got {max_order}")
+        if min(shape) < 2**J:
+            raise ValueError(f"samples of {shape} are smaller than the scale 2^J = {2**J}")
+        self.shape, self.J, self.L, self.max_order, self.phases = shape, J, L, max_order, phases
+        if len(shape) == 1:
+            scattering = ScatteringTorch1D(J, shape, Q=L, max_order=max_order)
+        else:
+            scattering = ScatteringTorch2D(J, shape, L=L, max_order=max_order)
+        filters = _FILTERS[len(shape)](scattering)
+        responses = 1 + len(filters.wavelets) * (phases or 1)
+        self._block = max(1, BLOCK_ENTRIES // (responses * filters.lowpass.numel()))
+        if phases is None:
+            self.coefficients = scattering
+        else:
+            self.coefficients = RectifiedWavelets(filters, shape, phases)
+
+    def forward(self, X: Tensor) -> Tensor:
+        """Lift ``(m, C, *shape)`` to ``(m, C · coefficients, *shape / 2^J)``."""
+        if X.ndim != len(self.shape) + 2 or tuple(X.shape[2:]) != self.shape:
+            expected = ", ".join(map(str, self.shape))
+            raise ValueError(f"expected samples of shape (m, C, {expected}), got {tuple(X.shape)}")
+        signals = X.flatten(0, 1).contiguous()
+        lifted = torch.cat([self.coefficients(block) for block in signals.split(self._block)])
+        return lifted.unflatten(0, X.shape[:2]).flatten(1, 2)
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What to construct the same lift from."""
+        names = ("shape", "J", "L", "max_order", "phases")
+        return {name: getattr(self, name) for name in names}
+
+    def extra_repr(self) -> str:
+        """Shown in ``repr``."""
+        return ", ".join(f"{name}={value!r}" for name, value in self.arguments.items())
+
+
+class Filters(NamedTuple):
+    """Of a kymatio transform, in the Fourier domain of padded signals."""
+
+    wavelets: Tensor  # (n, *padded)
+    lowpass: Tensor  # padded
+    before: tuple[int, ...]  # padding at the start of each axis
+    kept: tuple[slice, ...]  # where the low-passed responses are sampled
+
+
+class RectifiedWavelets(nn.Module):
+    """Responses to wavelets, half-rectified at several phases, and the signal: all low-passed."""
+
+    def __init__(self, filters: Filters, shape: tuple[int, ...], phases: int):
+        super().__init__()
+        self.kept = filters.kept
+        self.rectifier = Rectifier(phases)
+        padded = filters.lowpass.shape
+        mirrors = [
+            _reflection(n, before, total)
+            for n, before, total in zip(shape, filters.before, padded, strict=True)
+        ]
+        half = filters.lowpass[..., : padded[-1] // 2 + 1]
+        # All of it follows from the settings, so a saved network need not hold it.
+        for name, value in (("wavelets", filters.wavelets), ("lowpass", half)):
+            self.register_buffer(name, value.to(torch.get_default_dtype()), persistent=False)
+        for axis, mirror in enumerate(mirrors):
+            self.register_buffer(f"mirror{axis}", mirror, persistent=False)
+
+    def forward(self, X: Tensor) -> Tensor:
+        """``(m, *shape)`` to ``(m, 1 + n · phases, *reduced)``."""
+        axes = tuple(range(-len(self.kept), 0))
+        for axis in range(len(axes)):
+            X = X.index_select(1 + axis, getattr(self, f"mirror{axis}"))
+        spectrum = torch.fft.fftn(X, dim=axes).unsqueeze(1)
+        responses = torch.fft.ifftn(spectrum * self.wavelets, dim=axes)
+        channels = torch.cat([X.unsqueeze(1), self.rectifier(responses)], 1)
+        smooth = torch.fft.rfftn(channels, dim=axes) * self.lowpass
+        return torch.fft.irfftn(smooth, s=X.shape[1:], dim=axes)[(..., *self.kept)]
+
+
+def _filters_1d(scattering: ScatteringTorch1D) -> Filters:
+    level = scattering.log2_T
+    start, stop = scattering.ind_start[level] << level, scattering.ind_end[level] << level
+    return Filters(
+        torch.stack([wavelet["levels"][0].flatten() for wavelet in scattering.psi1_f]),
+        scattering.phi_f["levels"][0].flatten(),
+        (scattering.pad_left,),
+        (slice(start, stop, 1 << level),),
+    )
+
+
+def _filters_2d(scattering: ScatteringTorch2D) -> Filters:
+    scale = 2**scattering.J
+    lowpass = torch.as_tensor(scattering.phi["levels"][0])
+    return Filters(
+        torch.stack([torch.as_tensor(wavelet["levels"][0]) for wavelet in scattering.psi]),
+        lowpass,
+        tuple((p - n) // 2 for p, n in zip(lowpass.shape, scattering.shape, strict=True)),
+        # kymatio drops a sample at each border.
+        tuple(slice(scale, p - scale, scale) for p in lowpass.shape),
+    )
+
+
+_FILTERS = {1: _filters_1d, 2: _filters_2d}
+
+
+def _reflection(length: int, before: int, padded: int) -> Tensor:
+    """Which of the samples, reflected at both ends, stand where in the padded signal."""
+    period = max(1, 2 * (length - 1))
+    place = (torch.arange(padded) - before) % period
+    return torch.minimum(place, period - place)
