@@ -74,7 +74,7 @@ def draw(
         if history.variational:
             axes["rates"].plot(history.variational, ":", color=color, label=f"{name}, variational")
     axes["rates"].set(title="Training", xlabel="epoch", ylabel=r"$\Delta R$ [nats]")
-    axes["rates"].legend(frameon=False)
+    axes["rates"].legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     for name, (Z, labels) in trained.items():
         rows = datasets.subsample(labels, min(SHOWN, int(labels.bincount().min())))
         plot_similarity(Z[rows], labels[rows], ax=axes[f"similarity {name}"]).set_title(name)

@@ -3,6 +3,8 @@
 from redunet import cluster, datasets, plots
 from redunet._version import __version__
 from redunet.classify import NearestSubspaceClassifier
+from redunet.estimator import ReduNetClassifier
+from redunet.finetune import finetune
 from redunet.lifting import (
     PCALift,
     RandomCirculantLift,
@@ -25,6 +27,7 @@ __all__ = [
     "RateReduction",
     "RateReductionMeter",
     "ReduNet",
+    "ReduNetClassifier",
     "ScatteringLift",
     "ShortTimeFourierLift",
     "VariationalMCR2Loss",
@@ -32,6 +35,7 @@ __all__ = [
     "cluster",
     "coding_rate",
     "datasets",
+    "finetune",
     "plots",
     "polar_samples",
     "rate_reduction",

@@ -47,11 +47,14 @@ class ReduLayer(nn.Module):
         self.lam = lam
         self.momentum = momentum
 
+    def residual_norms(self, V: Tensor) -> Tensor:
+        """‖Cʲ v‖ of every sample against every class: ``(F, m, C)`` to ``(m, k)``."""
+        respond = self.operators.responder()
+        return torch.cat([respond(block).norms() for block in V.split(self._block_size(V), 1)])
+
     def membership(self, V: Tensor) -> Tensor:
         """Estimated membership π̂ of every sample: ``(F, m, C)`` to ``(m, k)``."""
-        respond = self.operators.responder()
-        norms = [respond(block).norms() for block in V.split(self._block_size(V), 1)]
-        return soft_membership(torch.cat(norms), self.lam)
+        return soft_membership(self.residual_norms(V), self.lam)
 
     def compression(self, V: Tensor, membership: Tensor | None = None) -> Tensor:
         """Σ_j γ_j π_j Cʲ v with the membership given ``(m, k)``, or else the estimated one."""

@@ -25,6 +25,7 @@ from redunet.construction import (
 from redunet.features import Features, working_folder
 from redunet.layer import ReduLayer, extrapolated, propagate
 from redunet.lifting import composed
+from redunet.membership import soft_membership
 from redunet.partition import Partition, common_classes
 from redunet.processes import Processes
 from redunet.sources import Arrays, Stream, source
@@ -282,12 +283,29 @@ class ReduNet(nn.Module):
         Tensor of shape (m, k)
             Rows sum to 1; columns in the order of ``classes_``.
         """
-        *earlier, last = self.layers
-        memberships = []
+        return soft_membership(self.residual_norms(X), self.settings.lam)
+
+    def residual_norms(self, X: Any, layer: int = -1) -> Tensor:
+        """‖Cʲ v‖ of samples before a layer, by which it finds their membership.
+
+        Parameters
+        ----------
+        X : array-like or Tensor of shape (m, *sample_shape)
+        layer : int
+            Which one; by default the last.
+
+        Returns
+        -------
+        Tensor of shape (m, k)
+            Columns in the order of ``classes_``. Unchanged by shifts of signals.
+        """
+        chosen = self.layers[layer]
+        earlier = self.layers[: range(len(self.layers))[layer]]
+        norms = []
         for V in self._spectra(X):
             V, previous = propagate(V, earlier)
-            memberships.append(last.membership(extrapolated(V, previous, last.momentum)))
-        return torch.cat(memberships)
+            norms.append(chosen.residual_norms(extrapolated(V, previous, chosen.momentum)))
+        return torch.cat(norms)
 
     def predict(self, X: Any) -> np.ndarray:
         """The label of largest membership for each sample, a numpy array ``(m,)``."""

@@ -146,15 +146,17 @@ class LowRankOperators(Operators):
         """Cʲ v for every class and every sample of ``(F, m, C)``, block after block of samples."""
         return partial(LowRankResponses, operators=self, rows=cache(self._rows_of_norms))
 
-    def _rows_of_norms(self, start: int, stop: int) -> Tensor:
+    def _rows_of_norms(self, start: int, stop: int) -> Tensor | None:
         """R*W with RR* = 2I − WW*, ``(F_b, k, r, C)``, for some of the frequencies.
 
-        ‖v − W*Wv‖² = ‖v‖² − ‖R*Wv‖².
+        ‖v − W*Wv‖² = ‖v‖² − ‖R*Wv‖². There is no such R where training took ‖W‖² beyond 2; while
+        it goes on, nobody should wait for the gradient of a factorisation.
         """
         factors = self.factors[start:stop]
-        gram = (factors @ factors.mH).neg()
-        gram.diagonal(dim1=-2, dim2=-1).add_(2)
-        return torch.linalg.cholesky(gram).mH @ factors
+        if factors.requires_grad and torch.is_grad_enabled():
+            return None
+        factor, info = torch.linalg.cholesky_ex(_doubled_complement(factors))
+        return None if bool(info.any()) else factor.mH @ factors
 
     def extra_repr(self) -> str:
         """Shown in ``repr``."""
@@ -303,8 +305,12 @@ class LowRankResponses(Responses):
 
     def _squared_norms_inside(self, block: slice) -> Tensor:
         rows = self._rows_of_norms(block.start, block.stop)
-        codes = self._V[block] @ rows.flatten(1, 2).mT
-        return squared_norms(codes.unflatten(2, rows.shape[1:3]), dim=0)
+        if rows is not None:
+            codes = self._V[block] @ rows.flatten(1, 2).mT
+            return squared_norms(codes.unflatten(2, rows.shape[1:3]), dim=0)
+        factors = self._factors[block]
+        codes = self._V[block].unsqueeze(1) @ factors.mT  # (F_b, k, m, r)
+        return (codes.conj() * (codes @ _doubled_complement(factors).mT)).real.sum((0, 3)).mT
 
     def _of_own_class(self, block: slice, samples: Tensor, classes: Tensor) -> Tensor:
         V, factors = self._V[block][:, samples], _of_classes(self._factors[block], classes)
@@ -316,6 +322,13 @@ class LowRankResponses(Responses):
         codes = (V @ factors.flatten(1, 2).mT).unflatten(2, factors.shape[1:3])
         inside = scaled(codes, weights[:, :, None]).flatten(2) @ factors.flatten(1, 2).conj()
         return scaled(V, weights.sum(1)[:, None]) - inside
+
+
+def _doubled_complement(factors: Tensor) -> Tensor:
+    """2I − WW*, ``(F, k, r, r)``: ‖v − W*Wv‖² = ‖v‖² − (Wv)*(2I − WW*) Wv."""
+    gram = (factors @ factors.mH).neg()
+    gram.diagonal(dim1=-2, dim2=-1).add_(2)
+    return gram
 
 
 def _are_vectors(V: Tensor) -> bool:

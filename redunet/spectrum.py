@@ -174,7 +174,12 @@ def project_to_sphere(*parts: Tensor) -> Tensor:
 
 
 def _shrunk(V: Tensor, floor: float) -> Tensor:
-    """V without the real and imaginary parts below the floor."""
+    """V without the real and imaginary parts below the floor.
+
+    Where a gradient is wanted V stays as it is: zeros would get none, and never leave zero.
+    """
+    if V.requires_grad:
+        return V
     if V.is_complex():
         return torch.view_as_complex(functional.hardshrink(torch.view_as_real(V), floor))
     return functional.hardshrink(V, floor)

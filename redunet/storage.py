@@ -31,10 +31,17 @@ KEY = "redunet"
 
 def save(net: "ReduNet", path: str | os.PathLike[str]) -> None:
     """Write ``net`` beside ``path`` under another name, then rename: ``path`` is always whole."""
+    write_whole(net.state_dict(), path, {KEY: json.dumps(_header(net), allow_nan=False)})
+
+
+def write_whole(
+    tensors: dict[str, Tensor], path: str | os.PathLike[str], metadata: dict[str, str]
+) -> None:
+    """Write tensors to a safetensors file, or leave what is there as it is."""
     path = Path(path)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
     try:
-        write_tensors(net, unfinished, {KEY: json.dumps(_header(net), allow_nan=False)})
+        save_file({name: as_stored(t) for name, t in tensors.items()}, unfinished, metadata)
         os.replace(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)
@@ -48,7 +55,7 @@ def load(
     lift: nn.Module | None,
 ) -> "ReduNet":
     """Read a network, after checking every tensor against what the header announces."""
-    metadata, tensors = _read(Path(path))
+    metadata, tensors = read(Path(path))
     header = _parse(metadata, path)
     try:
         net = _skeleton(cls, header, lift)
@@ -58,17 +65,14 @@ def load(
     return net.requires_grad_(False).to(device)
 
 
-def write_tensors(
-    module: nn.Module, path: str | os.PathLike[str], metadata: dict[str, str] | None = None
-) -> None:
+def write_tensors(module: nn.Module, path: str | os.PathLike[str]) -> None:
     """Write parameters and buffers to a safetensors file."""
-    tensors = {name: _as_stored(t) for name, t in module.state_dict().items()}
-    save_file(tensors, path, metadata=metadata)
+    save_file({name: as_stored(t) for name, t in module.state_dict().items()}, path)
 
 
 def read_tensors(module: nn.Module, path: Path) -> None:
     """Give a module without memory the tensors that :func:`write_tensors` wrote."""
-    _, tensors = _read(path)
+    _, tensors = read(path)
     _fill(module, tensors, path)
 
 
@@ -83,20 +87,25 @@ def _fill(module: nn.Module, tensors: dict[str, Tensor], path: str | os.PathLike
         )
     filled = {}
     for name, expected in state.items():
-        stored, template = tensors[name], _as_stored(expected)
+        stored, template = tensors[name], as_stored(expected)
         if stored.shape != template.shape or stored.dtype != template.dtype:
             raise ValueError(
                 f"{path}: tensor {name} should be {template.dtype} of shape "
                 f"{tuple(template.shape)}, got {stored.dtype} of shape {tuple(stored.shape)}"
             )
-        filled[name] = torch.view_as_complex(stored) if expected.is_complex() else stored
+        filled[name] = from_stored(stored, expected)
     module.load_state_dict(filled, assign=True)
 
 
-def _as_stored(t: Tensor) -> Tensor:
+def as_stored(t: Tensor) -> Tensor:
     """Complex numbers as pairs: safetensors has no complex128 and does not see lazy conjugates."""
     t = t.detach()
     return (torch.view_as_real(t.resolve_conj()) if t.is_complex() else t).contiguous()
+
+
+def from_stored(stored: Tensor, like: Tensor) -> Tensor:
+    """What :func:`as_stored` made of a tensor like that one."""
+    return torch.view_as_complex(stored) if like.is_complex() else stored
 
 
 def _header(net: "ReduNet") -> dict[str, Any]:
@@ -174,7 +183,8 @@ def empty_layer(
     )
 
 
-def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+def read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Metadata and tensors of a safetensors file, as they are stored."""
     if not path.is_file():
         raise FileNotFoundError(f"no such file: {path}")
     try:
