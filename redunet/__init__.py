@@ -4,7 +4,8 @@ from redunet import cluster, datasets, plots
 from redunet._version import __version__
 from redunet.classify import NearestSubspaceClassifier
 from redunet.estimator import ReduNetClassifier
-from redunet.finetune import finetune
+from redunet.export import export
+from redunet.finetune import FineTuned, finetune
 from redunet.lifting import (
     PCALift,
     RandomCirculantLift,
@@ -19,6 +20,7 @@ from redunet.rates import RateReduction, coding_rate, rate_reduction
 from redunet.training import train
 
 __all__ = [
+    "FineTuned",
     "MCR2Loss",
     "NearestSubspaceClassifier",
     "OLELoss",
@@ -35,6 +37,7 @@ __all__ = [
     "cluster",
     "coding_rate",
     "datasets",
+    "export",
     "finetune",
     "plots",
     "polar_samples",

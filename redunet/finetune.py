@@ -41,7 +41,11 @@ class LinearHead(nn.Module):
 
     def forward(self, net: ReduNet, X: Tensor) -> Tensor:
         """Samples to logits ``(m, k)``."""
-        features = net(X).flatten(1)
+        return self.logits(net(X))
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Of features ``(m, *feature_shape)``."""
+        features = features.flatten(1)
         return self.linear(math.sqrt(features.shape[1]) * features)
 
 
@@ -64,7 +68,11 @@ class ResidualHead(nn.Module):
 
     def forward(self, net: ReduNet, X: Tensor) -> Tensor:
         """Samples to logits ``(m, k)``."""
-        return -self.sharpness * net.residual_norms(X)
+        return self.logits(net.residual_norms(X))
+
+    def logits(self, residual_norms: Tensor) -> Tensor:
+        """Of residual norms ``(m, k)``."""
+        return -self.sharpness * residual_norms
 
 
 HEADS = {"linear": LinearHead, "residual": ResidualHead}

@@ -65,6 +65,30 @@ class ReduLayer(nn.Module):
         """The direction of the step: F times ∂ΔR/∂V where the membership is the true one."""
         return self.operators.expand(V) - self.compression(V, membership)
 
+    def kernels(self, spectrum: HalfSpectrum) -> tuple[Tensor, Tensor]:
+        """The operators as kernels of circular convolutions, in the domain of the signals.
+
+        Parameters
+        ----------
+        spectrum : HalfSpectrum
+            The network's.
+
+        Returns
+        -------
+        expansion : Tensor of shape (C, C, *spatial)
+            Of E: output channels first, as in ``torch.nn.Conv2d``, whose correlations are
+            convolutions with the flipped kernel.
+        compression : Tensor of shape (k, C, C, *spatial)
+            Of every Cʲ.
+
+        References
+        ----------
+        Chan et al., ReduNet (JMLR 2022), Propositions 5 and 10: E and Cʲ are convolutions.
+        """
+        E, C = self.operators.expansion, self.operators.matrices()
+        compression = spectrum.kernels(C.flatten(1, 2)).unflatten(0, C.shape[1:3])
+        return spectrum.kernels(E), compression
+
     def _compression_parts(
         self, V: Tensor, responses: Responses, membership: Tensor | None
     ) -> Iterator[tuple[slice, Tensor]]:

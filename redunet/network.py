@@ -2,6 +2,7 @@
 
 import copy
 import warnings
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from os import PathLike
 from pathlib import Path
@@ -312,6 +313,24 @@ class ReduNet(nn.Module):
         with torch.no_grad():
             return self.classes_[self.membership(X).argmax(1).cpu().numpy()]
 
+    def as_sequential(self) -> nn.Sequential:
+        """The same modules one after the other, to take apart and put together.
+
+        The lift if there is one, ``sphere`` from signals to half spectra ``(F, m, C)``, ``layer1``
+        and so on, and ``signal`` back.
+
+        Raises
+        ------
+        ValueError
+            If the network has momentum, by which a layer needs the features before the last one.
+        """
+        if any(layer.momentum for layer in self.layers):
+            raise ValueError("layers with momentum need more than the output of the one before")
+        parts = {} if self.lift is None else {"lift": self.lift}
+        parts["sphere"] = ToSphere(self.spectrum)
+        parts |= {f"layer{number}": layer for number, layer in enumerate(self.layers, 1)}
+        return nn.Sequential(OrderedDict(parts | {"signal": ToSignal(self.spectrum)}))
+
     def save(self, path: str | PathLike[str]) -> None:
         """Write the network to one safetensors file, whole or not at all.
 
@@ -406,3 +425,27 @@ class ReduNet(nn.Module):
     def extra_repr(self) -> str:
         """Shown in ``repr``."""
         return f"sample_shape={self.sample_shape}, feature_shape={self.feature_shape}"
+
+
+class ToSphere(nn.Module):
+    """Signals ``(m, C, *spatial)`` to half spectra ``(F, m, C)`` of unit norm."""
+
+    def __init__(self, spectrum: HalfSpectrum):
+        super().__init__()
+        self.spectrum = spectrum
+
+    def forward(self, X: Tensor) -> Tensor:
+        """Transform and normalise."""
+        return project_to_sphere(self.spectrum(X))
+
+
+class ToSignal(nn.Module):
+    """Half spectra ``(F, m, C)`` to signals ``(m, C, *spatial)``."""
+
+    def __init__(self, spectrum: HalfSpectrum):
+        super().__init__()
+        self.spectrum = spectrum
+
+    def forward(self, V: Tensor) -> Tensor:
+        """Transform back."""
+        return self.spectrum.inverse(V)

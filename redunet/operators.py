@@ -47,6 +47,10 @@ class Operators(nn.Module, ABC):
         """Entries of all classes' responses to one sample at one frequency."""
 
     @abstractmethod
+    def matrices(self) -> Tensor:
+        """All Cʲ(p) as matrices, ``(F, k, C, C)``."""
+
+    @abstractmethod
     def responder(self) -> Callable[[Tensor], "Responses"]:
         """Cʲ v for every class and every sample of ``(F, m, C)``, block after block of samples."""
 
@@ -100,6 +104,10 @@ class DenseOperators(Operators):
         """Entries of all classes' responses to one sample at one frequency."""
         return self.compression.shape[1] * self.compression.shape[2]
 
+    def matrices(self) -> Tensor:
+        """All Cʲ(p) as matrices, ``(F, k, C, C)``."""
+        return self.compression
+
     def responder(self) -> Callable[[Tensor], "DenseResponses"]:
         """Cʲ v for every class and every sample of ``(F, m, C)``, block after block of samples."""
         return partial(DenseResponses, operators=self)
@@ -141,6 +149,12 @@ class LowRankOperators(Operators):
     def width(self) -> int:
         """Entries of all classes' codes of one sample at one frequency."""
         return self.factors.shape[1] * self.factors.shape[2]
+
+    def matrices(self) -> Tensor:
+        """All Cʲ(p) as matrices, ``(F, k, C, C)``."""
+        inside = self.factors.mH @ self.factors
+        identity = torch.eye(inside.shape[-1], dtype=inside.dtype, device=inside.device)
+        return scaled(identity - inside, self.scales[:, None, None])
 
     def responder(self) -> Callable[[Tensor], "LowRankResponses"]:
         """Cʲ v for every class and every sample of ``(F, m, C)``, block after block of samples."""

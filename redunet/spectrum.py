@@ -75,6 +75,16 @@ class HalfSpectrum(nn.Module):
             spectrum, s=self.shape, dim=tuple(range(2, spectrum.ndim)), norm="ortho"
         )
 
+    def kernels(self, operators: Tensor) -> Tensor:
+        """Matrices at each frequency ``(F, a, b)`` as kernels ``(a, b, *shape)``.
+
+        Their circular convolution with signals is what the matrices do to half spectra.
+        """
+        if not self.shape:
+            return operators.squeeze(0)
+        unscaled = scaled(operators, self._root_weights(operators.real.dtype))
+        return self.inverse(unscaled) / self.size**0.5
+
     def _root_weights(self, dtype: torch.dtype) -> Tensor:
         return self.weights.to(dtype).sqrt()[:, None, None]
 

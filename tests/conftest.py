@@ -7,6 +7,9 @@ from hypothesis import settings
 
 matplotlib.use("Agg")
 
+# Its import would write to the home folder, and call home.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
 # The same examples in every run, however slow the machine.
 settings.register_profile("redunet", deadline=None, derandomize=True)
 settings.load_profile("redunet")

@@ -231,3 +231,45 @@ def test_followed_directions_are_as_good_as_fresh_ones_on_mnist(mnist_dir):
 
     assert abs(outcome(followed) - outcome(fresh)) < 0.01
     np.testing.assert_allclose(followed.history.delta, fresh.history.delta, rtol=0.02)
+
+
+@pytest.mark.parametrize("options", [{}, {"lift": RandomCirculantLift(2, 4, 2, 2)}])
+def test_modules_in_a_row_are_the_network(options):
+    X, labels = samples(20, 2, 4, 3), np.arange(20) % 2
+    net = ReduNet.construct(X, labels, num_layers=3, eps_sq=0.5, **options)
+    parts = net.as_sequential()
+    torch.testing.assert_close(parts(X), net(X), rtol=0, atol=0)
+    assert parts.layer2 is net.layers[1]
+    halfway = parts[: list(parts._modules).index("layer2")](X)
+    shorter = ReduNet.construct(X, labels, num_layers=1, eps_sq=0.5, **options)
+    torch.testing.assert_close(net.spectrum.inverse(halfway), shorter(X))
+    with pytest.raises(ValueError, match="momentum"):
+        ReduNet.construct(X, labels, num_layers=3, momentum=0.5).as_sequential()
+
+
+@pytest.mark.parametrize("shape", [(3,), (2, 5), (2, 4), (2, 3, 4)])
+@pytest.mark.parametrize("options", [{}, {"operators": "variational", "rank": 1}])
+def test_operators_are_circular_convolutions(shape, options):
+    X = samples(20, *shape)
+    net = ReduNet.construct(X, np.arange(20) % 2, num_layers=1, eps_sq=0.5, **options)
+    layer = net.layers[0]
+    expansion, compression = layer.kernels(net.spectrum)
+    assert expansion.shape == (shape[0], *shape)
+    assert compression.shape == (2, shape[0], *shape)
+
+    def convolved(kernel):
+        """Σ_y k(y) z(x − y), shift by shift."""
+        total = torch.zeros_like(X)
+        for step in np.ndindex(shape[1:]):
+            moved = X.roll(step, tuple(range(2, X.ndim))) if step else X
+            total += torch.einsum("oi,mi...->mo...", kernel[(..., *step)], moved)
+        return total
+
+    V = net.spectrum(X)
+    torch.testing.assert_close(
+        net.spectrum.inverse(layer.operators.expand(V)), convolved(expansion)
+    )
+    responses = layer.operators.respond(V).stack()  # (F, m, k, C)
+    for j in range(2):
+        found = net.spectrum.inverse(responses[:, :, j])
+        torch.testing.assert_close(found, convolved(compression[j]))

@@ -81,7 +81,10 @@ class ScatteringLift(nn.Module):
             expected = ", ".join(map(str, self.shape))
             raise ValueError(f"expected samples of shape (m, C, {expected}), got {tuple(X.shape)}")
         signals = X.flatten(0, 1).contiguous()
-        lifted = torch.cat([self.coefficients(block) for block in signals.split(self._block)])
+        if torch.compiler.is_exporting():  # a graph for any number of samples has no blocks
+            lifted = self.coefficients(signals)
+        else:
+            lifted = torch.cat([self.coefficients(block) for block in signals.split(self._block)])
         return lifted.unflatten(0, X.shape[:2]).flatten(1, 2)
 
     @property
@@ -119,7 +122,8 @@ class RectifiedWavelets(nn.Module):
         half = filters.lowpass[..., : padded[-1] // 2 + 1]
         # All of it follows from the settings, so a saved network need not hold it.
         for name, value in (("wavelets", filters.wavelets), ("lowpass", half)):
-            self.register_buffer(name, value.to(torch.get_default_dtype()), persistent=False)
+            value = value.to(torch.get_default_dtype(), copy=True).contiguous()
+            self.register_buffer(name, value, persistent=False)
         for axis, mirror in enumerate(mirrors):
             self.register_buffer(f"mirror{axis}", mirror, persistent=False)
 
