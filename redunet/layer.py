@@ -83,7 +83,7 @@ class ReduLayer(nn.Module):
 
         References
         ----------
-        Chan et al., ReduNet (JMLR 2022), Propositions 5 and 10: E and Cʲ are convolutions.
+        Chan et al., ReduNet (JMLR 2022), Propositions 4 and 5: E and Cʲ are convolutions.
         """
         E, C = self.operators.expansion, self.operators.matrices()
         compression = spectrum.kernels(C.flatten(1, 2)).unflatten(0, C.shape[1:3])

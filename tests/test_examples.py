@@ -13,11 +13,11 @@ ROOT = Path(__file__).parents[1]
 
 
 def run(*arguments, cwd, **environment):
-    """Run Python in a folder without MNIST at hand."""
+    """Run Python in a folder without MNIST at hand, nor programs to count processors with."""
     return subprocess.run(
         [sys.executable, "-W", "error", *map(str, arguments)],
         cwd=cwd,
-        env={"PATH": "", "MPLBACKEND": "Agg", **environment},
+        env={"PATH": "", "LOKY_MAX_CPU_COUNT": "1", "MPLBACKEND": "Agg", **environment},
         capture_output=True,
         text=True,
         check=True,
