@@ -6,6 +6,9 @@ parts, and the half spectrum is a matrix product: an isometry, whose inverse is 
 
 import logging
 import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -199,13 +202,21 @@ def _write_pt2(program: torch.export.ExportedProgram, path: Path, outputs: list[
 
 
 def _write_onnx(program: torch.export.ExportedProgram, path: Path, outputs: list[str]) -> None:
-    # It warns of every operator of torchvision, for want of torchvision.
+    names = {"input_names": ["X"], "output_names": outputs}
+    with _torchs_warnings_to_itself():
+        torch.onnx.export(program, dynamo=True, verbose=False, **names).save(path)
+
+
+@contextmanager
+def _torchs_warnings_to_itself() -> Iterator[None]:
+    """Of its own deprecated calls, and of each operator of torchvision, for want of that."""
     log = logging.getLogger("torch.onnx._internal.exporter._registration")
     level = log.level
     log.setLevel(logging.ERROR)
     try:
-        names = {"input_names": ["X"], "output_names": outputs}
-        torch.onnx.export(program, dynamo=True, verbose=False, **names).save(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            yield
     finally:
         log.setLevel(level)
 

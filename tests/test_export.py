@@ -8,8 +8,6 @@ from torch import nn
 from redunet import RandomCirculantLift, ReduNet, ScatteringLift, export, finetune
 from redunet.export import RealNetwork
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning")  # of torch, in torch
-
 LIFT = RandomCirculantLift(1, 6, 3, 2)
 WAYS = {
     "vectors": ((12,), {}),

@@ -1,0 +1,7 @@
+"""``python -m redunet`` is the command ``redunet``."""
+
+import sys
+
+from redunet.cli import main
+
+sys.exit(main())

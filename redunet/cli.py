@@ -1,0 +1,238 @@
+"""The command line: construct, evaluate, look into, draw and export networks without Python.
+
+Data are ``.npz`` files with samples ``X`` and labels ``y``. Progress and errors go to standard
+error, results to standard output, as JSON with ``--json``.
+"""
+
+import argparse
+import json
+import math
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from sklearn.metrics import accuracy_score
+
+from redunet import demo
+from redunet._version import __version__
+from redunet.construction import RateHistory
+from redunet.export import export
+from redunet.lifting import RandomCirculantLift
+from redunet.network import ReduNet
+from redunet.plots import plot_rates, plot_similarity
+from redunet.rates import rate_reduction
+
+# Samples of each class in a heat map.
+SHOWN = 30
+
+# What users can mend; everything else is a bug, and shows its traceback.
+EXPECTED = (ValueError, TypeError, OSError, MemoryError)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; returns the exit status: 0, or 1 after an error (2 for wrong usage)."""
+    given = sys.argv[1:] if arguments is None else arguments
+    if given[:1] == ["demo"]:  # which has a parser of its own
+        demo.main(given[1:])
+        return 0
+    options = _parser().parse_args(given)
+    try:
+        result = options.run(options)
+    except EXPECTED as error:
+        if options.debug:
+            raise
+        print(f"redunet: error: {error}", file=sys.stderr)
+        return 1
+    if options.json:
+        print(json.dumps(result, indent=2))
+    else:
+        width = max(len(name) for name in result)
+        for name, value in result.items():
+            print(f"{name:<{width}}  {_readable(value)}")
+    return 0
+
+
+def construct(options: argparse.Namespace) -> dict[str, Any]:
+    """Construct a network from samples and labels, and save it."""
+    X, y = _load(options.data)
+    lift = None
+    if options.channels:
+        ndim = X.ndim - 2
+        lift = RandomCirculantLift(
+            X.shape[1], options.channels, options.kernel_size, ndim, seed=options.seed
+        )
+    net = ReduNet.construct(
+        X,
+        y,
+        num_layers=options.num_layers,
+        eta=options.eta,
+        eps_sq=options.eps_sq,
+        lam=options.lam,
+        lift=lift,
+        operators=options.operators,
+        rank=options.rank,
+        momentum=options.momentum,
+        batch_size=options.batch_size,
+        device=options.device,
+        checkpoint=options.checkpoint,
+        progress=True,
+    )
+    net.save(options.output)
+    return {"written": str(options.output), **_description(net)}
+
+
+def evaluate(options: argparse.Namespace) -> dict[str, Any]:
+    """Accuracy of the network's memberships on samples and labels, and their rates."""
+    X, y = _load(options.data)
+    net = ReduNet.load(options.net, device=options.device)
+    with torch.no_grad():
+        rates = rate_reduction(net(X), y, net.settings.eps_sq)
+    return {
+        "samples": len(X),
+        "accuracy": accuracy_score(y, net.predict(X)),
+        "rate reduction": rates.delta.item(),
+        "expansion": rates.expansion.item(),
+        "compression": rates.compression.item(),
+    }
+
+
+def info(options: argparse.Namespace) -> dict[str, Any]:
+    """What a saved network is: layers, shapes, parameters, memory, settings, rates."""
+    return _description(ReduNet.load(options.net))
+
+
+def plot(options: argparse.Namespace) -> dict[str, Any]:
+    """Draw the rates by layer and, with samples, their similarities before and after."""
+    net = ReduNet.load(options.net, device=options.device)
+    figure, axes = plt.subplots(
+        1, 3 if options.data else 1, figsize=(15 if options.data else 6, 4.5), layout="constrained"
+    )
+    axes = np.atleast_1d(axes)
+    plot_rates(net.history, ax=axes[0])
+    if options.data:
+        X, y = _load(options.data)
+        first = [np.flatnonzero(y == label)[:SHOWN] for label in np.unique(y)]
+        X, y = X[np.concatenate(first)], y[np.concatenate(first)]
+        with torch.no_grad():
+            plot_similarity(X, y, ax=axes[1]).set_title("Samples")
+            plot_similarity(net(X), y, ax=axes[2]).set_title("Features")
+    figure.savefig(options.output, dpi=150)
+    return {"written": str(options.output)}
+
+
+def export_network(options: argparse.Namespace) -> dict[str, Any]:
+    """Write a network for torch.export or ONNX runtimes, by the ending of the file's name."""
+    net = ReduNet.load(options.net)
+    export(net, options.output, options.output.suffix.removeprefix("."))
+    return {"written": str(options.output)}
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="redunet", description=__doc__.splitlines()[0], epilog="redunet COMMAND --help"
+    )
+    parser.add_argument("--version", action="version", version=f"redunet {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    data = ("data", {"type": Path, "metavar": "DATA.npz", "help": "arrays X and y"})
+    net = ("net", {"type": Path, "metavar": "NET", "help": "a saved network"})
+
+    command = _command(commands, "construct", construct, data)
+    _add_output(command, "network to write", Path("net.safetensors"))
+    for name, settings in (
+        ("--num-layers", {"type": int, "default": 10}),
+        ("--eps-sq", {"type": float, "default": 0.1, "help": "squared precision: matters most"}),
+        ("--eta", {"type": float, "default": 0.5, "help": "step size"}),
+        ("--lam", {"type": float, "default": 500.0, "help": "sharpness of memberships"}),
+        ("--channels", {"type": int, "help": "lift signals by so many random kernels"}),
+        ("--kernel-size", {"type": int, "default": 3, "help": "of these"}),
+        ("--seed", {"type": int, "default": 0, "help": "of these"}),
+        ("--operators", {"choices": ["exact", "variational"], "default": "exact"}),
+        ("--rank", {"type": int, "help": "of variational operators"}),
+        ("--momentum", {"type": float, "default": 0.0, "help": "such as 0.9"}),
+        ("--batch-size", {"type": int, "help": "samples at one time, to bound memory"}),
+        ("--checkpoint", {"type": Path, "metavar": "FOLDER", "help": "go on where it was"}),
+    ):
+        command.add_argument(name, **settings)
+    _command(commands, "evaluate", evaluate, net, data)
+    _command(commands, "info", info, net)
+    optional = (data[0], {**data[1], "nargs": "?"})
+    _add_output(_command(commands, "plot", plot, net, optional), "picture", Path("redunet.png"))
+    _add_output(_command(commands, "export", export_network, net), "NET.pt2 or NET.onnx", None)
+    commands.add_parser("demo", help="a first look, on digits", add_help=False)
+    return parser
+
+
+def _command(
+    commands: Any, name: str, run: Callable, *arguments: tuple[str, dict]
+) -> argparse.ArgumentParser:
+    """A command with what all of them have."""
+    command = commands.add_parser(
+        name,
+        help=run.__doc__,
+        description=run.__doc__,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    for argument, settings in arguments:
+        command.add_argument(argument, **settings)
+    command.add_argument("--device", help="cpu, cuda, …")
+    command.add_argument("--json", action="store_true", help="results as JSON")
+    command.add_argument("--debug", action="store_true", help="tracebacks of errors")
+    command.set_defaults(run=run)
+    return command
+
+
+def _add_output(command: argparse.ArgumentParser, what: str, default: Path | None) -> None:
+    command.add_argument(
+        "-o", "--output", type=Path, default=default, required=default is None, help=what
+    )
+
+
+def _load(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Arrays X and y; nothing in the file is run."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except (ValueError, zipfile.BadZipFile, EOFError) as error:
+        raise ValueError(f"{path} is no .npz file of plain arrays") from error
+    if not arrays.keys() >= {"X", "y"}:
+        raise ValueError(
+            f"{path} should hold arrays X and y, it holds {', '.join(arrays) or 'none'}"
+        )
+    return arrays["X"], arrays["y"]
+
+
+def _description(net: ReduNet) -> dict[str, Any]:
+    parameters = list(net.layers.parameters())
+    return {
+        "layers": len(net.layers),
+        "classes": net.classes_.tolist(),
+        "sample shape": list(net.sample_shape),
+        "feature shape": list(net.feature_shape),
+        "operators": f"rank {rank}" if (rank := net.layers[0].operators.rank) else "dense",
+        "parameters": sum(p.numel() for p in parameters),
+        "memory [MiB]": round(sum(p.nbytes for p in parameters) / 2**20, 1),
+        "eps_sq": net.settings.eps_sq,
+        "eta": net.settings.eta,
+        "lam": net.settings.lam if math.isfinite(net.settings.lam) else "inf",
+        **_rates(net.history),
+    }
+
+
+def _rates(history: RateHistory) -> dict[str, float]:
+    return {
+        "rate reduction before": float(history.delta[0]),
+        "rate reduction after": float(history.delta[-1]),
+    }
+
+
+def _readable(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, list):
+        return " ".join(map(str, value))
+    return f"{value:,}" if isinstance(value, int) else str(value)
