@@ -87,7 +87,7 @@ TABLE_15 = {
 
 def main() -> None:
     tables: dict[str, Callable[[argparse.Namespace], str]]
-    tables = {"4": table_4, "18": table_18, "15": table_15}
+    tables = {"4": table_4, "18": table_18, "15": table_15, "17": table_17}
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--table", choices=[*tables, "all"], default="all")
     parser.add_argument(

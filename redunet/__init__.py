@@ -3,6 +3,7 @@
 from redunet import cluster, datasets, plots
 from redunet._version import __version__
 from redunet.classify import NearestSubspaceClassifier
+from redunet.convolutional import ReduConvLayer, ReduConvNet
 from redunet.estimator import ReduNetClassifier
 from redunet.export import export
 from redunet.finetune import FineTuned, finetune
@@ -28,6 +29,8 @@ __all__ = [
     "RandomCirculantLift",
     "RateReduction",
     "RateReductionMeter",
+    "ReduConvLayer",
+    "ReduConvNet",
     "ReduNet",
     "ReduNetClassifier",
     "ScatteringLift",

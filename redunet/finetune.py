@@ -98,11 +98,14 @@ class FineTuningHistory:
 class FineTuned(nn.Module):
     """A network with a head on it, from samples to logits; :func:`finetune` makes it.
 
-    Attributes
+    Parameters
     ----------
     net : ReduNet
-        Its operators are frozen again.
     head : nn.Module
+        From the network and samples to logits.
+
+    Attributes
+    ----------
     classes_ : numpy array (k,)
         Labels, in the order of the logits.
     history : FineTuningHistory

@@ -40,6 +40,7 @@ def run(*arguments, cwd, **environment):
         ),
         ("translated_mnist.py", ["--layers", "2", "--channels", "5"], "translated_mnist.png"),
         ("momentum.py", ["--layers", "5", "--per-class", "20"], "momentum.png"),
+        ("redu_conv_net.py", ["--epochs", "1", "--channels", "4"], "redu_conv_net.png"),
         ("train_mcr2.py", ["--epochs", "3", "--per-class", "30"], "train_mcr2.png"),
         ("train_mcr2.py", ["--epochs", "2", "--per-class", "30", "--paper"], "train_mcr2.png"),
         (
@@ -81,6 +82,7 @@ def test_a_process_alone_is_told_how_to_start(tmp_path):
         "gaussians.py",
         "label_noise.py",
         "momentum.py",
+        "redu_conv_net.py",
         "rotated_mnist.py",
         "self_supervised.py",
         "train_mcr2.py",
