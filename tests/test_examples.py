@@ -94,14 +94,19 @@ def test_examples_have_help(script, tmp_path):
 
 
 def lines_of_python(page):
-    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
-    return code
+    """The first of them; others go on from there."""
+    return re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)[0]
 
 
 def test_the_lines_of_python_in_the_readme(tmp_path):
     done = run("-c", lines_of_python("README.md") + "\nprint(accuracy)", cwd=tmp_path)
     assert float(done.stdout) > 0.9
     assert (tmp_path / "digits.safetensors").is_file()
+
+
+def test_the_lines_of_python_about_classifiers(tmp_path):
+    code = lines_of_python("docs/pipeline.md") + "\nprint(accuracy)"
+    assert float(run("-c", code, cwd=tmp_path).stdout) > 0.9
 
 
 def test_the_lines_of_python_about_losses(tmp_path):
