@@ -219,8 +219,17 @@ def finetune(
     model.net.layers.requires_grad_(True)
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.SGD(parameters, lr, momentum, weight_decay=weight_decay)
-    settings = {"head": head, "epochs": epochs, "lr": lr, "batch_size": batch_size, "seed": seed}
-    tuning = _FineTuning(model, loss or nn.CrossEntropyLoss(), optimizer, settings, hermitian)
+    settings = {
+        "head": head,
+        "epochs": epochs,
+        "lr": lr,
+        "momentum": momentum,
+        "weight_decay": weight_decay,
+        "batch_size": batch_size,
+        "hermitian": hermitian,
+        "seed": seed,
+    }
+    tuning = _FineTuning(model, loss or nn.CrossEntropyLoss(), optimizer, settings)
     if checkpoint is not None and Path(checkpoint).exists():
         tuning.restore(Path(checkpoint))
     with tqdm(total=epochs, initial=tuning.epoch, desc="epochs", disable=not progress) as bar:
@@ -243,28 +252,28 @@ class _FineTuning:
         loss: nn.Module,
         optimizer: torch.optim.Optimizer,
         settings: dict[str, Any],
-        hermitian: bool,
     ):
         self.model, self.loss, self.optimizer = model, loss, optimizer
-        self.settings, self.hermitian = settings, hermitian
-        self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings["epochs"])
+        self.settings = settings
         self.epoch = self.best_epoch = 0
         self.best_score = -math.inf
         self.best = _copy_of(model)
 
     def run_epoch(self, train: Batches, held_out: Samples | None) -> None:
         """Go through the training samples once, and keep the weights if they are the best."""
+        done = self.epoch / self.settings["epochs"]
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.settings["lr"] * (1 + math.cos(math.pi * done)) / 2
         total = count = 0.0
         for X, codes in train:
             value = self._loss_of(X, codes)
             self.optimizer.zero_grad()
             value.backward()
             self.optimizer.step()
-            if self.hermitian:
+            if self.settings["hermitian"]:
                 _make_hermitian(self.model.net)
             total += value.item() * len(X)
             count += len(X)
-        self.schedule.step()
         self.epoch += 1
         self.model.history.loss.append(total / count)
         score = self._validate(*held_out) if held_out else self.epoch
@@ -314,9 +323,6 @@ class _FineTuning:
         self.epoch, self.best_epoch = state["epoch"], state["best_epoch"]
         self.best_score = state["best_score"]
         self.model.history = FineTuningHistory(**state["history"])
-        for _ in range(self.epoch):
-            self.optimizer._opt_called = True  # or the schedule warns that no step came before
-            self.schedule.step()
 
     def _loss_of(self, X: Tensor, codes: Tensor) -> Tensor:
         if isinstance(self.loss, MCR2Loss):
