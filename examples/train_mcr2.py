@@ -31,6 +31,7 @@ def main() -> None:
     epochs = options.epochs or (2000 if options.paper else 150 if problem.name == "digits" else 30)
     print(f"{problem.name}: {len(problem.train[0])} training images, {epochs} epochs")
 
+    torch.manual_seed(options.seed)
     histories, trained, rows = {}, {}, []
     for name, objective in objectives(problem, options.device, paper=options.paper).items():
         print(name)
