@@ -70,12 +70,14 @@ def draw(
             [f"values {n}" for n in trained],
         ]
     )
+    ax = axes["rates"]
     for (name, history), color in zip(histories.items(), PALETTE, strict=False):
-        axes["rates"].plot(history.delta, color=color, label=name)
+        ax.plot(history.delta, color=color, label=name)
         if history.variational:
-            axes["rates"].plot(history.variational, ":", color=color, label=f"{name}, variational")
-    axes["rates"].set(title="Training", xlabel="epoch", ylabel=r"$\Delta R$ [nats]")
-    axes["rates"].legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+            ax.plot(history.variational, ":", color=color, label=f"{name}, variational")
+    ax.set(title="Training", xlabel="epoch", ylabel=r"$\Delta R$ [nats]")
+    ax.set_xlim(0, 1.25 * len(history.delta))  # room for the legend
+    ax.legend(frameon=False, loc="center right")
     for name, (Z, labels) in trained.items():
         rows = datasets.subsample(labels, min(SHOWN, int(labels.bincount().min())))
         plot_similarity(Z[rows], labels[rows], ax=axes[f"similarity {name}"]).set_title(name)
