@@ -39,7 +39,7 @@ def main() -> None:
     X, X_test = X.to(options.device), X_test[: options.tests].to(options.device)
     labels_test = labels_test[: options.tests]
     few = subsample(labels, CONSTRUCTED)
-    more = labels.new_tensor(range(len(labels)))
+    more = torch.arange(len(labels))
     if 10 * options.per_class < len(labels):
         more = subsample(labels, options.per_class)
     print(describe(options.device), end="\n\n")

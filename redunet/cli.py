@@ -134,7 +134,9 @@ def export_network(options: argparse.Namespace) -> dict[str, Any]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="redunet", description=__doc__.splitlines()[0], epilog="redunet COMMAND --help"
+        prog="redunet",
+        description="Construct, evaluate, look into, draw and export networks.",
+        epilog="redunet COMMAND --help",
     )
     parser.add_argument("--version", action="version", version=f"redunet {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")

@@ -375,7 +375,7 @@ def _split(
         held_out = _checked(net, *validation)
     data = TensorDataset(X, codes)
     sampler = BatchSampler(RandomSampler(data, generator=generator), batch_size, drop_last=False)
-    return DataLoader(data, sampler=sampler, batch_size=None), held_out
+    return DataLoader(data, sampler=sampler, batch_size=None, generator=generator), held_out
 
 
 class _Coded:

@@ -34,6 +34,7 @@ class MCR2Loss(nn.Module):
 
     Examples
     --------
+    >>> import torch
     >>> Z = torch.nn.functional.normalize(torch.randn(100, 16), dim=1)
     >>> loss = MCR2Loss()(Z, torch.arange(100) % 10)
     """

@@ -25,6 +25,7 @@ class RateReductionMeter:
 
     Examples
     --------
+    >>> import torch
     >>> meter = RateReductionMeter(eps_sq=0.5)
     >>> for _ in range(3):
     ...     meter.update(torch.randn(20, 8), torch.arange(20) % 4)

@@ -117,3 +117,15 @@ def test_a_shape_that_does_not_fit():
     X, y = load_digits(return_X_y=True)
     with pytest.raises(ValueError, match=r"input_shape \(1, 8, 9\) has 72 values, X has 64"):
         ReduNetClassifier(input_shape=(1, 8, 9)).fit(X, y)
+
+
+def test_a_lift_stays_as_it_is():
+    X, y = load_digits(return_X_y=True)
+    lift = RandomCirculantLift(1, 4, 3, 2)
+    kernels = lift.kernels.clone()
+    model = ReduNetClassifier(1, input_shape=(1, 8, 8), lift=lift, eps_sq=0.01).fit(
+        X[:100], y[:100]
+    )
+    assert model.net_.lift.kernels.dtype == torch.float64
+    assert lift.kernels.dtype == torch.float32
+    assert torch.equal(lift.kernels, kernels)

@@ -1,5 +1,7 @@
 """What the package promises by its names."""
 
+import doctest
+import importlib
 import inspect
 import subprocess
 import sys
@@ -44,6 +46,13 @@ def test_docstrings_name_every_parameter(documented, function):
         described = doc.split("Parameters\n", 1)[1]
         for parameter in parameters:
             assert parameter in described, f"{parameter} is not described"
+
+
+@pytest.mark.parametrize("module", ["cluster", "estimator", "losses", "meter"])
+def test_examples_in_docstrings(module):
+    found = doctest.testmod(importlib.import_module(f"redunet.{module}"))
+    assert found.attempted > 0
+    assert found.failed == 0
 
 
 def test_public_names():
