@@ -69,7 +69,7 @@ class ScatteringLift(nn.Module):
             scattering = ScatteringTorch2D(J, shape, L=L, max_order=max_order)
         filters = _FILTERS[len(shape)](scattering)
         responses = 1 + len(filters.wavelets) * (phases or 1)
-        self._block = max(1, BLOCK_ENTRIES // (responses * filters.lowpass.numel()))
+        self._block = max(1, BLOCK_ENTRIES // (responses * filters.wavelets[0].numel()))
         if phases is None:
             self.coefficients = scattering
         else:
@@ -102,7 +102,7 @@ class Filters(NamedTuple):
     """Of a kymatio transform, in the Fourier domain of padded signals."""
 
     wavelets: Tensor  # (n, *padded)
-    lowpass: Tensor  # padded
+    lowpass: tuple[Tensor, ...]  # (padded,) of each axis: the filter is their outer product
     before: tuple[int, ...]  # padding at the start of each axis
     kept: tuple[slice, ...]  # where the low-passed responses are sampled
 
@@ -112,31 +112,39 @@ class RectifiedWavelets(nn.Module):
 
     def __init__(self, filters: Filters, shape: tuple[int, ...], phases: int):
         super().__init__()
-        self.kept = filters.kept
         self.rectifier = Rectifier(phases)
-        padded = filters.lowpass.shape
-        mirrors = [
-            _reflection(n, before, total)
-            for n, before, total in zip(shape, filters.before, padded, strict=True)
-        ]
-        half = filters.lowpass[..., : padded[-1] // 2 + 1]
         # All of it follows from the settings, so a saved network need not hold it.
-        for name, value in (("wavelets", filters.wavelets), ("lowpass", half)):
-            value = value.to(torch.get_default_dtype(), copy=True).contiguous()
-            self.register_buffer(name, value, persistent=False)
-        for axis, mirror in enumerate(mirrors):
+        wavelets = filters.wavelets.to(torch.get_default_dtype(), copy=True).contiguous()
+        self.register_buffer("wavelets", wavelets, persistent=False)
+        axes = zip(shape, filters.lowpass, filters.before, filters.kept, strict=True)
+        for axis, (length, lowpass, before, kept) in enumerate(axes):
+            mirror = _reflection(length, before, len(lowpass))
             self.register_buffer(f"mirror{axis}", mirror, persistent=False)
+            smooth = _sampled_convolution(lowpass, kept).to(wavelets.dtype)
+            self.register_buffer(f"smooth{axis}", smooth, persistent=False)
+        self.axes = tuple(range(-len(shape), 0))
 
     def forward(self, X: Tensor) -> Tensor:
         """``(m, *shape)`` to ``(m, 1 + n · phases, *reduced)``."""
-        axes = tuple(range(-len(self.kept), 0))
-        for axis in range(len(axes)):
+        for axis in range(len(self.axes)):
             X = X.index_select(1 + axis, getattr(self, f"mirror{axis}"))
-        spectrum = torch.fft.fftn(X, dim=axes).unsqueeze(1)
-        responses = torch.fft.ifftn(spectrum * self.wavelets, dim=axes)
+        spectrum = torch.fft.fftn(X, dim=self.axes).unsqueeze(1)
+        responses = torch.fft.ifftn(spectrum * self.wavelets, dim=self.axes)
         channels = torch.cat([X.unsqueeze(1), self.rectifier(responses)], 1)
-        smooth = torch.fft.rfftn(channels, dim=axes) * self.lowpass
-        return torch.fft.irfftn(smooth, s=X.shape[1:], dim=axes)[(..., *self.kept)]
+        # Few points are kept: a matrix for each axis is less work than a transform and back.
+        if len(self.axes) == 1:
+            return channels @ self.smooth0.mT
+        return self.smooth0 @ (channels @ self.smooth1.mT)
+
+
+def _sampled_convolution(lowpass: Tensor, kept: slice) -> Tensor:
+    """The circular convolution with a filter, ``(n,)`` in the Fourier domain, at the kept points.
+
+    Returns ``(points, n)``.
+    """
+    kernel, length = torch.fft.ifft(lowpass).real, len(lowpass)
+    place = torch.arange(length)
+    return kernel[(place[kept, None] - place) % length]
 
 
 def _filters_1d(scattering: ScatteringTorch1D) -> Filters:
@@ -144,7 +152,7 @@ def _filters_1d(scattering: ScatteringTorch1D) -> Filters:
     start, stop = scattering.ind_start[level] << level, scattering.ind_end[level] << level
     return Filters(
         torch.stack([wavelet["levels"][0].flatten() for wavelet in scattering.psi1_f]),
-        scattering.phi_f["levels"][0].flatten(),
+        (scattering.phi_f["levels"][0].flatten().double(),),
         (scattering.pad_left,),
         (slice(start, stop, 1 << level),),
     )
@@ -152,13 +160,14 @@ def _filters_1d(scattering: ScatteringTorch1D) -> Filters:
 
 def _filters_2d(scattering: ScatteringTorch2D) -> Filters:
     scale = 2**scattering.J
-    lowpass = torch.as_tensor(scattering.phi["levels"][0])
+    lowpass = torch.as_tensor(scattering.phi["levels"][0]).double()
+    padded = lowpass.shape
     return Filters(
         torch.stack([torch.as_tensor(wavelet["levels"][0]) for wavelet in scattering.psi]),
-        lowpass,
-        tuple((p - n) // 2 for p, n in zip(lowpass.shape, scattering.shape, strict=True)),
+        (lowpass[:, 0], lowpass[0] / lowpass[0, 0]),  # a Gaussian, hence a product over the axes
+        tuple((p - n) // 2 for p, n in zip(padded, scattering.shape, strict=True)),
         # kymatio drops a sample at each border.
-        tuple(slice(scale, p - scale, scale) for p in lowpass.shape),
+        tuple(slice(scale, p - scale, scale) for p in padded),
     )
 
 
