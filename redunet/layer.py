@@ -1,5 +1,6 @@
 """One layer: a step of projected gradient ascent on the rate reduction."""
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 
 import torch
@@ -195,9 +196,15 @@ def extrapolated(V: Tensor, previous: Tensor, momentum: float) -> Tensor:
     return V + momentum * (V - previous) if momentum else V
 
 
-def propagate(V: Tensor, layers: Iterable[ReduLayer]) -> tuple[Tensor, Tensor]:
-    """Features ``(F, m, C)`` after the last of the layers, and before it."""
+def trajectory(V: Tensor, layers: Iterable[ReduLayer]) -> Iterator[tuple[Tensor, Tensor]]:
+    """Features ``(F, m, C)``, and those a layer earlier: before the first layer and after each."""
     previous = V
+    yield V, previous
     for layer in layers:
         V, previous = layer(extrapolated(V, previous, layer.momentum)), V
-    return V, previous
+        yield V, previous
+
+
+def propagate(V: Tensor, layers: Iterable[ReduLayer]) -> tuple[Tensor, Tensor]:
+    """Features ``(F, m, C)`` after the last of the layers, and before it."""
+    return deque(trajectory(V, layers), maxlen=1).pop()

@@ -24,13 +24,13 @@ from redunet.construction import (
     warn_of_overshoot,
 )
 from redunet.features import Features, working_folder
-from redunet.layer import ReduLayer, extrapolated, propagate
+from redunet.layer import ReduLayer, extrapolated, propagate, trajectory
 from redunet.lifting import composed
 from redunet.membership import soft_membership
 from redunet.partition import Partition, common_classes
 from redunet.processes import Processes
 from redunet.sources import Arrays, Stream, source
-from redunet.spectrum import HalfSpectrum, norms, project_to_sphere
+from redunet.spectrum import HalfSpectrum, ToSignal, ToSphere, norms, project_to_sphere
 from redunet.statistics import Population
 
 if TYPE_CHECKING:
@@ -270,6 +270,23 @@ class ReduNet(nn.Module):
             features.append(self.spectrum.inverse(V))
         return torch.cat(features)
 
+    def trajectory(self, X: Any) -> Iterator[Tensor]:
+        """Features of samples before the first layer, and after each one.
+
+        Parameters
+        ----------
+        X : array-like or Tensor of shape (m, *sample_shape)
+            All at once: ``batch_size`` bounds what the layers take, not what is kept in between.
+
+        Yields
+        ------
+        Tensor of shape (m, *feature_shape)
+            Of unit norm per sample; the last of them is ``net(X)``.
+        """
+        batches = [trajectory(V, self.layers) for V in self._spectra(X)]
+        for states in zip(*batches, strict=True):
+            yield torch.cat([self.spectrum.inverse(V) for V, _ in states])
+
     def membership(self, X: Any) -> Tensor:
         """Soft membership of samples in the classes, as the last layer estimates it.
 
@@ -307,6 +324,28 @@ class ReduNet(nn.Module):
             V, previous = propagate(V, earlier)
             norms.append(chosen.residual_norms(extrapolated(V, previous, chosen.momentum)))
         return torch.cat(norms)
+
+    def residual_norms_by_layer(self, X: Any) -> Tensor:
+        """:meth:`residual_norms` of every layer, in one pass.
+
+        Parameters
+        ----------
+        X : array-like or Tensor of shape (m, *sample_shape)
+
+        Returns
+        -------
+        Tensor of shape (num_layers, m, k)
+        """
+        norms = [
+            torch.stack(
+                [
+                    layer.residual_norms(extrapolated(*states, layer.momentum))
+                    for layer, states in zip(self.layers, trajectory(V, self.layers), strict=False)
+                ]
+            )
+            for V in self._spectra(X)
+        ]
+        return torch.cat(norms, 1)
 
     def predict(self, X: Any) -> np.ndarray:
         """The label of largest membership for each sample, a numpy array ``(m,)``."""
@@ -425,27 +464,3 @@ class ReduNet(nn.Module):
     def extra_repr(self) -> str:
         """Shown in ``repr``."""
         return f"sample_shape={self.sample_shape}, feature_shape={self.feature_shape}"
-
-
-class ToSphere(nn.Module):
-    """Signals ``(m, C, *spatial)`` to half spectra ``(F, m, C)`` of unit norm."""
-
-    def __init__(self, spectrum: HalfSpectrum):
-        super().__init__()
-        self.spectrum = spectrum
-
-    def forward(self, X: Tensor) -> Tensor:
-        """Transform and normalise."""
-        return project_to_sphere(self.spectrum(X))
-
-
-class ToSignal(nn.Module):
-    """Half spectra ``(F, m, C)`` to signals ``(m, C, *spatial)``."""
-
-    def __init__(self, spectrum: HalfSpectrum):
-        super().__init__()
-        self.spectrum = spectrum
-
-    def forward(self, V: Tensor) -> Tensor:
-        """Transform back."""
-        return self.spectrum.inverse(V)

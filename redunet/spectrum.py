@@ -193,3 +193,27 @@ def _shrunk(V: Tensor, floor: float) -> Tensor:
     if V.is_complex():
         return torch.view_as_complex(functional.hardshrink(torch.view_as_real(V), floor))
     return functional.hardshrink(V, floor)
+
+
+class ToSphere(nn.Module):
+    """Signals ``(m, C, *spatial)`` to half spectra ``(F, m, C)`` of unit norm."""
+
+    def __init__(self, spectrum: HalfSpectrum):
+        super().__init__()
+        self.spectrum = spectrum
+
+    def forward(self, X: Tensor) -> Tensor:
+        """Transform and normalise."""
+        return project_to_sphere(self.spectrum(X))
+
+
+class ToSignal(nn.Module):
+    """Half spectra ``(F, m, C)`` to signals ``(m, C, *spatial)``."""
+
+    def __init__(self, spectrum: HalfSpectrum):
+        super().__init__()
+        self.spectrum = spectrum
+
+    def forward(self, V: Tensor) -> Tensor:
+        """Transform back."""
+        return self.spectrum.inverse(V)
