@@ -5,6 +5,7 @@ from redunet._version import __version__
 from redunet.classify import NearestSubspaceClassifier
 from redunet.convolutional import ReduConvLayer, ReduConvNet
 from redunet.estimator import ReduNetClassifier
+from redunet.explain import Explanation, explain
 from redunet.export import export
 from redunet.finetune import FineTuned, finetune
 from redunet.lifting import (
@@ -21,6 +22,7 @@ from redunet.rates import RateReduction, coding_rate, rate_reduction
 from redunet.training import train
 
 __all__ = [
+    "Explanation",
     "FineTuned",
     "MCR2Loss",
     "NearestSubspaceClassifier",
@@ -40,6 +42,7 @@ __all__ = [
     "cluster",
     "coding_rate",
     "datasets",
+    "explain",
     "export",
     "finetune",
     "plots",

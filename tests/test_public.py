@@ -48,7 +48,7 @@ def test_docstrings_name_every_parameter(documented, function):
             assert parameter in described, f"{parameter} is not described"
 
 
-@pytest.mark.parametrize("module", ["cluster", "estimator", "losses", "meter"])
+@pytest.mark.parametrize("module", ["cluster", "estimator", "explain", "losses", "meter"])
 def test_examples_in_docstrings(module):
     found = doctest.testmod(importlib.import_module(f"redunet.{module}"))
     assert found.attempted > 0

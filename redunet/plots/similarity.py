@@ -1,4 +1,4 @@
-"""How features lie to each other: cosine similarities, and points on the circle and sphere."""
+"""How features lie to each other: cosine similarities, and how many dimensions they fill."""
 
 from itertools import pairwise
 from typing import Any
@@ -10,9 +10,7 @@ from matplotlib.axes import Axes
 from torch.nn.functional import normalize
 
 from redunet.checks import as_samples
-from redunet.plots.palette import PALETTE
-
-CLASS_MARKERS = "os^Dv*P"
+from redunet.plots.palette import class_colors
 
 
 def cosine_similarity(A: Any, B: Any) -> np.ndarray:
@@ -128,8 +126,7 @@ def plot_singular_values(Z: Any, labels: Any, *, ax: Axes | None = None) -> Axes
         _, ax = plt.subplots(layout="constrained")
     Z, labels = as_samples(Z, name="Z").detach().flatten(1).cpu(), np.asarray(labels)
     classes = np.unique(labels)
-    colors = plt.colormaps["viridis"](np.linspace(0, 0.9, len(classes)))
-    for label, color in zip(classes, colors, strict=True):
+    for label, color in zip(classes, class_colors(len(classes)), strict=True):
         values = torch.linalg.svdvals(Z[labels == label])
         ax.plot(np.arange(1, len(values) + 1), values, color=color, linewidth=1, label=label)
     values = torch.linalg.svdvals(Z)
@@ -137,66 +134,3 @@ def plot_singular_values(Z: Any, labels: Any, *, ax: Axes | None = None) -> Axes
     ax.set(xlabel="component", ylabel="singular value", title="Singular values", ylim=(0, None))
     ax.legend(frameon=False, fontsize="small", ncols=2)
     return ax
-
-
-def plot_sphere(Z: Any, labels: Any, *, ax: Axes | None = None) -> Axes:
-    """Scatter of samples on the circle S¹ or the sphere S², coloured by class.
-
-    Parameters
-    ----------
-    Z : array-like or Tensor of shape (m, 2) or (m, 3)
-    labels : array-like or Tensor of shape (m,)
-    ax : matplotlib Axes, optional
-        Where to draw, of projection "3d" for the sphere; by default on a new figure.
-
-    Returns
-    -------
-    matplotlib Axes
-
-    Raises
-    ------
-    ValueError
-        If samples have neither two nor three coordinates.
-
-    References
-    ----------
-    Chan et al., ReduNet (JMLR 2022), Figures 15, 28 and 29.
-    """
-    Z, labels = as_samples(Z, name="Z").detach().cpu().numpy(), np.asarray(labels)
-    if Z.ndim != 2 or Z.shape[1] not in (2, 3):
-        raise ValueError(f"samples on S¹ or S² have shape (m, 2) or (m, 3), got {Z.shape}")
-    on_circle = Z.shape[1] == 2
-    if ax is None:
-        _, ax = plt.subplots(
-            layout="constrained", subplot_kw={} if on_circle else {"projection": "3d"}
-        )
-    _draw_unit(ax, on_circle)
-    for i, label in enumerate(np.unique(labels)):
-        style = {
-            "color": PALETTE[i % len(PALETTE)],
-            "marker": CLASS_MARKERS[i % len(CLASS_MARKERS)],
-            "s": 18,
-            "alpha": 0.7,
-            "linewidths": 0,
-        }
-        ax.scatter(*Z[labels == label].T, label=str(label), **style)
-    ax.set_aspect("equal")
-    if not on_circle:
-        ax.set_box_aspect((1, 1, 1), zoom=1.4)
-    # Where no sample can be: inside of the circle, outside of the sphere.
-    ax.legend(title="class", loc="center" if on_circle else "upper left", frameon=False)
-    return ax
-
-
-def _draw_unit(ax: Axes, on_circle: bool) -> None:
-    """The circle or sphere that the samples lie on."""
-    turn = np.linspace(0, 2 * np.pi, 61)
-    if on_circle:
-        ax.plot(np.cos(turn), np.sin(turn), color="0.8", linewidth=1, zorder=0)
-        return
-    ax.set_axis_off()
-    ax.view_init(elev=25, azim=35)  # looks at the octant that is positive in all coordinates
-    tilt = np.linspace(0, np.pi, 31)
-    x, y = np.outer(np.cos(turn), np.sin(tilt)), np.outer(np.sin(turn), np.sin(tilt))
-    z = np.outer(np.ones_like(turn), np.cos(tilt))
-    ax.plot_wireframe(x, y, z, color="0.85", linewidth=0.4, rcount=13, ccount=9, zorder=0)
