@@ -5,7 +5,7 @@ from redunet._version import __version__
 from redunet.classify import NearestSubspaceClassifier
 from redunet.convolutional import ReduConvLayer, ReduConvNet
 from redunet.estimator import ReduNetClassifier
-from redunet.explain import Explanation, explain
+from redunet.explain import explain
 from redunet.export import export
 from redunet.finetune import FineTuned, finetune
 from redunet.lifting import (
@@ -22,7 +22,6 @@ from redunet.rates import RateReduction, coding_rate, rate_reduction
 from redunet.training import train
 
 __all__ = [
-    "Explanation",
     "FineTuned",
     "MCR2Loss",
     "NearestSubspaceClassifier",
