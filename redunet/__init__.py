@@ -19,6 +19,7 @@ from redunet.losses import MCR2Loss, OLELoss, VariationalMCR2Loss
 from redunet.meter import RateReductionMeter
 from redunet.network import ReduNet
 from redunet.rates import RateReduction, coding_rate, rate_reduction
+from redunet.report import report
 from redunet.training import train
 
 __all__ = [
@@ -47,5 +48,6 @@ __all__ = [
     "plots",
     "polar_samples",
     "rate_reduction",
+    "report",
     "train",
 ]

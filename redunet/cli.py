@@ -1,12 +1,12 @@
 """The command line: construct, evaluate, look into, draw and export networks without Python.
 
-Data are ``.npz`` files with samples ``X`` and labels ``y``. Progress and errors go to standard
-error, results to standard output, as JSON with ``--json``.
+Data are ``.npz`` files with samples ``X`` and labels ``y``, or folders with a folder of images for
+each class. Progress and errors go to standard error, results to standard output, as JSON with
+``--json``.
 """
 
 import argparse
 import json
-import math
 import sys
 import zipfile
 from collections.abc import Callable
@@ -16,16 +16,17 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from sklearn.metrics import accuracy_score
 
 from redunet import demo
 from redunet._version import __version__
-from redunet.construction import RateHistory
+from redunet.datasets import image_folder
 from redunet.export import export
+from redunet.files import written_whole
 from redunet.lifting import RandomCirculantLift
 from redunet.network import ReduNet
 from redunet.plots import plot_rates, plot_similarity
-from redunet.rates import rate_reduction
+from redunet.report import report
+from redunet.summary import description, evaluation, readable
 
 # Samples of each class in a heat map.
 SHOWN = 30
@@ -53,13 +54,14 @@ def main(arguments: list[str] | None = None) -> int:
     else:
         width = max(len(name) for name in result)
         for name, value in result.items():
-            print(f"{name:<{width}}  {_readable(value)}")
+            print(f"{name:<{width}}  {readable(value)}")
     return 0
 
 
 def construct(options: argparse.Namespace) -> dict[str, Any]:
     """Construct a network from samples and labels, and save it."""
-    X, y = _load(options.data)
+    color = 3 if options.color else 1
+    X, y = _load(options.data, (color, options.image_size, options.image_size))
     lift = None
     if options.channels:
         ndim = X.ndim - 2
@@ -83,27 +85,18 @@ def construct(options: argparse.Namespace) -> dict[str, Any]:
         progress=True,
     )
     net.save(options.output)
-    return {"written": str(options.output), **_description(net)}
+    return {"written": str(options.output), **description(net)}
 
 
 def evaluate(options: argparse.Namespace) -> dict[str, Any]:
     """Accuracy of the network's memberships on samples and labels, and their rates."""
-    X, y = _load(options.data)
     net = ReduNet.load(options.net, device=options.device)
-    with torch.no_grad():
-        rates = rate_reduction(net(X), y, net.settings.eps_sq)
-    return {
-        "samples": len(X),
-        "accuracy": accuracy_score(y, net.predict(X)),
-        "rate reduction": rates.delta.item(),
-        "expansion": rates.expansion.item(),
-        "compression": rates.compression.item(),
-    }
+    return evaluation(net, *_load(options.data, net.sample_shape))
 
 
 def info(options: argparse.Namespace) -> dict[str, Any]:
     """What a saved network is: layers, shapes, parameters, memory, settings, rates."""
-    return _description(ReduNet.load(options.net))
+    return description(ReduNet.load(options.net))
 
 
 def plot(options: argparse.Namespace) -> dict[str, Any]:
@@ -115,13 +108,23 @@ def plot(options: argparse.Namespace) -> dict[str, Any]:
     axes = np.atleast_1d(axes)
     plot_rates(net.history, ax=axes[0])
     if options.data:
-        X, y = _load(options.data)
+        X, y = _load(options.data, net.sample_shape)
         first = [np.flatnonzero(y == label)[:SHOWN] for label in np.unique(y)]
         X, y = X[np.concatenate(first)], y[np.concatenate(first)]
         with torch.no_grad():
             plot_similarity(X, y, ax=axes[1]).set_title("Samples")
             plot_similarity(net(X), y, ax=axes[2]).set_title("Features")
-    figure.savefig(options.output, dpi=150)
+    with written_whole(options.output) as unfinished:
+        figure.savefig(unfinished, dpi=150)
+    return {"written": str(options.output)}
+
+
+def write_report(options: argparse.Namespace) -> dict[str, Any]:
+    """Write a page of HTML about the network and how it does on samples, in one file."""
+    net = ReduNet.load(options.net, device=options.device)
+    X, y = _load(options.data, net.sample_shape)
+    title = options.title or f"{options.net.name} on {options.data.name}"
+    report(net, X, y, options.output, title=title)
     return {"written": str(options.output)}
 
 
@@ -140,12 +143,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"redunet {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    data = ("data", {"type": Path, "metavar": "DATA.npz", "help": "arrays X and y"})
+    kinds = "arrays X and y in an .npz file, or a folder with a folder of images for each class"
+    data = ("data", {"type": Path, "metavar": "DATA", "help": kinds})
     net = ("net", {"type": Path, "metavar": "NET", "help": "a saved network"})
 
     command = _command(commands, "construct", construct, data)
     _add_output(command, "network to write", Path("net.safetensors"))
     for name, settings in (
+        ("--image-size", {"type": int, "default": 32, "help": "height and width of images"}),
+        ("--color", {"action": "store_true", "help": "three channels of images, not a grey one"}),
         ("--num-layers", {"type": int, "default": 10}),
         ("--eps-sq", {"type": float, "default": 0.1, "help": "squared precision: matters most"}),
         ("--eta", {"type": float, "default": 0.5, "help": "step size"}),
@@ -164,6 +170,9 @@ def _parser() -> argparse.ArgumentParser:
     _command(commands, "info", info, net)
     optional = (data[0], {**data[1], "nargs": "?"})
     _add_output(_command(commands, "plot", plot, net, optional), "picture", Path("redunet.png"))
+    command = _command(commands, "report", write_report, net, data)
+    command.add_argument("--title", help="(names of network and data)")
+    _add_output(command, "page to write", Path("report.html"))
     _add_output(_command(commands, "export", export_network, net), "NET.pt2 or NET.onnx", None)
     commands.add_parser("demo", help="a first look, on digits", add_help=False)
     return parser
@@ -194,8 +203,12 @@ def _add_output(command: argparse.ArgumentParser, what: str, default: Path | Non
     )
 
 
-def _load(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Arrays X and y; nothing in the file is run."""
+def _load(path: Path, shape: tuple[int, ...]) -> tuple[Any, np.ndarray]:
+    """Arrays X and y; nothing in the file is run. The shape is what images are made to fit."""
+    if path.is_dir():
+        if len(shape) != 3 or shape[0] not in (1, 3):
+            raise ValueError(f"images have shape (1, H, W) or (3, H, W), the network takes {shape}")
+        return image_folder(path, shape[1:], color=shape[0] == 3)
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
@@ -206,35 +219,3 @@ def _load(path: Path) -> tuple[np.ndarray, np.ndarray]:
             f"{path} should hold arrays X and y, it holds {', '.join(arrays) or 'none'}"
         )
     return arrays["X"], arrays["y"]
-
-
-def _description(net: ReduNet) -> dict[str, Any]:
-    parameters = list(net.layers.parameters())
-    return {
-        "layers": len(net.layers),
-        "classes": net.classes_.tolist(),
-        "sample shape": list(net.sample_shape),
-        "feature shape": list(net.feature_shape),
-        "operators": f"rank {rank}" if (rank := net.layers[0].operators.rank) else "dense",
-        "parameters": sum(p.numel() for p in parameters),
-        "memory [MiB]": round(sum(p.nbytes for p in parameters) / 2**20, 1),
-        "eps_sq": net.settings.eps_sq,
-        "eta": net.settings.eta,
-        "lam": net.settings.lam if math.isfinite(net.settings.lam) else "inf",
-        **_rates(net.history),
-    }
-
-
-def _rates(history: RateHistory) -> dict[str, float]:
-    return {
-        "rate reduction before": float(history.delta[0]),
-        "rate reduction after": float(history.delta[-1]),
-    }
-
-
-def _readable(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    if isinstance(value, list):
-        return " ".join(map(str, value))
-    return f"{value:,}" if isinstance(value, int) else str(value)

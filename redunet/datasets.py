@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image, ImageOps
 from sklearn.datasets import fetch_openml, load_digits
 from torch import Tensor
 from torch.nn import functional
@@ -326,3 +327,56 @@ def rotations(images: Any, count: int) -> Tensor:
         )
         turned.append(functional.grid_sample(images, grid, align_corners=True))
     return torch.stack(turned, 1)
+
+
+def image_folder(
+    folder: str | os.PathLike[str], size: tuple[int, int] = (32, 32), *, color: bool = False
+) -> tuple[Tensor, np.ndarray]:
+    """Images of one's own, from a folder that has a folder for each class.
+
+    Each image is turned as its camera says, scaled to cover the size, and cropped around its
+    middle. Files without an image's ending are passed over.
+
+    Parameters
+    ----------
+    folder : str or path
+        Such as ``pets`` with ``pets/cat/1.jpg``, ``pets/dog/7.png``, …
+    size : tuple of int
+        Height and width.
+    color : bool
+        Three channels, red, green and blue, instead of a grey one.
+
+    Returns
+    -------
+    X : Tensor of shape (m, 1, H, W) or (m, 3, H, W), float32
+        Values from 0 to 1; classes one after the other, files of a class by name.
+    labels : numpy array (m,) of str
+        The names of the folders.
+
+    Raises
+    ------
+    ValueError
+        If there are no images in folders of the folder, or one cannot be read.
+    """
+    endings = Image.registered_extensions()
+    paths = [
+        path
+        for path in sorted(Path(folder).glob("*/*"))
+        if path.suffix.lower() in endings and not path.name.startswith(".")
+    ]
+    if not paths:
+        raise ValueError(f"expected images in {folder}/CLASS/, found none")
+    X = np.stack([_read_image(path, size, "RGB" if color else "L") for path in paths])
+    X = torch.from_numpy(X).float() / 255
+    channels = X.movedim(-1, 1) if color else X.unsqueeze(1)
+    return channels.contiguous(), np.array([path.parent.name for path in paths])
+
+
+def _read_image(path: Path, size: tuple[int, int], mode: str) -> np.ndarray:
+    """``(H, W)`` or ``(H, W, 3)``, uint8."""
+    try:
+        with Image.open(path) as image:
+            upright = ImageOps.exif_transpose(image).convert(mode)
+            return np.asarray(ImageOps.fit(upright, size[::-1]))
+    except OSError as error:
+        raise ValueError(f"cannot read the image {path}: {error}") from error

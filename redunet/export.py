@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from redunet.files import written_whole
 from redunet.finetune import FineTuned, LinearHead
 from redunet.layer import RectifiedLayer, ReduLayer, extrapolated
 from redunet.membership import rectified_residual, soft_membership
@@ -188,13 +189,8 @@ def export(net: ReduNet | FineTuned, path: str | os.PathLike[str], format: str =
     example = torch.rand(2, *constructed.sample_shape, dtype=like.dtype, device=like.device)
     batch = torch.export.Dim("batch", min=1)
     program = torch.export.export(graph.eval(), (example,), dynamic_shapes=({0: batch},))
-    path = Path(path)
-    unfinished = path.with_name(f"unfinished-{os.getpid()}-{path.stem}.{format}")
-    try:
+    with written_whole(path) as unfinished:
         _WRITERS[format](program, unfinished, outputs)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def _write_pt2(program: torch.export.ExportedProgram, path: Path, outputs: list[str]) -> None:

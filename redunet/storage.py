@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from redunet.construction import RateHistory, Settings, make_layer
+from redunet.files import written_whole
 from redunet.layer import ReduLayer
 from redunet.lifting import UnknownLiftError, lift_from_json, lift_to_json
 from redunet.operators import DenseOperators, LowRankOperators
@@ -38,13 +39,8 @@ def write_whole(
     tensors: dict[str, Tensor], path: str | os.PathLike[str], metadata: dict[str, str]
 ) -> None:
     """Write tensors to a safetensors file, or leave what is there as it is."""
-    path = Path(path)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
-    try:
+    with written_whole(path) as unfinished:
         save_file({name: as_stored(t) for name, t in tensors.items()}, unfinished, metadata)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def load(

@@ -5,6 +5,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from sklearn.datasets import load_digits
 
 from redunet import ReduNet, __version__
@@ -112,3 +113,24 @@ def test_the_module_is_the_command(folder):
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stderr.startswith("redunet: error: no such file")
+
+
+def test_folders_of_images_are_data(tmp_path, capsys):
+    X, y = load_digits(return_X_y=True)
+    for number in range(60):
+        (tmp_path / "images" / str(y[number])).mkdir(exist_ok=True, parents=True)
+        image = Image.fromarray((X[number].reshape(8, 8) * 15).astype(np.uint8))
+        image.save(tmp_path / "images" / str(y[number]) / f"{number}.png")
+    net = str(tmp_path / "net.safetensors")
+    images = str(tmp_path / "images")
+    options = ["--image-size", "12", "--channels", "4", "--num-layers", "1", "--eta", "0.1"]
+    assert main(["construct", images, "-o", net, *options]) == 0
+    assert ReduNet.load(net).sample_shape == (1, 12, 12)
+    status, printed, _ = run(capsys, "evaluate", net, images, "--json")
+    assert status == 0
+    assert json.loads(printed[printed.index("{") :])["samples"] == 60
+    vectors = ReduNet.construct(X[:60], y[:60], num_layers=1, eta=0.1)
+    vectors.save(net)
+    status, _, error = run(capsys, "evaluate", net, images)
+    assert status == 1
+    assert "the network takes (64,)" in error

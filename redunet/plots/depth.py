@@ -81,6 +81,7 @@ class AccuracyByDepthDisplay:
         style = {"marker": "." if len(self.accuracies) <= 60 else "", "label": self.name} | kwargs
         (self.line_,) = ax.plot(np.arange(1, len(self.accuracies) + 1), self.accuracies, **style)
         ax.set(xlabel="layer", ylabel="accuracy", title="Accuracy of the memberships by layer")
+        ax.set_ylim(None, 1.01)
         ax.xaxis.get_major_locator().set_params(integer=True)
         if self.name is not None:
             ax.legend(frameon=False)
