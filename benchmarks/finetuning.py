@@ -12,6 +12,7 @@ import time
 import torch
 from tabulate import tabulate
 from torch import Tensor
+from torch.nn.functional import avg_pool2d
 
 from benchmarks.machine import add_device_option, describe
 from redunet import NearestSubspaceClassifier, RandomCirculantLift, ReduNet, finetune
@@ -30,12 +31,15 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--lr", type=float, default=0.01)
     parser.add_argument("--batch-size", type=int, default=100)
+    parser.add_argument("--layers", type=int, default=30)
+    parser.add_argument("--pool", type=int, default=1, help="average so many pixels each way")
     add_device_option(parser)
     options = parser.parse_args()
     if not options.data_dir:
         parser.error("name the folder of MNIST's IDX files: --data-dir, or REDUNET_DATA")
 
     (X, labels), (X_test, labels_test) = (mnist(s, options.data_dir) for s in ("train", "test"))
+    X, X_test = (avg_pool2d(images, options.pool) for images in (X, X_test))
     X, X_test = X.to(options.device), X_test[: options.tests].to(options.device)
     labels_test = labels_test[: options.tests]
     few = subsample(labels, CONSTRUCTED)
@@ -46,14 +50,14 @@ def main() -> None:
     rows = []
     for eta, lam, components in FORWARD:
         start = time.perf_counter()
-        net = construct(X[few], labels[few], eta, lam)
+        net = construct(X[few], labels[few], eta, lam, options.layers)
         seconds = time.perf_counter() - start
         with torch.no_grad():
             Z, Z_test = net(X[few]), net(X_test)
         classifier = NearestSubspaceClassifier(components).fit(Z, labels[few])
         name = f"forward, η = {eta}, λ = {lam:g}, {components} components"
         rows.append([name, seconds, classifier.score(Z_test, labels_test)])
-    net = construct(X[few], labels[few], *FORWARD[1][:2])
+    net = construct(X[few], labels[few], *FORWARD[1][:2], options.layers)
     for name, start_from in (("random values", randomised(net)), ("construction", net)):
         start = time.perf_counter()
         tuned = finetune(
@@ -72,10 +76,10 @@ def main() -> None:
     print(tabulate(rows, ["", "seconds", "test accuracy"], "github", floatfmt=("", ".0f", ".4f")))
 
 
-def construct(X: Tensor, labels: Tensor, eta: float, lam: float) -> ReduNet:
+def construct(X: Tensor, labels: Tensor, eta: float, lam: float, layers: int) -> ReduNet:
     lift = RandomCirculantLift(1, 16, 7, ndim=2)
     return ReduNet.construct(
-        X, labels, num_layers=30, eta=eta, eps_sq=0.1, lam=lam, lift=lift, batch_size=500
+        X, labels, num_layers=layers, eta=eta, eps_sq=0.1, lam=lam, lift=lift, batch_size=500
     )
 
 

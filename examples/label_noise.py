@@ -12,6 +12,7 @@ import torch
 from tabulate import tabulate
 
 from featurizers import (
+    LITTLE_DROPOUT,
     CrossEntropy,
     Problem,
     argument_parser,
@@ -25,15 +26,12 @@ from redunet.training import TrainingHistory
 
 NAMES = ("cross-entropy", "MCR²")
 
-# Enough to learn wrong labels by heart. More of it fills dimensions with noise of its own.
-DROPOUT = (0.1, 0.1)
-
 
 def main() -> None:
     parser = argument_parser(__doc__.splitlines()[0])
     parser.add_argument("--ratios", type=float, nargs="+", default=[0, 0.1, 0.2, 0.3, 0.4, 0.5])
     options = parser.parse_args()
-    problem = Problem.of(options)._replace(dropout=DROPOUT)
+    problem = Problem.of(options)._replace(dropout=LITTLE_DROPOUT)
     epochs = options.epochs or (150 if problem.name == "digits" else 30)
     print(f"{problem.name}: {len(problem.train[0])} training images, {epochs} epochs")
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
 
-from featurizers import NUM_CLASSES, Problem, argument_parser, test_features
+from featurizers import LITTLE_DROPOUT, NUM_CLASSES, Problem, argument_parser, test_features
 from redunet import MCR2Loss, datasets, rate_reduction
 from redunet.cluster import SubspaceClustering, clustering_accuracy
 from redunet.plots import plot_similarity
@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--gamma", type=float, default=GAMMA, help="γ₁ and γ₂; 1 is plain MCR²")
     parser.add_argument("--clustered", type=int, default=80, help="test digits of each class")
     options = parser.parse_args()
-    problem = Problem.of(options)
+    problem = Problem.of(options)._replace(dropout=LITTLE_DROPOUT)
     epochs = options.epochs or 20
     torch.manual_seed(options.seed)
     featurizer = problem.featurizer(options.device)
