@@ -7,6 +7,7 @@ each class. Progress and errors go to standard error, results to standard output
 
 import argparse
 import json
+import math
 import sys
 import zipfile
 from collections.abc import Callable
@@ -16,10 +17,12 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from torch import nn
 
 from redunet import demo
 from redunet._version import __version__
 from redunet.datasets import image_folder
+from redunet.estimator import SAFE_STEP
 from redunet.export import export
 from redunet.files import written_whole
 from redunet.lifting import RandomCirculantLift
@@ -27,6 +30,9 @@ from redunet.network import ReduNet
 from redunet.plots import plot_rates, plot_similarity
 from redunet.report import report
 from redunet.summary import description, evaluation, readable
+
+# ε² for one frequency, and the largest η; see docs/choosing.md.
+EPS_SQ, ETA = 0.5, 0.5
 
 # Samples of each class in a heat map.
 SHOWN = 30
@@ -62,18 +68,25 @@ def construct(options: argparse.Namespace) -> dict[str, Any]:
     """Construct a network from samples and labels, and save it."""
     color = 3 if options.color else 1
     X, y = _load(options.data, (color, options.image_size, options.image_size))
-    lift = None
-    if options.channels:
-        ndim = X.ndim - 2
+    lift, channels, spatial = None, X.shape[1], X.shape[2:]
+    if options.flatten:
+        lift, channels, spatial = nn.Flatten(), math.prod(X.shape[1:]), ()
+    elif spatial and options.channels:
         lift = RandomCirculantLift(
-            X.shape[1], options.channels, options.kernel_size, ndim, seed=options.seed
+            channels, options.channels, options.kernel_size, len(spatial), seed=options.seed
         )
+        channels = options.channels
+    eps_sq, eta = options.eps_sq, options.eta
+    if eps_sq is None:
+        eps_sq = EPS_SQ / math.prod(spatial)
+    if eta is None:
+        eta = min(ETA, SAFE_STEP * len(X) * eps_sq / channels)
     net = ReduNet.construct(
         X,
         y,
         num_layers=options.num_layers,
-        eta=options.eta,
-        eps_sq=options.eps_sq,
+        eta=eta,
+        eps_sq=eps_sq,
         lam=options.lam,
         lift=lift,
         operators=options.operators,
@@ -153,10 +166,11 @@ def _parser() -> argparse.ArgumentParser:
         ("--image-size", {"type": int, "default": 32, "help": "height and width of images"}),
         ("--color", {"action": "store_true", "help": "three channels of images, not a grey one"}),
         ("--num-layers", {"type": int, "default": 10}),
-        ("--eps-sq", {"type": float, "default": 0.1, "help": "squared precision: matters most"}),
-        ("--eta", {"type": float, "default": 0.5, "help": "step size"}),
+        ("--eps-sq", {"type": float, "help": "squared precision (0.5 by number of frequencies)"}),
+        ("--eta", {"type": float, "help": "step size (0.5, or less where it would overshoot)"}),
         ("--lam", {"type": float, "default": 500.0, "help": "sharpness of memberships"}),
-        ("--channels", {"type": int, "help": "lift signals by so many random kernels"}),
+        ("--flatten", {"action": "store_true", "help": "signals as vectors, without invariance"}),
+        ("--channels", {"type": int, "default": 16, "help": "random kernels for signals; 0: none"}),
         ("--kernel-size", {"type": int, "default": 3, "help": "of these"}),
         ("--seed", {"type": int, "default": 0, "help": "of these"}),
         ("--operators", {"choices": ["exact", "variational"], "default": "exact"}),
@@ -178,6 +192,15 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+class _Help(argparse.ArgumentDefaultsHelpFormatter):
+    """Defaults where there are any."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        if action.default is None or action.default is False:
+            return action.help
+        return super()._get_help_string(action)
+
+
 def _command(
     commands: Any, name: str, run: Callable, *arguments: tuple[str, dict]
 ) -> argparse.ArgumentParser:
@@ -186,7 +209,7 @@ def _command(
         name,
         help=run.__doc__,
         description=run.__doc__,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=_Help,
     )
     for argument, settings in arguments:
         command.add_argument(argument, **settings)

@@ -34,7 +34,7 @@ FOLDS = 5
 # Beyond so many samples one fold is enough.
 FEW_SAMPLES = 1000
 
-# What a step ηα of a layer should not exceed; see docs/conventions.md.
+# What a step ηα of a layer should not exceed; see docs/choosing.md.
 SAFE_STEP = 2.0
 
 

@@ -134,3 +134,20 @@ def test_folders_of_images_are_data(tmp_path, capsys):
     status, _, error = run(capsys, "evaluate", net, images)
     assert status == 1
     assert "the network takes (64,)" in error
+
+
+def test_settings_follow_the_data(folder, tmp_path):
+    """Unless they are given."""
+    path = tmp_path / "net.safetensors"
+    train = str(folder / "train.npz")
+    assert main(["construct", train, "-o", str(path), "--num-layers", "1"]) == 0
+    net = ReduNet.load(path)
+    assert net.feature_shape == (16, 8, 8)
+    assert net.settings.eps_sq == 0.5 / 64
+    assert net.settings.eta * 16 / (400 * net.settings.eps_sq) == pytest.approx(2)
+    assert main(["construct", train, "-o", str(path), "--num-layers", "1", "--flatten"]) == 0
+    net = ReduNet.load(path)
+    assert net.feature_shape == (64,)
+    assert (net.settings.eps_sq, net.settings.eta) == (0.5, 0.5)
+    assert main(["construct", train, "-o", str(path), "--num-layers", "1", "--channels", "0"]) == 0
+    assert ReduNet.load(path).feature_shape == (1, 8, 8)

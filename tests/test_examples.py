@@ -105,7 +105,7 @@ def test_the_lines_of_python_in_the_readme(tmp_path):
 
 
 def test_the_lines_of_python_about_classifiers(tmp_path):
-    code = lines_of_python("docs/pipeline.md") + "\nprint(accuracy)"
+    code = lines_of_python("docs/classifier.md") + "\nprint(accuracy)"
     assert float(run("-c", code, cwd=tmp_path).stdout) > 0.9
 
 

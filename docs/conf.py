@@ -1,0 +1,52 @@
+"""How Sphinx builds the documentation: ``make docs``."""
+
+import os
+
+import matplotlib
+from sphinx_gallery.sorting import FileNameSortKey
+
+import redunet
+
+os.environ["TQDM_DISABLE"] = "1"
+matplotlib.rcParams["figure.dpi"] = 110
+
+project = "redunet"
+author = "the redunet developers"
+version = release = redunet.__version__
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.mathjax",
+    "sphinx.ext.napoleon",
+    "sphinx_gallery.gen_gallery",
+]
+exclude_patterns = ["_build"]
+source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
+nitpicky = False
+
+myst_enable_extensions = ["dollarmath", "amsmath"]
+myst_heading_anchors = 3
+
+autodoc_typehints = "none"  # docstrings say them in words
+autodoc_default_options = {"members": True, "show-inheritance": False}
+autosummary_generate = True
+napoleon_google_docstring = False
+napoleon_use_rtype = False
+
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples/gallery",
+    "gallery_dirs": "gallery",
+    "filename_pattern": "/plot_",
+    "within_subsection_order": FileNameSortKey,
+    "download_all_examples": False,
+    "show_memory": False,
+    "remove_config_comments": True,
+    "abort_on_example_error": True,
+    "min_reported_time": 5,
+}
+
+html_theme = "furo"
+html_title = f"redunet {version}"
+html_show_sphinx = False

@@ -1,0 +1,72 @@
+"""
+Wrong labels
+============
+
+Half of the labels are wrong. A classifier learns them by heart; the rate of all samples together
+does not depend on labels, so rate reduction keeps to what the samples have in common.
+"""
+
+import matplotlib.pyplot as plt
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from redunet import MCR2Loss, NearestSubspaceClassifier, datasets
+from redunet.training import features
+
+X, labels = datasets.digits()
+X_test, labels_test = X[1000:], labels[1000:]
+X, labels = X[:1000], labels[:1000]
+noisy = datasets.corrupt_labels(labels, 0.5)
+print(f"{(noisy == labels).float().mean():.2f} of the labels are right")
+
+
+class OnSphere(nn.Module):
+    """Features of unit norm."""
+
+    def forward(self, Z):
+        return nn.functional.normalize(Z, dim=1)
+
+
+def featurizer():
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(64, 256), nn.ReLU(), nn.Linear(256, 32), OnSphere()
+    )
+
+
+# %%
+# The same network for both, and their accuracy on test digits, whose labels are right, as they
+# train.
+
+loader = DataLoader(TensorDataset(X, noisy), batch_size=200, shuffle=True)
+test_loader = DataLoader(TensorDataset(X_test, labels_test), batch_size=1000)
+accuracies = {"cross-entropy": [], "MCR²": []}
+for name, found in accuracies.items():
+    net, classifier = featurizer(), nn.Linear(32, 10)
+    rate = MCR2Loss()
+    optimizer = torch.optim.SGD([*net.parameters(), *classifier.parameters()], 0.2, momentum=0.9)
+    for _ in range(80):
+        for samples, targets in loader:
+            Z = net(samples)
+            if name == "MCR²":
+                loss = rate(Z, targets)
+            else:
+                loss = nn.functional.cross_entropy(10 * classifier(Z), targets)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        Z_test, _ = features(net, test_loader)
+        if name == "MCR²":
+            Z, known = features(net, loader)
+            found.append(NearestSubspaceClassifier(3).fit(Z, known).score(Z_test, labels_test))
+        else:
+            right = classifier(Z_test).argmax(1) == labels_test
+            found.append(right.float().mean().item())
+
+figure, ax = plt.subplots(layout="constrained")
+for (name, found), style in zip(accuracies.items(), ("--", "-"), strict=True):
+    ax.plot(range(1, 81), found, style, label=f"{name}, in the end {found[-1]:.2f}")
+ax.set(xlabel="epoch", ylabel="test accuracy", title="Half of the training labels are wrong")
+ax.legend(frameon=False)
+plt.show()
