@@ -1,9 +1,9 @@
 """How Sphinx builds the documentation: ``make docs``."""
 
 import os
+import re
 
 import matplotlib
-from sphinx_gallery.sorting import FileNameSortKey
 
 import redunet
 
@@ -22,9 +22,9 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx_gallery.gen_gallery",
 ]
+templates_path = ["_templates"]
 exclude_patterns = ["_build"]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
-nitpicky = False
 
 myst_enable_extensions = ["dollarmath", "amsmath"]
 myst_heading_anchors = 3
@@ -34,12 +34,13 @@ autodoc_default_options = {"members": True, "show-inheritance": False}
 autosummary_generate = True
 napoleon_google_docstring = False
 napoleon_use_rtype = False
+napoleon_use_ivar = True
 
 sphinx_gallery_conf = {
     "examples_dirs": "../examples/gallery",
     "gallery_dirs": "gallery",
     "filename_pattern": "/plot_",
-    "within_subsection_order": FileNameSortKey,
+    "within_subsection_order": "FileNameSortKey",
     "download_all_examples": False,
     "show_memory": False,
     "remove_config_comments": True,
@@ -50,3 +51,16 @@ sphinx_gallery_conf = {
 html_theme = "furo"
 html_title = f"redunet {version}"
 html_show_sphinx = False
+
+
+def escape_shapes(app, what, name, obj, options, lines):
+    """Let (m, *shape), where it is no literal, be what it is: not the beginning of emphasis."""
+    for i, line in enumerate(lines):
+        parts = line.split("``")
+        parts[::2] = [re.sub(r", \*(?=[a-z])", r", \\*", part) for part in parts[::2]]
+        lines[i] = "``".join(parts)
+
+
+def setup(app):
+    """Called by Sphinx."""
+    app.connect("autodoc-process-docstring", escape_shapes, priority=100)

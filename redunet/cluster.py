@@ -17,7 +17,7 @@ class SubspaceClustering(ClusterMixin, BaseEstimator):
 
     Every sample is regressed on all others with a ridge, in closed form and all at once: with
     D = (XXᵀ + λI)⁻¹ of samples of unit norm, C = −D diag(D)⁻¹ off the diagonal. The spectral
-    clustering of |C| + |C|ᵀ gives the clusters. It takes m² memory and m³ operations.
+    clustering of ``|C| + |C|ᵀ`` gives the clusters. It takes m² memory and m³ operations.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ class SubspaceClustering(ClusterMixin, BaseEstimator):
     labels_ : numpy array (m,)
         Cluster of each sample.
     affinity_matrix_ : numpy array (m, m)
-        |C| + |C|ᵀ.
+        ``|C| + |C|ᵀ``.
 
     References
     ----------

@@ -43,7 +43,7 @@ class CrossEntropy(nn.Module):
 # true rates of every epoch.
 
 objectives = {
-    "cross-entropy": (CrossEntropy(), 0.1),
+    "cross-entropy": (CrossEntropy(), 0.05),
     "MCR²": (MCR2Loss(), 0.1),
     "V-MCR²": (VariationalMCR2Loss(10, DIM, atoms_per_class=6, mu=0.1), 0.005),
 }

@@ -45,7 +45,8 @@ accuracies = {"cross-entropy": [], "MCR²": []}
 for name, found in accuracies.items():
     net, classifier = featurizer(), nn.Linear(32, 10)
     rate = MCR2Loss()
-    optimizer = torch.optim.SGD([*net.parameters(), *classifier.parameters()], 0.2, momentum=0.9)
+    lr = 0.2 if name == "MCR²" else 0.02
+    optimizer = torch.optim.SGD([*net.parameters(), *classifier.parameters()], lr, momentum=0.9)
     for _ in range(80):
         for samples, targets in loader:
             Z = net(samples)

@@ -96,7 +96,7 @@ class RandomCirculantLift(CirculantLift):
         Of the kernels, whose entries are independent and standard normal; torch's global random
         state is neither used nor changed.
     threshold : "relu" or float
-        ReLU, or the threshold t ≥ 0 of a soft threshold sign(x)·max(|x| − t, 0).
+        ReLU, or the threshold t ≥ 0 of a soft threshold ``sign(x)·max(|x| − t, 0)``.
 
     Raises
     ------
