@@ -34,7 +34,6 @@ autodoc_default_options = {"members": True, "show-inheritance": False}
 autosummary_generate = True
 napoleon_google_docstring = False
 napoleon_use_rtype = False
-napoleon_use_ivar = True
 
 sphinx_gallery_conf = {
     "examples_dirs": "../examples/gallery",
@@ -46,11 +45,13 @@ sphinx_gallery_conf = {
     "remove_config_comments": True,
     "abort_on_example_error": True,
     "min_reported_time": 5,
+    "capture_repr": (),
 }
 
 html_theme = "furo"
 html_title = f"redunet {version}"
 html_show_sphinx = False
+html_show_copyright = False
 
 
 def escape_shapes(app, what, name, obj, options, lines):

@@ -46,8 +46,6 @@ class Explanation:
         η γ_j π̂_j ‖Cʲ v‖, lengths of the parts that compress the classes.
     angles : numpy array (num_layers,)
         By how much each layer turned the sample, in degrees.
-    prediction : label
-        The class of largest membership in the last layer.
     """
 
     classes: np.ndarray

@@ -38,10 +38,11 @@ explanation.plot()
 print(explanation)
 
 # %%
-# What the operators know. Eigenvalues near α belong to directions that are still empty; a class
-# has filled those where the eigenvalues of its Cʲ are small.
+# What the operators of the last layer know. Eigenvalues of α, the largest, belong to directions
+# that are empty. All samples together fill half of the directions; each class fills few of them,
+# those where the eigenvalues of its Cʲ are small.
 
-plot_eigenvalues(net, layer=0)
+plot_eigenvalues(net)
 
 # %%
 # And what fills a class: the digits nearest to each of its principal directions.
