@@ -23,6 +23,7 @@ from redunet import datasets
 from redunet.lifting import RandomCirculantLift
 from redunet.network import ReduNet
 from redunet.plots import plot_rates, plot_similarity
+from redunet.plots.palette import MARKERS, PALETTE
 
 
 class Problem(NamedTuple):
@@ -75,7 +76,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     shifted = datasets.all_shifts(X_test, problem.stride)
     num_shifts = shifted.shape[1]
-    labels_shifted = labels_test.repeat_interleave(num_shifts)
+    accuracies = {}
     print(f"\nTest accuracy           originals   {num_shifts} cyclic shifts of each")
     for name, predict in (
         ("linear SVM on pixels", lambda images: svm.predict(images.flatten(1).numpy())),
@@ -83,11 +84,13 @@ def main(arguments: list[str] | None = None) -> None:
         ("ReduNet, 2-D invariant", net.predict),
     ):
         on_originals = accuracy_score(labels_test, predict(X_test))
-        on_shifts = accuracy_score(labels_shifted, predict(shifted.flatten(0, 1)))
-        print(f"{name:<24}{on_originals:>9.3f}{on_shifts:>12.3f}")
+        found = predict(shifted.flatten(0, 1)).reshape(-1, num_shifts)
+        accuracies[name] = (found == labels_test.numpy()[:, None]).mean(0)
+        print(f"{name:<24}{on_originals:>9.3f}{accuracies[name].mean():>12.3f}")
 
     print("\nPictures:")
-    for path in draw(net, X_test, labels_test, options.figures):
+    sideways = {name: found[: X.shape[3] // problem.stride] for name, found in accuracies.items()}
+    for path in draw(net, X_test, labels_test, sideways, problem.stride, options.figures):
         print(f"  {path}")
 
 
@@ -140,17 +143,32 @@ def print_rates(net: ReduNet) -> None:
         print(f"{layer:>5}{rates[0]:>17.3f}{rates[1]:>12.3f}{rates[2]:>14.3f}{rates[3]:>16.3f}")
 
 
-def draw(net: ReduNet, X: Tensor, labels: Tensor, folder: Path) -> Iterator[Path]:
-    """Rates per layer, and similarities of test samples before and after the network."""
+def draw(
+    net: ReduNet,
+    X: Tensor,
+    labels: Tensor,
+    accuracies: dict[str, np.ndarray],
+    stride: int,
+    folder: Path,
+) -> Iterator[Path]:
+    """Rates per layer; similarities of test samples before and after, and accuracies by shift."""
     folder.mkdir(parents=True, exist_ok=True)
     figure, ax = plt.subplots(layout="constrained")
     plot_rates(net.history, ax=ax)
     yield _save(figure, folder / "demo_rates.png")
 
     few = datasets.subsample(labels, 20)
-    figure, axes = plt.subplots(1, 2, figsize=(10, 4.5), layout="constrained")
+    figure, axes = plt.subplots(1, 3, figsize=(14.5, 4.5), layout="constrained")
     plot_similarity(X[few], labels[few], ax=axes[0]).set_title("Pixels of test digits")
     plot_similarity(net(X[few]), labels[few], ax=axes[1]).set_title("Features of test digits")
+    for (name, found), color, marker in zip(accuracies.items(), PALETTE, MARKERS, strict=False):
+        shifts = stride * np.arange(len(found))
+        axes[2].plot(shifts, found, color=color, marker=marker, label=name)
+    axes[2].set(
+        title="Test digits, moved sideways", xlabel="cyclic shift [pixels]", ylabel="accuracy"
+    )
+    axes[2].set_ylim(0, 1.02)
+    axes[2].legend(frameon=False, loc="center", bbox_to_anchor=(0.5, 0.62))
     yield _save(figure, folder / "demo_similarity.png")
 
 

@@ -93,15 +93,27 @@ def test_examples_have_help(script, tmp_path):
     assert "--figures" in run(ROOT / "examples" / script, "--help", cwd=tmp_path).stdout
 
 
-def lines_of_python(page):
+def lines_of_python(page, blocks=1):
     """The first of them; others go on from there."""
-    return re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)[0]
+    found = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+    return "\n".join(found[:blocks])
 
 
 def test_the_lines_of_python_in_the_readme(tmp_path):
-    done = run("-c", lines_of_python("README.md") + "\nprint(accuracy)", cwd=tmp_path)
-    assert float(done.stdout) > 0.9
+    code = lines_of_python("README.md", blocks=2)
+    done = run("-c", f"{code}\nprint(accuracy)", cwd=tmp_path)
+    assert "prediction: " in done.stdout
+    assert float(done.stdout.splitlines()[-1]) > 0.9
     assert (tmp_path / "digits.safetensors").is_file()
+    assert (tmp_path / "digits.html").is_file()
+
+
+def test_the_lines_of_python_about_a_look_inside(tmp_path):
+    page = ROOT / "docs" / "start.md"
+    session = re.findall(r"^>>> (.*)$|^\.\.\. (.*)$", page.read_text(), re.MULTILINE)
+    setup = [line for line, _ in session[:6]]
+    run("-c", "\n".join(setup) + "\n" + lines_of_python("docs/start.md", blocks=2), cwd=tmp_path)
+    assert (tmp_path / "digits.html").is_file()
 
 
 def test_the_lines_of_python_about_classifiers(tmp_path):
