@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("--data-dir", default=os.environ.get("REDUNET_DATA"))
     parser.add_argument("--per-class", type=int, default=6000, help="digits to fine-tune on")
     parser.add_argument("--tests", type=int, default=10_000, help="test digits")
-    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--epochs", type=int, default=10, help="0: no back-propagation")
     parser.add_argument("--lr", type=float, default=0.01)
     parser.add_argument("--batch-size", type=int, default=100)
     parser.add_argument("--layers", type=int, default=30)
@@ -58,7 +58,8 @@ def main() -> None:
         name = f"forward, η = {eta}, λ = {lam:g}, {components} components"
         rows.append([name, seconds, classifier.score(Z_test, labels_test)])
     net = construct(X[few], labels[few], *FORWARD[1][:2], options.layers)
-    for name, start_from in (("random values", randomised(net)), ("construction", net)):
+    compared = (("random values", randomised(net)), ("construction", net)) if options.epochs else ()
+    for name, start_from in compared:
         start = time.perf_counter()
         tuned = finetune(
             start_from,

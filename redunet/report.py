@@ -49,8 +49,6 @@ class Picture(NamedTuple):
 class Worst(NamedTuple):
     """A sample that the network finds hardest."""
 
-    number: int
-    label: Any
     explanation: Explanation
     picture: Picture
 
@@ -91,13 +89,15 @@ def report(
     unknown = np.setdiff1d(labels, net.classes_)
     if unknown.size:
         raise ValueError(f"the network knows the classes {net.classes_}, not {unknown}")
+    with torch.no_grad():
+        residuals = net.residual_norms_by_layer(X).cpu().numpy()
     page = _template().render(
         title=title,
         version=__version__,
         summary=_readable(description(net)),
         results=_readable(evaluation(net, X, labels)),
-        pictures=_pictures(net, X, labels),
-        worst=[] if net.settings.assignment == "relu" else _worst(net, X, labels, worst),
+        pictures=_pictures(net, X, labels, residuals),
+        worst=_worst(net, X, labels, residuals[-1], worst),
     )
     with written_whole(path) as unfinished:
         unfinished.write_text(page, encoding="utf-8")
@@ -112,8 +112,11 @@ def _readable(values: dict[str, Any]) -> dict[str, str]:
     return {name: readable(value) for name, value in values.items()}
 
 
-def _pictures(net: ReduNet, X: torch.Tensor, labels: np.ndarray) -> Iterator[Picture]:
+def _pictures(
+    net: ReduNet, X: torch.Tensor, labels: np.ndarray, residuals: np.ndarray
+) -> Iterator[Picture]:
     """All that is drawn of the network and all samples together."""
+    found = net.classes_[residuals.argmin(2)]  # by every layer
     yield _picture(
         plot_architecture(net).figure,
         "Architecture",
@@ -121,7 +124,7 @@ def _pictures(net: ReduNet, X: torch.Tensor, labels: np.ndarray) -> Iterator[Pic
     )
     figure, axes = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
     plot_rates(net.history, ax=axes[0])
-    AccuracyByDepthDisplay.from_network(net, X, labels, ax=axes[1])
+    AccuracyByDepthDisplay((found == labels).mean(1)).plot(axes[1])
     yield _picture(
         figure,
         "Layer by layer",
@@ -144,7 +147,7 @@ def _pictures(net: ReduNet, X: torch.Tensor, labels: np.ndarray) -> Iterator[Pic
     figure, ax = plt.subplots(figsize=(size + 1, size), layout="constrained")
     ConfusionMatrixDisplay.from_predictions(
         labels,
-        net.predict(X),
+        found[-1],
         labels=net.classes_,
         include_values=len(net.classes_) <= NUMBERED_CLASSES,
         cmap="Blues",
@@ -154,15 +157,16 @@ def _pictures(net: ReduNet, X: torch.Tensor, labels: np.ndarray) -> Iterator[Pic
     yield _picture(figure, "Confusion matrix", "Rows are the true classes, columns those found.")
 
 
-@torch.no_grad()
-def _worst(net: ReduNet, X: torch.Tensor, labels: np.ndarray, count: int) -> list[Worst]:
+def _worst(
+    net: ReduNet, X: torch.Tensor, labels: np.ndarray, residuals: np.ndarray, count: int
+) -> Iterator[Worst]:
     """Samples whose own class fits least, compared with the best of the others."""
-    residuals = net.residual_norms(X).cpu().numpy()
+    if net.settings.assignment == "relu":
+        return  # without memberships there is nothing to explain
     own = np.searchsorted(net.classes_, labels)[:, None]
     others = residuals.copy()
     np.put_along_axis(others, own, np.inf, 1)
     margins = np.take_along_axis(residuals, own, 1)[:, 0] - others.min(1)
-    found = []
     for number in np.argsort(-margins, kind="stable")[:count].tolist():
         explanation = explain(net, X[number])
         figure = plt.figure(figsize=(13, 3.2), layout="constrained")
@@ -171,8 +175,7 @@ def _worst(net: ReduNet, X: torch.Tensor, labels: np.ndarray, count: int) -> lis
         explanation.plot(figure=right)
         caption = f"Sample {number}: its class is {labels[number]}, found {explanation.prediction}."
         picture = _picture(figure, f"Sample {number}", caption)
-        found.append(Worst(number, labels[number], explanation, picture))
-    return found
+        yield Worst(explanation, picture)
 
 
 def _draw_sample(ax: Axes, x: np.ndarray) -> None:
