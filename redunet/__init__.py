@@ -7,7 +7,8 @@ from redunet.convolutional import ReduConvLayer, ReduConvNet
 from redunet.estimator import ReduNetClassifier
 from redunet.explain import explain
 from redunet.export import export
-from redunet.finetune import FineTuned, finetune
+from redunet.finetune import finetune
+from redunet.heads import FineTuned
 from redunet.lifting import (
     PCALift,
     RandomCirculantLift,

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from redunet.files import written_whole
-from redunet.finetune import FineTuned, LinearHead
+from redunet.heads import FineTuned, LinearHead
 from redunet.layer import RectifiedLayer, ReduLayer, extrapolated
 from redunet.membership import rectified_residual, soft_membership
 from redunet.network import ReduNet
@@ -77,7 +77,7 @@ class RealNetwork(nn.Module):
 
 
 class RealClassifier(nn.Module):
-    """Samples to logits, like a :class:`redunet.finetune.FineTuned`, in real arithmetic."""
+    """Samples to logits, like a :class:`redunet.heads.FineTuned`, in real arithmetic."""
 
     def __init__(self, tuned: FineTuned):
         super().__init__()
