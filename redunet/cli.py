@@ -21,6 +21,7 @@ from torch import nn
 
 from redunet import demo
 from redunet._version import __version__
+from redunet.checks import as_samples
 from redunet.datasets import image_folder
 from redunet.estimator import SAFE_STEP
 from redunet.export import export
@@ -68,14 +69,8 @@ def construct(options: argparse.Namespace) -> dict[str, Any]:
     """Construct a network from samples and labels, and save it."""
     color = 3 if options.color else 1
     X, y = _load(options.data, (color, options.image_size, options.image_size))
-    lift, channels, spatial = None, X.shape[1], X.shape[2:]
-    if options.flatten:
-        lift, channels, spatial = nn.Flatten(), math.prod(X.shape[1:]), ()
-    elif spatial and options.channels:
-        lift = RandomCirculantLift(
-            channels, options.channels, options.kernel_size, len(spatial), seed=options.seed
-        )
-        channels = options.channels
+    X = as_samples(X)
+    lift, (channels, *spatial) = _lift(X.shape[1:], options)
     eps_sq, eta = options.eps_sq, options.eta
     if eps_sq is None:
         eps_sq = EPS_SQ / math.prod(spatial)
@@ -99,6 +94,20 @@ def construct(options: argparse.Namespace) -> dict[str, Any]:
     )
     net.save(options.output)
     return {"written": str(options.output), **description(net)}
+
+
+def _lift(
+    shape: tuple[int, ...], options: argparse.Namespace
+) -> tuple[nn.Module | None, tuple[int, ...]]:
+    """What is done to samples first, and their shape after it."""
+    channels, *spatial = shape
+    if options.flatten:
+        return nn.Flatten(), (math.prod(shape),)
+    if not (spatial and options.channels):
+        return None, shape
+    size = options.kernel_size
+    lift = RandomCirculantLift(channels, options.channels, size, len(spatial), seed=options.seed)
+    return lift, (options.channels, *spatial)
 
 
 def evaluate(options: argparse.Namespace) -> dict[str, Any]:
