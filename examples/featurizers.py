@@ -30,6 +30,7 @@ def argument_parser(description: str, **defaults: object) -> argparse.ArgumentPa
         help="folder of MNIST's IDX files (default: REDUNET_DATA, or else the embedded digits)",
     )
     parser.add_argument("--per-class", type=int, help="training digits of each class (all)")
+    parser.add_argument("--pool", type=int, default=1, help="average so many pixels each way")
     parser.add_argument("--epochs", type=int, help="(enough for the digits at hand)")
     parser.add_argument("--batch-size", type=int, help="(100 for the embedded digits, 1000)")
     parser.add_argument("--dim", type=int, help="of the features (32 for the embedded digits, 128)")
@@ -68,6 +69,9 @@ class Problem(NamedTuple):
         if options.per_class:
             rows = datasets.subsample(train[1], options.per_class)
             train = train[0][rows], train[1][rows]
+        train, test = (
+            (nn.functional.avg_pool2d(X, options.pool), labels) for X, labels in (train, test)
+        )
         batch_size, dim = options.batch_size or batch_size, options.dim or dim
         return cls(name, train, test, batch_size, dim, dropout)
 

@@ -32,18 +32,9 @@ SAMPLES, DISTORTIONS, GAMMA = 20, 50, 20.0
 def main() -> None:
     parser = argument_parser(__doc__.splitlines()[0], dim=32)
     parser.add_argument("--gamma", type=float, default=GAMMA, help="γ₁ and γ₂; 1 is plain MCR²")
-    parser.add_argument("--pool", type=int, default=1, help="average so many pixels each way")
     parser.add_argument("--clustered", type=int, default=80, help="test digits of each class")
     options = parser.parse_args()
-    problem = Problem.of(options)
-    train_images, test_images = (
-        functional.avg_pool2d(images, options.pool) for images, _ in (problem.train, problem.test)
-    )
-    problem = problem._replace(
-        train=(train_images, problem.train[1]),
-        test=(test_images, problem.test[1]),
-        dropout=LITTLE_DROPOUT,
-    )
+    problem = Problem.of(options)._replace(dropout=LITTLE_DROPOUT)
     epochs = options.epochs or 20
     torch.manual_seed(options.seed)
     featurizer = problem.featurizer(options.device)
