@@ -52,6 +52,11 @@ def as_tensor(X: Any, *, device: torch.device | str | None = None) -> Tensor:
     return torch.as_tensor(X if X.flags.writeable else X.copy(), device=device)
 
 
+def as_labels(labels: Any) -> np.ndarray:
+    """Labels as a numpy array, wherever they are."""
+    return labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
+
+
 def check_finite(X: Tensor, name: str) -> None:
     """Raise ValueError that says how many values are not finite, and where the first one is."""
     finite = torch.isfinite(X)

@@ -11,6 +11,8 @@ from sklearn.metrics.cluster import contingency_matrix
 from sklearn.preprocessing import normalize
 from sklearn.utils.validation import validate_data
 
+from redunet.checks import as_labels
+
 
 class SubspaceClustering(ClusterMixin, BaseEstimator):
     """Samples that explain each other linearly belong together.
@@ -95,5 +97,5 @@ def clustering_accuracy(labels: Any, clusters: Any) -> float:
     >>> clustering_accuracy(["a", "a", "b", "b"], [1, 1, 0, 1])
     0.75
     """
-    counts = contingency_matrix(np.asarray(labels), np.asarray(clusters))
+    counts = contingency_matrix(as_labels(labels), as_labels(clusters))
     return float(counts[linear_sum_assignment(counts, maximize=True)].sum() / counts.sum())

@@ -16,7 +16,7 @@ from sklearn.datasets import fetch_openml, load_digits
 from torch import Tensor
 from torch.nn import functional
 
-from redunet.checks import as_samples, check_count, check_positive
+from redunet.checks import as_labels, as_samples, check_count, check_positive
 
 Samples = tuple[Tensor, Tensor]
 
@@ -225,7 +225,7 @@ def subsample(labels: Any, per_class: int, *, seed: int | None = None) -> Tensor
         If a class has fewer samples.
     """
     check_count(per_class=per_class)
-    labels = np.asarray(labels)
+    labels = as_labels(labels)
     order = np.arange(len(labels))
     if seed is not None:
         order = np.random.default_rng(seed).permutation(order)
@@ -266,7 +266,7 @@ def corrupt_labels(labels: Any, ratio: float, *, seed: int = 0) -> Tensor:
     """
     if not 0 <= ratio <= 1:
         raise ValueError(f"ratio must be in [0, 1], got {ratio}")
-    classes, codes = np.unique(np.asarray(labels), return_inverse=True)
+    classes, codes = np.unique(as_labels(labels), return_inverse=True)
     if len(classes) < 2:
         raise ValueError(f"at least two classes are needed, got 1 class: {classes.tolist()}")
     rng = np.random.default_rng(seed)

@@ -8,7 +8,7 @@ import torch
 from sklearn.utils.multiclass import check_classification_targets
 from torch import Tensor
 
-from redunet.checks import as_tensor
+from redunet.checks import as_labels, as_tensor
 from redunet.processes import Processes
 from redunet.spectrum import safe_sqrt, scaled
 
@@ -115,7 +115,7 @@ class Partition:
             a class without samples, memberships that are negative or do not sum to one.
         """
         given = labels
-        labels = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
+        labels = as_labels(labels)
         if labels.ndim not in (1, 2) or len(labels) != num_samples:
             raise ValueError(
                 f"labels must have shape ({num_samples},), or ({num_samples}, k) for soft "
@@ -237,7 +237,7 @@ def common_classes(labels: Any, processes: Processes) -> np.ndarray | None:
     """Classes of all processes' samples; None if this one is alone and can find its own."""
     if processes.size == 1:
         return None
-    labels = np.asarray(labels)
+    labels = as_labels(labels)
     if labels.ndim == 2:
         return np.arange(labels.shape[1])
     return np.unique(np.concatenate(processes.exchange(np.unique(labels))))

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from sklearn.metrics import ConfusionMatrixDisplay
 
 from redunet._version import __version__
-from redunet.checks import as_samples
+from redunet.checks import as_labels, as_samples
 from redunet.explain import Explanation, explain
 from redunet.files import written_whole
 from redunet.network import ReduNet
@@ -85,7 +85,7 @@ def report(
     ValueError
         If samples have another shape than the network's, or labels that it does not know.
     """
-    X, labels = as_samples(X), np.asarray(labels)
+    X, labels = as_samples(X), as_labels(labels)
     unknown = np.setdiff1d(labels, net.classes_)
     if unknown.size:
         raise ValueError(f"the network knows the classes {net.classes_}, not {unknown}")

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from sklearn.metrics import accuracy_score
 
+from redunet.checks import as_labels
 from redunet.network import ReduNet
 from redunet.rates import rate_reduction
 
@@ -36,7 +37,7 @@ def evaluation(net: ReduNet, X: Any, labels: Any) -> dict[str, Any]:
     rates = rate_reduction(net(X), labels, net.settings.eps_sq)
     return {
         "samples": len(X),
-        "accuracy": float(accuracy_score(labels, net.predict(X))),
+        "accuracy": float(accuracy_score(as_labels(labels), net.predict(X))),
         "rate reduction": rates.delta.item(),
         "expansion": rates.expansion.item(),
         "compression": rates.compression.item(),

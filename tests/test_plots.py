@@ -320,3 +320,19 @@ def test_figures_that_are_given_are_drawn_on(draw, circle, images):
     axes = draw(*arguments, figure=figure)
     assert all(ax.get_figure(root=False) is figure for ax in axes.flat)
     assert len(plt.get_fignums()) == 1
+
+
+def test_labels_and_features_may_be_on_any_device(device):
+    generator = torch.Generator().manual_seed(0)
+    Z = torch.randn(20, 3, generator=generator).to(device)
+    labels = (torch.arange(20) % 2).to(device)
+    net = ReduNet.construct(Z, labels, num_layers=1, eta=0.1)
+    for draw in (plot_similarity, plot_singular_values, plot_sphere):
+        draw(net(Z), labels)
+    plot_similarity_histogram((Z, labels), (net(Z), labels))
+    plot_paths(net, Z, labels)
+    plot_principal_images(Z[:, None].expand(20, 2, 3), Z, labels)
+    plot_eigenvalues(net)
+    plot_kernels(net)
+    plot_explanation(explain(net, Z[0]))
+    assert AccuracyByDepthDisplay.from_network(net, Z, labels).accuracies.shape == (1,)

@@ -101,10 +101,11 @@ def test_a_browser_shows_it(path, tmp_path):
 
 
 @pytest.mark.parametrize("shape", [(7,), (3, 8), (3, 6, 6), (2, 3, 4, 5)])
-def test_samples_of_any_shape_are_drawn(shape, tmp_path):
-    X = torch.randn(12, *shape, generator=torch.manual_seed(0))
-    net = ReduNet.construct(X, [0, 1, 2] * 4, num_layers=1)
-    report(net, X, [0, 1, 2] * 4, tmp_path / "report.html", worst=1)
+def test_samples_of_any_shape_are_drawn(shape, tmp_path, device):
+    X = torch.randn(12, *shape, generator=torch.manual_seed(0)).to(device)
+    labels = torch.arange(12, device=device) % 3
+    net = ReduNet.construct(X, labels, num_layers=1)
+    report(net, X, labels, tmp_path / "report.html", worst=1)
     assert len(Page((tmp_path / "report.html").read_text(encoding="utf-8")).images) == 5
 
 

@@ -8,6 +8,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from redunet.checks import as_labels
 from redunet.network import ReduNet
 
 
@@ -59,7 +60,7 @@ class AccuracyByDepthDisplay:
         """
         with torch.no_grad():
             found = net.residual_norms_by_layer(X).argmin(2).cpu().numpy()
-        accuracies = (net.classes_[found] == np.asarray(labels)).mean(1)
+        accuracies = (net.classes_[found] == as_labels(labels)).mean(1)
         return cls(accuracies, name=name).plot(ax=ax)
 
     def plot(self, ax: Axes | None = None, **kwargs: Any) -> "AccuracyByDepthDisplay":

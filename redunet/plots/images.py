@@ -9,7 +9,7 @@ from matplotlib.figure import FigureBase
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from redunet.checks import as_samples
+from redunet.checks import as_labels, as_samples
 from redunet.plots.similarity import cosine_similarity
 
 
@@ -57,7 +57,7 @@ def plot_principal_images(
     ----------
     Chan et al., ReduNet (JMLR 2022), Figure 20; with ``label``, Figure 13.
     """
-    X, Z, labels = _as_images(X), as_samples(Z, name="Z").detach().flatten(1), np.asarray(labels)
+    X, Z, labels = _as_images(X), as_samples(Z, name="Z").detach().flatten(1), as_labels(labels)
     if label is None:
         names = np.unique(labels)
         rows = [_coherent(Z, labels == name, components)[:, 0] for name in names]

@@ -9,7 +9,7 @@ import torch
 from matplotlib.axes import Axes
 from torch.nn.functional import normalize
 
-from redunet.checks import as_samples
+from redunet.checks import as_labels, as_samples
 from redunet.plots.palette import class_colors
 
 
@@ -39,7 +39,7 @@ def plot_similarity(Z: Any, labels: Any, *, ax: Axes | None = None) -> Axes:
     """
     if ax is None:
         _, ax = plt.subplots(layout="constrained")
-    Z, labels = as_samples(Z, name="Z"), np.asarray(labels)
+    Z, labels = as_samples(Z, name="Z"), as_labels(labels)
     order = np.argsort(labels, kind="stable")
     classes, counts = np.unique(labels, return_counts=True)
     edges = np.concatenate([[0], np.cumsum(counts)])
@@ -87,7 +87,7 @@ def plot_similarity_histogram(
     """
     if ax is None:
         _, ax = plt.subplots(layout="constrained")
-    across = np.asarray(train[1])[:, None] != np.asarray(test[1])[None]
+    across = as_labels(train[1])[:, None] != as_labels(test[1])[None]
     similarity = cosine_similarity(train[0], test[0])[across]
     bins = np.linspace(0, 1, 51)
     shares = np.full(similarity.size, 1 / max(1, similarity.size))
@@ -124,7 +124,7 @@ def plot_singular_values(Z: Any, labels: Any, *, ax: Axes | None = None) -> Axes
     """
     if ax is None:
         _, ax = plt.subplots(layout="constrained")
-    Z, labels = as_samples(Z, name="Z").detach().flatten(1).cpu(), np.asarray(labels)
+    Z, labels = as_samples(Z, name="Z").detach().flatten(1).cpu(), as_labels(labels)
     classes = np.unique(labels)
     for label, color in zip(classes, class_colors(len(classes)), strict=True):
         values = torch.linalg.svdvals(Z[labels == label])

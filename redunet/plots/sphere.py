@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 
-from redunet.checks import as_samples
+from redunet.checks import as_labels, as_samples
 from redunet.network import ReduNet
 from redunet.plots.palette import MARKERS, class_colors
 
@@ -41,7 +41,7 @@ def plot_sphere(Z: Any, labels: Any, *, subspace_dim: int = 0, ax: Axes | None =
     ----------
     Chan et al., ReduNet (JMLR 2022), Figures 15, 28 and 29.
     """
-    Z, labels = as_samples(Z, name="Z").detach().cpu().numpy(), np.asarray(labels)
+    Z, labels = as_samples(Z, name="Z").detach().cpu().numpy(), as_labels(labels)
     dim = _checked_dim(Z)
     if not 0 <= subspace_dim < dim:
         raise ValueError(
@@ -90,7 +90,7 @@ def plot_paths(net: ReduNet, X: Any, labels: Any, *, ax: Axes | None = None) -> 
     """
     with torch.no_grad():
         paths = torch.stack(list(net.trajectory(X))).flatten(2).cpu().numpy()  # (L + 1, m, n)
-    labels, dim = np.asarray(labels), _checked_dim(paths[0])
+    labels, dim = as_labels(labels), _checked_dim(paths[0])
     if dim == 2:
         paths = paths * np.linspace(INNER_RADIUS, 1, len(paths))[:, None, None]
     ax = _axes(dim) if ax is None else ax
