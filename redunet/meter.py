@@ -6,17 +6,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from redunet.checks import as_samples, check_positive, check_sample_shape
+from redunet.checks import as_labels, as_samples, check_positive, check_sample_shape
 from redunet.covariance import RegularisedCovariance, second_moment
 from redunet.partition import Partition
-from redunet.rates import RateReduction, spectrum_of
+from redunet.rates import RateReduction, spectral_rate_reduction, spectrum_of
 
 
 class RateReductionMeter:
     """R, R_c and ΔR of all samples of an epoch, whatever the batches that they came in.
 
     They are those of :func:`redunet.rate_reduction` on all samples together, not a mean over
-    batches, whose rates are less. A moment is kept for every class: k F C² numbers.
+    batches, whose rates are less. Samples are kept as long as they are fewer numbers than a second
+    moment of every class, k F C²; from then on they are summed to these.
 
     Parameters
     ----------
@@ -41,6 +42,8 @@ class RateReductionMeter:
         """Forget all samples, as at the start of an epoch."""
         self.classes_: np.ndarray | None = None
         self._shape: tuple[int, ...] | None = None
+        self._kept: list[tuple[Tensor, np.ndarray]] = []  # (F, m, C), and labels
+        self._summed: np.ndarray | None = None  # the classes of the moments
         self._counts: Tensor  # (k,)
         self._moments: Tensor  # (F, k, C, C)
 
@@ -66,15 +69,12 @@ class RateReductionMeter:
             self._shape = tuple(Z.shape[1:])
             self._spectrum = spectrum_of(Z)
         check_sample_shape(Z, self._shape)
+        before = () if self.classes_ is None else (self.classes_,)
+        self.classes_ = np.unique(np.concatenate([*before, partition.classes]))
         with torch.autocast(Z.device.type, enabled=False):
-            V = self._spectrum(Z)
-            self._make_room(partition, V)
-            where = np.searchsorted(self.classes_, partition.classes)
-            places = torch.as_tensor(where, device=Z.device)
-            self._counts.index_add_(0, places, partition.counts)
-            for group in partition.groups:
-                moments = second_moment(group.members(V)).to(self._moments.dtype)
-                self._moments.index_add_(1, places[group.classes], moments)
+            self._kept.append((self._spectrum(Z), as_labels(labels)))
+            if sum(V.shape[1] for V, _ in self._kept) > len(self.classes_) * Z.shape[1]:
+                self._sum_up()
 
     @torch.no_grad()
     def compute(self) -> RateReduction:
@@ -87,6 +87,11 @@ class RateReductionMeter:
         """
         if self._shape is None:
             raise RuntimeError("the meter has seen no samples: call update first")
+        if self._summed is None:
+            V, partition = self._join()
+            exact = V.to(torch.promote_types(V.dtype, torch.float64))
+            return spectral_rate_reduction(exact, self._spectrum, partition, self.eps_sq)
+        self._sum_up()
         m, channels = self._counts.sum(), self._shape[0]
         weights = self._spectrum.weights[:, None].to(self._counts.dtype)  # (F, 1)
         total, present = self._moments.sum(1), self._counts > 0
@@ -101,17 +106,36 @@ class RateReductionMeter:
         log_dets = RegularisedCovariance.from_moment(moments, scale).log_det()
         return (weights * log_dets).sum() / (2 * self._spectrum.size)
 
-    def _make_room(self, partition: Partition, V: Tensor) -> None:
-        """For classes that were not seen before."""
-        frequencies, _, channels = V.shape
-        dtype = torch.promote_types(V.dtype, torch.float64)
-        before = np.empty(0, partition.classes.dtype) if self.classes_ is None else self.classes_
-        classes = np.union1d(before, partition.classes)
-        if self.classes_ is not None and len(classes) == len(before):
+    def _join(self) -> tuple[Tensor, Partition]:
+        """All samples that are kept, with their classes."""
+        V = torch.cat([V for V, _ in self._kept], 1)
+        labels = np.concatenate([labels for _, labels in self._kept])
+        return V, Partition.from_labels(labels, V.shape[1], device=V.device, partial=True)
+
+    def _sum_up(self) -> None:
+        """Add the samples that are kept to the moments, and let them go."""
+        if not self._kept:
             return
-        counts = torch.zeros(len(classes), dtype=torch.float64, device=V.device)
-        moments = counts.new_zeros(frequencies, len(classes), channels, channels, dtype=dtype)
-        if len(before):
-            places = torch.as_tensor(np.searchsorted(classes, before), device=V.device)
+        V, partition = self._join()
+        self._kept = []
+        self._make_room(V)
+        where = np.searchsorted(self.classes_, partition.classes)
+        places = torch.as_tensor(where, device=V.device)
+        self._counts.index_add_(0, places, partition.counts)
+        for group in partition.groups:
+            moments = second_moment(group.members(V)).to(self._moments.dtype)
+            self._moments.index_add_(1, places[group.classes], moments)
+
+    def _make_room(self, V: Tensor) -> None:
+        """For moments of classes that have none yet."""
+        if self._summed is not None and len(self._summed) == len(self.classes_):
+            return
+        frequencies, _, channels = V.shape
+        counts = torch.zeros(len(self.classes_), dtype=torch.float64, device=V.device)
+        dtype = torch.promote_types(V.dtype, torch.float64)
+        moments = counts.new_zeros(frequencies, len(counts), channels, channels, dtype=dtype)
+        if self._summed is not None:
+            where = np.searchsorted(self.classes_, self._summed)
+            places = torch.as_tensor(where, device=V.device)
             counts[places], moments[:, places] = self._counts, self._moments
-        self.classes_, self._counts, self._moments = classes, counts, moments
+        self._summed, self._counts, self._moments = self.classes_, counts, moments

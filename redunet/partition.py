@@ -125,7 +125,8 @@ class Partition:
             _check_memberships(labels, classes, partial)
             soft = as_tensor(given, device=device).to(torch.float64)
             return cls(np.arange(labels.shape[1]) if classes is None else classes, None, soft)
-        check_classification_targets(labels)
+        if labels.dtype.kind not in "biuUS":  # these are classes, and may be as many as samples
+            check_classification_targets(labels)
         found, codes = np.unique(labels, return_inverse=True)
         if classes is not None:
             unknown = np.setdiff1d(found, classes)

@@ -284,3 +284,13 @@ LOSSES = {
     "ole": OLELoss(),
     "variational": latched(features(30, 4), torch.arange(30) % 3, 2),
 }
+
+
+@pytest.mark.parametrize(
+    "labels", [torch.arange(40), np.arange(40).astype(str)], ids=["int", "str"]
+)
+def test_every_sample_may_be_a_class(labels):
+    # A batch of few samples of many classes, as without labels; no warning either.
+    Z = torch.randn(40, 6, generator=torch.manual_seed(0), dtype=torch.float64)
+    rows = [MCR2Loss()(Z, labels), -rate_reduction(Z, labels, 0.5).delta]
+    torch.testing.assert_close(*rows)

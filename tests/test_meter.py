@@ -69,3 +69,18 @@ def test_errors_say_what_is_wrong():
         meter.update(samples(4, 5), [0, 0, 1, 1])
     with pytest.raises(ValueError, match="eps_sq must be a positive number"):
         RateReductionMeter(0)
+
+
+def test_many_small_classes_take_no_moments():
+    meter, (k, d) = RateReductionMeter(), (60, 40)
+    Z, labels = samples(180, d), torch.arange(180) % k
+    for batch in torch.arange(180).split(50):
+        meter.update(Z[batch].float(), labels[batch])
+    assert meter._summed is None
+    expected = rate_reduction(Z.float().double(), labels, 0.5)
+    for ours, rate in zip(meter.compute(), expected, strict=True):
+        torch.testing.assert_close(ours, rate, rtol=1e-11, atol=1e-12)
+    meter.reset()
+    meter.update(Z, labels % 2)  # more samples than two classes have dimensions
+    assert meter._moments.shape == (1, 2, d, d)
+    assert meter._kept == []
