@@ -6,8 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from PIL import Image
 
-from redunet import ReduNet, demo
+from redunet import ReduNet, datasets, demo
 
 ROOT = Path(__file__).parents[1]
 
@@ -119,6 +121,17 @@ def test_the_lines_of_python_about_a_look_inside(tmp_path):
 def test_the_lines_of_python_about_classifiers(tmp_path):
     code = lines_of_python("docs/classifier.md") + "\nprint(accuracy)"
     assert float(run("-c", code, cwd=tmp_path).stdout) > 0.9
+
+
+def test_the_lines_of_python_about_images_of_ones_own(tmp_path):
+    X, labels = datasets.digits()
+    for i, (image, label) in enumerate(zip(X[:300, 0], labels[:300].tolist(), strict=True)):
+        folder = tmp_path / "pets" / ("train" if i < 200 else "test") / f"pet {label}"
+        folder.mkdir(parents=True, exist_ok=True)
+        pixels = (255 * image).to(torch.uint8).numpy()
+        Image.fromarray(pixels).save(folder / f"{i}.png")
+    code = lines_of_python("docs/own_data.md") + "\nprint(accuracy)"
+    assert float(run("-c", code, cwd=tmp_path).stdout) > 0.5
 
 
 def test_the_lines_of_python_about_losses(tmp_path):
