@@ -259,7 +259,8 @@ def test_the_diagram_has_the_true_shapes(images, circle):
     found = words(images[0])
     for part in ("1 × 8 × 8", "RandomCirculantLift", "4 × 8 × 8 = 256", "3 layers", "10 classes"):
         assert part in found
-    size = images[0].spectrum.size
+    size = len(images[0].spectrum)
+    assert f"{size} of 64 frequencies × 4" in found
     assert f"{size} × (4 × 4)" in found
     assert f"10 × {size} × (4 × 4)" in found
     assert "Fourier" not in words(circle[0])

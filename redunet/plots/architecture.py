@@ -37,8 +37,7 @@ def plot_architecture(net: ReduNet, *, ax: Axes | None = None) -> Axes:
         _, ax = plt.subplots(figsize=(0.75 * width, 4.2), layout="constrained")
     tops = _draw_chain(ax, stages, y=3.2, color=PALETTE[0])
     inside = _draw_chain(ax, parts, y=0, color=PALETTE[1])
-    layers = next(x for x, (title, _) in zip(tops, stages, strict=True) if "layer" in title)
-    # The layer, opened.
+    layers = tops[-3]  # before features and membership; opened below
     for corner, end in ((layers, inside[0]), (layers + BOX[0], inside[-1] + BOX[0])):
         ax.plot([corner, end], [3.2, BOX[1]], ":", color="0.6", linewidth=1)
     ax.set(xlim=(-0.1, width + 0.1), ylim=(-0.6, 5))
@@ -49,21 +48,24 @@ def plot_architecture(net: ReduNet, *, ax: Axes | None = None) -> Axes:
 
 def _stages(net: ReduNet) -> list[tuple[str, str]]:
     """What samples go through: a name, and what comes out of it."""
-    lifts = list(net.lift) if isinstance(net.lift, nn.Sequential) else [net.lift]
-    names = [type(lift).__name__ for lift in lifts if lift is not None]
     channels, *spatial = net.feature_shape
     settings = net.settings
     lengths = f"η = {settings.eta:g}, ε² = {settings.eps_sq:g}\nλ = {settings.lam:g}"
     if settings.momentum:
         lengths += f", β = {settings.momentum:g}"
     count = len(net.layers)
-    spectrum = (
-        f"{net.spectrum.size} frequencies\n× {channels}" if spatial else f"{channels} numbers"
-    )
+    stages = [("samples", _shape(net.sample_shape))]
+    if net.lift is not None:
+        lifts = net.lift if isinstance(net.lift, nn.Sequential) else [net.lift]
+        names = " +\n".join(type(lift).__name__ for lift in lifts)
+        stages.append((names, _shape(net.feature_shape)))
+    if spatial:
+        kept = f"{len(net.spectrum)} of {net.spectrum.size}\nfrequencies × {channels}"
+        stages.append(("Fourier, P$_S$", kept))
+    else:
+        stages.append(("P$_S$", f"{channels} numbers"))
     return [
-        ("samples", _shape(net.sample_shape)),
-        *[(" +\n".join(names), _shape(net.feature_shape))] * bool(names),
-        ("Fourier, P$_S$" if spatial else "P$_S$", spectrum),
+        *stages,
         (f"{count} layer{'s' * (count > 1)}", lengths),
         ("features", _shape(net.feature_shape)),
         ("membership", f"{len(net.classes_)} classes"),
@@ -72,7 +74,7 @@ def _stages(net: ReduNet) -> list[tuple[str, str]]:
 
 def _parts_of_a_layer(net: ReduNet) -> list[tuple[str, str]]:
     """One layer, step by step, and the sizes of its operators."""
-    channels, frequencies, k = net.feature_shape[0], net.spectrum.size, len(net.classes_)
+    channels, frequencies, k = net.feature_shape[0], len(net.spectrum), len(net.classes_)
     times = f"{frequencies} × " if frequencies > 1 else ""
     rank = net.settings.rank
     shape = f"({channels} × {channels})"
