@@ -11,6 +11,10 @@ from redunet.spectrum import scaled
 # Above this size a library's inverse is faster than that of the triangle and a product.
 LARGEST_PRODUCT = 256
 
+# A Cholesky factor is trusted if its smallest pivot is this many times the rounding error of its
+# largest one: log determinants are then right to about 1e-3.
+LEAST_PIVOT = 1000
+
 
 @dataclass(frozen=True)
 class RegularisedCovariance:
@@ -84,14 +88,21 @@ def log_det(samples: Tensor, scale: Tensor) -> Tensor:
     Returns
     -------
     Tensor of shape (…)
-        Real. Where samples are so large that the matrix is singular in their precision, it comes
-        from their singular values in double precision, which takes longer.
+        Real, with a relative error below 1e-3 for samples of any length. Matrices that are too
+        badly conditioned for the precision of the samples are evaluated from the singular values
+        of the samples in double precision, which takes longer.
     """
     value, _ = _LogDet.apply(samples, scale)
-    if bool(torch.isfinite(value).all()):
+    trusted = torch.isfinite(value)
+    if bool(trusted.all()):
         return value
-    singular_values = torch.linalg.svdvals(samples.to(torch.promote_types(samples.dtype, float)))
-    return torch.log1p(scale[..., None] * singular_values.square()).sum(-1).to(value.dtype)
+    exact = _log_det_by_singular_values(samples[~trusted], scale[~trusted]).to(value.dtype)
+    log_dets = exact.new_zeros(value.shape).masked_scatter(~trusted, exact)
+    if not bool(trusted.any()):
+        return log_dets
+    # A second evaluation, so that no gradient flows through the factors that are not trusted.
+    value, _ = _LogDet.apply(samples[trusted], scale[trusted])
+    return log_dets.masked_scatter(trusted, value)
 
 
 def leading_directions(samples: Tensor, count: int) -> tuple[Tensor, Tensor]:
@@ -126,8 +137,13 @@ def leading_directions(samples: Tensor, count: int) -> tuple[Tensor, Tensor]:
     return torch.where(found, values, 0), torch.where(found[..., None], directions, 0)
 
 
+def _log_det_by_singular_values(samples: Tensor, scale: Tensor) -> Tensor:
+    singular_values = torch.linalg.svdvals(samples.to(torch.promote_types(samples.dtype, float)))
+    return torch.log1p(scale[..., None] * singular_values.square()).sum(-1)
+
+
 class _LogDet(torch.autograd.Function):
-    """The log determinant by a Cholesky factor of the smaller side; NaN where there is none.
+    """The log determinant by a Cholesky factor of the smaller side; NaN where it is not accurate.
 
     Its gradient with respect to vᵢ, 2a (I + a VV*)⁻¹ vᵢ, takes one inverse of that factor and one
     product, which is less than to differentiate the factorisation.
@@ -137,7 +153,8 @@ class _LogDet(torch.autograd.Function):
     def forward(samples: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
         with torch.autocast(samples.device.type, enabled=False):
             factor, info = torch.linalg.cholesky_ex(_regularised_gram(samples, scale))
-        return torch.where(info == 0, _log_det_of(factor), torch.nan), factor
+        trusted = (info == 0) & _is_well_conditioned(factor)
+        return torch.where(trusted, _log_det_of(factor), torch.nan), factor
 
     @staticmethod
     def setup_context(
@@ -184,6 +201,16 @@ def _regularised_factor(gram: Tensor, scale: Tensor) -> Tensor:
             "larger eps_sq, or samples in float64"
         )
     return factor
+
+
+def _is_well_conditioned(factor: Tensor) -> Tensor:
+    """Whether the smallest pivot stands well above the rounding errors of the largest one.
+
+    Each pivot has an absolute error of a few eps times the largest pivot.
+    """
+    pivots = factor.diagonal(dim1=-2, dim2=-1).real.square()
+    rounding = torch.finfo(pivots.dtype).eps * pivots.amax(-1)
+    return pivots.amin(-1) > LEAST_PIVOT * rounding
 
 
 def _log_det_of(factor: Tensor) -> Tensor:

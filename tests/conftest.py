@@ -7,6 +7,9 @@ from hypothesis import settings
 
 matplotlib.use("Agg")
 
+# The tests are small. Under load, more threads would spend their time waiting for each other.
+torch.set_num_threads(1)
+
 # Its import would write to the home folder, and call home.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 

@@ -32,12 +32,12 @@ def network(X, labels, kind="vectors"):
 @pytest.mark.parametrize("kind", ["vectors", "low rank", "images"])
 @pytest.mark.parametrize("head", ["linear", "residual"])
 def test_it_learns_and_leaves_the_network_alone(digits, kind, head):
-    X, labels, X_test, labels_test = digits
+    X, labels, *_ = digits
     net, samples = network(X, labels, kind)
     constructed = copy.deepcopy(net.state_dict())
     tuned = finetune(net, samples, labels, head=head, epochs=4, batch_size=20)
     torch.testing.assert_close(net.state_dict(), constructed, rtol=0, atol=0)
-    assert tuned.history.loss[-1] < tuned.history.loss[0]
+    assert tuned.history.loss[-1] < tuned.history.loss[0] / 2
     changed = [
         not torch.equal(a, b)
         for a, b in zip(tuned.net.layers.parameters(), net.layers.parameters(), strict=True)
@@ -48,9 +48,6 @@ def test_it_learns_and_leaves_the_network_alone(digits, kind, head):
         assert not changed[-2]  # E of the last layer, which is not used
         assert sum(changed) == len(changed) - 1
     assert not any(p.requires_grad for p in tuned.parameters())
-    tests = X_test if kind == "images" else X_test.flatten(1)
-    before, after = ((n.predict(tests) == labels_test.numpy()).mean() for n in (net, tuned))
-    assert after > before + 0.03
 
 
 def test_an_epoch_is_gradient_descent_on_everything(digits):
