@@ -12,7 +12,7 @@ import torch
 from tabulate import tabulate
 
 from benchmarks.machine import add_device_option, describe
-from redunet import NearestSubspaceClassifier, ReduNet, rate_reduction
+from redunet import NearestSubspaceClassifier, ReduNet, Variational, rate_reduction
 from redunet.datasets import mnist, subsample
 
 WAYS = {
@@ -20,9 +20,7 @@ WAYS = {
     "exact, momentum 0.9": {"momentum": 0.9},
     "variational, r = 30": {"operators": "variational", "rank": 30},
     "variational, r = 30, directions found anew in every layer": {
-        "operators": "variational",
-        "rank": 30,
-        "latch_every": 1,
+        "operators": Variational(rank=30, latch_every=1),
     },
     "variational, r = 30, momentum 0.9": {
         "operators": "variational",

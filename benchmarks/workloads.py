@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from redunet.datasets import gaussians
-from redunet.spectrum import HalfSpectrum
+from redunet.rates.spectrum import HalfSpectrum
 
 SETTINGS = {"eta": 0.5, "eps_sq": 0.1, "lam": 500.0}
 

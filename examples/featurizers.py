@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, TensorDataset
 
 from redunet import MCR2Loss, NearestSubspaceClassifier, VariationalMCR2Loss, datasets
-from redunet.training import features
+from redunet.training.featurizers import features
 
 Samples = tuple[Tensor, Tensor]
 NUM_CLASSES = 10

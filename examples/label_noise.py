@@ -21,8 +21,8 @@ from featurizers import (
     test_features,
 )
 from redunet import datasets, train
-from redunet.plots.palette import PALETTE
-from redunet.training import TrainingHistory
+from redunet.plots import PALETTE
+from redunet.training.featurizers import TrainingHistory
 
 NAMES = ("cross-entropy", "MCR²")
 

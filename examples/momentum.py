@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from redunet import ReduNet, datasets
-from redunet.plots.palette import PALETTE
+from redunet.plots import PALETTE
 
 
 def main() -> None:

@@ -10,8 +10,8 @@ from torch import nn
 from tqdm import trange
 
 from featurizers import NUM_CLASSES, Problem, argument_parser
-from redunet.convolutional import ReduConvNet
-from redunet.plots.palette import PALETTE
+from redunet.plots import PALETTE
+from redunet.training.convolutional import ReduConvNet
 
 
 def main() -> None:

@@ -21,9 +21,8 @@ from tqdm import tqdm
 
 from featurizers import LITTLE_DROPOUT, NUM_CLASSES, Problem, argument_parser, test_features
 from redunet import MCR2Loss, datasets, rate_reduction
-from redunet.cluster import SubspaceClustering, clustering_accuracy
-from redunet.plots import plot_similarity
-from redunet.plots.palette import PALETTE
+from redunet.estimators.clustering import SubspaceClustering, clustering_accuracy
+from redunet.plots import PALETTE, plot_similarity
 
 # The paper's: samples in a batch, distortions of each, and γ₁ = γ₂.
 SAMPLES, DISTORTIONS, GAMMA = 20, 50, 20.0

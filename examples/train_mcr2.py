@@ -14,9 +14,8 @@ from torch import Tensor
 
 from featurizers import Problem, argument_parser, nearest_subspace_accuracy, objectives
 from redunet import datasets, rate_reduction, train
-from redunet.plots import plot_similarity, plot_singular_values
-from redunet.plots.palette import PALETTE
-from redunet.training import TrainingHistory, features
+from redunet.plots import PALETTE, plot_similarity, plot_singular_values
+from redunet.training.featurizers import TrainingHistory, features
 
 SHOWN = 50  # digits of each class in the heat maps
 

@@ -1,30 +1,43 @@
 """Deep networks constructed from data, layer by layer, without back-propagation."""
 
-from redunet import cluster, datasets, plots
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from redunet import _moved, datasets
 from redunet._version import __version__
-from redunet.classify import NearestSubspaceClassifier
-from redunet.convolutional import ReduConvLayer, ReduConvNet
-from redunet.estimator import ReduNetClassifier
-from redunet.explain import explain
-from redunet.export import export
-from redunet.finetune import finetune
-from redunet.heads import FineTuned
-from redunet.lifting import (
+from redunet.estimators import NearestSubspaceClassifier, ReduNetClassifier
+from redunet.files import export
+from redunet.inspection import explain
+from redunet.layers import Exact, Rectified, Softmax, Variational
+from redunet.lifts import (
+    Lift,
     PCALift,
     RandomCirculantLift,
     ScatteringLift,
     ShortTimeFourierLift,
     polar_samples,
 )
-from redunet.losses import MCR2Loss, OLELoss, VariationalMCR2Loss
-from redunet.meter import RateReductionMeter
 from redunet.network import ReduNet
-from redunet.rates import RateReduction, coding_rate, rate_reduction
-from redunet.report import report
-from redunet.training import train
+from redunet.rates import RateReduction, RateReductionMeter, coding_rate, rate_reduction
+from redunet.training import (
+    FineTuned,
+    MCR2Loss,
+    OLELoss,
+    ReduConvLayer,
+    ReduConvNet,
+    VariationalMCR2Loss,
+    finetune,
+    train,
+)
+
+if TYPE_CHECKING:  # loaded on use, because they load matplotlib
+    from redunet import plots
+    from redunet.inspection.html_report import report
 
 __all__ = [
+    "Exact",
     "FineTuned",
+    "Lift",
     "MCR2Loss",
     "NearestSubspaceClassifier",
     "OLELoss",
@@ -32,15 +45,17 @@ __all__ = [
     "RandomCirculantLift",
     "RateReduction",
     "RateReductionMeter",
+    "Rectified",
     "ReduConvLayer",
     "ReduConvNet",
     "ReduNet",
     "ReduNetClassifier",
     "ScatteringLift",
     "ShortTimeFourierLift",
+    "Softmax",
+    "Variational",
     "VariationalMCR2Loss",
     "__version__",
-    "cluster",
     "coding_rate",
     "datasets",
     "explain",
@@ -52,3 +67,14 @@ __all__ = [
     "report",
     "train",
 ]
+
+_moved.install()
+
+
+def __getattr__(name: str) -> Any:
+    """Load ``plots`` and ``report``, which need matplotlib, when they are used."""
+    if name == "plots":
+        return import_module("redunet.plots")
+    if name == "report":
+        return import_module("redunet.inspection.html_report").report
+    raise AttributeError(_moved.explain(f"redunet.{name}") or f"redunet has no attribute {name!r}")

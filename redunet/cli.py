@@ -7,7 +7,6 @@ each class. Progress and errors go to standard error, results to standard output
 
 import argparse
 import json
-import math
 import sys
 import zipfile
 from collections.abc import Callable
@@ -20,20 +19,16 @@ import torch
 from torch import nn
 
 from redunet import demo
+from redunet._checks import as_samples
 from redunet._version import __version__
-from redunet.checks import as_samples
 from redunet.datasets import image_folder
-from redunet.estimator import SAFE_STEP
-from redunet.export import export
-from redunet.files import written_whole
-from redunet.lifting import RandomCirculantLift
+from redunet.files.atomic import atomic_write
+from redunet.files.exporting import export
+from redunet.inspection.html_report import report
+from redunet.inspection.summary import description, evaluation, readable
+from redunet.lifts import RandomCirculantLift
 from redunet.network import ReduNet
 from redunet.plots import plot_rates, plot_similarity
-from redunet.report import report
-from redunet.summary import description, evaluation, readable
-
-# ε² for one frequency, and the largest η; see docs/choosing.md.
-EPS_SQ, ETA = 0.5, 0.5
 
 # Samples of each class in a heat map.
 SHOWN = 30
@@ -70,20 +65,14 @@ def construct(options: argparse.Namespace) -> dict[str, Any]:
     color = 3 if options.color else 1
     X, y = _load(options.data, (color, options.image_size, options.image_size))
     X = as_samples(X)
-    lift, (channels, *spatial) = _lift(X.shape[1:], options)
-    eps_sq, eta = options.eps_sq, options.eta
-    if eps_sq is None:
-        eps_sq = EPS_SQ / math.prod(spatial)
-    if eta is None:
-        eta = min(ETA, SAFE_STEP * len(X) * eps_sq / channels)
     net = ReduNet.construct(
         X,
         y,
         num_layers=options.num_layers,
-        eta=eta,
-        eps_sq=eps_sq,
+        eta=options.eta,
+        eps_sq=options.eps_sq,
         lam=options.lam,
-        lift=lift,
+        lift=_lift(X.shape[1:], options),
         operators=options.operators,
         rank=options.rank,
         momentum=options.momentum,
@@ -96,18 +85,15 @@ def construct(options: argparse.Namespace) -> dict[str, Any]:
     return {"written": str(options.output), **description(net)}
 
 
-def _lift(
-    shape: tuple[int, ...], options: argparse.Namespace
-) -> tuple[nn.Module | None, tuple[int, ...]]:
-    """What is done to samples first, and their shape after it."""
+def _lift(shape: tuple[int, ...], options: argparse.Namespace) -> nn.Module | None:
+    """The lift that the options ask for, for samples of this shape."""
     channels, *spatial = shape
     if options.flatten:
-        return nn.Flatten(), (math.prod(shape),)
+        return nn.Flatten()
     if not (spatial and options.channels):
-        return None, shape
+        return None
     size = options.kernel_size
-    lift = RandomCirculantLift(channels, options.channels, size, len(spatial), seed=options.seed)
-    return lift, (options.channels, *spatial)
+    return RandomCirculantLift(channels, options.channels, size, len(spatial), seed=options.seed)
 
 
 def evaluate(options: argparse.Namespace) -> dict[str, Any]:
@@ -136,8 +122,8 @@ def plot(options: argparse.Namespace) -> dict[str, Any]:
         with torch.no_grad():
             plot_similarity(X, y, ax=axes[1]).set_title("Samples")
             plot_similarity(net(X), y, ax=axes[2]).set_title("Features")
-    with written_whole(options.output) as unfinished:
-        figure.savefig(unfinished, dpi=150)
+    with atomic_write(options.output) as temporary:
+        figure.savefig(temporary, dpi=150)
     return {"written": str(options.output)}
 
 
@@ -174,9 +160,9 @@ def _parser() -> argparse.ArgumentParser:
     for name, settings in (
         ("--image-size", {"type": int, "default": 32, "help": "height and width of images"}),
         ("--color", {"action": "store_true", "help": "three channels of images, not a grey one"}),
-        ("--num-layers", {"type": int, "default": 10}),
-        ("--eps-sq", {"type": float, "help": "squared precision (0.5 by number of frequencies)"}),
-        ("--eta", {"type": float, "help": "step size (0.5, or less where it would overshoot)"}),
+        ("--num-layers", {"type": int, "help": "by default until the rate reduction stalls"}),
+        ("--eps-sq", {"type": float, "help": "squared precision; by default it follows the data"}),
+        ("--eta", {"type": float, "help": "step size; by default it follows the data"}),
         ("--lam", {"type": float, "default": 500.0, "help": "sharpness of memberships"}),
         ("--flatten", {"action": "store_true", "help": "signals as vectors, without invariance"}),
         ("--channels", {"type": int, "default": 16, "help": "random kernels for signals; 0: none"}),

@@ -11,12 +11,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
 from sklearn.datasets import fetch_openml, load_digits
 from torch import Tensor
 from torch.nn import functional
 
-from redunet.checks import as_labels, as_samples, check_count, check_positive
+from redunet._checks import as_labels, as_samples, check_count, check_positive
 
 Samples = tuple[Tensor, Tensor]
 
@@ -358,6 +357,8 @@ def image_folder(
     ValueError
         If there are no images in folders of the folder, or one cannot be read.
     """
+    from PIL import Image
+
     endings = Image.registered_extensions()
     paths = [
         path
@@ -374,6 +375,8 @@ def image_folder(
 
 def _read_image(path: Path, size: tuple[int, int], mode: str) -> np.ndarray:
     """``(H, W)`` or ``(H, W, 3)``, uint8."""
+    from PIL import Image, ImageOps
+
     try:
         with Image.open(path) as image:
             upright = ImageOps.exif_transpose(image).convert(mode)

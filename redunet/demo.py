@@ -20,10 +20,10 @@ from sklearn.svm import LinearSVC
 from torch import Tensor
 
 from redunet import datasets
-from redunet.lifting import RandomCirculantLift
+from redunet.inspection.palette import MARKERS, PALETTE
+from redunet.lifts import RandomCirculantLift
 from redunet.network import ReduNet
 from redunet.plots import plot_rates, plot_similarity
-from redunet.plots.palette import MARKERS, PALETTE
 
 
 class Problem(NamedTuple):

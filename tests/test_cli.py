@@ -83,7 +83,7 @@ def test_errors_are_one_line(folder, capsys):
         (["construct", folder / "other.npz"], "should hold arrays X and y, it holds a"),
         (["construct", folder / "pickled.npz"], "pickled.npz is no .npz file of plain arrays"),
         (["construct", folder / "text.npz"], "text.npz is no .npz file of plain arrays"),
-        (["info", folder / "train.npz"], "not a whole safetensors file"),
+        (["info", folder / "train.npz"], "not a complete safetensors file"),
         (["construct", folder / "train.npz", "--eta", "-1"], "eta must be a positive number"),
         (["export", folder / "net.safetensors", "-o", "net.pkl"], "format must be one of"),
     ):
@@ -148,6 +148,6 @@ def test_settings_follow_the_data(folder, tmp_path):
     assert main(["construct", train, "-o", str(path), "--num-layers", "1", "--flatten"]) == 0
     net = ReduNet.load(path)
     assert net.feature_shape == (64,)
-    assert (net.settings.eps_sq, net.settings.eta) == (0.5, 0.5)
+    assert (net.settings.eps_sq, net.settings.eta) == (0.5, 2 * 400 * 0.5 / 64)
     assert main(["construct", train, "-o", str(path), "--num-layers", "1", "--channels", "0"]) == 0
     assert ReduNet.load(path).feature_shape == (1, 8, 8)

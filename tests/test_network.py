@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader, TensorDataset
 
-from redunet import NearestSubspaceClassifier, RandomCirculantLift, ReduNet
+from redunet import NearestSubspaceClassifier, RandomCirculantLift, ReduNet, Variational
 from redunet.datasets import all_shifts, digits, mnist, subsample
 
 SETTINGS = {"num_layers": 3, "eta": 0.3, "eps_sq": 0.2, "lam": 5.0}
@@ -45,9 +45,9 @@ def test_every_shift_of_a_sample_shifts_its_features_and_keeps_its_membership(sh
     )
 
 
-@pytest.mark.parametrize("assignment", ["softmax", "relu"])
-def test_a_lifted_network_is_equivariant_too(assignment):
-    net, X = small_network(assignment=assignment)
+@pytest.mark.parametrize("membership", ["softmax", "rectified"])
+def test_a_lifted_network_is_equivariant_too(membership):
+    net, X = small_network(membership=membership)
     shifted = X.roll((2, 1), (2, 3))
     torch.testing.assert_close(net(shifted), net(X).roll((2, 1), (2, 3)), rtol=0, atol=1e-12)
     torch.testing.assert_close(net.membership(shifted), net.membership(X), rtol=0, atol=1e-12)
@@ -64,7 +64,7 @@ def test_features_are_unit_samples_of_the_lifted_shape(shape):
 
 def test_membership_is_the_last_layers():
     net, X = small_network()
-    V = net._to_spectrum(X)
+    (V,) = net.encode(X)
     for layer in net.layers[:-1]:
         V = layer(V)
     torch.testing.assert_close(net.membership(X), net.layers[-1].membership(V))
@@ -221,9 +221,9 @@ def test_followed_directions_are_as_good_as_fresh_ones_on_mnist(mnist_dir):
     rows = subsample(labels, 100)
     X, labels = X[rows].flatten(1), labels[rows]
     Xt, yt = (a[:2000] for a in mnist("test", mnist_dir))
-    options = {"num_layers": 20, "eps_sq": 0.5, "operators": "variational", "rank": 20}
-    followed = ReduNet.construct(X, labels, **options)
-    fresh = ReduNet.construct(X, labels, **options, latch_every=1)
+    options = {"num_layers": 20, "eta": 0.5, "eps_sq": 0.5}
+    followed = ReduNet.construct(X, labels, **options, operators=Variational(20))
+    fresh = ReduNet.construct(X, labels, **options, operators=Variational(20, latch_every=1))
 
     def outcome(net):
         classifier = NearestSubspaceClassifier(10).fit(net(X), labels)
@@ -253,7 +253,7 @@ def test_operators_are_circular_convolutions(shape, options):
     X = samples(20, *shape)
     net = ReduNet.construct(X, np.arange(20) % 2, num_layers=1, eps_sq=0.5, **options)
     layer = net.layers[0]
-    expansion, compression = layer.kernels(net.spectrum)
+    expansion, compression = layer.kernels()
     assert expansion.shape == (shape[0], *shape)
     assert compression.shape == (2, shape[0], *shape)
 
@@ -269,7 +269,7 @@ def test_operators_are_circular_convolutions(shape, options):
     torch.testing.assert_close(
         net.spectrum.inverse(layer.operators.expand(V)), convolved(expansion)
     )
-    responses = layer.operators.respond(V).stack()  # (F, m, k, C)
+    responses = layer.operators.respond(V)  # (F, m, k, C)
     for j in range(2):
         found = net.spectrum.inverse(responses[:, :, j])
         torch.testing.assert_close(found, convolved(compression[j]))

@@ -12,7 +12,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from redunet import MCR2Loss, NearestSubspaceClassifier, datasets
-from redunet.training import features
+from redunet.training.featurizers import features
 
 X, labels = datasets.digits()
 X_test, labels_test = X[1000:], labels[1000:]

@@ -1,0 +1,157 @@
+"""Checks of input. Public functions call these once; the code behind them trusts its input."""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from scipy.sparse import issparse
+from torch import Tensor
+
+
+def as_samples(
+    X: ArrayLike | Tensor, *, device: torch.device | str | None = None, name: str = "X"
+) -> Tensor:
+    """Samples as a finite, real floating-point tensor of shape ``(m, C, *spatial)``.
+
+    Parameters
+    ----------
+    X : array-like or Tensor
+        Samples first. Integers become the default floating-point type; float32 and float64 stay.
+    device : torch.device or str, optional
+        Where to put them; by default they stay where they are.
+    name : str
+        What error messages call them.
+
+    Raises
+    ------
+    ValueError
+        If there is no axis of channels, no sample, or a value that is not finite.
+    TypeError
+        If the values are complex.
+    """
+    X = as_tensor(X, device=device)
+    if X.is_complex():
+        raise TypeError(f"{name} must be real, got {X.dtype}: pass real and imaginary channels")
+    if X.dtype not in (torch.float32, torch.float64):
+        X = X.to(torch.get_default_dtype())
+    if X.ndim < 2:
+        raise ValueError(
+            f"{name} must have shape (m, n), (m, C, T), (m, C, H, W), …, got {tuple(X.shape)}"
+        )
+    if X.numel() == 0:
+        raise ValueError(f"{name} has no values: got shape {tuple(X.shape)}")
+    check_finite(X, name)
+    return X
+
+
+def as_tensor(X: ArrayLike | Tensor, *, device: torch.device | str | None = None) -> Tensor:
+    """An array or tensor as a tensor.
+
+    Arrays that torch cannot use as they are (read-only ones, and those with negative strides or of
+    foreign byte order) are copied.
+
+    Raises
+    ------
+    TypeError
+        If ``X`` is a sparse matrix.
+    """
+    if isinstance(X, Tensor):
+        return X.to(device)
+    if issparse(X):
+        raise TypeError(
+            f"expected a dense array, got a sparse {type(X).__name__}: pass X.toarray() if it fits "
+            "into memory"
+        )
+    array = np.asarray(X)
+    if not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
+    if not array.flags.writeable or any(stride < 0 for stride in array.strides):
+        array = array.copy()
+    return torch.as_tensor(array, device=device)
+
+
+def as_network_input(
+    X: ArrayLike | Tensor,
+    sample_shape: tuple[int, ...],
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> Tensor:
+    """Finite samples of the shape that a network was constructed for, in its type.
+
+    In graphs that are being traced or exported, values are not looked at.
+
+    Raises
+    ------
+    ValueError
+        If the shape is another, or values are not finite.
+    """
+    X = as_tensor(X, device=device).to(dtype)
+    check_sample_shape(X, sample_shape)
+    if not (torch.compiler.is_compiling() or torch.jit.is_tracing()):
+        check_finite(X, "X")
+    return X
+
+
+def as_labels(labels: ArrayLike | Tensor) -> np.ndarray:
+    """Labels as a numpy array, from any device."""
+    return labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
+
+
+def check_finite(X: Tensor, name: str) -> None:
+    """Raise ValueError that says how many values are not finite, and where the first one is."""
+    finite = torch.isfinite(X)
+    if bool(finite.all()):
+        return
+    bad = (~finite).nonzero()
+    sample, *index = bad[0].tolist()
+    raise ValueError(
+        f"{name} must be finite: {len(bad)} of {X.numel()} values are not, in "
+        f"{len(bad[:, 0].unique())} of {len(X)} samples; the first is {X[tuple(bad[0])].item()} "
+        f"in sample {sample} at index {tuple(index)}"
+    )
+
+
+def check_positive(**values: float | None) -> None:
+    """Raise ValueError unless every keyword's value is None or a positive, finite number."""
+    for name, value in values.items():
+        if value is not None and not (value > 0 and math.isfinite(value)):
+            raise ValueError(f"{name} must be a positive number, got {value}")
+
+
+def check_count(minimum: int = 1, **values: int | None) -> None:
+    """Raise unless every keyword's value is None or an integer of at least ``minimum``."""
+    for name, value in values.items():
+        if value is None:
+            continue
+        if not isinstance(value, int | np.integer) or isinstance(value, bool):
+            raise TypeError(f"{name} must be an integer, got {value!r}")
+        if value < minimum:
+            raise ValueError(f"{name} must be at least {minimum}, got {value}")
+
+
+def check_sample_shape(X: Tensor, expected: tuple[int, ...]) -> None:
+    """Raise ValueError unless ``X`` holds samples of the shape that a network was built for."""
+    if len(X) == 0:
+        raise ValueError(f"X has no samples: got shape {tuple(X.shape)}")
+    if tuple(X.shape[1:]) != expected:
+        raise ValueError(
+            f"expected samples of shape {expected}, that is X of shape (m, "
+            f"{', '.join(map(str, expected))}), got X of shape {tuple(X.shape)}"
+        )
+
+
+@contextmanager
+def memory_advice(batch_size: int) -> Iterator[None]:
+    """Turn an out-of-memory error into one that says which ``batch_size`` to try."""
+    try:
+        yield
+    except RuntimeError as error:  # torch.OutOfMemoryError on a GPU is one of these
+        on_cpu = "can't allocate memory" in str(error)
+        if not (on_cpu or isinstance(error, torch.OutOfMemoryError)):
+            raise
+        advice = f"try batch_size={batch_size // 2}" if batch_size > 1 else "use fewer channels"
+        raise MemoryError(f"out of memory with {batch_size} samples at a time: {advice}") from error

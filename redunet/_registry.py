@@ -1,0 +1,104 @@
+"""Registries: which class a string stands for, and how its instances are described in files."""
+
+import math
+from collections.abc import Mapping
+from typing import Any, Generic, TypeVar
+
+Part = TypeVar("Part")
+
+
+class Registry(Generic[Part]):
+    """Kinds of one part of a network, by name.
+
+    A kind is a class. Its instances have a property ``arguments``: the keyword arguments that make
+    an equal instance, as values that JSON can hold.
+
+    Parameters
+    ----------
+    base : type
+        Base class of all kinds.
+    part : str
+        What error messages call the part, such as ``"membership"``.
+    kinds : mapping of str to type
+        The kinds that are known from the start.
+    """
+
+    def __init__(self, base: type[Part], part: str, kinds: Mapping[str, type[Part]]):
+        self._base = base
+        self._part = part
+        self._kinds = dict(kinds)
+
+    def register(self, name: str, kind: type[Part]) -> None:
+        """Add a kind, so that ``name`` can be passed for it and files may name it.
+
+        Parameters
+        ----------
+        name : str
+        kind : type
+            A subclass of the base class. Registering a name again replaces its kind.
+
+        Raises
+        ------
+        TypeError
+            If ``kind`` is not a subclass of the base class.
+        """
+        if not (isinstance(kind, type) and issubclass(kind, self._base)):
+            raise TypeError(f"{self._part} must derive from {self._base.__name__}, got {kind!r}")
+        self._kinds[name] = kind
+
+    def __getitem__(self, name: str) -> type[Part]:
+        """The kind that has this name."""
+        if name not in self._kinds:
+            raise ValueError(
+                f"{self._part} must be one of {sorted(self._kinds)} or an instance of "
+                f"{self._base.__name__}, got {name!r}"
+            )
+        return self._kinds[name]
+
+    def __contains__(self, part: str | Part) -> bool:
+        """Whether a name, or the kind of an instance, is registered."""
+        if isinstance(part, str):
+            return part in self._kinds
+        return type(part) in self._kinds.values()
+
+    def name_of(self, part: Part) -> str:
+        """The name of an instance's kind.
+
+        Raises
+        ------
+        ValueError
+            If the kind is not registered.
+        """
+        for name, kind in self._kinds.items():
+            if type(part) is kind:
+                return name
+        raise ValueError(
+            f"{type(part).__name__} is not registered as a kind of {self._part}, so a file cannot "
+            "name it: register it first, as docs/extending.md shows"
+        )
+
+    def to_json(self, part: Part) -> dict[str, Any]:
+        """Kind and arguments of an instance.
+
+        Raises
+        ------
+        ValueError
+            If its kind is not registered.
+        """
+        arguments: dict[str, Any] = part.arguments  # type: ignore[attr-defined]
+        encoded = {key: _encoded(value) for key, value in arguments.items()}
+        return {"kind": self.name_of(part)} | encoded
+
+    def from_json(self, fields: Mapping[str, Any]) -> Part:
+        """The instance that :meth:`to_json` described."""
+        arguments = {key: _decoded(value) for key, value in fields.items() if key != "kind"}
+        return self[fields["kind"]](**arguments)
+
+
+def _encoded(value: Any) -> Any:
+    """JSON has no infinite numbers."""
+    return "Infinity" if isinstance(value, float) and math.isinf(value) else value
+
+
+def _decoded(value: Any) -> Any:
+    return math.inf if value == "Infinity" else value

@@ -1,0 +1,8 @@
+"""The construction of a network's layers: settings, samples on their way, and the loop."""
+
+from redunet.construction.construction import Construction
+from redunet.construction.history import RateHistory
+from redunet.construction.settings import Settings
+from redunet.construction.state import ConstructionState
+
+__all__ = ["Construction", "ConstructionState", "RateHistory", "Settings"]

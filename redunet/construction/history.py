@@ -1,0 +1,63 @@
+"""The rates of the features, layer by layer."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from redunet.rates import RateReduction
+
+Rates = NDArray[np.float64]
+
+
+@dataclass
+class RateHistory:
+    """Rates of the features before the first layer and after each one, in nats.
+
+    Attributes
+    ----------
+    expansion, compression, delta : numpy arrays of length num_layers + 1
+        R, R_c and ΔR = R − R_c; entry 0 is before layer 1.
+    validation : RateHistory or None
+        The rates of the validation samples, if there were any.
+    """
+
+    expansion: Rates = field(default_factory=lambda: np.empty(0))
+    compression: Rates = field(default_factory=lambda: np.empty(0))
+    validation: "RateHistory | None" = None
+
+    @property
+    def delta(self) -> Rates:
+        """ΔR = R − R_c."""
+        return self.expansion - self.compression
+
+    def append(self, rates: RateReduction) -> None:
+        """Add the rates after one more layer."""
+        self.expansion = np.append(self.expansion, float(rates.expansion))
+        self.compression = np.append(self.compression, float(rates.compression))
+
+    def has_stalled(self, tol: float | None) -> bool:
+        """Whether the last layer raised ΔR by less than the fraction ``tol``."""
+        if tol is None or len(self.delta) < 2:
+            return False
+        before, after = self.delta[-2:]
+        return bool(after - before < tol * abs(before))
+
+    def to_json(self) -> dict[str, Any]:
+        """Lists of numbers, as JSON can hold them."""
+        return {
+            "expansion": self.expansion.tolist(),
+            "compression": self.compression.tolist(),
+            "validation": self.validation and self.validation.to_json(),
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """The history that :meth:`to_json` described."""
+        return cls(
+            np.array(values["expansion"], dtype=float),
+            np.array(values["compression"], dtype=float),
+            values["validation"] and cls.from_json(values["validation"]),
+        )

@@ -1,0 +1,148 @@
+"""Labelled samples on their way through the layers, and how they are read from their source."""
+
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from redunet._checks import as_labels, check_sample_shape
+from redunet._processes import Processes
+from redunet.construction.feature_store import FeatureStore
+from redunet.construction.sources import Source
+from redunet.layers.layer import ReduLayer, extrapolate
+from redunet.rates import Partition
+from redunet.rates.spectrum import norms
+
+
+@dataclass(frozen=True)
+class Extrapolated:
+    """Batches of q = v + β (v − v_previous), which can be iterated over any number of times."""
+
+    current: FeatureStore
+    previous: FeatureStore
+    momentum: float
+
+    def __iter__(self) -> Iterator[Tensor]:
+        """Batches ``(F, m, C)``."""
+        pairs = zip(self.current, self.previous, strict=True)
+        return (extrapolate(V, previous, self.momentum) for V, previous in pairs)
+
+
+class LabelledFeatures:
+    """Features and classes of samples, batch by batch.
+
+    Parameters
+    ----------
+    features : FeatureStore
+        Of unit norm per sample.
+    partition : Partition
+        The classes of all samples.
+    sizes : list of int
+        Samples in each batch.
+
+    Attributes
+    ----------
+    current : FeatureStore
+        Features after the last layer.
+    previous : FeatureStore or None
+        Features one layer earlier; kept only if there is momentum.
+    partitions : list of Partition
+        The classes of the samples of each batch.
+    """
+
+    def __init__(self, features: FeatureStore, partition: Partition, sizes: list[int]):
+        ends = np.cumsum(sizes)
+        runs = [slice(end - size, end) for size, end in zip(sizes, ends, strict=True)]
+        self.partition = partition
+        self.sizes = sizes
+        self.partitions = [partition.batch(run) for run in runs]
+        self.current = features
+        self.previous: FeatureStore | None = None
+
+    def points(self, momentum: float) -> Iterable[Tensor]:
+        """Batches of the points from which a layer steps: the features, or points ahead of them."""
+        if not momentum or self.previous is None:
+            return self.current
+        return Extrapolated(self.current, self.previous, momentum)
+
+    def apply(self, layer: ReduLayer, *, true_membership: bool, keep: bool) -> FeatureStore:
+        """Features after a layer.
+
+        The features before it are freed batch by batch, unless ``keep`` is true.
+        """
+        moved = FeatureStore(self.current.device, self.current.home)
+        for number, V in enumerate(self.points(layer.momentum)):
+            known = self.partitions[number].membership if true_membership else None
+            moved.append(layer(V, known))
+            if not keep:
+                self.current.discard(number)
+        return moved
+
+    def advance(self, moved: FeatureStore, *, keep: bool) -> None:
+        """Make ``moved`` the current features; ``keep`` the old ones as the previous features."""
+        if self.previous is not None:
+            self.previous.clear()
+        self.previous = self.current if keep else None
+        self.current = moved
+
+
+def collect(
+    source: Source,
+    encode: Callable[[Tensor], Tensor],
+    *,
+    sample_shape: tuple[int, ...],
+    dtype: torch.dtype,
+    batch_size: int,
+    folder: Path | None,
+    processes: Processes,
+    classes: np.ndarray | None = None,
+) -> LabelledFeatures:
+    """Read all samples, encode them as features of unit norm, and find their classes.
+
+    Parameters
+    ----------
+    source : Source
+    encode : callable
+        Samples ``(m, *sample_shape)`` to half spectra ``(F, m, C)``.
+    sample_shape : tuple of int
+        The shape that every sample must have.
+    dtype : torch.dtype
+        Precision of the samples.
+    batch_size : int
+    folder : Path or None
+        Where to keep features, if not in memory.
+    processes : Processes
+    classes : numpy array, optional
+        The sorted labels, if they are known; by default those of all processes' samples.
+    """
+    device = source.example.device
+    features = FeatureStore(device, folder or source.home)
+    sizes, zeros = [], 0
+    for X in source.batches(batch_size):
+        check_sample_shape(X, sample_shape)
+        V = encode(X.to(dtype))
+        zeros += int((norms(V) == 0).sum())
+        sizes.append(V.shape[1])
+        features.append(V)
+    if zeros:
+        message = f"{zeros} of {sum(sizes)} samples have zero norm and stay zero"
+        warnings.warn(message, stacklevel=5)
+    if classes is None:
+        classes = common_classes(source.labels, processes)
+    partition = Partition.from_labels(source.labels, sum(sizes), device=device, classes=classes)
+    return LabelledFeatures(features, partition, sizes)
+
+
+def common_classes(labels: Any, processes: Processes) -> np.ndarray | None:
+    """The classes of the samples of all processes; None for a single process."""
+    if processes.size == 1:
+        return None
+    labels = as_labels(labels)
+    if labels.ndim == 2:
+        return np.arange(labels.shape[1])
+    return np.unique(np.concatenate(processes.all_gather_object(np.unique(labels))))

@@ -1,0 +1,148 @@
+"""The settings of a construction."""
+
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
+from typing import Any, Self
+
+from redunet._checks import check_count, check_positive
+from redunet.construction.defaults import default_depth, default_eps_sq, default_eta
+from redunet.layers import MEMBERSHIPS, OPERATOR_KINDS, Membership, OperatorKind
+
+# Sharpness λ of memberships that are given by name.
+SHARPNESS = 500.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings that a construction has taken; see :meth:`redunet.ReduNet.construct`.
+
+    Attributes
+    ----------
+    num_layers : int
+        Number of layers, or the largest number if ``tol`` is given.
+    eta : float
+        Step size η.
+    eps_sq : float
+        ε².
+    membership : Membership
+        How layers estimate memberships.
+    operators : OperatorKind
+        How operators are made.
+    momentum : float
+        β.
+    tol : float or None
+        The construction stops when a layer raises ΔR by less than this fraction.
+    true_membership : bool
+        Whether training samples moved by their true memberships.
+    """
+
+    num_layers: int
+    eta: float
+    eps_sq: float
+    membership: Membership
+    operators: OperatorKind
+    momentum: float = 0.0
+    tol: float | None = None
+    true_membership: bool = False
+
+    def __post_init__(self) -> None:
+        check_count(num_layers=self.num_layers)
+        check_positive(eta=self.eta, eps_sq=self.eps_sq)
+        if self.tol is not None and not 0 <= self.tol < 1:
+            raise ValueError(f"tol must be None or in [0, 1), got {self.tol}")
+        if not 0 <= self.momentum < 1:
+            raise ValueError(f"momentum must be in [0, 1), got {self.momentum}")
+
+    def to_json(self) -> dict[str, Any]:
+        """Values that JSON can hold."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return values | {
+            "membership": MEMBERSHIPS.to_json(self.membership),
+            "operators": OPERATOR_KINDS.to_json(self.operators),
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """Settings that :meth:`to_json` described."""
+        return cls(
+            **{
+                **values,
+                "membership": MEMBERSHIPS.from_json(values["membership"]),
+                "operators": OPERATOR_KINDS.from_json(values["operators"]),
+            }
+        )
+
+
+@dataclass(frozen=True)
+class Request:
+    """The settings that a user asks for, where None means: follow the data.
+
+    Attributes
+    ----------
+    num_layers, eta, eps_sq, momentum, tol, true_membership
+        As in :class:`Settings`.
+    membership : Membership
+    operators : OperatorKind
+    """
+
+    num_layers: int | None
+    eta: float | None
+    eps_sq: float | None
+    membership: Membership
+    operators: OperatorKind
+    momentum: float
+    tol: float | None
+    true_membership: bool
+
+    def __post_init__(self) -> None:
+        self.settle(1, 1.0)  # wrong values are refused before any sample is read
+
+    def eps_sq_for(self, frequencies: int) -> float:
+        """ε² for so many frequencies."""
+        return default_eps_sq(frequencies) if self.eps_sq is None else self.eps_sq
+
+    def settle(self, frequencies: int, alpha: float) -> Settings:
+        """The settings for data with so many frequencies and this α = C/(mε²)."""
+        num_layers, tol = default_depth(self.num_layers, self.tol)
+        return Settings(
+            num_layers=num_layers,
+            eta=default_eta(alpha) if self.eta is None else self.eta,
+            eps_sq=self.eps_sq_for(frequencies),
+            membership=self.membership,
+            operators=self.operators,
+            momentum=self.momentum,
+            tol=tol,
+            true_membership=self.true_membership,
+        )
+
+
+def as_membership(membership: str | Membership, lam: float) -> Membership:
+    """The kind of membership that a name and λ, or an instance, stands for."""
+    if isinstance(membership, str):
+        return MEMBERSHIPS[membership](lam=lam)
+    if not isinstance(membership, Membership):
+        raise TypeError(f"membership must be a string or a Membership, got {membership!r}")
+    if lam != SHARPNESS:
+        raise ValueError(f"lam is an option of the membership: pass it to {membership!r}")
+    return membership
+
+
+def as_operator_kind(operators: str | OperatorKind, rank: int | None) -> OperatorKind:
+    """The kind of operators that a name and a rank, or an instance, stands for."""
+    if isinstance(operators, OperatorKind):
+        if rank is not None:
+            raise ValueError(
+                f"rank is an option of the operators: pass it to {operators!r} instead"
+            )
+        return operators
+    if not isinstance(operators, str):
+        raise TypeError(f"operators must be a string or an OperatorKind, got {operators!r}")
+    kind = OPERATOR_KINDS[operators]
+    options = {} if rank is None else {"rank": rank}
+    known = {field.name: field.default for field in fields(kind)}
+    for name in options.keys() - known.keys():
+        raise ValueError(f"operators={operators!r} has no option {name}")
+    for name in known.keys() - options.keys():
+        if known[name] is MISSING:
+            raise ValueError(f"operators={operators!r} needs the option {name}")
+    return kind(**options)

@@ -1,0 +1,94 @@
+"""Sources of samples: arrays in memory, or data sets that are read batch by batch."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from redunet._checks import as_samples
+
+
+class ArraySource:
+    """Samples and labels in memory.
+
+    Parameters
+    ----------
+    X, labels
+        As :meth:`redunet.ReduNet.construct` takes them.
+    device : torch.device or str, optional
+        Where to put the samples; by default they stay where they are.
+    name : str
+        What error messages call the samples.
+    """
+
+    def __init__(self, X: Any, labels: Any, device: torch.device | str | None, name: str = "X"):
+        if labels is None:
+            raise ValueError(f"labels are missing: only a Dataset or DataLoader {name} has its own")
+        self.X = as_samples(X, device=device, name=name)
+        self.labels = labels
+        self.example = self.X[:1]
+        self.home = self.X.device
+
+    def batches(self, batch_size: int) -> Iterator[Tensor]:
+        """Samples, at most ``batch_size`` at a time."""
+        return iter(self.X.split(batch_size))
+
+
+class DatasetSource:
+    """Samples of a PyTorch data set, of which only one batch at a time is in memory.
+
+    Parameters
+    ----------
+    data : Dataset or DataLoader
+        Yields pairs of a sample ``(C, *spatial)`` and its label. A loader has its own batch size.
+    device : torch.device or str, optional
+        Where to put the samples; by default on the CPU.
+    name : str
+        What error messages call the samples.
+    """
+
+    def __init__(
+        self, data: Dataset | DataLoader, device: torch.device | str | None, name: str = "X"
+    ):
+        self._data = data
+        self._device = torch.device(device or "cpu")
+        self._name = name
+        self._labels: list[np.ndarray] = []
+        self.example = next(self._samples(1))[:1]
+        self.home = torch.device("cpu")
+
+    def batches(self, batch_size: int) -> Iterator[Tensor]:
+        """Samples, at most ``batch_size`` at a time. After the last, :attr:`labels` is complete."""
+        self._labels = []
+        for samples in self._samples(batch_size):
+            yield from samples.split(batch_size)
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Labels of the samples that have been read."""
+        return np.concatenate(self._labels)
+
+    def _samples(self, batch_size: int) -> Iterator[Tensor]:
+        data = self._data
+        loader = data if isinstance(data, DataLoader) else DataLoader(data, batch_size)
+        start = 0
+        for samples, labels in loader:
+            name = f"{self._name}[{start}:{start + len(samples)}]"
+            yield as_samples(samples, device=self._device, name=name)
+            self._labels.append(np.asarray(labels))
+            start += len(samples)
+
+
+Source = ArraySource | DatasetSource
+
+
+def as_source(X: Any, labels: Any, device: torch.device | str | None, name: str = "X") -> Source:
+    """The source of samples that ``X`` and ``labels`` describe."""
+    if not isinstance(X, Dataset | DataLoader):
+        return ArraySource(X, labels, device, name)
+    if labels is not None:
+        raise ValueError(f"{name} is a {type(X).__name__}, which has its own labels")
+    return DatasetSource(X, device, name)

@@ -1,0 +1,150 @@
+"""The nearest subspace classifier: a sample belongs to the class whose subspace leaves least."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import Tags
+from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
+from torch import Tensor
+
+from redunet._checks import as_samples, as_tensor, check_count, check_sample_shape
+from redunet.rates.covariance import leading_directions
+from redunet.rates.partition import ClassBatch, Partition
+from redunet.rates.spectrum import HalfSpectrum, squared_norms
+
+
+class NearestSubspaceClassifier(ClassifierMixin, BaseEstimator):
+    """Class of least squared distance to the subspace of the class's principal directions.
+
+    Parameters
+    ----------
+    n_components : int
+        Dimension of each class's subspace; less where a class has lower rank.
+    center : bool
+        Subtract each class's mean first. With ``shift_invariant`` this is the mean over all shifts
+        as well, which is constant over the spatial axes.
+    shift_invariant : bool
+        False: one subspace a class, of flattened samples. True: one a class and frequency, of
+        samples ``(m, C, *spatial)``; the decision then does not change under cyclic shifts.
+
+    Attributes
+    ----------
+    classes_ : numpy array (k,)
+        The labels, sorted.
+    components_ : Tensor (F, k, n_components, C)
+        Orthonormal principal directions, strongest first; zero beyond a class's rank. F = 1 and
+        C is the length of a flattened sample unless ``shift_invariant``.
+    means_ : Tensor (F, k, C)
+        What is subtracted; zero unless ``center``.
+
+    References
+    ----------
+    Chan et al., ReduNet (JMLR 2022), Section 5.1.
+    """
+
+    def __init__(
+        self, n_components: int = 10, *, center: bool = False, shift_invariant: bool = False
+    ):
+        self.n_components = n_components
+        self.center = center
+        self.shift_invariant = shift_invariant
+
+    @torch.no_grad()
+    def fit(self, Z: Any, y: Any) -> "NearestSubspaceClassifier":
+        """Find the subspaces.
+
+        Parameters
+        ----------
+        Z : array-like or Tensor of shape (m, C, *spatial)
+        y : array-like or Tensor of shape (m,)
+            Labels, integers or strings.
+
+        Raises
+        ------
+        ValueError
+            If ``Z`` is not finite, the labels do not fit it, or ``n_components`` is not positive.
+        """
+        check_count(n_components=self.n_components)
+        Z, y = self._validated(Z, y, reset=True)
+        partition = Partition.from_labels(y, len(Z), device=Z.device)
+        self.classes_ = partition.classes
+        self.sample_shape_ = tuple(Z.shape[1:])
+        self._spectrum = HalfSpectrum(Z.shape[2:] if self.shift_invariant else ()).to(Z.device)
+        V = self._features(Z)
+        frequencies, _, channels = V.shape
+        k, r = partition.num_classes, min(self.n_components, channels)
+        self.means_ = V.new_zeros(frequencies, k, channels)
+        self.components_ = V.new_zeros(frequencies, k, r, channels)
+        for batch in partition.class_batches:
+            members, means = self._centered_members(V, batch)
+            _, directions = leading_directions(members, r)
+            self.means_[:, batch.classes] = means
+            self.components_[:, batch.classes, : directions.shape[2]] = directions
+        return self
+
+    @torch.no_grad()
+    def decision_function(self, Z: Any) -> np.ndarray:
+        """Minus the squared distance to each class's subspace, ``(m, k)``.
+
+        For two classes, as in scikit-learn, one column ``(m,)``: the second class's less the
+        first's.
+        """
+        distances = self._squared_distances(Z)
+        if len(self.classes_) == 2:
+            return (distances[:, 0] - distances[:, 1]).cpu().numpy()
+        return -distances.cpu().numpy()
+
+    @torch.no_grad()
+    def predict(self, Z: Any) -> np.ndarray:
+        """The label of the nearest subspace for each sample, a numpy array ``(m,)``."""
+        nearest = self._squared_distances(Z).argmin(1)
+        return self.classes_[nearest.cpu().numpy()]
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.poor_score = True  # on blobs in a plane, where subspaces are lines
+        return tags
+
+    def _validated(self, Z: Any, y: Any = "no_validation", *, reset: bool) -> tuple[Tensor, Any]:
+        """Samples as a tensor where they are; scikit-learn itself checks those on the CPU."""
+        if isinstance(Z, Tensor) and Z.device.type != "cpu":
+            return as_samples(Z, name="Z"), column_or_1d(as_tensor(y).cpu())
+        checked = validate_data(
+            self, Z, y, reset=reset, allow_nd=True, dtype=(np.float64, np.float32)
+        )
+        Z, y = checked if isinstance(checked, tuple) else (checked, None)
+        return as_tensor(Z), y
+
+    def _features(self, Z: Tensor) -> Tensor:
+        return self._spectrum(Z if self.shift_invariant else Z.flatten(1))
+
+    def _centered_members(self, V: Tensor, batch: ClassBatch) -> tuple[Tensor, Tensor]:
+        """Samples of a group's classes less their means, and the means."""
+        mask = batch.mask.to(V.real.dtype)[:, :, None]  # 0 on padding
+        members = V[:, batch.samples] * mask  # (F, g, s, C)
+        means = members.sum(2) / mask.sum(1)
+        if not self.center:
+            means.zero_()
+        elif self.shift_invariant:
+            means[1:] = 0  # a mean over all shifts has only frequency 0, which comes first
+        return members - means.unsqueeze(2) * mask, means
+
+    def _squared_distances(self, Z: Any) -> Tensor:
+        """‖v − mean‖² less what the subspace holds of it, ``(m, k)``."""
+        check_is_fitted(self)
+        Z, _ = self._validated(Z, reset=False)
+        check_sample_shape(Z, self.sample_shape_)
+        V = self._features(Z.to(self.components_.device, self.components_.real.dtype))
+        _, k, r, _ = self.components_.shape
+        onto = self.components_.flatten(1, 2).mH  # (F, C, k·r)
+        held = (V @ onto).unflatten(2, (k, r)) - self._mean_coordinates()
+        norms = squared_norms(V, dim=0)[:, None]
+        cross = (V @ self.means_.mH).real.sum(0)
+        squared_means = squared_norms(self.means_, dim=0)
+        return norms - 2 * cross + squared_means - squared_norms(held, dim=0)
+
+    def _mean_coordinates(self) -> Tensor:
+        """Each class's mean in its own subspace, ``(F, 1, k, r)``."""
+        return (self.components_.conj() @ self.means_.unsqueeze(3)).squeeze(3).unsqueeze(1)

@@ -1,0 +1,111 @@
+"""Export of networks to graphs of real arithmetic, for runtimes without redunet."""
+
+import logging
+import os
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from redunet.files.atomic import atomic_write
+
+
+class Graph(nn.Module):
+    """A module of real arithmetic, without control flow that depends on the samples.
+
+    Attributes
+    ----------
+    output_names : tuple of str
+        Names of the tensors that it returns.
+    """
+
+    output_names: tuple[str, ...]
+
+
+class Exportable(Protocol):
+    """A network that has a form in real arithmetic, such as a ReduNet or a FineTuned one."""
+
+    def real_form(self) -> Graph:
+        """The network in real arithmetic."""
+
+    def example(self) -> Tensor:
+        """Two samples of the right shape, type and device."""
+
+
+def export(
+    net: Exportable, path: str | os.PathLike[str], format: Literal["pt2", "onnx"] = "pt2"
+) -> None:
+    """Write a network to a file that runs without redunet, for batches of any size.
+
+    The graph takes samples ``X`` and returns ``features`` and ``membership``, which equal
+    ``net(X)`` and ``net.membership(X)`` up to rounding. For a fine-tuned network it returns
+    ``logits``. It handles all samples of a batch, and all classes, at once: F m k C numbers per
+    layer.
+
+    Parameters
+    ----------
+    net : ReduNet or FineTuned
+        Its lift must be exportable. Convolutions are; lifts with complex numbers inside, such as
+        scattering, can be exported to "pt2" only.
+    path : str or path
+        Conventionally ``*.pt2`` or ``*.onnx``. The file is written completely or not at all.
+    format : {"pt2", "onnx"}
+        For ``torch.export.load(path).module()``, or for ONNX runtimes. "onnx" needs the extra
+        packages of ``pip install redunet[onnx]``.
+
+    Raises
+    ------
+    ValueError
+        If the format is neither of these.
+    """
+    if format not in _WRITERS:
+        raise ValueError(f"format must be one of {list(_WRITERS)}, got {format!r}")
+    graph = net.real_form().eval()
+    batch = torch.export.Dim("batch", min=1)
+    program = torch.export.export(graph, (net.example(),), dynamic_shapes=({0: batch},))
+    with atomic_write(path) as temporary:
+        _WRITERS[format](program, temporary, graph.output_names)
+
+
+def _write_pt2(
+    program: torch.export.ExportedProgram, path: Path, output_names: Sequence[str]
+) -> None:
+    torch.export.save(program, path)
+
+
+def _write_onnx(
+    program: torch.export.ExportedProgram, path: Path, output_names: Sequence[str]
+) -> None:
+    with _quiet_exporter():
+        exported = torch.onnx.export(
+            program,
+            dynamo=True,
+            verbose=False,
+            input_names=["X"],
+            output_names=list(output_names),
+        )
+        if exported is None:
+            raise RuntimeError("torch.onnx.export returned no program")
+        exported.save(path)
+
+
+@contextmanager
+def _quiet_exporter() -> Iterator[None]:
+    """Silence warnings about the exporter's deprecated calls and torchvision's operators."""
+    log = logging.getLogger("torch.onnx._internal.exporter._registration")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            yield
+    finally:
+        log.setLevel(level)
+
+
+_Writer = Callable[[torch.export.ExportedProgram, Path, Sequence[str]], None]
+_WRITERS: dict[str, _Writer] = {"pt2": _write_pt2, "onnx": _write_onnx}

@@ -1,0 +1,131 @@
+"""Tensors in safetensors files, with a header of JSON. Nothing is pickled: files run no code."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from redunet.files.atomic import atomic_write
+
+
+def write_tensors(
+    tensors: dict[str, Tensor],
+    path: str | os.PathLike[str],
+    key: str | None = None,
+    header: dict[str, Any] | None = None,
+) -> None:
+    """Write tensors, and a header under a key, to a file; or leave what is there as it is."""
+    metadata = {} if key is None else {key: json.dumps(header, allow_nan=False)}
+    with atomic_write(path) as temporary:
+        save_file({name: as_stored(t) for name, t in tensors.items()}, temporary, metadata)
+
+
+def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Metadata and tensors of a file, as they are stored.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no file.
+    ValueError
+        If it is not a complete safetensors file.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no such file: {path}")
+    try:
+        with safe_open(path, framework="pt") as file:
+            # Copies, because get_tensor maps the file: complex numbers would not be aligned, and
+            # all would be lost if the file is truncated.
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+            return file.metadata() or {}, tensors
+    except SafetensorError as error:
+        raise ValueError(f"{path} is not a complete safetensors file: {error}") from error
+
+
+def parse_header(
+    metadata: dict[str, str], key: str, path: str | os.PathLike[str], expected: str
+) -> dict[str, Any]:
+    """The header that :func:`write_tensors` wrote under a key.
+
+    Parameters
+    ----------
+    metadata : dict
+        From :func:`read_tensors`.
+    key : str
+    path : str or path
+        For error messages.
+    expected : str
+        What the file should be, for error messages.
+
+    Raises
+    ------
+    ValueError
+        If there is no such header, or it is damaged.
+    """
+    if key not in metadata:
+        raise ValueError(f"{path} is not {expected}: its header has no {key!r}")
+    try:
+        header: dict[str, Any] = json.loads(metadata[key])
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} has a damaged header: {error}") from error
+    return header
+
+
+def write_module(module: nn.Module, path: str | os.PathLike[str]) -> None:
+    """Write the parameters and buffers of a module to a file."""
+    write_tensors(module.state_dict(), path)
+
+
+def read_module(module: nn.Module, path: str | os.PathLike[str]) -> None:
+    """Give a module the tensors that :func:`write_module` wrote."""
+    _, tensors = read_tensors(path)
+    fill(module, tensors, path)
+
+
+def fill(module: nn.Module, tensors: dict[str, Tensor], path: str | os.PathLike[str]) -> None:
+    """Give a module, whose own tensors may have no memory, the tensors of a file.
+
+    Raises
+    ------
+    ValueError
+        If names, shapes or types differ from those of the module.
+    """
+    state = module.state_dict()
+    missing, surplus = sorted(state.keys() - tensors), sorted(tensors.keys() - state)
+    if missing or surplus:
+        raise ValueError(
+            f"{path} does not hold the tensors of this network: "
+            f"missing {_shortened(missing)}, surplus {_shortened(surplus)}"
+        )
+    filled = {}
+    for name, expected in state.items():
+        stored, template = tensors[name], as_stored(expected)
+        if stored.shape != template.shape or stored.dtype != template.dtype:
+            raise ValueError(
+                f"{path}: tensor {name} should be {template.dtype} of shape "
+                f"{tuple(template.shape)}, got {stored.dtype} of shape {tuple(stored.shape)}"
+            )
+        filled[name] = from_stored(stored, expected)
+    module.load_state_dict(filled, assign=True)
+
+
+def as_stored(t: Tensor) -> Tensor:
+    """Complex numbers as pairs: safetensors has no complex128 and ignores lazy conjugation."""
+    t = t.detach()
+    return (torch.view_as_real(t.resolve_conj()) if t.is_complex() else t).contiguous()
+
+
+def from_stored(stored: Tensor, like: Tensor) -> Tensor:
+    """The inverse of :func:`as_stored`, for a tensor of the type of ``like``."""
+    return torch.view_as_complex(stored) if like.is_complex() else stored
+
+
+def _shortened(names: list[str]) -> str:
+    shown = ", ".join(names[:3]) or "none"
+    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"

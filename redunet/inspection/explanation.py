@@ -1,0 +1,230 @@
+"""Why a sample ends where it does: what each layer sees of it, and what moves it."""
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from redunet._checks import as_tensor, check_sample_shape
+from redunet.layers.layer import extrapolate, trajectory
+from redunet.network import ReduNet
+from redunet.rates.spectrum import norms
+
+if TYPE_CHECKING:  # loaded on use
+    from matplotlib.axes import Axes
+    from matplotlib.figure import FigureBase
+    from pandas import DataFrame
+
+# Classes in a printed table, those closest to the sample.
+PRINTED_CLASSES = 3
+
+# Classes with a colour in a plot; the others are grey.
+NAMED_CLASSES = 5
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """One sample on its way through the layers; see :func:`explain`.
+
+    A layer moves the sample by η (E v − Σ_j γ_j π̂_j Cʲ v). What E adds points away from all
+    samples, what class j takes away is what of the sample lies outside of the class.
+
+    Attributes
+    ----------
+    classes : numpy array (k,)
+        The network's labels.
+    residual_norms : numpy array (num_layers, k)
+        ‖Cʲ v‖ against every class: the smaller, the better the sample fits in.
+    memberships : numpy array (num_layers, k)
+        π̂_j, as each layer estimates them from the residuals.
+    expansion : numpy array (num_layers,)
+        η ‖E v‖, length of the part of the step that expands all samples.
+    compression : numpy array (num_layers, k)
+        η γ_j π̂_j ‖Cʲ v‖, lengths of the parts that compress the classes.
+    angles : numpy array (num_layers,)
+        By how much each layer turned the sample, in degrees.
+    """
+
+    classes: np.ndarray
+    residual_norms: np.ndarray
+    memberships: np.ndarray
+    expansion: np.ndarray
+    compression: np.ndarray
+    angles: np.ndarray
+
+    @property
+    def prediction(self) -> Any:
+        """The class of largest membership in the last layer."""
+        return self.classes[self.memberships[-1].argmax()]
+
+    def nearest_classes(self, count: int) -> list[int]:
+        """Columns of the classes of largest membership on average over the layers, descending."""
+        closeness = self.memberships.mean(0)
+        # Where memberships round to zero, the residuals decide.
+        order = np.lexsort((self.residual_norms.mean(0), -closeness))
+        return order[:count].tolist()
+
+    def plot(self, *, figure: "FigureBase | None" = None) -> np.ndarray:
+        """Draw ‖Cʲv‖, memberships and the parts of the step, layer by layer.
+
+        Parameters
+        ----------
+        figure : matplotlib Figure or SubFigure, optional
+            Where to draw; by default a new figure.
+
+        Returns
+        -------
+        numpy array of three matplotlib Axes
+        """
+        import matplotlib.pyplot as plt
+
+        figure = plt.figure(figsize=(12, 3.6), layout="constrained") if figure is None else figure
+        axes: np.ndarray = figure.subplots(1, 3)
+        layers = np.arange(1, len(self.memberships) + 1)
+        self._draw_classes(axes[0], layers, self.residual_norms)
+        axes[0].set(title="Residual against each class", ylabel=r"$\|C^j v\|$")
+        self._draw_classes(axes[1], layers, self.memberships)
+        axes[1].set(title="Membership", ylabel=r"$\hat\pi_j$", ylim=(-0.03, 1.03))
+        axes[2].plot(layers, self.expansion, color="black", linewidth=2, label="$E$")
+        self._draw_classes(axes[2], layers, self.compression)
+        axes[2].set(title="Parts of the step", ylabel="length", ylim=(0, None))
+        axes[2].legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5), title="class")
+        for ax in axes:
+            ax.set_xlabel("layer")
+            ax.xaxis.get_major_locator().set_params(integer=True)
+        return axes
+
+    def _draw_classes(self, ax: "Axes", layers: np.ndarray, values: np.ndarray) -> None:
+        """A curve for each class; in colour the classes that the sample is closest to."""
+        from redunet.inspection.palette import MARKERS, class_colors
+
+        named = self.nearest_classes(NAMED_CLASSES)
+        colors = dict(zip(named, class_colors(len(named)), strict=True))
+        marks = len(layers) <= 30
+        for j in sorted(range(values.shape[1]), key=lambda j: (j in colors, j)):
+            style: dict[str, Any] = {"color": "0.8", "linewidth": 0.8}
+            if j in colors:
+                marker = MARKERS[named.index(j) % len(MARKERS)] if marks else ""
+                style = {"color": colors[j], "linewidth": 1.5, "marker": marker, "markersize": 4}
+                style["label"] = str(self.classes[j])
+            ax.plot(layers, values[:, j], **style)
+
+    def to_frame(self) -> "DataFrame":
+        """A row for each layer and class, with all that is known of them.
+
+        Returns
+        -------
+        pandas DataFrame
+            Indexed by ``layer`` and ``class``; columns ``residual_norm``, ``membership``,
+            ``compression``, and ``expansion`` and ``angle``, which are the layer's.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        """
+        from pandas import DataFrame, MultiIndex
+
+        layers = range(1, len(self.angles) + 1)
+        index = MultiIndex.from_product([layers, self.classes], names=["layer", "class"])
+        columns = {
+            "residual_norm": self.residual_norms.ravel(),
+            "membership": self.memberships.ravel(),
+            "compression": self.compression.ravel(),
+            "expansion": self.expansion.repeat(len(self.classes)),
+            "angle": self.angles.repeat(len(self.classes)),
+        }
+        return DataFrame(columns, index)
+
+    def __str__(self) -> str:
+        """A table of the layers, with the classes that are nearest to the sample."""
+        from tabulate import tabulate
+
+        shown = self.nearest_classes(PRINTED_CLASSES)
+        headers = ["layer", "angle [deg]", "‖ηEv‖"]
+        columns = [range(1, len(self.angles) + 1), self.angles, self.expansion]
+        for j in shown:
+            name = self.classes[j]
+            headers += [f"{name}: ‖Cv‖", "π̂", "‖ηγπ̂Cv‖"]
+            columns += [array[:, j] for array in self._by_class]
+        table = tabulate(list(zip(*columns, strict=True)), headers, floatfmt=".4f")
+        return f"{table}\nprediction: {self.prediction}"
+
+    @property
+    def _by_class(self) -> tuple[np.ndarray, ...]:
+        return self.residual_norms, self.memberships, self.compression
+
+
+@torch.no_grad()
+def explain(net: ReduNet, x: Any) -> Explanation:
+    """What each layer of a network does to one sample.
+
+    Parameters
+    ----------
+    net : ReduNet
+    x : array-like or Tensor of shape net.sample_shape
+        One sample, without an axis of samples.
+
+    Returns
+    -------
+    Explanation
+        Print it, plot it, or make a pandas DataFrame of it.
+
+    Raises
+    ------
+    ValueError
+        If the sample has another shape, or the step of a layer is not a sum over classes that is
+        weighted by memberships, as with ``membership="rectified"``.
+
+    References
+    ----------
+    Chan et al., ReduNet (JMLR 2022), eqs. 22 to 25.
+
+    Examples
+    --------
+    >>> from redunet import ReduNet, datasets, explain
+    >>> X, labels = datasets.gaussians(ndim=2, per_class=50)
+    >>> net = ReduNet.construct(X, labels, num_layers=20)
+    >>> explanation = explain(net, X[0])
+    >>> print(explanation.prediction)
+    0
+    >>> print(explanation.memberships[-1].round(2))
+    [1. 0.]
+    """
+    x = as_tensor(x)
+    check_sample_shape(x[None], net.sample_shape)
+    for layer in net.layers:
+        if not layer.membership_rule.has_class_weights:
+            raise ValueError(
+                "only steps that are weighted by memberships can be explained, not those of "
+                f"{layer.membership_rule}"
+            )
+    (V,) = net.encode(x[None])
+    residuals, memberships, expansion, angles = [], [], [], []
+    states = trajectory(V, net.layers)
+    for layer, (before, after) in zip(net.layers, pairwise(states), strict=True):
+        point = extrapolate(*before, layer.momentum)
+        norms_by_class = layer.residual_norms(point)
+        residuals.append(norms_by_class[0])
+        memberships.append(layer.membership_rule(norms_by_class)[0])
+        expansion.append(layer.eta * norms(layer.operators.expand(point))[0])
+        angles.append(_angle(before[0], after[0]))
+    residual_norms, by_layer = torch.stack(residuals), torch.stack(memberships)
+    weights = torch.stack([layer.eta * layer.proportions for layer in net.layers])
+    arrays = (
+        residual_norms,
+        by_layer,
+        torch.stack(expansion),
+        weights * by_layer * residual_norms,
+    )
+    return Explanation(net.classes_, *(t.cpu().numpy() for t in arrays), np.array(angles))
+
+
+def _angle(U: Tensor, V: Tensor) -> float:
+    """Between two half spectra of unit norm, in degrees; exact for small angles too."""
+    half = norms(U - V)[0] / 2
+    return math.degrees(2 * math.asin(min(1.0, half.item())))

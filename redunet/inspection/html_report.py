@@ -1,0 +1,198 @@
+"""A page that tells all about a network and how it does on samples, in one file."""
+
+import base64
+import io
+import os
+from collections.abc import Iterator
+from importlib.resources import files
+from typing import Any, NamedTuple
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from jinja2 import Environment
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from sklearn.metrics import ConfusionMatrixDisplay
+
+from redunet._checks import as_labels, as_samples
+from redunet._version import __version__
+from redunet.files.atomic import atomic_write
+from redunet.inspection.explanation import Explanation, explain
+from redunet.inspection.summary import description, evaluation, readable
+from redunet.network import ReduNet
+from redunet.plots import (
+    AccuracyByDepthDisplay,
+    plot_architecture,
+    plot_rates,
+    plot_similarity,
+    plot_singular_values,
+)
+
+# Samples of each class in heat maps and spectra.
+SHOWN = 30
+
+# More classes than these make a confusion matrix of colours, without numbers.
+NUMBERED_CLASSES = 20
+
+DPI = 110
+
+
+class Picture(NamedTuple):
+    """A picture on the page."""
+
+    title: str
+    caption: str
+    data: str  # a data URI
+
+
+class Worst(NamedTuple):
+    """A sample that the network finds hardest."""
+
+    explanation: Explanation
+    picture: Picture
+
+
+def report(
+    net: ReduNet,
+    X: Any,
+    labels: Any,
+    path: str | os.PathLike[str],
+    *,
+    title: str = "ReduNet",
+    worst: int = 5,
+) -> None:
+    """Write a page about a network, on samples that are best not those of its construction.
+
+    A summary, the rates and the accuracy by layer, similarities before and after, spectra of the
+    classes, the confusion matrix, and the worst samples with what each layer made of them. The page
+    is one file of HTML with all pictures in it, which loads nothing from anywhere.
+
+    Parameters
+    ----------
+    net : ReduNet
+    X : array-like or Tensor of shape (m, *net.sample_shape)
+    labels : array-like or Tensor of shape (m,)
+    path : str or path
+        Conventionally ``*.html``; written whole or not at all.
+    title : str
+    worst : int
+        How many samples to explain: those whose residual against their own class exceeds the
+        smallest other one by most.
+
+    Raises
+    ------
+    ValueError
+        If samples have another shape than the network's, or labels that it does not know.
+    """
+    X, labels = as_samples(X), as_labels(labels)
+    unknown = np.setdiff1d(labels, net.classes_)
+    if unknown.size:
+        raise ValueError(f"the network knows the classes {net.classes_}, not {unknown}")
+    with torch.no_grad():
+        residuals = net.residual_norms_by_layer(X).cpu().numpy()
+    page = _template().render(
+        title=title,
+        version=__version__,
+        summary=_readable(description(net)),
+        results=_readable(evaluation(net, X, labels)),
+        pictures=_pictures(net, X, labels, residuals),
+        worst=_worst(net, X, labels, residuals[-1], worst),
+    )
+    with atomic_write(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+
+
+def _template() -> Any:
+    source = files("redunet.inspection").joinpath("report.html").read_text(encoding="utf-8")
+    return Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(source)
+
+
+def _readable(values: dict[str, Any]) -> dict[str, str]:
+    return {name: readable(value) for name, value in values.items()}
+
+
+def _pictures(
+    net: ReduNet, X: torch.Tensor, labels: np.ndarray, residuals: np.ndarray
+) -> Iterator[Picture]:
+    """All that is drawn of the network and all samples together."""
+    found = net.classes_[residuals.argmin(2)]  # by every layer
+    yield _picture(
+        plot_architecture(net).figure,
+        "Architecture",
+        "From samples to memberships, and below it the inside of one layer.",
+    )
+    figure, axes = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
+    plot_rates(net.history, ax=axes[0])
+    AccuracyByDepthDisplay((found == labels).mean(1)).plot(axes[1])
+    yield _picture(
+        figure,
+        "Layer by layer",
+        "Rates of the samples of the construction; accuracy on the samples of this page.",
+    )
+    few = np.sort(np.concatenate([np.flatnonzero(labels == c)[:SHOWN] for c in np.unique(labels)]))
+    with torch.no_grad():
+        samples = [("samples", X[few]), ("features", net(X[few]))]
+    figure, axes = plt.subplots(2, 2, figsize=(11, 9), layout="constrained")
+    for (name, Z), column in zip(samples, axes.T, strict=True):
+        plot_similarity(Z, labels[few], ax=column[0]).set_title(f"Similarity of {name}")
+        plot_singular_values(Z, labels[few], ax=column[1]).set_title(f"Spectra of {name}")
+    yield _picture(
+        figure,
+        "Before and after",
+        f"Up to {SHOWN} samples of each class: |cosine| of all pairs, and singular values. "
+        "Features should be similar within a class only, and each class fill several dimensions.",
+    )
+    size = 2.5 + 0.45 * min(len(net.classes_), NUMBERED_CLASSES)
+    figure, ax = plt.subplots(figsize=(size + 1, size), layout="constrained")
+    ConfusionMatrixDisplay.from_predictions(
+        labels,
+        found[-1],
+        labels=net.classes_,
+        include_values=len(net.classes_) <= NUMBERED_CLASSES,
+        cmap="Blues",
+        xticks_rotation="vertical" if net.classes_.dtype.kind == "U" else "horizontal",
+        ax=ax,
+    )
+    yield _picture(figure, "Confusion matrix", "Rows are the true classes, columns those found.")
+
+
+def _worst(
+    net: ReduNet, X: torch.Tensor, labels: np.ndarray, residuals: np.ndarray, count: int
+) -> Iterator[Worst]:
+    """Samples whose own class fits least, compared with the best of the others."""
+    if not all(layer.membership_rule.has_class_weights for layer in net.layers):
+        return  # steps without memberships cannot be explained
+    own = np.searchsorted(net.classes_, labels)[:, None]
+    others = residuals.copy()
+    np.put_along_axis(others, own, np.inf, 1)
+    margins = np.take_along_axis(residuals, own, 1)[:, 0] - others.min(1)
+    for number in np.argsort(-margins, kind="stable")[:count].tolist():
+        explanation = explain(net, X[number])
+        figure = plt.figure(figsize=(13, 3.2), layout="constrained")
+        left, right = figure.subfigures(1, 2, width_ratios=[1, 5])
+        _draw_sample(left.subplots(), X[number].cpu().numpy())
+        explanation.plot(figure=right)
+        caption = f"Sample {number}: its class is {labels[number]}, found {explanation.prediction}."
+        picture = _picture(figure, f"Sample {number}", caption)
+        yield Worst(explanation, picture)
+
+
+def _draw_sample(ax: Axes, x: np.ndarray) -> None:
+    """An image, or else curves: one for each channel."""
+    if x.ndim == 3 and x.shape[0] in (1, 3):
+        grey = x.shape[0] == 1
+        picture = x[0] if grey else np.moveaxis(x - x.min(), 0, -1) / max(np.ptp(x), 1e-12)
+        ax.imshow(picture, cmap="gray_r" if grey else None)
+        ax.set(xticks=[], yticks=[])
+        return
+    for channel in x.reshape(len(x), -1) if x.ndim > 1 else [x]:
+        ax.plot(channel, linewidth=0.8)
+
+
+def _picture(figure: Figure, title: str, caption: str) -> Picture:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=DPI)
+    plt.close(figure)
+    data = base64.b64encode(buffer.getvalue()).decode()
+    return Picture(title, caption, f"data:image/png;base64,{data}")

@@ -1,0 +1,1 @@
+"""Pictures; :mod:`redunet.plots` has them all."""

@@ -1,0 +1,90 @@
+"""How many layers it takes: accuracy by depth."""
+
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from redunet._checks import as_labels
+from redunet.network import ReduNet
+
+
+class AccuracyByDepthDisplay:
+    """Accuracy of the memberships that each layer estimates.
+
+    Parameters
+    ----------
+    accuracies : array-like of shape (num_layers,)
+        Share of the samples for which a layer finds the class of largest membership right; of the
+        first layer before it has moved any.
+    name : str, optional
+        Of the samples, for the legend.
+
+    Attributes
+    ----------
+    ax_, figure_, line_
+        What :meth:`plot` has drawn, and where.
+    """
+
+    ax_: Axes
+    figure_: Figure
+    line_: Any
+
+    def __init__(self, accuracies: Any, *, name: str | None = None):
+        self.accuracies = np.asarray(accuracies)
+        self.name = name
+
+    @classmethod
+    def from_network(
+        cls, net: ReduNet, X: Any, labels: Any, *, name: str | None = None, ax: Axes | None = None
+    ) -> "AccuracyByDepthDisplay":
+        """Ask every layer for the classes of samples, and draw how often it is right.
+
+        Parameters
+        ----------
+        net : ReduNet
+        X : array-like or Tensor of shape (m, *net.sample_shape)
+        labels : array-like or Tensor of shape (m,)
+            The right ones.
+        name : str, optional
+            Of the samples, for the legend.
+        ax : matplotlib Axes, optional
+            Where to draw; by default on a new figure. Draw twice to compare.
+
+        Returns
+        -------
+        AccuracyByDepthDisplay
+        """
+        with torch.no_grad():
+            found = net.residual_norms_by_layer(X).argmin(2).cpu().numpy()
+        accuracies = (net.classes_[found] == as_labels(labels)).mean(1)
+        return cls(accuracies, name=name).plot(ax=ax)
+
+    def plot(self, ax: Axes | None = None, **kwargs: Any) -> "AccuracyByDepthDisplay":
+        """Draw accuracy by layer.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Where to draw; by default on a new figure.
+        **kwargs
+            For ``Axes.plot``.
+
+        Returns
+        -------
+        AccuracyByDepthDisplay
+        """
+        if ax is None:
+            _, ax = plt.subplots(layout="constrained")
+        style = {"marker": "." if len(self.accuracies) <= 60 else "", "label": self.name} | kwargs
+        (self.line_,) = ax.plot(np.arange(1, len(self.accuracies) + 1), self.accuracies, **style)
+        ax.set(xlabel="layer", ylabel="accuracy", title="Accuracy of the memberships by layer")
+        ax.set_ylim(None, 1.01)
+        ax.xaxis.get_major_locator().set_params(integer=True)
+        if self.name is not None:
+            ax.legend(frameon=False)
+        self.ax_, self.figure_ = ax, ax.figure
+        return self

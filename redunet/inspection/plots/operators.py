@@ -1,0 +1,138 @@
+"""What the operators of a layer are: their eigenvalues, and their kernels."""
+
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import FigureBase
+
+from redunet.inspection.palette import class_colors
+from redunet.network import ReduNet
+
+
+@torch.no_grad()
+def plot_eigenvalues(net: ReduNet, layer: int = -1, *, ax: Axes | None = None) -> Axes:
+    """Eigenvalues of E and of all γ_j Cʲ of a layer, at all frequencies, in descending order.
+
+    All of them are at most α. Directions of eigenvalue α are empty: E expands the samples into
+    them, Cʲ compresses what class j has there. The smaller an eigenvalue, the more the samples, or
+    those of a class, fill its direction already.
+
+    Parameters
+    ----------
+    net : ReduNet
+    layer : int
+        Which one; by default the last.
+    ax : matplotlib Axes, optional
+        Where to draw; by default on a new figure.
+
+    Returns
+    -------
+    matplotlib Axes
+
+    References
+    ----------
+    Chan et al., ReduNet (JMLR 2022), eqs. 13 and 14.
+    """
+    if ax is None:
+        _, ax = plt.subplots(layout="constrained")
+    chosen = net.layers[layer]
+    proportions = chosen.proportions[:, None, None]
+    expansion, compression = chosen.operators.matrices()
+    for label, values, color in zip(
+        net.classes_,
+        torch.linalg.eigvalsh(compression * proportions).transpose(0, 1).flatten(1),
+        class_colors(len(net.classes_)),
+        strict=True,
+    ):
+        _draw_sorted(ax, values, color=color, linewidth=1, label=f"$\\gamma_j C^j$, {label}")
+    _draw_sorted(ax, torch.linalg.eigvalsh(expansion), color="black", linewidth=2, label="$E$")
+    title = f"Operators of layer {range(1, len(net.layers) + 1)[layer]}"
+    ax.set(xlabel="number of the eigenvalue", ylabel="eigenvalue", yscale="log", title=title)
+    ax.legend(frameon=False, fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
+    return ax
+
+
+def _draw_sorted(ax: Axes, values: torch.Tensor, **style: Any) -> None:
+    values = values.flatten().sort(descending=True).values.cpu()
+    ax.plot(np.arange(1, len(values) + 1), values, **style)
+
+
+@torch.no_grad()
+def plot_kernels(
+    net: ReduNet, layer: int = -1, *, channels: int = 4, figure: FigureBase | None = None
+) -> np.ndarray:
+    """The operators of a layer as kernels of circular convolutions; on vectors, as matrices.
+
+    One row for E and for every Cʲ, one column for each channel, from that channel to itself. The
+    centre, where a kernel is nearly α times a unit impulse, would outshine all the rest: it is left
+    out (grey).
+
+    Parameters
+    ----------
+    net : ReduNet
+        On vectors, 1-D signals or images.
+    layer : int
+        Which one; by default the last.
+    channels : int
+        How many to draw, at most.
+    figure : matplotlib Figure or SubFigure, optional
+        Where to draw; by default a new figure.
+
+    Returns
+    -------
+    numpy array of matplotlib Axes, of shape (1 + k, channels)
+
+    Raises
+    ------
+    ValueError
+        If the signals have more than two spatial axes.
+
+    References
+    ----------
+    Chan et al., ReduNet (JMLR 2022), Propositions 4 and 5.
+    """
+    spatial = net.feature_shape[1:]
+    if len(spatial) > 2:
+        raise ValueError(f"kernels of up to two spatial axes can be drawn, got {spatial}")
+    E, C = net.layers[layer].kernels()
+    kernels = torch.cat([E[None], C]).cpu()
+    count = min(channels, net.feature_shape[0]) if spatial else 1
+    names = ["E", *(f"C of {label}" for label in net.classes_)]
+    if figure is None:
+        size = (1.1 * count + 1.5, 1.1 * len(names))
+        figure = plt.figure(figsize=size, layout="constrained")
+    axes = figure.subplots(len(names), count, squeeze=False)
+    for row, name, operator in zip(axes, names, kernels, strict=True):
+        pictures = [operator[i, i] for i in range(count)] if spatial else [operator]
+        pictures = [_without_impulse(picture, is_matrix=not spatial) for picture in pictures]
+        limit = max(np.nanmax(np.abs(picture), initial=0) for picture in pictures)
+        for ax, picture in zip(row, pictures, strict=True):
+            _draw_kernel(ax, picture, limit)
+        row[0].set_ylabel(name, rotation=0, ha="right", va="center")
+    for number, ax in enumerate(axes[0], 1):
+        ax.set_title(f"channel {number}" if spatial else "without diagonal", fontsize="small")
+    return axes
+
+
+def _without_impulse(kernel: torch.Tensor, *, is_matrix: bool) -> np.ndarray:
+    """The kernel with its origin in the middle, or the matrix; less the part of the identity."""
+    picture = kernel.double().numpy().copy()
+    if is_matrix:
+        np.fill_diagonal(picture, np.nan)
+        return picture
+    picture[(0,) * picture.ndim] = np.nan
+    return np.fft.fftshift(picture)
+
+
+def _draw_kernel(ax: Axes, picture: np.ndarray, limit: float) -> None:
+    """An image of two axes, or a curve of one."""
+    ax.set(xticks=[], yticks=[])
+    if picture.ndim == 2:
+        ax.imshow(picture, cmap="RdBu_r", vmin=-limit, vmax=limit)
+        ax.set_facecolor("0.6")
+    else:
+        ax.plot(np.arange(len(picture)) - len(picture) // 2, picture, color="black", linewidth=0.8)
+        ax.set_ylim(-1.1 * limit, 1.1 * limit)

@@ -1,0 +1,160 @@
+"""Samples on the circle S¹ and the sphere S², and their ways there through a network."""
+
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+
+from redunet._checks import as_labels, as_samples
+from redunet.inspection.palette import MARKERS, class_colors
+from redunet.network import ReduNet
+
+# Where paths on the circle begin: the layers go outwards, or they would lie on each other.
+INNER_RADIUS = 0.35
+
+
+def plot_sphere(Z: Any, labels: Any, *, subspace_dim: int = 0, ax: Axes | None = None) -> Axes:
+    """Scatter of samples on the circle S¹ or the sphere S², coloured by class.
+
+    Parameters
+    ----------
+    Z : array-like or Tensor of shape (m, 2) or (m, 3)
+    labels : array-like or Tensor of shape (m,)
+    subspace_dim : {0, 1, 2}
+        Draw the principal subspace of each class too: a line through the origin, or the great
+        circle of a plane. By default none.
+    ax : matplotlib Axes, optional
+        Where to draw, of projection "3d" for the sphere; by default on a new figure.
+
+    Returns
+    -------
+    matplotlib Axes
+
+    Raises
+    ------
+    ValueError
+        If samples have neither two nor three coordinates, or fewer than ``subspace_dim`` + 1.
+
+    References
+    ----------
+    Chan et al., ReduNet (JMLR 2022), Figures 15, 28 and 29.
+    """
+    Z, labels = as_samples(Z, name="Z").detach().cpu().numpy(), as_labels(labels)
+    dim = _checked_dim(Z)
+    if not 0 <= subspace_dim < dim:
+        raise ValueError(
+            f"subspace_dim must be from 0 to {dim - 1} on S{dim - 1}, got {subspace_dim}"
+        )
+    ax = _axes(dim) if ax is None else ax
+    _draw_unit(ax, dim)
+    for label, style in _class_styles(labels):
+        samples = Z[labels == label]
+        ax.scatter(*samples.T, label=str(label), s=18, alpha=0.7, linewidths=0, **style)
+        if subspace_dim:
+            line = _unit_of_subspace(samples, subspace_dim)
+            ax.plot(*line.T, color=style["color"], linewidth=1.5)
+    _finish(ax, dim)
+    return ax
+
+
+def plot_paths(net: ReduNet, X: Any, labels: Any, *, ax: Axes | None = None) -> Axes:
+    """The ways of samples through the layers, on the circle S¹ or the sphere S².
+
+    On the circle every layer is drawn a little further outwards than the one before it, and the
+    last on the circle itself; on the sphere paths begin at small points. Large points are where
+    they end.
+
+    Parameters
+    ----------
+    net : ReduNet
+        With features of two or three dimensions.
+    X : array-like or Tensor of shape (m, *net.sample_shape)
+    labels : array-like or Tensor of shape (m,)
+    ax : matplotlib Axes, optional
+        Where to draw, of projection "3d" for the sphere; by default on a new figure.
+
+    Returns
+    -------
+    matplotlib Axes
+
+    Raises
+    ------
+    ValueError
+        If the features have neither two nor three coordinates.
+
+    References
+    ----------
+    Chan et al., ReduNet (JMLR 2022), Figure 15, which has the two ends.
+    """
+    with torch.no_grad():
+        paths = torch.stack(list(net.trajectory(X))).flatten(2).cpu().numpy()  # (L + 1, m, n)
+    labels, dim = as_labels(labels), _checked_dim(paths[0])
+    if dim == 2:
+        paths = paths * np.linspace(INNER_RADIUS, 1, len(paths))[:, None, None]
+    ax = _axes(dim) if ax is None else ax
+    _draw_unit(ax, dim)
+    for label, style in _class_styles(labels):
+        ways = paths[:, labels == label]
+        # One line for all of them: what is not a number interrupts it.
+        gap = np.full_like(ways[:1], np.nan)
+        line = np.concatenate([ways, gap]).swapaxes(0, 1).reshape(-1, dim)
+        ax.plot(*line.T, color=style["color"], linewidth=0.7, alpha=0.5)
+        ax.scatter(*ways[0].T, s=4, color=style["color"], linewidths=0)
+        ax.scatter(*ways[-1].T, label=str(label), s=22, linewidths=0, **style)
+    _finish(ax, dim)
+    return ax
+
+
+def _checked_dim(Z: np.ndarray) -> int:
+    if Z.ndim != 2 or Z.shape[1] not in (2, 3):
+        raise ValueError(f"samples on S¹ or S² have shape (m, 2) or (m, 3), got {Z.shape}")
+    return Z.shape[1]
+
+
+def _axes(dim: int) -> Axes:
+    projection = {} if dim == 2 else {"projection": "3d"}
+    return plt.subplots(layout="constrained", subplot_kw=projection)[1]
+
+
+def _class_styles(labels: np.ndarray) -> list[tuple[Any, dict[str, Any]]]:
+    """Colour and marker of every class."""
+    classes = np.unique(labels)
+    return [
+        (label, {"color": tuple(color), "marker": MARKERS[i % len(MARKERS)]})
+        for i, (label, color) in enumerate(zip(classes, class_colors(len(classes)), strict=True))
+    ]
+
+
+def _unit_of_subspace(samples: np.ndarray, dim: int) -> np.ndarray:
+    """The line between the two unit vectors of a principal direction; the circle of a plane."""
+    directions = np.linalg.svd(samples, full_matrices=False)[2][:dim]
+    if dim == 1:
+        return np.concatenate([directions, -directions])
+    turn = np.linspace(0, 2 * np.pi, 121)
+    return np.stack([np.cos(turn), np.sin(turn)], 1) @ directions
+
+
+def _draw_unit(ax: Axes, dim: int) -> None:
+    """The circle or sphere that the samples lie on."""
+    turn = np.linspace(0, 2 * np.pi, 61)
+    if dim == 2:
+        ax.plot(np.cos(turn), np.sin(turn), color="0.8", linewidth=1, zorder=0)
+        return
+    ax.set_axis_off()
+    ax.view_init(elev=25, azim=35)  # looks at the octant that is positive in all coordinates
+    tilt = np.linspace(0, np.pi, 31)
+    x, y = np.outer(np.cos(turn), np.sin(tilt)), np.outer(np.sin(turn), np.sin(tilt))
+    z = np.outer(np.ones_like(turn), np.cos(tilt))
+    ax.plot_wireframe(x, y, z, color="0.85", linewidth=0.4, rcount=13, ccount=9, zorder=0)
+
+
+def _finish(ax: Axes, dim: int) -> None:
+    """Equal scales, and the legend where no sample can be."""
+    ax.set_aspect("equal")
+    if dim == 2:
+        ax.legend(title="class", loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    else:
+        ax.set_box_aspect((1, 1, 1), zoom=1.4)
+        ax.legend(title="class", loc="upper left", frameon=False)

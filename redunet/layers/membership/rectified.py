@@ -1,0 +1,91 @@
+"""The residual of a sample by rectified linear units, in place of a weighted sum over classes."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from redunet.layers.membership.base import Layer, Membership
+from redunet.layers.membership.softmax import check_sharpness, soft_membership
+from redunet.layers.operators.base import Responses, block_entries
+
+
+@dataclass(frozen=True)
+class Rectified(Membership):
+    """Compression α (v − Σ_j ReLU(Pʲ v)), with Pʲ = I − Cʲ/α_j.
+
+    Cʲ/α_j is close to the projection onto the complement of class j, so Pʲ is close to the
+    projection onto the class. As γ_j α_j = α for every class, the weighted sum Σ_j γ_j π_j Cʲ v
+    becomes α (v − Σ_j ReLU(Pʲ v)). This is a good approximation if features are non-negative and
+    classes are far apart: Pʲ v is then large and positive for the class of the sample, and small or
+    negative for the others.
+
+    Parameters
+    ----------
+    lam : float
+        λ, the sharpness of the softmax that gives memberships to whoever asks for them. It has no
+        influence on the features.
+
+    References
+    ----------
+    Chan et al., ReduNet (JMLR 2022), Remark 3 and eq. 25.
+    """
+
+    lam: float = 500.0
+
+    has_class_weights: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        check_sharpness(self.lam)
+
+    def __call__(self, residual_norms: Tensor) -> Tensor:
+        """``(m, k)`` to ``(m, k)``."""
+        return soft_membership(residual_norms, self.lam)
+
+    def compress(
+        self, V: Tensor, responses: Responses, layer: Layer
+    ) -> Iterator[tuple[slice, Tensor]]:
+        """α (v − Σ_j ReLU(Pʲ v)), for all frequencies at once."""
+        yield slice(None), torch.cat([self._compress(v, layer) for v in _split(V, layer)], 1)
+
+    def _compress(self, V: Tensor, layer: Layer) -> Tensor:
+        spectrum = layer.spectrum
+        class_scales = layer.alpha / layer.proportions  # α_j
+        complement = layer.operators.respond(V) / class_scales[:, None]  # (F, m, k, C)
+        class_parts = (V.unsqueeze(2) - complement).unbind(2)
+        # Rectification is entry by entry in the domain of the signals.
+        signals = torch.stack([spectrum.inverse(part) for part in class_parts], 1)
+        residual = rectified_residual(spectrum.inverse(V), signals)
+        return layer.alpha * spectrum(residual)
+
+    @property
+    def formula(self) -> str:
+        """The rule as a diagram of the network shows it."""
+        return "rectified"
+
+
+def rectified_residual(Z: Tensor, class_parts: Tensor) -> Tensor:
+    """z − Σ_j ReLU(Pʲ z): the part of a sample that no class explains.
+
+    Parameters
+    ----------
+    Z : Tensor of shape (m, C, *spatial)
+        Samples, as signals.
+    class_parts : Tensor of shape (m, k, C, *spatial)
+        Pʲz, the part of each sample in each class's subspace.
+
+    Returns
+    -------
+    Tensor of shape (m, C, *spatial)
+    """
+    return Z - class_parts.relu().sum(1)
+
+
+def _split(V: Tensor, layer: Layer) -> tuple[Tensor, ...]:
+    """Samples in blocks whose responses at all frequencies fit into memory together."""
+    if torch.compiler.is_exporting():  # an exported graph takes any number of samples
+        return (V,)
+    entries = V.shape[0] * V.shape[2] * len(layer.proportions)
+    return V.split(max(16, block_entries(V) // entries), 1)

@@ -1,0 +1,214 @@
+"""A network of layers: from samples to features and memberships."""
+
+import copy
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from typing import cast
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor, nn
+
+from redunet._checks import as_network_input
+from redunet.layers.encoding import default_batch_size, encode
+from redunet.layers.layer import ReduLayer, extrapolate, propagate, trajectory
+from redunet.layers.real import RealNetwork
+from redunet.rates.spectrum import HalfSpectrum, ToSignal, ToSphere
+
+
+class LayeredNetwork(nn.Module):
+    """Layers one after the other, after a lift and a Fourier transform.
+
+    Parameters
+    ----------
+    layers : sequence of ReduLayer
+        They map half spectra ``(F, m, C)``; see :class:`redunet.rates.HalfSpectrum`.
+    classes : numpy array (k,)
+        The labels, sorted.
+    sample_shape, feature_shape : tuple of int
+        Shapes of one sample, before and after the lift.
+    lift : nn.Module, optional
+        Applied to samples first.
+    batch_size : int, optional
+        Samples that go through the network at one time. By default as many as have features of 2²⁴
+        numbers.
+    """
+
+    lift: nn.Module | None
+    spectrum: HalfSpectrum
+    layers: nn.ModuleList
+
+    def __init__(
+        self,
+        layers: Sequence[ReduLayer],
+        *,
+        classes: np.ndarray,
+        sample_shape: tuple[int, ...],
+        feature_shape: tuple[int, ...],
+        lift: nn.Module | None = None,
+        batch_size: int | None = None,
+    ):
+        super().__init__()
+        self.lift = lift
+        self.spectrum = layers[0].spectrum
+        self.layers = nn.ModuleList(layers)
+        self.classes_ = classes
+        self.sample_shape = sample_shape
+        self.feature_shape = feature_shape
+        self.batch_size = batch_size
+
+    def forward(self, X: ArrayLike | Tensor) -> Tensor:
+        """Features of samples.
+
+        Parameters
+        ----------
+        X : array-like or Tensor of shape (m, *sample_shape)
+
+        Returns
+        -------
+        Tensor of shape (m, *feature_shape)
+            Of unit norm per sample; a sample whose lift is zero stays zero.
+
+        Raises
+        ------
+        ValueError
+            If samples are not finite, or differ in shape from those of the construction.
+        """
+        features = []
+        for V in self.encode(X):
+            V, _ = propagate(V, self._layers())
+            features.append(self.spectrum.inverse(V))
+        return torch.cat(features)
+
+    def trajectory(self, X: ArrayLike | Tensor) -> Iterator[Tensor]:
+        """Features of samples before the first layer, and after each one.
+
+        All samples are kept between layers; ``batch_size`` bounds only the work within a layer.
+
+        Parameters
+        ----------
+        X : array-like or Tensor of shape (m, *sample_shape)
+
+        Yields
+        ------
+        Tensor of shape (m, *feature_shape)
+            Of unit norm per sample; the last one equals ``net(X)``.
+        """
+        batches = [trajectory(V, self._layers()) for V in self.encode(X)]
+        for states in zip(*batches, strict=True):
+            yield torch.cat([self.spectrum.inverse(V) for V, _ in states])
+
+    def membership(self, X: ArrayLike | Tensor) -> Tensor:
+        """Soft membership of samples in the classes, as the last layer estimates it.
+
+        Memberships of signals do not change when the signals are shifted.
+
+        Parameters
+        ----------
+        X : array-like or Tensor of shape (m, *sample_shape)
+
+        Returns
+        -------
+        Tensor of shape (m, k)
+            Rows sum to 1; columns are in the order of ``classes_``.
+        """
+        return self._layers()[-1].membership_rule(self.residual_norms(X))
+
+    def residual_norms(self, X: ArrayLike | Tensor, layer: int = -1) -> Tensor:
+        """‖Cʲ v‖ of samples before a layer, from which the layer estimates their memberships.
+
+        Parameters
+        ----------
+        X : array-like or Tensor of shape (m, *sample_shape)
+        layer : int
+            Index of the layer; by default the last.
+
+        Returns
+        -------
+        Tensor of shape (m, k)
+            Columns are in the order of ``classes_``. Shifts of signals do not change them.
+        """
+        layers = self._layers()
+        chosen, earlier = layers[layer], layers[: range(len(layers))[layer]]
+        norms = []
+        for V in self.encode(X):
+            V, previous = propagate(V, earlier)
+            norms.append(chosen.residual_norms(extrapolate(V, previous, chosen.momentum)))
+        return torch.cat(norms)
+
+    def residual_norms_by_layer(self, X: ArrayLike | Tensor) -> Tensor:
+        """:meth:`residual_norms` of every layer, in one pass.
+
+        Parameters
+        ----------
+        X : array-like or Tensor of shape (m, *sample_shape)
+
+        Returns
+        -------
+        Tensor of shape (num_layers, m, k)
+        """
+        batches = []
+        for V in self.encode(X):
+            states = zip(self._layers(), trajectory(V, self._layers()), strict=False)
+            norms = [
+                layer.residual_norms(extrapolate(*state, layer.momentum)) for layer, state in states
+            ]
+            batches.append(torch.stack(norms))
+        return torch.cat(batches, 1)
+
+    def predict(self, X: ArrayLike | Tensor) -> np.ndarray:
+        """The label of largest membership for each sample, a numpy array ``(m,)``."""
+        with torch.no_grad():
+            return self.classes_[self.membership(X).argmax(1).cpu().numpy()]
+
+    def encode(self, X: ArrayLike | Tensor) -> Iterator[Tensor]:
+        """Samples as they enter the first layer, in batches.
+
+        Parameters
+        ----------
+        X : array-like or Tensor of shape (m, *sample_shape)
+
+        Returns
+        -------
+        iterator of Tensor of shape (F, batch, C)
+            Half spectra of unit norm, in the type and on the device of the network.
+        """
+        like = self._layers()[0].proportions
+        X = as_network_input(X, self.sample_shape, device=like.device, dtype=like.dtype)
+        size = self.batch_size or default_batch_size(self.spectrum, self.feature_shape[0])
+        return (encode(batch, self.lift, self.spectrum) for batch in X.split(size))
+
+    def as_sequential(self) -> nn.Sequential:
+        """The modules of the network one after the other, to be taken apart and recombined.
+
+        They are: the ``lift`` if there is one, ``sphere`` from signals to half spectra
+        ``(F, m, C)``, ``layer1`` and so on, and ``signal`` back.
+
+        Raises
+        ------
+        ValueError
+            If the network has momentum: its layers need the features before the last layer too.
+        """
+        if any(layer.momentum for layer in self._layers()):
+            raise ValueError("layers with momentum need more than the output of the layer before")
+        parts: dict[str, nn.Module] = {} if self.lift is None else {"lift": self.lift}
+        parts["sphere"] = ToSphere(self.spectrum)
+        parts |= {f"layer{number}": layer for number, layer in enumerate(self._layers(), 1)}
+        return nn.Sequential(OrderedDict(parts | {"signal": ToSignal(self.spectrum)}))
+
+    def real_form(self) -> RealNetwork:
+        """A copy in real arithmetic, from samples to features and memberships, for export."""
+        return RealNetwork(copy.deepcopy(self.lift), self.spectrum, self._layers())
+
+    def example(self) -> Tensor:
+        """Two random samples of the right shape, type and device."""
+        like = self._layers()[0].proportions
+        return torch.rand(2, *self.sample_shape, dtype=like.dtype, device=like.device)
+
+    def _layers(self) -> list[ReduLayer]:
+        return cast(list[ReduLayer], list(self.layers))
+
+    def extra_repr(self) -> str:
+        """Shown in ``repr``."""
+        return f"sample_shape={self.sample_shape}, feature_shape={self.feature_shape}"

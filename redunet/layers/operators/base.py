@@ -1,0 +1,232 @@
+"""The linear operators of a layer: E expands all features, Cʲ compresses those of class j."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple, Self
+
+import torch
+from torch import Tensor, nn
+
+from redunet.rates.spectrum import safe_sqrt, scaled, squared_norms
+
+# Bytes of the responses of all classes that are in memory at one time. On a CPU one block should
+# stay in the cache, on a GPU it should keep the device busy.
+BLOCK_BYTES = {"cpu": 2**24, "cuda": 2**29}
+
+# A matrix product for fewer samples than this is not worth a call of its own.
+LEAST_SAMPLES = 512
+
+ALL = slice(None)
+
+
+class OperatorMatrices(NamedTuple):
+    """Operators written out as matrices."""
+
+    expansion: Tensor  # E(p), (F, C, C)
+    compression: Tensor  # Cʲ(p), (F, k, C, C)
+
+
+class Operators(nn.Module, ABC):
+    """E and all Cʲ of a layer, at each of F frequencies.
+
+    A subclass is one way to represent them. It stores its tensors as parameters or buffers, and its
+    constructor takes them under the same names, so that files can hold every kind. It implements
+    :meth:`expand`, :meth:`respond` and :meth:`real_form`. The other methods have defaults, which a
+    subclass may replace by faster ones.
+
+    Parameters
+    ----------
+    num_classes : int
+        k.
+    channels : int
+        C.
+    """
+
+    def __init__(self, num_classes: int, channels: int):
+        super().__init__()
+        self.num_classes = num_classes
+        self.channels = channels
+
+    @abstractmethod
+    def expand(self, V: Tensor, frequencies: slice = ALL) -> Tensor:
+        """E v for every sample.
+
+        Parameters
+        ----------
+        V : Tensor of shape (frequencies, m, C)
+            Half spectra of the samples at these frequencies.
+        frequencies : slice
+            The frequencies.
+
+        Returns
+        -------
+        Tensor of shape (frequencies, m, C)
+        """
+
+    @abstractmethod
+    def respond(self, V: Tensor, frequencies: slice = ALL) -> Tensor:
+        """Cʲ v for every sample and every class.
+
+        Parameters
+        ----------
+        V : Tensor of shape (frequencies, m, C)
+            Half spectra of the samples at these frequencies.
+        frequencies : slice
+            The frequencies.
+
+        Returns
+        -------
+        Tensor of shape (frequencies, m, k, C)
+        """
+
+    @abstractmethod
+    def real_form(self) -> "Operators":
+        """The same operators on real and imaginary parts ``(F, m, 2C)``, for export.
+
+        Operators on real features (vectors) return a copy of themselves.
+        """
+
+    def step(self, V: Tensor, eta: float, frequencies: slice = ALL) -> Tensor:
+        """v + η E v for every sample, at some of the frequencies."""
+        return V + eta * self.expand(V, frequencies)
+
+    def responder(self) -> Callable[[Tensor], "Responses"]:
+        """A function from samples ``(F, m, C)`` to their responses, for block after block."""
+        return lambda V: Responses(V, self)
+
+    def matrices(self) -> OperatorMatrices:
+        """E ``(F, C, C)`` and all Cʲ ``(F, k, C, C)`` as matrices."""
+        like = next(self.parameters())
+        units = torch.eye(self.channels, dtype=like.dtype, device=like.device)
+        units = units.expand(len(like), -1, -1)
+        return OperatorMatrices(self.expand(units).mT, self.respond(units).permute(0, 2, 3, 1))
+
+    @torch.no_grad()
+    def make_hermitian_(self) -> None:
+        """Replace the operators by the closest Hermitian ones, in place.
+
+        Nothing to do by default, for representations that are Hermitian by construction.
+        """
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> Self:
+        """Operators that have these parameters and buffers, by name."""
+        return cls(**tensors)
+
+    @property
+    def description(self) -> str:
+        """The representation in a word or two, for summaries and diagrams."""
+        return type(self).__name__.removesuffix("Operators").lower()
+
+    @property
+    def width(self) -> int:
+        """Numbers that one sample needs at one frequency while its responses are computed."""
+        return self.num_classes * self.channels
+
+    def samples_per_block(self, V: Tensor) -> int:
+        """Samples that fill a block with themselves, or with their responses at one frequency."""
+        entries = max(self.width, len(V) * V.shape[2])
+        return max(LEAST_SAMPLES, block_entries(V) // entries)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Move complex operators as pairs of reals.
+
+        ``nn.Module.to(torch.float64)`` would otherwise drop their imaginary parts, and
+        ``.double()`` leave them as they are.
+        """
+
+        def as_pairs(t: Tensor) -> Tensor:
+            return torch.view_as_complex(fn(torch.view_as_real(t))) if t.is_complex() else fn(t)
+
+        return super()._apply(as_pairs, recurse)  # type: ignore[no-any-return, no-untyped-call]
+
+
+class DenseExpansion(Operators):
+    """Operators whose E is a dense matrix at each frequency.
+
+    Parameters
+    ----------
+    expansion : Tensor of shape (F, C, C)
+        E(p), real for vectors (F = 1), complex for signals.
+    num_classes : int
+        k.
+    """
+
+    expansion: nn.Parameter
+
+    def __init__(self, expansion: Tensor, num_classes: int):
+        super().__init__(num_classes, expansion.shape[2])
+        self.expansion = nn.Parameter(expansion, requires_grad=False)
+
+    def expand(self, V: Tensor, frequencies: slice = ALL) -> Tensor:
+        """E v for every sample, ``(F, m, C)`` to ``(F, m, C)``."""
+        return V @ self.expansion[frequencies].mT
+
+    def step(self, V: Tensor, eta: float, frequencies: slice = ALL) -> Tensor:
+        """v + η E v for every sample, in one product."""
+        return torch.baddbmm(V, V, self.expansion[frequencies].mT, alpha=eta)
+
+    @torch.no_grad()
+    def make_hermitian_(self) -> None:
+        """Replace E by the closest Hermitian matrices, in place."""
+        symmetrise_(self.expansion)
+
+
+class Responses:
+    """Cʲ v of samples for all classes.
+
+    All responses together are far larger than the samples. They are therefore computed for a block
+    of frequencies at a time, and leave it as norms or as sums.
+
+    Parameters
+    ----------
+    V : Tensor of shape (F, m, C)
+        Samples.
+    operators : Operators
+
+    Attributes
+    ----------
+    blocks : list of slice
+        Blocks of frequencies.
+    """
+
+    def __init__(self, V: Tensor, operators: Operators):
+        self._V = V
+        self._operators = operators
+        frequencies, samples, _ = V.shape
+        step = max(1, block_entries(V) // max(1, samples * operators.width))
+        self.blocks = [slice(start, start + step) for start in range(0, frequencies, step)]
+
+    def norms(self) -> Tensor:
+        """‖Cʲ v‖ over all frequencies and channels, ``(m, k)``."""
+        return safe_sqrt(sum(squared_norms(self._respond(block), dim=0) for block in self.blocks))
+
+    def combine(self, weights: Tensor) -> Iterator[Tensor]:
+        """Σ_j w_j Cʲ v with the weights ``(m, k)`` of each sample, ``(F_b, m, C)`` a block."""
+        for block in self.blocks:
+            yield scaled(self._respond(block), weights[:, :, None]).sum(2)
+
+    def _respond(self, block: slice) -> Tensor:
+        return self._operators.respond(self._V[block], block)
+
+
+def symmetrise_(matrices: Tensor) -> None:
+    """Replace matrices ``(…, n, n)`` by the closest Hermitian ones, in place."""
+    matrices.copy_((matrices + matrices.mH) / 2)
+
+
+def real_form(matrices: Tensor) -> Tensor:
+    """Complex matrices ``(…, a, b)`` as real ones ``(…, 2a, 2b)``: [[Re, −Im], [Im, Re]].
+
+    Real matrices are copied.
+    """
+    matrices = matrices.detach()
+    if not matrices.is_complex():
+        return matrices.clone()
+    real, imaginary = matrices.real, matrices.imag
+    return torch.cat([torch.cat([real, -imaginary], -1), torch.cat([imaginary, real], -1)], -2)
+
+
+def block_entries(V: Tensor) -> int:
+    """Numbers of the type of ``V`` that make a block of :data:`BLOCK_BYTES`."""
+    return BLOCK_BYTES.get(V.device.type, BLOCK_BYTES["cuda"]) // V.element_size()

@@ -1,0 +1,70 @@
+"""Weighted sums of responses, in which most samples need the operators of one class only."""
+
+from abc import abstractmethod
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from redunet.layers.operators.base import ALL, Responses
+from redunet.rates.partition import assignments_of, class_batches
+from redunet.rates.spectrum import scaled
+
+
+class ResponsesByClass(Responses):
+    """Responses whose sums take a shortcut for samples that belong to a single class.
+
+    With sharp memberships these are nearly all samples. They are gathered by class and multiplied
+    with the operators of that class alone.
+    """
+
+    def combine(self, weights: Tensor) -> Iterator[Tensor]:
+        """Σ_j w_j Cʲ v with the weights ``(m, k)`` of each sample, ``(F_b, m, C)`` a block.
+
+        Weights below the rounding error of a sample's largest weight are set to zero, which also
+        avoids slow subnormal products.
+        """
+        weights = weights.to(self._V.real.dtype)
+        largest, owners = weights.max(1)
+        relevant = weights > torch.finfo(weights.dtype).eps * largest[:, None]
+        weights = weights * relevant
+        decided = relevant.sum(1) <= 1
+        if not bool(decided.any()):
+            return (self._weighted_sum(block, ALL, weights) for block in self.blocks)
+        return self._combine_by_class(weights, owners, decided)
+
+    def _combine_by_class(
+        self, weights: Tensor, owners: Tensor, decided: Tensor
+    ) -> Iterator[Tensor]:
+        samples, others = (choice.nonzero()[:, 0] for choice in (decided, ~decided))
+        num_classes = weights.shape[1]
+        batches = []
+        for batch in class_batches(assignments_of(owners[samples], num_classes), num_classes):
+            members = samples[batch.samples]
+            shares = weights[members, batch.classes[:, None]].unsqueeze(-1)
+            mask = None if batch.weights is None else batch.mask
+            batches.append((members, batch.classes, shares, mask))
+        for block in self.blocks:
+            total = torch.empty_like(self._V[block])
+            for members, classes, shares, mask in batches:
+                own = scaled(self._of_own_class(block, members, classes), shares)
+                if mask is None:
+                    total[:, members] = own
+                else:
+                    total[:, members[mask]] = own[:, mask]
+            if len(others):
+                total[:, others] = self._weighted_sum(block, others, weights[others])
+            yield total
+
+    @abstractmethod
+    def _of_own_class(self, block: slice, samples: Tensor, classes: Tensor) -> Tensor:
+        """Cʲ v for samples ``(g, s)`` of each of the classes ``(g,)``, ``(F_b, g, s, C)``."""
+
+    @abstractmethod
+    def _weighted_sum(self, block: slice, samples: Tensor | slice, weights: Tensor) -> Tensor:
+        """Σ_j w_j Cʲ v over all classes for some of the samples, ``(F_b, len(weights), C)``."""
+
+
+def of_classes(operators: Tensor, classes: Tensor) -> Tensor:
+    """Operators ``(F, k, …)`` of the classes given in increasing order, ``(F, g, …)``."""
+    return operators if len(classes) == operators.shape[1] else operators[:, classes]

@@ -1,0 +1,99 @@
+"""Operators as one matrix for each frequency and class."""
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+
+from redunet.layers.operators.base import (
+    ALL,
+    DenseExpansion,
+    OperatorMatrices,
+    Responses,
+    real_form,
+    symmetrise_,
+)
+from redunet.layers.operators.by_class import ResponsesByClass, of_classes
+from redunet.rates.spectrum import safe_sqrt, scaled, squared_norms
+
+
+class DenseOperators(DenseExpansion):
+    """Operators as one matrix for each frequency and class.
+
+    Parameters
+    ----------
+    expansion : Tensor of shape (F, C, C)
+        E(p), real for vectors (F = 1), complex for signals.
+    compression : Tensor of shape (F, k, C, C)
+        Cʲ(p).
+    """
+
+    compression: nn.Parameter
+
+    def __init__(self, expansion: Tensor, compression: Tensor):
+        super().__init__(expansion, compression.shape[1])
+        self.compression = nn.Parameter(compression, requires_grad=False)
+
+    def respond(self, V: Tensor, frequencies: slice = ALL) -> Tensor:
+        """Cʲ v, ``(F, m, k, C)``: the matrices of all classes stacked into one product."""
+        matrices = self.compression[frequencies]
+        return (V @ matrices.flatten(1, 2).mT).unflatten(2, matrices.shape[1:3])
+
+    def responder(self) -> Callable[[Tensor], Responses]:
+        """A function from samples ``(F, m, C)`` to their responses, for block after block."""
+        return lambda V: DenseResponses(V, self)
+
+    def matrices(self) -> OperatorMatrices:
+        """E ``(F, C, C)`` and all Cʲ ``(F, k, C, C)``."""
+        return OperatorMatrices(self.expansion, self.compression)
+
+    def real_form(self) -> "DenseOperators":
+        """The same operators on real and imaginary parts ``(F, m, 2C)``."""
+        return DenseOperators(real_form(self.expansion), real_form(self.compression))
+
+    @torch.no_grad()
+    def make_hermitian_(self) -> None:
+        """Replace E and all Cʲ by the closest Hermitian matrices, in place."""
+        super().make_hermitian_()
+        symmetrise_(self.compression)
+
+    def extra_repr(self) -> str:
+        """Shown in ``repr``."""
+        frequencies, classes, channels, _ = self.compression.shape
+        return f"frequencies={frequencies}, classes={classes}, channels={channels}"
+
+
+class DenseResponses(ResponsesByClass):
+    """Responses to dense operators.
+
+    The responses of vectors are one product, which is kept. With many frequencies only one block is
+    kept at a time: to multiply again costs less than to write all responses and read them back.
+    """
+
+    def __init__(self, V: Tensor, operators: DenseOperators):
+        super().__init__(V, operators)
+        self._compression = operators.compression
+        is_vector = len(V) == 1 and not V.is_complex()
+        self._kept = operators.respond(V) if is_vector else None
+
+    def norms(self) -> Tensor:
+        """‖Cʲ v‖ over all frequencies and channels, ``(m, k)``."""
+        if self._kept is None:
+            return super().norms()
+        return safe_sqrt(squared_norms(self._kept, dim=0))
+
+    def combine(self, weights: Tensor) -> Iterator[Tensor]:
+        """Σ_j w_j Cʲ v with the weights ``(m, k)`` of each sample, ``(F_b, m, C)`` a block."""
+        if self._kept is None:
+            return super().combine(weights)
+        weights = weights.to(self._V.dtype)
+        return iter([(weights[:, None] @ self._kept[0]).squeeze(1)[None]])
+
+    def _of_own_class(self, block: slice, samples: Tensor, classes: Tensor) -> Tensor:
+        return self._V[block][:, samples] @ of_classes(self._compression[block], classes).mT
+
+    def _weighted_sum(self, block: slice, samples: Tensor | slice, weights: Tensor) -> Tensor:
+        # The weights go into the product, whose inner axis then runs over classes and channels.
+        V = self._V[block][:, samples].unsqueeze(2)
+        weighted = scaled(V, weights[:, :, None]).flatten(2)
+        return weighted @ self._compression[block].mT.flatten(1, 2)

@@ -1,0 +1,147 @@
+"""Exact operators: the inverses of the papers, dense or from the samples of small classes."""
+
+from abc import abstractmethod
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from redunet.layers.operators.base import Operators
+from redunet.layers.operators.dense import DenseOperators
+from redunet.layers.operators.kind import Collect, OperatorKind
+from redunet.layers.operators.low_rank import LowRankOperators
+from redunet.layers.operators.moments import DatasetInfo, SecondMoments, TotalMoment
+from redunet.rates.covariance import RegularisedCovariance, second_moment
+from redunet.rates.partition import Partition
+
+
+@dataclass(frozen=True)
+class Exact(OperatorKind):
+    """E = α (I + α M)⁻¹ and Cʲ = α_j (I + α_j M_j)⁻¹, exact up to rounding.
+
+    Dense matrices, or the identity less the samples of the class if classes are so small that this
+    is less work.
+
+    References
+    ----------
+    Chan et al., ReduNet (JMLR 2022), eqs. 13 and 14; Algorithm 3 for signals.
+    """
+
+    def gather(
+        self, info: DatasetInfo, collect: Collect, previous: Operators | None, depth: int
+    ) -> SecondMoments:
+        """Second moments of the samples, from one pass over them."""
+        moments = exact_moments(info)
+        collect(moments)
+        return moments
+
+
+def exact_moments(info: DatasetInfo) -> SecondMoments:
+    """Moments of the classes, or their samples if the largest class is so small that it pays.
+
+    Norms and sums of responses take C² products per sample and class with dense operators, and
+    r(C + r) with r samples of the class.
+    """
+    largest, channels = int(info.sizes.max()), info.channels
+    small = largest * (channels + largest) < channels**2
+    return ClassSamples(info) if small else ClassMoments(info)
+
+
+class ClassFactors(SecondMoments):
+    """Second moments of the classes as factorised matrices; each process factorises a part."""
+
+    def __init__(self, info: DatasetInfo):
+        super().__init__(info)
+        self._classes: RegularisedCovariance  # (F·k,), the part of this process
+
+    def class_log_dets(self) -> Tensor:
+        """log det(I + α_j M_j(p)) for every frequency and class, ``(F, k)``."""
+        return self.all_classes(self._classes.log_det())
+
+    def shard(self, t: Tensor) -> Tensor:
+        """The part of this process of a tensor ``(F, k, …)``, with the first two axes joined."""
+        return self.info.processes.shard(t.flatten(0, 1))
+
+    def all_classes(self, part: Tensor) -> Tensor:
+        """The parts of all processes, ``(F, k, …)``."""
+        frequencies, classes = len(self.info.spectrum), len(self.info.counts)
+        whole = self.info.processes.all_gather(part, frequencies * classes)
+        return whole.unflatten(0, (frequencies, classes))
+
+
+class ClassMoments(ClassFactors):
+    """The moments of the classes as matrices. Operators are dense."""
+
+    def __init__(self, info: DatasetInfo):
+        super().__init__(info)
+        self._moments = info.zeros(
+            len(info.spectrum), len(info.counts), info.channels, info.channels
+        )
+
+    def add(self, V: Tensor, partition: Partition) -> None:
+        """Add a batch of samples ``(F, m, C)`` with their classes."""
+        for batch in partition.class_batches:
+            self._moments.index_add_(1, batch.classes, second_moment(batch.gather(V)))
+
+    def finish(self) -> None:
+        """Sum over all processes and factorise."""
+        moments = self.info.processes.all_reduce(self._moments)
+        del self._moments
+        self._classes = RegularisedCovariance.from_moment(
+            self.shard(moments), self.shard(self.info.class_scales)
+        )
+        self.factorise(moments.sum(1))
+
+    def operators(self) -> DenseOperators:
+        """E = α (I + α M)⁻¹ and all Cʲ = α_j (I + α_j M_j)⁻¹."""
+        inverses = self.all_classes(self._classes.inverse())
+        alphas = self.info.class_alphas.to(inverses.real.dtype)
+        return DenseOperators(self.expansion(), inverses.mul_(alphas[:, None, None]))
+
+
+class ClassVectors(ClassFactors, TotalMoment):
+    """A few vectors for each class in place of its moment. Operators have low rank."""
+
+    @abstractmethod
+    def class_vectors(self) -> Tensor:
+        """Rows whose second moments are those of the classes, ``(F, k, r, C)``."""
+
+    def finish(self) -> None:
+        """Sum over all processes and factorise."""
+        self._classes = RegularisedCovariance.from_samples(
+            self.shard(self.class_vectors()), self.shard(self.info.class_scales)
+        )
+        super().finish()
+
+    def operators(self) -> LowRankOperators:
+        """E = α (I + α M)⁻¹ and all Cʲ = α_j (I − W_j* W_j)."""
+        factors = self.factors()
+        alphas = self.info.class_alphas.to(factors.real.dtype)
+        return LowRankOperators(self.expansion(), factors, alphas)
+
+    def factors(self) -> Tensor:
+        """All W_j, ``(F, k, r, C)``."""
+        return self.all_classes(self._classes.inverse_factor())
+
+
+class ClassSamples(ClassVectors):
+    """The samples of each class, if they are fewer than the channels: exact, and less work."""
+
+    def __init__(self, info: DatasetInfo):
+        super().__init__(info)
+        largest = int(info.sizes.max())
+        self._samples = info.zeros(len(info.spectrum), len(info.counts), largest, info.channels)
+        self._filled = info.offsets.clone()  # places of other processes stay 0
+
+    def add(self, V: Tensor, partition: Partition) -> None:
+        """Add a batch of samples ``(F, m, C)`` with their classes."""
+        super().add(V, partition)
+        assignments = partition.assignments
+        places = self._filled[assignments.classes] + assignments.ranks
+        self._samples[:, assignments.classes, places] = assignments.gather(V)
+        self._filled += partition.sizes
+
+    def class_vectors(self) -> Tensor:
+        """The samples of all processes, ``(F, k, r, C)``."""
+        samples = self.info.processes.all_reduce(self._samples)
+        del self._samples
+        return samples

@@ -1,0 +1,51 @@
+"""How the operators of a layer are made from samples: the base class of all kinds."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any
+
+from redunet.layers.operators.base import Operators
+from redunet.layers.operators.moments import DatasetInfo, SecondMoments
+
+# Runs once over all samples: adds every batch to the moments and finishes them.
+Collect = Callable[[SecondMoments], None]
+
+
+@dataclass(frozen=True)
+class OperatorKind(ABC):
+    """One way to make the operators of a layer from the samples.
+
+    A subclass is a frozen dataclass. Its fields are its options. It implements :meth:`gather`.
+    """
+
+    @abstractmethod
+    def gather(
+        self, info: DatasetInfo, collect: Collect, previous: Operators | None, depth: int
+    ) -> SecondMoments:
+        """Second moments of the samples, from one pass over them or more.
+
+        Parameters
+        ----------
+        info : DatasetInfo
+        collect : callable
+            ``collect(moments)`` runs once over all samples: it adds every batch to the moments and
+            finishes them.
+        previous : Operators or None
+            The operators of the layer before; None for the first layer.
+        depth : int
+            Number of layers that the samples have passed.
+
+        Returns
+        -------
+        SecondMoments
+            Finished.
+        """
+
+    def check(self, channels: int) -> None:  # noqa: B027
+        """Raise ValueError if the options do not suit features of so many channels."""
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The keyword arguments that make an equal instance."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}

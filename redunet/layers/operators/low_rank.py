@@ -1,0 +1,139 @@
+"""Operators as a multiple of the identity less a matrix of low rank."""
+
+from collections.abc import Callable
+from functools import cache
+
+import torch
+from torch import Tensor, nn
+
+from redunet.layers.operators.base import ALL, DenseExpansion, Responses, real_form
+from redunet.layers.operators.by_class import ResponsesByClass, of_classes
+from redunet.rates.spectrum import safe_sqrt, scaled, squared_norms
+
+
+class LowRankOperators(DenseExpansion):
+    """Operators Cʲ(p) = α_j (I − W_j(p)* W_j(p)) with r rows in every W_j.
+
+    By Woodbury's identity this is exact if r is the number of samples of the class. It is the best
+    approximation of rank r if W_j spans the r leading eigenvectors of the class. The operators are
+    Hermitian for any values of the factors.
+
+    Parameters
+    ----------
+    expansion : Tensor of shape (F, C, C)
+        E(p), real for vectors (F = 1), complex for signals.
+    factors : Tensor of shape (F, k, r, C)
+        W_j(p).
+    scales : Tensor of shape (k,)
+        α_j.
+    """
+
+    factors: nn.Parameter
+    scales: Tensor
+
+    def __init__(self, expansion: Tensor, factors: Tensor, scales: Tensor):
+        super().__init__(expansion, factors.shape[1])
+        self.factors = nn.Parameter(factors, requires_grad=False)
+        self.register_buffer("scales", scales)
+
+    @property
+    def rank(self) -> int:
+        """Number r of rows of every factor."""
+        return self.factors.shape[2]
+
+    @property
+    def description(self) -> str:
+        """The representation in a word or two."""
+        return f"rank {self.rank}"
+
+    @property
+    def width(self) -> int:
+        """Numbers that one sample needs at one frequency: its coefficients W_j v of all classes."""
+        return self.num_classes * self.rank
+
+    def respond(self, V: Tensor, frequencies: slice = ALL) -> Tensor:
+        """Cʲ v, ``(F, m, k, C)``."""
+        factors = self.factors[frequencies]
+        in_class = (V.unsqueeze(1) @ factors.mT @ factors.conj()).transpose(1, 2)
+        return scaled(V.unsqueeze(2) - in_class, self.scales[:, None])
+
+    def responder(self) -> Callable[[Tensor], Responses]:
+        """A function from samples ``(F, m, C)`` to their responses, for block after block."""
+        norm_rows = cache(self._norm_rows)
+        return lambda V: LowRankResponses(V, self, norm_rows)
+
+    def real_form(self) -> "LowRankOperators":
+        """The same operators on real and imaginary parts ``(F, m, 2C)``, of twice the rank."""
+        return LowRankOperators(
+            real_form(self.expansion), real_form(self.factors), self.scales.clone()
+        )
+
+    def _norm_rows(self, start: int, stop: int) -> Tensor | None:
+        """R*W with RR* = 2I − WW*, ``(F_b, k, r, C)``, for some of the frequencies.
+
+        ‖v − W*Wv‖² = ‖v‖² − ‖R*Wv‖². There is no such R if training took ‖W‖² beyond 2. During
+        training there is none either, because its gradient would cost a factorisation.
+        """
+        factors = self.factors[start:stop]
+        if factors.requires_grad and torch.is_grad_enabled():
+            return None
+        factor, info = torch.linalg.cholesky_ex(_doubled_complement(factors))
+        return None if bool(info.any()) else factor.mH @ factors
+
+    def extra_repr(self) -> str:
+        """Shown in ``repr``."""
+        frequencies, classes, rank, channels = self.factors.shape
+        return f"frequencies={frequencies}, classes={classes}, channels={channels}, rank={rank}"
+
+
+class LowRankResponses(ResponsesByClass):
+    """Responses to operators of low rank."""
+
+    def __init__(
+        self,
+        V: Tensor,
+        operators: LowRankOperators,
+        norm_rows: Callable[[int, int], Tensor | None],
+    ):
+        super().__init__(V, operators)
+        self._norm_rows = norm_rows
+        self._factors = operators.factors
+        self._scales = operators.scales
+
+    def norms(self) -> Tensor:
+        """‖Cʲ v‖ over all frequencies and channels, ``(m, k)``.
+
+        The residual of a sample well within its class is a difference of squares, whose error is of
+        order √eps. That is far too small to confuse the class with another one.
+        """
+        in_class = sum(self._squared_norms_in_class(block) for block in self.blocks)
+        return self._scales * safe_sqrt(squared_norms(self._V, dim=0)[:, None] - in_class)
+
+    def _squared_norms_in_class(self, block: slice) -> Tensor:
+        rows = self._norm_rows(block.start, block.stop)
+        if rows is not None:
+            coefficients = self._V[block] @ rows.flatten(1, 2).mT
+            return squared_norms(coefficients.unflatten(2, rows.shape[1:3]), dim=0)
+        factors = self._factors[block]
+        coefficients = self._V[block].unsqueeze(1) @ factors.mT  # (F_b, k, m, r)
+        weighted = coefficients @ _doubled_complement(factors).mT
+        return (coefficients.conj() * weighted).real.sum((0, 3)).mT
+
+    def _of_own_class(self, block: slice, samples: Tensor, classes: Tensor) -> Tensor:
+        V, factors = self._V[block][:, samples], of_classes(self._factors[block], classes)
+        return scaled(V - V @ factors.mT @ factors.conj(), self._scales[classes, None, None])
+
+    def _weighted_sum(self, block: slice, samples: Tensor | slice, weights: Tensor) -> Tensor:
+        V, factors = self._V[block][:, samples], self._factors[block]
+        weights = weights * self._scales
+        coefficients = (V @ factors.flatten(1, 2).mT).unflatten(2, factors.shape[1:3])
+        weighted = scaled(coefficients, weights[:, :, None]).flatten(2)
+        in_class = weighted @ factors.flatten(1, 2).conj()
+        return scaled(V, weights.sum(1)[:, None]) - in_class
+
+
+def _doubled_complement(factors: Tensor) -> Tensor:
+    """2I − WW*, ``(F, k, r, r)``: ‖v − W*Wv‖² = ‖v‖² − (Wv)*(2I − WW*) Wv."""
+    gram = (factors @ factors.mH).neg()
+    gram.diagonal(dim1=-2, dim2=-1).add_(2)
+    return gram

@@ -1,0 +1,190 @@
+"""Second moments of all samples and of every class, summed batch by batch and over processes.
+
+Operators and rates are made of the second moment M_j(p) = V(p) Πʲ V(p)* of each class at each
+frequency, and of their sum M(p).
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from redunet._processes import Processes
+from redunet.layers.operators.base import Operators
+from redunet.rates.coding_rates import RateReduction
+from redunet.rates.covariance import RegularisedCovariance
+from redunet.rates.partition import Partition
+from redunet.rates.spectrum import HalfSpectrum
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """The sizes and counts of a data set that are known before the first pass over it.
+
+    Attributes
+    ----------
+    spectrum : HalfSpectrum
+        The transform between features and signals.
+    channels : int
+        C.
+    dtype : torch.dtype
+        Of the half spectra.
+    counts : Tensor of shape (k,)
+        tr Πʲ over all processes.
+    sizes : Tensor of shape (k,)
+        Number of samples with any membership in each class, over all processes.
+    offsets : Tensor of shape (k,)
+        How many of these belong to processes of lower rank than this one.
+    eps_sq : float
+        ε².
+    processes : Processes
+        The processes that share the samples.
+    """
+
+    spectrum: HalfSpectrum
+    channels: int
+    dtype: torch.dtype
+    counts: Tensor
+    sizes: Tensor
+    offsets: Tensor
+    eps_sq: float
+    processes: Processes
+
+    @classmethod
+    def from_partition(
+        cls,
+        partition: Partition,
+        spectrum: HalfSpectrum,
+        channels: int,
+        dtype: torch.dtype,
+        eps_sq: float,
+        processes: Processes,
+    ) -> Self:
+        """From the partition of this process; the counts of all processes are added up."""
+        counts = processes.all_reduce(partition.counts.clone())
+        sizes = torch.stack(processes.all_gather_object(partition.sizes.cpu())).to(counts.device)
+        return cls(
+            spectrum,
+            channels,
+            dtype,
+            counts,
+            sizes.sum(0),
+            sizes[: processes.rank].sum(0),
+            eps_sq,
+            processes,
+        )
+
+    @property
+    def proportions(self) -> Tensor:
+        """γ_j, ``(k,)``."""
+        return self.counts / self.counts.sum()
+
+    @property
+    def alpha(self) -> float:
+        """α = C/(mε²)."""
+        return self.channels / (self.counts.sum().item() * self.eps_sq)
+
+    @property
+    def class_alphas(self) -> Tensor:
+        """α_j = C/(m_jε²), ``(k,)``; a class without samples, whose moment is 0, has any value."""
+        return self.channels / (torch.where(self.counts > 0, self.counts, 1) * self.eps_sq)
+
+    @property
+    def scales(self) -> Tensor:
+        """α over the Parseval weight of each frequency, ``(F,)``.
+
+        Half spectra contain the root of the weight, so their moments contain the weight.
+        """
+        return self.alpha / self._weights
+
+    @property
+    def class_scales(self) -> Tensor:
+        """α_j over the Parseval weight of each frequency, ``(F, k)``."""
+        return self.class_alphas.to(self._weights.dtype) / self._weights[:, None]
+
+    @property
+    def _weights(self) -> Tensor:
+        return self.spectrum.weights.to(self.dtype.to_real())
+
+    def zeros(self, *shape: int) -> Tensor:
+        """Zeros of the type of the half spectra, on their device."""
+        return torch.zeros(shape, dtype=self.dtype, device=self.counts.device)
+
+
+class SecondMoments(ABC):
+    """Second moments of all samples and of every class.
+
+    Add batches, then call :meth:`finish`. After that, :meth:`rates` and :meth:`operators` are
+    available. A subclass implements :meth:`add`, :meth:`finish`, :meth:`class_log_dets` and
+    :meth:`operators`; its :meth:`finish` ends with a call of :meth:`factorise`.
+
+    Parameters
+    ----------
+    info : DatasetInfo
+    """
+
+    def __init__(self, info: DatasetInfo):
+        self.info = info
+        self._total: RegularisedCovariance  # (F,), the part of this process
+
+    @abstractmethod
+    def add(self, V: Tensor, partition: Partition) -> None:
+        """Add a batch of samples ``(F, m, C)`` with their classes."""
+
+    @abstractmethod
+    def finish(self) -> None:
+        """Sum over all processes and prepare rates and operators."""
+
+    @abstractmethod
+    def class_log_dets(self) -> Tensor:
+        """log det(I + α_j M_j(p)) for every frequency and class, ``(F, k)``."""
+
+    @abstractmethod
+    def operators(self) -> Operators:
+        """E = α (I + α M)⁻¹ and all Cʲ = α_j (I + α_j M_j)⁻¹."""
+
+    def rates(self) -> RateReduction:
+        """R, R_c and ΔR of the samples: log determinants of the matrices that operators invert."""
+        spectrum = self.info.spectrum
+        weights = spectrum.weights / (2 * spectrum.size)
+        log_dets = self._all_frequencies(self._total.log_det())
+        expansion = weights @ log_dets.to(weights.dtype)
+        class_log_dets = self.class_log_dets().to(weights.dtype)
+        compression = weights @ class_log_dets @ self.info.proportions
+        return RateReduction(expansion - compression, expansion, compression)
+
+    def factorise(self, total: Tensor) -> None:
+        """Factorise the second moment of all samples, ``(F, C, C)``; each process does a part."""
+        shard = self.info.processes.shard
+        self._total = RegularisedCovariance.from_moment(shard(total), shard(self.info.scales))
+
+    def expansion(self) -> Tensor:
+        """E = α (I + α M)⁻¹, ``(F, C, C)``."""
+        return self._all_frequencies(self._total.inverse()).mul_(self.info.alpha)
+
+    def _all_frequencies(self, part: Tensor) -> Tensor:
+        """The parts of all processes, ``(F, …)``."""
+        return self.info.processes.all_gather(part, len(self.info.spectrum))
+
+
+class TotalMoment(SecondMoments):
+    """Second moments of which that of all samples together is summed as a dense matrix.
+
+    A base class for representations of the classes that do not give their sum by themselves.
+    """
+
+    def __init__(self, info: DatasetInfo):
+        super().__init__(info)
+        self._moment = info.zeros(len(info.spectrum), info.channels, info.channels)
+
+    def add(self, V: Tensor, partition: Partition) -> None:
+        """Add a batch of samples ``(F, m, C)`` with their classes."""
+        self._moment.baddbmm_(V.mT, V.conj())
+
+    def finish(self) -> None:
+        """Sum over all processes and factorise."""
+        total = self.info.processes.all_reduce(self._moment)
+        del self._moment
+        self.factorise(total)

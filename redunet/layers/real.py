@@ -1,0 +1,145 @@
+"""A network in real arithmetic, as a graph for runtimes that know no complex numbers.
+
+At each frequency a complex operator becomes the real one [[Re, −Im], [Im, Re]] on real and
+imaginary parts. The half spectrum becomes a matrix product: an isometry, whose inverse is its
+transpose. The graph has no control flow that depends on the values or on the number of samples.
+"""
+
+from collections.abc import Iterable, Iterator
+
+import torch
+from torch import Tensor, nn
+
+from redunet.files.exporting import Graph
+from redunet.layers.layer import ReduLayer, extrapolate
+from redunet.layers.operators import Operators, Responses
+from redunet.rates.spectrum import HalfSpectrum, Spectrum
+
+
+class RealNetwork(Graph):
+    """Samples to features and memberships in real arithmetic.
+
+    Parameters
+    ----------
+    lift : nn.Module or None
+        Applied to the samples first.
+    spectrum : HalfSpectrum
+    layers : iterable of ReduLayer
+        Their values are copied.
+    """
+
+    output_names = ("features", "membership")
+
+    def __init__(self, lift: nn.Module | None, spectrum: HalfSpectrum, layers: Iterable[ReduLayer]):
+        super().__init__()
+        self.lift = lift
+        layers = list(layers)
+        self.spectrum = RealSpectrum(spectrum, like=layers[0].proportions)
+        self.layers = nn.ModuleList(RealLayer(layer, self.spectrum) for layer in layers)
+
+    def forward(self, X: Tensor) -> tuple[Tensor, Tensor]:
+        """``(m, *sample_shape)`` to features ``(m, *feature_shape)`` and memberships ``(m, k)``."""
+        features, residual_norms = self.evaluate(X)
+        return features, self.layers[-1].membership_rule(residual_norms)
+
+    def evaluate(self, X: Tensor) -> tuple[Tensor, Tensor]:
+        """Features, and the residual norms ``(m, k)`` of the last layer."""
+        V = on_sphere(self.spectrum(X if self.lift is None else self.lift(X)))
+        previous = V
+        residual_norms = V
+        for layer in self.layers:
+            q = extrapolate(V, previous, layer.momentum)
+            (V, residual_norms), previous = layer(q), V
+        return self.spectrum.inverse(V), residual_norms
+
+
+class RealSpectrum(Spectrum):
+    """The half spectrum as a product with a real matrix: ``(m, C, *shape)`` to ``(F, m, 2C)``.
+
+    The channels are first all real parts, then all imaginary parts. Vectors stay as they are.
+
+    Parameters
+    ----------
+    spectrum : HalfSpectrum
+    like : Tensor
+        Gives precision and device.
+    """
+
+    matrix: Tensor | None
+
+    def __init__(self, spectrum: HalfSpectrum, like: Tensor):
+        super().__init__(spectrum.shape)
+        matrix = None
+        if spectrum.shape:
+            impulses = torch.eye(spectrum.size, dtype=like.dtype, device=like.device)
+            V = spectrum(impulses.view(-1, 1, *spectrum.shape))[:, :, 0]  # (F, N)
+            matrix = torch.stack([V.real, V.imag])  # (2, F, N)
+        self.register_buffer("matrix", matrix)
+
+    def forward(self, X: Tensor) -> Tensor:
+        """Signals ``(m, C, *shape)`` to ``(F, m, 2C)``."""
+        if self.matrix is None:
+            return X.unsqueeze(0)
+        return torch.einsum("zfn,mcn->fmzc", self.matrix, X.flatten(2)).flatten(2)
+
+    def inverse(self, V: Tensor) -> Tensor:
+        """``(F, m, 2C)`` to signals ``(m, C, *shape)``."""
+        if self.matrix is None:
+            return V.squeeze(0)
+        parts = V.unflatten(2, (2, V.shape[2] // 2))
+        return torch.einsum("zfn,fmzc->mcn", self.matrix, parts).unflatten(2, self.shape)
+
+
+class RealLayer(nn.Module):
+    """A :class:`redunet.layers.ReduLayer` on real and imaginary parts ``(F, m, 2C)``.
+
+    Parameters
+    ----------
+    layer : ReduLayer
+        Its values are copied.
+    spectrum : RealSpectrum
+    """
+
+    operators: Operators
+    proportions: Tensor
+    alpha: Tensor
+
+    def __init__(self, layer: ReduLayer, spectrum: RealSpectrum):
+        super().__init__()
+        self.operators = layer.operators.real_form()
+        self.register_buffer("proportions", layer.proportions.clone())
+        self.register_buffer("alpha", layer.alpha.clone())
+        self.eta, self.momentum = layer.eta, layer.momentum
+        self.membership_rule = layer.membership_rule
+        self.spectrum = spectrum
+
+    def forward(self, V: Tensor) -> tuple[Tensor, Tensor]:
+        """Features after the layer, and residual norms before it."""
+        responses = WholeResponses(V, self.operators)
+        ((_, compression),) = self.membership_rule.compress(V, responses, self)
+        moved = self.operators.step(V, self.eta) - self.eta * compression
+        return on_sphere(moved), responses.norms()
+
+
+class WholeResponses(Responses):
+    """All responses at once, without blocks."""
+
+    def __init__(self, V: Tensor, operators: Operators):
+        self.blocks = [slice(None)]
+        self._stack = operators.respond(V)
+
+    def norms(self) -> Tensor:
+        """‖Cʲ v‖ over all frequencies and channels, ``(m, k)``."""
+        return self._stack.square().sum((0, 3)).sqrt()
+
+    def combine(self, weights: Tensor) -> Iterator[Tensor]:
+        """Σ_j w_j Cʲ v with the weights ``(m, k)`` of each sample, ``(F, m, C)``."""
+        yield (weights[:, :, None] * self._stack).sum(2)
+
+
+def on_sphere(V: Tensor) -> Tensor:
+    """Every sample of ``(F, m, C)`` at unit norm; a sample of zero norm stays zero."""
+    largest = V.abs().amax((0, 2))
+    V = V / torch.where(largest > 0, largest, 1)[:, None]  # so that no square overflows
+    length = V.square().sum((0, 2)).sqrt()
+    return V / torch.where(length > 0, length, 1)[:, None]

@@ -1,0 +1,28 @@
+"""Lifts: modules that give samples more channels before the first layer."""
+
+from redunet.lifts.base import Lift
+from redunet.lifts.circulant import PCALift, RandomCirculantLift
+from redunet.lifts.composition import (
+    LIFTS,
+    UnknownLiftError,
+    composed,
+    lift_from_json,
+    lift_to_json,
+)
+from redunet.lifts.fourier import ShortTimeFourierLift
+from redunet.lifts.polar import polar_samples
+from redunet.lifts.scattering import ScatteringLift
+
+__all__ = [
+    "LIFTS",
+    "Lift",
+    "PCALift",
+    "RandomCirculantLift",
+    "ScatteringLift",
+    "ShortTimeFourierLift",
+    "UnknownLiftError",
+    "composed",
+    "lift_from_json",
+    "lift_to_json",
+    "polar_samples",
+]

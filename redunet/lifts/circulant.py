@@ -1,0 +1,206 @@
+"""Lifting by circular convolutions: with random kernels, or with those of principal components."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from redunet._checks import as_samples, check_count
+from redunet.lifts.base import Lift
+
+
+class CirculantLift(Lift):
+    """Circular correlation with fixed kernels, followed by a threshold that makes it sparse.
+
+    It commutes with cyclic shifts. Subclasses choose the kernels.
+
+    Attributes
+    ----------
+    kernels : Tensor of shape (out_channels, in_channels, *kernel_size)
+        Centred on the sample that they respond to.
+    """
+
+    kernels: Tensor
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | Sequence[int],
+        ndim: int,
+        threshold: str | float,
+    ):
+        super().__init__()
+        if ndim not in (1, 2, 3):
+            raise ValueError(f"ndim must be 1, 2 or 3, got {ndim}")
+        sizes = (kernel_size,) * ndim if isinstance(kernel_size, int) else tuple(kernel_size)
+        if len(sizes) != ndim:
+            raise ValueError(f"kernel_size must be one integer or {ndim}, got {kernel_size}")
+        check_count(in_channels=in_channels, out_channels=out_channels)
+        for size in sizes:
+            check_count(kernel_size=size)
+        if threshold != "relu" and not (isinstance(threshold, int | float) and threshold >= 0):
+            raise ValueError(f"threshold must be 'relu' or a number t >= 0, got {threshold!r}")
+        self.in_channels, self.out_channels = in_channels, out_channels
+        self.kernel_size, self.ndim, self.threshold = sizes, ndim, threshold
+        self.register_buffer("kernels", torch.zeros(out_channels, in_channels, *sizes))
+
+    def forward(self, X: Tensor) -> Tensor:
+        """Lift ``(m, in_channels, *spatial)`` to ``(m, out_channels, *spatial)``."""
+        self._check_fits(X)
+        # functional.pad wants the last axis first, before and after.
+        padding = [p for size in reversed(self.kernel_size) for p in ((size - 1) // 2, size // 2)]
+        convolve = (functional.conv1d, functional.conv2d, functional.conv3d)[self.ndim - 1]
+        responses = convolve(functional.pad(X, padding, mode="circular"), self.kernels)
+        if self.threshold == "relu":
+            return responses.relu()
+        return functional.softshrink(responses, self.threshold)
+
+    def _check_fits(self, X: Tensor) -> None:
+        if X.ndim != self.ndim + 2 or X.shape[1] != self.in_channels:
+            axes = ", ".join(["T"] if self.ndim == 1 else ["D", "H", "W"][-self.ndim :])
+            raise ValueError(
+                f"expected samples of shape (m, {self.in_channels}, {axes}), got {tuple(X.shape)}"
+            )
+        if any(n < size for n, size in zip(X.shape[2:], self.kernel_size, strict=True)):
+            raise ValueError(
+                f"kernels of {self.kernel_size} do not fit signals of {tuple(X.shape[2:])}"
+            )
+
+
+class RandomCirculantLift(CirculantLift):
+    """Circular correlation with random Gaussian kernels, then a threshold that makes it sparse.
+
+    It commutes with cyclic shifts and separates signals that few channels alone do not.
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+        Channels before and after.
+    kernel_size : int or sequence of int
+        Lengths of the kernels along the spatial axes.
+    ndim : {1, 2, 3}
+        Number of spatial axes.
+    seed : int
+        Of the kernels, whose entries are independent and standard normal; torch's global random
+        state is neither used nor changed.
+    threshold : "relu" or float
+        ReLU, or the threshold t ≥ 0 of a soft threshold ``sign(x)·max(|x| − t, 0)``.
+
+    Raises
+    ------
+    ValueError
+        For sizes or thresholds out of range, and for signals shorter than the kernels.
+
+    References
+    ----------
+    Chan et al., ReduNet (JMLR 2022), Section 4.2 and eq. 33.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | Sequence[int],
+        ndim: int,
+        seed: int = 0,
+        threshold: str | float = "relu",
+    ):
+        super().__init__(in_channels, out_channels, kernel_size, ndim, threshold)
+        self.seed = seed
+        generator = torch.Generator().manual_seed(seed)
+        shape = self.kernels.shape
+        self.kernels.copy_(torch.randn(shape, generator=generator, dtype=torch.float64))
+
+
+class PCALift(CirculantLift):
+    """Circular correlation with the principal components of the samples' patches.
+
+    Call :meth:`fit` first. The components of a patch and channels together are orthonormal, the
+    strongest first.
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+        Channels before and after.
+    kernel_size : int or sequence of int
+        Size of the patches along the spatial axes.
+    ndim : {1, 2, 3}
+        Number of spatial axes.
+    threshold : "relu" or float
+        ReLU, or the threshold t ≥ 0 of a soft threshold; 0 is none.
+
+    Raises
+    ------
+    ValueError
+        For sizes or thresholds out of range, or more channels than a patch has dimensions.
+    RuntimeError
+        If it is used before it is fitted.
+
+    References
+    ----------
+    Chan et al., PCANet: A Simple Deep Learning Baseline for Image Classification (IEEE TIP 2015),
+    of which this is one stage; ReduNet (JMLR 2022), footnote 28.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | Sequence[int],
+        ndim: int,
+        threshold: str | float = "relu",
+    ):
+        super().__init__(in_channels, out_channels, kernel_size, ndim, threshold)
+        dimensions = self.kernels[0].numel() - 1  # the mean of a patch is removed
+        if out_channels > dimensions:
+            raise ValueError(
+                f"patches of {self.kernel_size} and {in_channels} channels have {dimensions} "
+                f"dimensions without their mean, fewer than out_channels={out_channels}"
+            )
+
+    @torch.no_grad()
+    def fit(self, X: Any) -> "PCALift":
+        """Find the principal components of all patches, each without its mean.
+
+        Patches may go around the border, as the correlations will. Their second moment has no more
+        in it than the samples' autocorrelation, so no patch is ever cut out.
+
+        Parameters
+        ----------
+        X : array-like or Tensor of shape (m, in_channels, *spatial)
+        """
+        X = as_samples(X)
+        self._check_fits(X)
+        moment = self._patch_moment(X.to(torch.float64))
+        moment = moment - moment.mean(0)
+        moment = moment - moment.mean(1, keepdim=True)  # that of patches without their means
+        _, vectors = torch.linalg.eigh(moment)
+        components = vectors.mT.flip(0)[: self.out_channels]
+        largest = components.gather(1, components.abs().argmax(1, keepdim=True))
+        self.kernels.copy_((components * largest.sign()).view_as(self.kernels))
+        return self
+
+    def forward(self, X: Tensor) -> Tensor:
+        """Lift ``(m, in_channels, *spatial)`` to ``(m, out_channels, *spatial)``."""
+        if not bool(self.kernels.any()):
+            raise RuntimeError("this PCALift is not fitted: call fit with samples first")
+        return super().forward(X)
+
+    def _patch_moment(self, X: Tensor) -> Tensor:
+        """Second moment of all patches, ``(n, n)`` with n = in_channels · size of a patch.
+
+        Of places o in channel c and o' in channel d it is Σ_x X_c(x + o) X_d(x + o'): the
+        correlation of the two channels at lag o' − o.
+        """
+        shape, axes = X.shape[2:], tuple(range(2, X.ndim))
+        spectrum = torch.fft.fftn(X, dim=axes).flatten(2)  # (m, C, F)
+        cross = torch.einsum("mcp,mdp->cdp", spectrum.conj(), spectrum)
+        correlation = torch.fft.ifftn(cross.unflatten(2, shape), dim=axes).real  # (C, C, *shape)
+        places = torch.cartesian_prod(*(torch.arange(n) for n in self.kernel_size))
+        places = places.reshape(-1, self.ndim)  # (P, ndim)
+        lags = (places - places[:, None]) % torch.tensor(shape)  # (P, P, ndim)
+        moment = correlation[(..., *lags.to(X.device).unbind(-1))]  # (C, C, P, P)
+        return moment.transpose(1, 2).flatten(2, 3).flatten(0, 1)

@@ -1,0 +1,85 @@
+"""Lifts in sequence, and lifts in files."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import nn
+
+from redunet._registry import Registry
+from redunet.lifts.base import Lift
+from redunet.lifts.circulant import PCALift, RandomCirculantLift
+from redunet.lifts.fourier import ShortTimeFourierLift
+from redunet.lifts.scattering import ScatteringLift
+
+LIFTS: Registry[Lift] = Registry(
+    Lift,
+    "lift",
+    {
+        "PCALift": PCALift,
+        "RandomCirculantLift": RandomCirculantLift,
+        "ScatteringLift": ScatteringLift,
+        "ShortTimeFourierLift": ShortTimeFourierLift,
+    },
+)
+
+# Modules of PyTorch that files may name, with the attributes that are their arguments.
+TORCH_MODULES: dict[type[nn.Module], tuple[str, ...]] = {
+    nn.AdaptiveAvgPool1d: ("output_size",),
+    nn.AdaptiveAvgPool2d: ("output_size",),
+    nn.Flatten: ("start_dim", "end_dim"),
+    nn.ReLU: (),
+    nn.Softshrink: ("lambd",),
+}
+
+
+class UnknownLiftError(Exception):
+    """A file names a module whose code it cannot hold; the message is the name of its class."""
+
+
+def composed(lift: nn.Module | Sequence[nn.Module] | None) -> nn.Module | None:
+    """One module that applies one lift, or several lifts one after the other."""
+    if lift is None or isinstance(lift, nn.Module):
+        return lift
+    if isinstance(lift, str):
+        raise TypeError(f"a lift must be a torch module, or a list of them, got {lift!r}")
+    wrong = [type(part).__name__ for part in lift if not isinstance(part, nn.Module)]
+    if wrong:
+        raise TypeError(f"a lift must be a torch module, or a list of them, got {wrong[0]}")
+    return nn.Sequential(*lift)
+
+
+def lift_to_json(lift: nn.Module | None) -> Any:
+    """Kind and arguments of a lift; only the name of the class if it is not registered."""
+    if lift is None:
+        return None
+    if type(lift) is nn.Sequential:
+        return [lift_to_json(part) for part in lift]
+    if type(lift) in TORCH_MODULES:
+        arguments = {name: getattr(lift, name) for name in TORCH_MODULES[type(lift)]}
+        return {"kind": type(lift).__name__, **arguments}
+    if isinstance(lift, Lift) and lift in LIFTS:
+        return LIFTS.to_json(lift)
+    return {"unknown": type(lift).__name__}
+
+
+def lift_from_json(fields: Any) -> nn.Module | None:
+    """The lift that :func:`lift_to_json` described.
+
+    Raises
+    ------
+    UnknownLiftError
+        If its kind is not registered.
+    """
+    if fields is None:
+        return None
+    if isinstance(fields, list):
+        parts = [lift_from_json(part) for part in fields]
+        return nn.Sequential(*(part for part in parts if part is not None))
+    if "unknown" in fields:
+        raise UnknownLiftError(fields["unknown"])
+    for module in TORCH_MODULES:
+        if fields["kind"] == module.__name__:
+            return module(**{key: value for key, value in fields.items() if key != "kind"})
+    if fields["kind"] not in LIFTS:
+        raise UnknownLiftError(fields["kind"])
+    return LIFTS.from_json(fields)

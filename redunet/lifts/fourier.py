@@ -1,0 +1,59 @@
+"""Lifting of signals by Fourier transforms in a window that goes around them."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from redunet._checks import check_count
+from redunet.lifts.base import Lift
+from redunet.lifts.rectifier import Rectifier
+
+
+class ShortTimeFourierLift(Lift):
+    """Frequencies in a window around each sample of a 1-D signal, which is taken for periodic.
+
+    It commutes with cyclic shifts. The window is Hann's, centred on the sample.
+
+    Parameters
+    ----------
+    window_length : int
+        n; its frequencies 0, 1/n, …, 1/2 become channels.
+    phases : int, optional
+        Half-rectify the responses at so many phases, such as 4, instead of taking their modulus.
+
+    Raises
+    ------
+    ValueError
+        For settings out of range, and for signals shorter than the window.
+    """
+
+    kernels: Tensor
+
+    def __init__(self, window_length: int, phases: int | None = None):
+        super().__init__()
+        check_count(2, window_length=window_length)
+        check_count(phases=phases)
+        self.window_length, self.phases = window_length, phases
+        self.rectifier = Rectifier(phases)
+        places = torch.arange(window_length, dtype=torch.float64)
+        frequencies = torch.arange(window_length // 2 + 1, dtype=torch.float64)
+        angles = 2 * torch.pi * frequencies[:, None] * places / window_length
+        window = torch.hann_window(window_length, dtype=torch.float64)
+        kernels = torch.cat([angles.cos(), -angles.sin()]) * window  # real parts, imaginary parts
+        dtype = torch.get_default_dtype()
+        self.register_buffer("kernels", kernels[:, None].to(dtype), persistent=False)
+
+    def forward(self, X: Tensor) -> Tensor:
+        """Lift ``(m, C, T)`` to ``(m, C · frequencies · phases, T)``."""
+        if X.ndim != 3 or X.shape[2] < self.window_length:
+            raise ValueError(
+                f"expected signals of shape (m, C, T) with T of at least {self.window_length}, "
+                f"got {tuple(X.shape)}"
+            )
+        before = self.window_length // 2
+        signals = X.flatten(0, 1).unsqueeze(1)
+        padding = [before, self.window_length - 1 - before]
+        padded = functional.pad(signals, padding, mode="circular")
+        real, imaginary = functional.conv1d(padded, self.kernels).chunk(2, 1)
+        channels = self.rectifier(torch.complex(real, imaginary))
+        return channels.unflatten(0, X.shape[:2]).flatten(1, 2)

@@ -1,0 +1,57 @@
+"""Images on a polar grid, where rotation is a cyclic shift."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from redunet._checks import as_samples, check_count
+
+
+def polar_samples(images: Any, radii: int | Sequence[float], angles: int) -> Tensor:
+    """Sample images on circles about their centre: each radius becomes a channel.
+
+    Rotating an image by a multiple of 2π/Γ shifts its samples cyclically by as many places, up to
+    the interpolation.
+
+    Parameters
+    ----------
+    images : array-like or Tensor of shape (m, C, H, W)
+    radii : int or sequence of float
+        Radii in pixels, or their number R for 0, 1, …, R − 1.
+    angles : int
+        Γ, the number of samples on each circle, counter-clockwise from the positive x axis.
+
+    Returns
+    -------
+    Tensor of shape (m, C·R, Γ)
+        Bilinearly interpolated; zero outside of the image.
+
+    Raises
+    ------
+    ValueError
+        If the images have another number of axes, or the grid has no points.
+
+    References
+    ----------
+    Chan et al., ReduNet (JMLR 2022), Section 5.2 and Figure 22.
+    """
+    images = as_samples(images, name="images")
+    if images.ndim != 4:
+        raise ValueError(f"images must have shape (m, C, H, W), got {tuple(images.shape)}")
+    check_count(angles=angles)
+    if isinstance(radii, int):
+        check_count(radii=radii)
+        radii = range(radii)
+    m, _, height, width = images.shape
+    like = {"dtype": images.dtype, "device": images.device}
+    radius = torch.tensor(list(radii), **like)[:, None]
+    angle = torch.arange(angles, **like) * (2 * math.pi / angles)
+    # grid_sample measures from −1 to 1 between the centres of the outermost pixels, y downwards.
+    x = 2 * radius * angle.cos() / max(1, width - 1)
+    y = -2 * radius * angle.sin() / max(1, height - 1)
+    grid = torch.stack([x, y], -1).expand(m, -1, -1, -1)
+    sampled = torch.nn.functional.grid_sample(images, grid, align_corners=True)
+    return sampled.flatten(1, 2)  # (m, C, R, Γ) to (m, C·R, Γ)

@@ -1,0 +1,172 @@
+"""Lifting by the wavelets of the scattering transform."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from kymatio.scattering1d.frontend.torch_frontend import ScatteringTorch1D
+from kymatio.scattering2d.frontend.torch_frontend import ScatteringTorch2D
+from torch import Tensor, nn
+
+from redunet._checks import check_count
+from redunet.lifts.base import Lift
+from redunet.lifts.rectifier import Rectifier
+
+# Entries of the wavelets' responses to the samples that are handled at one time.
+BLOCK_ENTRIES = 2**25
+
+
+class ScatteringLift(Lift):
+    """Scattering coefficients as channels: stable under small deformations, and low-passed.
+
+    kymatio computes them. With ``phases`` the modulus gives way to half-rectified responses at so
+    many phases, of first order, as the papers have them. Signals are reflected at their borders,
+    so the lift does not commute with cyclic shifts.
+
+    Parameters
+    ----------
+    shape : int or sequence of int
+        ``T`` or ``(T,)`` of signals, ``(H, W)`` of images.
+    J : int
+        Scales are 1, 2, …, 2^J; the spatial axes are 2^J times shorter afterwards.
+    L : int
+        Angles of images; wavelets in an octave of signals (kymatio's Q).
+    max_order : {1, 2}
+        Largest order of the coefficients.
+    phases : int, optional
+        Such as 4, for 1 + phases · (number of wavelets) channels; replaces ``max_order``.
+
+    Raises
+    ------
+    ValueError
+        For settings out of range, and samples of another shape.
+
+    References
+    ----------
+    Chan et al., ReduNet (JMLR 2022), Appendix E.5; Andreux et al., Kymatio (JMLR 2020).
+    """
+
+    def __init__(
+        self,
+        shape: int | Sequence[int],
+        J: int,
+        L: int = 8,
+        max_order: int = 2,
+        phases: int | None = None,
+    ):
+        super().__init__()
+        shape = (shape,) if isinstance(shape, int) else tuple(shape)
+        check_count(J=J, L=L, phases=phases)
+        if len(shape) not in (1, 2):
+            raise ValueError(f"shape must be that of signals (T,) or images (H, W), got {shape}")
+        if max_order not in (1, 2):
+            raise ValueError(f"max_order must be 1 or 2, got {max_order}")
+        if min(shape) < 2**J:
+            raise ValueError(f"samples of {shape} are smaller than the scale 2^J = {2**J}")
+        self.shape, self.J, self.L, self.max_order, self.phases = shape, J, L, max_order, phases
+        if len(shape) == 1:
+            scattering = ScatteringTorch1D(J, shape, Q=L, max_order=max_order)
+        else:
+            scattering = ScatteringTorch2D(J, shape, L=L, max_order=max_order)
+        filters = _FILTERS[len(shape)](scattering)
+        responses = 1 + len(filters.wavelets) * (phases or 1)
+        self._block = max(1, BLOCK_ENTRIES // (responses * filters.wavelets[0].numel()))
+        if phases is None:
+            self.coefficients = scattering
+        else:
+            self.coefficients = RectifiedWavelets(filters, shape, phases)
+
+    def forward(self, X: Tensor) -> Tensor:
+        """Lift ``(m, C, *shape)`` to ``(m, C · coefficients, *shape / 2^J)``."""
+        if X.ndim != len(self.shape) + 2 or tuple(X.shape[2:]) != self.shape:
+            expected = ", ".join(map(str, self.shape))
+            raise ValueError(f"expected samples of shape (m, C, {expected}), got {tuple(X.shape)}")
+        signals = X.flatten(0, 1).contiguous()
+        if torch.compiler.is_exporting():  # a graph for any number of samples has no blocks
+            lifted = self.coefficients(signals)
+        else:
+            lifted = torch.cat([self.coefficients(block) for block in signals.split(self._block)])
+        return lifted.unflatten(0, X.shape[:2]).flatten(1, 2)
+
+
+class Filters(NamedTuple):
+    """Of a kymatio transform, in the Fourier domain of padded signals."""
+
+    wavelets: Tensor  # (n, *padded)
+    lowpass: tuple[Tensor, ...]  # (padded,) of each axis: the filter is their outer product
+    before: tuple[int, ...]  # padding at the start of each axis
+    kept: tuple[slice, ...]  # where the low-passed responses are sampled
+
+
+class RectifiedWavelets(nn.Module):
+    """Responses to wavelets, half-rectified at several phases, and the signal: all low-passed."""
+
+    def __init__(self, filters: Filters, shape: tuple[int, ...], phases: int):
+        super().__init__()
+        self.rectifier = Rectifier(phases)
+        # All of it follows from the settings, so a saved network need not hold it.
+        wavelets = filters.wavelets.to(torch.get_default_dtype(), copy=True).contiguous()
+        self.register_buffer("wavelets", wavelets, persistent=False)
+        axes = zip(shape, filters.lowpass, filters.before, filters.kept, strict=True)
+        for axis, (length, lowpass, before, kept) in enumerate(axes):
+            mirror = _reflection(length, before, len(lowpass))
+            self.register_buffer(f"mirror{axis}", mirror, persistent=False)
+            smooth = _sampled_convolution(lowpass, kept).to(wavelets.dtype)
+            self.register_buffer(f"smooth{axis}", smooth, persistent=False)
+        self.axes = tuple(range(-len(shape), 0))
+
+    def forward(self, X: Tensor) -> Tensor:
+        """``(m, *shape)`` to ``(m, 1 + n · phases, *reduced)``."""
+        for axis in range(len(self.axes)):
+            X = X.index_select(1 + axis, getattr(self, f"mirror{axis}"))
+        spectrum = torch.fft.fftn(X, dim=self.axes).unsqueeze(1)
+        responses = torch.fft.ifftn(spectrum * self.wavelets, dim=self.axes)
+        channels = torch.cat([X.unsqueeze(1), self.rectifier(responses)], 1)
+        # Few points are kept: a matrix for each axis is less work than a transform and back.
+        if len(self.axes) == 1:
+            return channels @ self.smooth0.mT
+        return self.smooth0 @ (channels @ self.smooth1.mT)
+
+
+def _sampled_convolution(lowpass: Tensor, kept: slice) -> Tensor:
+    """The circular convolution with a filter, ``(n,)`` in the Fourier domain, at the kept points.
+
+    Returns ``(points, n)``.
+    """
+    kernel, length = torch.fft.ifft(lowpass).real, len(lowpass)
+    place = torch.arange(length)
+    return kernel[(place[kept, None] - place) % length]
+
+
+def _filters_1d(scattering: ScatteringTorch1D) -> Filters:
+    level = scattering.log2_T
+    start, stop = scattering.ind_start[level] << level, scattering.ind_end[level] << level
+    return Filters(
+        torch.stack([wavelet["levels"][0].flatten() for wavelet in scattering.psi1_f]),
+        (scattering.phi_f["levels"][0].flatten().double(),),
+        (scattering.pad_left,),
+        (slice(start, stop, 1 << level),),
+    )
+
+
+def _filters_2d(scattering: ScatteringTorch2D) -> Filters:
+    scale = 2**scattering.J
+    lowpass = torch.as_tensor(scattering.phi["levels"][0]).double()
+    padded = lowpass.shape
+    return Filters(
+        torch.stack([torch.as_tensor(wavelet["levels"][0]) for wavelet in scattering.psi]),
+        (lowpass[:, 0], lowpass[0] / lowpass[0, 0]),  # a Gaussian, hence a product over the axes
+        tuple((p - n) // 2 for p, n in zip(padded, scattering.shape, strict=True)),
+        # kymatio drops a sample at each border.
+        tuple(slice(scale, p - scale, scale) for p in padded),
+    )
+
+
+_FILTERS = {1: _filters_1d, 2: _filters_2d}
+
+
+def _reflection(length: int, before: int, padded: int) -> Tensor:
+    """Which of the samples, reflected at both ends, stand where in the padded signal."""
+    period = max(1, 2 * (length - 1))
+    place = (torch.arange(padded) - before) % period
+    return torch.minimum(place, period - place)

@@ -1,0 +1,34 @@
+"""Pictures of networks and features: ``ax`` in, ``ax`` out; ``figure`` where it takes several."""
+
+from redunet.inspection.palette import MARKERS, PALETTE, class_colors
+from redunet.inspection.plots.architecture import plot_architecture
+from redunet.inspection.plots.depth import AccuracyByDepthDisplay
+from redunet.inspection.plots.explanation import plot_explanation
+from redunet.inspection.plots.images import plot_nearest_images, plot_principal_images
+from redunet.inspection.plots.operators import plot_eigenvalues, plot_kernels
+from redunet.inspection.plots.rates import plot_rates
+from redunet.inspection.plots.similarity import (
+    plot_similarity,
+    plot_similarity_histogram,
+    plot_singular_values,
+)
+from redunet.inspection.plots.sphere import plot_paths, plot_sphere
+
+__all__ = [
+    "MARKERS",
+    "PALETTE",
+    "AccuracyByDepthDisplay",
+    "class_colors",
+    "plot_architecture",
+    "plot_eigenvalues",
+    "plot_explanation",
+    "plot_kernels",
+    "plot_nearest_images",
+    "plot_paths",
+    "plot_principal_images",
+    "plot_rates",
+    "plot_similarity",
+    "plot_similarity_histogram",
+    "plot_singular_values",
+    "plot_sphere",
+]

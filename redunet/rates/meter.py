@@ -1,0 +1,141 @@
+"""Rates of more samples than a batch holds, from second moments summed over batches."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from redunet._checks import as_labels, as_samples, check_positive, check_sample_shape
+from redunet.rates.coding_rates import RateReduction, spectral_rate_reduction, spectrum_of
+from redunet.rates.covariance import RegularisedCovariance, second_moment
+from redunet.rates.partition import Partition
+
+
+class RateReductionMeter:
+    """R, R_c and ΔR of all samples of an epoch, whatever the batches that they came in.
+
+    They are those of :func:`redunet.rate_reduction` on all samples together, not a mean over
+    batches, whose rates are less. Samples are kept as long as they are fewer numbers than a second
+    moment of every class, k F C²; from then on they are summed to these.
+
+    Parameters
+    ----------
+    eps_sq : float
+        ε², the squared precision of the code.
+
+    Examples
+    --------
+    >>> import torch
+    >>> meter = RateReductionMeter(eps_sq=0.5)
+    >>> for _ in range(3):
+    ...     meter.update(torch.randn(20, 8), torch.arange(20) % 4)
+    >>> delta, expansion, compression = meter.compute()
+    """
+
+    def __init__(self, eps_sq: float = 0.5):
+        check_positive(eps_sq=eps_sq)
+        self.eps_sq = eps_sq
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all samples, as at the start of an epoch."""
+        self.classes_: np.ndarray | None = None
+        self._shape: tuple[int, ...] | None = None
+        self._kept: list[tuple[Tensor, np.ndarray]] = []  # (F, m, C), and labels
+        self._summed: np.ndarray | None = None  # the classes of the moments
+        self._counts: Tensor  # (k,)
+        self._moments: Tensor  # (F, k, C, C)
+
+    @torch.no_grad()
+    def update(self, Z: Any, labels: Any) -> None:
+        """Add a batch.
+
+        Parameters
+        ----------
+        Z : array-like or Tensor of shape (m, n), (m, C, T), (m, C, H, W), …
+            Features.
+        labels : array-like or Tensor of shape (m,) or (m, k)
+            Integers or strings, or soft memberships; classes may come with any batch.
+
+        Raises
+        ------
+        ValueError
+            If features are not finite or of another shape than before, or labels do not fit them.
+        """
+        Z = as_samples(Z, name="Z")
+        partition = Partition.from_labels(labels, len(Z), device=Z.device, partial=True)
+        if self._shape is None:
+            self._shape = tuple(Z.shape[1:])
+            self._spectrum = spectrum_of(Z)
+        check_sample_shape(Z, self._shape)
+        before = () if self.classes_ is None else (self.classes_,)
+        self.classes_ = np.unique(np.concatenate([*before, partition.classes]))
+        with torch.autocast(Z.device.type, enabled=False):
+            self._kept.append((self._spectrum(Z), as_labels(labels)))
+            if sum(V.shape[1] for V, _ in self._kept) > len(self.classes_) * Z.shape[1]:
+                self._sum_up()
+
+    @torch.no_grad()
+    def compute(self) -> RateReduction:
+        """The rates of all samples since the last reset, scalar tensors in float64.
+
+        Raises
+        ------
+        RuntimeError
+            If there were none.
+        """
+        if self._shape is None:
+            raise RuntimeError("the meter has seen no samples: call update first")
+        if self._summed is None:
+            V, partition = self._join()
+            exact = V.to(torch.promote_types(V.dtype, torch.float64))
+            return spectral_rate_reduction(exact, self._spectrum, partition, self.eps_sq)
+        self._sum_up()
+        m, channels = self._counts.sum(), self._shape[0]
+        weights = self._spectrum.weights[:, None].to(self._counts.dtype)  # (F, 1)
+        total, present = self._moments.sum(1), self._counts > 0
+        counts, moments = self._counts[present], self._moments[:, present]
+        expansion = self._rate(total, channels / (m * self.eps_sq) / weights[:, 0], weights[:, 0])
+        compression = self._rate(
+            moments, channels / (counts * self.eps_sq) / weights, weights * counts / m
+        )
+        return RateReduction(expansion - compression, expansion, compression)
+
+    def _rate(self, moments: Tensor, scale: Tensor, weights: Tensor) -> Tensor:
+        log_dets = RegularisedCovariance.from_moment(moments, scale).log_det()
+        return (weights * log_dets).sum() / (2 * self._spectrum.size)
+
+    def _join(self) -> tuple[Tensor, Partition]:
+        """All samples that are kept, with their classes."""
+        V = torch.cat([V for V, _ in self._kept], 1)
+        labels = np.concatenate([labels for _, labels in self._kept])
+        return V, Partition.from_labels(labels, V.shape[1], device=V.device, partial=True)
+
+    def _sum_up(self) -> None:
+        """Add the samples that are kept to the moments, and let them go."""
+        if not self._kept:
+            return
+        V, partition = self._join()
+        self._kept = []
+        self._make_room(V)
+        where = np.searchsorted(self.classes_, partition.classes)
+        places = torch.as_tensor(where, device=V.device)
+        self._counts.index_add_(0, places, partition.counts)
+        for batch in partition.class_batches:
+            moments = second_moment(batch.gather(V)).to(self._moments.dtype)
+            self._moments.index_add_(1, places[batch.classes], moments)
+
+    def _make_room(self, V: Tensor) -> None:
+        """For moments of classes that have none yet."""
+        if self._summed is not None and len(self._summed) == len(self.classes_):
+            return
+        frequencies, _, channels = V.shape
+        counts = torch.zeros(len(self.classes_), dtype=torch.float64, device=V.device)
+        dtype = torch.promote_types(V.dtype, torch.float64)
+        moments = counts.new_zeros(frequencies, len(counts), channels, channels, dtype=dtype)
+        if self._summed is not None:
+            where = np.searchsorted(self.classes_, self._summed)
+            places = torch.as_tensor(where, device=V.device)
+            counts[places], moments[:, places] = self._counts, self._moments
+        self._summed, self._counts, self._moments = self.classes_, counts, moments

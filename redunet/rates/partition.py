@@ -1,0 +1,266 @@
+"""Memberships of samples in classes: the diagonal matrices Πʲ of the papers, without the zeros."""
+
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from sklearn.utils.multiclass import check_classification_targets
+from torch import Tensor
+
+from redunet._checks import as_labels, as_tensor
+from redunet.rates.spectrum import safe_sqrt, scaled
+
+
+class Assignments(NamedTuple):
+    """All pairs of a sample and a class that contains it, sorted by class."""
+
+    classes: Tensor  # positions of the classes, ascending
+    samples: Tensor  # positions of the samples
+    ranks: Tensor  # 0, 1, … within each class
+    weights: Tensor | None  # memberships Π; None where all are 1
+
+    def gather(self, V: Tensor) -> Tensor:
+        """These samples of ``(F, m, C)``, times the roots of their weights.
+
+        Their second moments, class by class, are V Πʲ V*.
+        """
+        members = V.index_select(1, self.samples)
+        if self.weights is None:
+            return members
+        return scaled(members, self.weights.to(V.real.dtype).sqrt()[:, None])
+
+
+class ClassBatch(NamedTuple):
+    """A batch of classes of similar size, padded to the size of the largest."""
+
+    classes: Tensor  # (g,) positions of the classes
+    samples: Tensor  # (g, s) positions of each class's samples; padding repeats any sample
+    weights: Tensor | None  # (g, s) memberships Π; 0 on padding; None where all are 1
+
+    @property
+    def mask(self) -> Tensor:
+        """True for samples, False for padding, ``(g, s)``."""
+        if self.weights is None:
+            return torch.ones_like(self.samples, dtype=torch.bool)
+        return self.weights > 0
+
+    def gather(self, V: Tensor) -> Tensor:
+        """Samples ``(F, m, C)`` class by class, ``(F, g, s, C)``, times the roots of their weights.
+
+        Their second moments are V Πʲ V*.
+        """
+        # Its gradient is summed by rows, that of an index entry by entry.
+        members = V.index_select(1, self.samples.flatten()).unflatten(1, self.samples.shape)
+        if self.weights is None:
+            return members
+        return scaled(members, safe_sqrt(self.weights.to(V.real.dtype))[:, :, None])
+
+
+class Partition:
+    """Memberships Π of ``m`` samples in ``k`` classes, hard or soft.
+
+    Build it with :meth:`from_labels`.
+
+    Attributes
+    ----------
+    classes : numpy array (k,)
+        The labels, sorted; ``0 … k−1`` for soft memberships.
+    counts : Tensor (k,)
+        tr Πʲ, the number of samples in each class, float64.
+    membership : Tensor (m, k)
+        Π with one row a sample.
+    class_batches : list of ClassBatch
+        All classes that have samples, sorted into batches by size, so that no class is padded to
+        more than twice its own size.
+    """
+
+    def __init__(self, classes: np.ndarray, owners: Tensor | None, soft: Tensor | None):
+        self.classes = classes
+        self._owners = owners  # (m,) position of each sample's class, or None if soft
+        self._soft = soft  # (m, k), or None if hard
+
+    @classmethod
+    def from_labels(
+        cls,
+        labels: Any,
+        num_samples: int,
+        *,
+        device: torch.device | str | None = None,
+        classes: np.ndarray | None = None,
+        partial: bool = False,
+    ) -> "Partition":
+        """Canonicalise labels.
+
+        Parameters
+        ----------
+        labels : array-like or Tensor
+            ``(m,)`` integers or strings, or soft memberships ``(m, k)`` whose rows sum to 1;
+            gradients flow back to those of a tensor.
+        num_samples : int
+            m, to check against.
+        device : torch.device or str, optional
+            Where the samples are.
+        classes : numpy array, optional
+            The sorted labels of another partition whose order of classes to follow; classes may
+            then lack samples.
+        partial : bool
+            These are a batch of more samples: one class will do, and classes may lack samples.
+
+        Raises
+        ------
+        ValueError
+            For labels of the wrong length, fewer than two classes, labels outside ``classes``,
+            a class without samples, memberships that are negative or do not sum to one.
+        """
+        given = labels
+        labels = as_labels(labels)
+        if labels.ndim not in (1, 2) or len(labels) != num_samples:
+            raise ValueError(
+                f"labels must have shape ({num_samples},), or ({num_samples}, k) for soft "
+                f"memberships: got {labels.shape} for {num_samples} samples"
+            )
+        if labels.ndim == 2:
+            _check_memberships(labels, classes, partial)
+            soft = as_tensor(given, device=device).to(torch.float64)
+            return cls(np.arange(labels.shape[1]) if classes is None else classes, None, soft)
+        if labels.dtype.kind not in "biuUS":  # these are classes, and may be as many as samples
+            check_classification_targets(labels)
+        found, owners = np.unique(labels, return_inverse=True)
+        if classes is not None:
+            unknown = np.setdiff1d(found, classes)
+            if len(unknown):
+                raise ValueError(f"labels {unknown.tolist()} are not among {classes.tolist()}")
+            owners = np.searchsorted(classes, labels)
+            found = classes
+        if len(found) < 2 and not partial:
+            raise ValueError(f"at least two classes are needed, got 1 class: {found.tolist()}")
+        return cls(found, as_tensor(owners, device=device), None)
+
+    def __len__(self) -> int:
+        """Number m of samples."""
+        return len(self._owners if self._soft is None else self._soft)
+
+    @property
+    def num_classes(self) -> int:
+        """Number k of classes."""
+        return len(self.classes)
+
+    @property
+    def is_soft(self) -> bool:
+        """Whether memberships were given instead of labels."""
+        return self._soft is not None
+
+    @cached_property
+    def counts(self) -> Tensor:
+        """tr Πʲ of every class, ``(k,)``."""
+        if self._soft is not None:
+            return self._soft.sum(0)
+        return torch.bincount(self._owners, minlength=self.num_classes).to(torch.float64)
+
+    @cached_property
+    def sizes(self) -> Tensor:
+        """Samples with any membership in each class, ``(k,)``."""
+        if self._soft is not None:
+            return (self._soft > 0).sum(0)
+        return torch.bincount(self._owners, minlength=self.num_classes)
+
+    @property
+    def membership(self) -> Tensor:
+        """Π with one row a sample, ``(m, k)``."""
+        if self._soft is not None:
+            return self._soft
+        return torch.nn.functional.one_hot(self._owners, self.num_classes).to(torch.float64)
+
+    @cached_property
+    def assignments(self) -> Assignments:
+        """All pairs of sample and class."""
+        if self._soft is None:
+            return assignments_of(self._owners, self.num_classes)
+        classes, samples = self._soft.T.nonzero(as_tuple=True)
+        return _ranked(classes, samples, self._soft[samples, classes], self.num_classes)
+
+    @cached_property
+    def class_batches(self) -> list[ClassBatch]:
+        """All classes that have samples, in batches of similar size."""
+        return class_batches(self.assignments, self.num_classes)
+
+    def sums(self, values: Tensor) -> Tensor:
+        """Πᵀ values: sums over each class's samples, ``(m, …)`` to ``(k, …)``."""
+        if self._soft is not None:
+            return self._soft.T.to(values.dtype) @ values
+        total = values.new_zeros(self.num_classes, *values.shape[1:])
+        return total.index_add(0, self._owners, values)
+
+    def spread(self, values: Tensor) -> Tensor:
+        """Π values: to each sample what its classes have, ``(k, …)`` to ``(m, …)``."""
+        if self._soft is not None:
+            return self._soft.to(values.dtype) @ values
+        return values.index_select(0, self._owners)
+
+    def batch(self, run: slice) -> "Partition":
+        """Some of the samples, in the same classes."""
+        owners, soft = (None if t is None else t[run] for t in (self._owners, self._soft))
+        return Partition(self.classes, owners, soft)
+
+
+def assignments_of(owners: Tensor, num_classes: int) -> Assignments:
+    """Assignments of samples to the position of their class, ``(m,)``."""
+    classes, samples = owners.sort(stable=True)
+    return _ranked(classes, samples, None, num_classes)
+
+
+def _ranked(
+    classes: Tensor, samples: Tensor, weights: Tensor | None, num_classes: int
+) -> Assignments:
+    sizes = torch.bincount(classes, minlength=num_classes)
+    starts = sizes.cumsum(0) - sizes
+    ranks = torch.arange(len(classes), device=classes.device) - starts[classes]
+    return Assignments(classes, samples, ranks, weights)
+
+
+def class_batches(assignments: Assignments, num_classes: int) -> list[ClassBatch]:
+    """Assignments in batches of classes of similar size."""
+    sizes = torch.bincount(assignments.classes, minlength=num_classes)
+    starts = sizes.cumsum(0) - sizes
+    batches = []
+    for classes in _octaves(sizes):
+        place = torch.arange(int(sizes[classes].max()), device=sizes.device)
+        mask = place < sizes[classes, None]
+        position = torch.where(mask, starts[classes, None] + place, 0)
+        weights = None if assignments.weights is None else assignments.weights[position] * mask
+        if weights is None and not bool(mask.all()):
+            weights = mask.to(torch.float64)
+        batches.append(ClassBatch(classes, assignments.samples[position], weights))
+    return batches
+
+
+def _octaves(sizes: Tensor) -> list[Tensor]:
+    """Positions of the non-empty classes, split where sizes double: sizes in (2^(i−1), 2^i]."""
+    octave = torch.where(sizes > 0, sizes, 1).to(torch.float64).log2().ceil().long()
+    octave = torch.where(sizes > 0, octave, -1)
+    return [(octave == o).nonzero()[:, 0] for o in octave.unique().tolist() if o >= 0]
+
+
+def _check_memberships(soft: np.ndarray, classes: np.ndarray | None, partial: bool) -> None:
+    num_classes = soft.shape[1]
+    if num_classes < 2 and not partial:
+        raise ValueError(f"at least two classes are needed, got memberships in {num_classes}")
+    if classes is not None and len(classes) != num_classes:
+        raise ValueError(f"expected memberships in {len(classes)} classes, got {num_classes}")
+    if not (soft >= 0).all():  # also catches NaN
+        raise ValueError(
+            f"memberships must not be negative: {(~(soft >= 0)).sum()} are, "
+            f"the least is {soft.min()}"
+        )
+    sums = soft.sum(1, dtype=np.float64)
+    wrong = ~np.isclose(sums, 1, rtol=0, atol=1e-4)
+    if wrong.any():
+        first = int(wrong.argmax())
+        raise ValueError(
+            f"memberships must sum to one over the classes: {wrong.sum()} of {len(soft)} "
+            f"samples' do not, the first is sample {first} with {sums[first]:.6g}"
+        )
+    empty = np.flatnonzero(soft.sum(0) == 0)
+    if len(empty) and classes is None and not partial:
+        raise ValueError(f"every class needs samples: classes {empty.tolist()} have none")

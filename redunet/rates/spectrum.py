@@ -1,0 +1,260 @@
+"""The transform between samples and half spectra, and the projection onto the sphere.
+
+Features live in the spectrum as a tensor of shape ``(F, m, C)``: ``F`` frequencies, ``m`` samples,
+``C`` channels. At each frequency the operators of a ReduNet are plain ``C × C`` matrices.
+A vector is a signal without spatial axes: one frequency, real numbers.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from functools import lru_cache
+from math import prod
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+# The largest powers of two that are normal numbers, as are their inverses.
+EXPONENT_LIMITS = {torch.float32: 126, torch.float64: 1022}
+
+
+class Spectrum(nn.Module, ABC):
+    """An isometry between real signals and features at each of F frequencies.
+
+    Parameters
+    ----------
+    shape : sequence of int
+        Lengths of the spatial axes: ``()`` for vectors, ``(T,)``, ``(H, W)``, …
+    """
+
+    def __init__(self, shape: Sequence[int]):
+        super().__init__()
+        self.shape = tuple(shape)
+
+    @abstractmethod
+    def forward(self, X: Tensor) -> Tensor:
+        """Real samples ``(m, C, *shape)`` to features at every frequency, ``(F, m, …)``."""
+
+    @abstractmethod
+    def inverse(self, V: Tensor) -> Tensor:
+        """Features at every frequency back to real samples ``(m, C, *shape)``."""
+
+
+class HalfSpectrum(Spectrum):
+    """The independent half of the unitary DFT over the spatial axes of real signals.
+
+    The spectrum of a real signal repeats itself, conjugated, at opposite frequencies; one of each
+    pair is kept. Every kept frequency is multiplied by the root of its Parseval weight (1 if the
+    frequency is its own opposite, 2 otherwise). This makes the transform an isometry: norms and
+    inner products of half spectra equal those of the signals. In formulas that are written for the
+    unscaled spectrum V(p), such as ``V(p) V(p)*``, divide by ``weights``.
+
+    Parameters
+    ----------
+    shape : sequence of int
+        Lengths of the spatial axes: ``()`` for vectors, ``(T,)``, ``(H, W)``, …
+
+    Attributes
+    ----------
+    weights : Tensor of shape (F,)
+        Parseval weights; they sum to ``size``.
+    size : int
+        Number of frequencies of the full spectrum (1 for vectors).
+
+    References
+    ----------
+    Chan et al., ReduNet (JMLR 2022), Appendix B.3 and Fact 7 (unitary DFT).
+    """
+
+    weights: Tensor
+    _kept: Tensor
+    _source: Tensor
+    _mirrored: Tensor
+
+    def __init__(self, shape: Sequence[int] = ()):
+        super().__init__(shape)
+        self.size = prod(self.shape)
+        kept, weights, source, mirrored = (torch.from_numpy(a) for a in _layout(self.shape))
+        self.register_buffer("weights", weights, persistent=False)
+        self.register_buffer("_kept", kept, persistent=False)
+        self.register_buffer("_source", source, persistent=False)
+        self.register_buffer("_mirrored", mirrored, persistent=False)
+
+    def __len__(self) -> int:
+        """Number F of frequencies kept."""
+        return len(self.weights)
+
+    def forward(self, X: Tensor) -> Tensor:
+        """Real samples ``(m, C, *shape)`` to their half spectrum ``(F, m, C)``."""
+        if not self.shape:
+            return X.unsqueeze(0)
+        spectrum = torch.fft.rfftn(X, dim=tuple(range(2, X.ndim)), norm="ortho").flatten(2)
+        kept = spectrum[:, :, self._kept].permute(2, 0, 1).contiguous()
+        return scaled(kept, self._root_weights(X.dtype))
+
+    def inverse(self, V: Tensor) -> Tensor:
+        """The half spectrum ``(F, m, C)`` back to real samples ``(m, C, *shape)``."""
+        if not self.shape:
+            return V.squeeze(0)
+        kept = scaled(V, self._root_weights(V.real.dtype).reciprocal()).permute(1, 2, 0)
+        spectrum = kept[:, :, self._source]
+        spectrum = torch.where(self._mirrored, spectrum.conj(), spectrum)
+        spectrum = spectrum.unflatten(2, _rfft_shape(self.shape))
+        return torch.fft.irfftn(
+            spectrum, s=self.shape, dim=tuple(range(2, spectrum.ndim)), norm="ortho"
+        )
+
+    def kernels(self, operators: Tensor) -> Tensor:
+        """Matrices at each frequency ``(F, a, b)`` as kernels ``(a, b, *shape)``.
+
+        Their circular convolution with signals is what the matrices do to half spectra.
+        """
+        if not self.shape:
+            return operators.squeeze(0)
+        unscaled = scaled(operators, self._root_weights(operators.real.dtype))
+        return self.inverse(unscaled) / self.size**0.5
+
+    def _root_weights(self, dtype: torch.dtype) -> Tensor:
+        return self.weights.to(dtype).sqrt()[:, None, None]
+
+    def extra_repr(self) -> str:
+        """Shown in ``repr``."""
+        return f"shape={self.shape}, frequencies={len(self)}"
+
+
+def _rfft_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return (*shape[:-1], shape[-1] // 2 + 1)
+
+
+@lru_cache(maxsize=64)
+def _layout(shape: tuple[int, ...]) -> tuple[np.ndarray, ...]:
+    """Which entries of the flattened ``rfftn`` grid are kept, and how to fill the grid from them.
+
+    ``rfftn`` drops the opposite frequencies along the last axis only: where that axis has frequency
+    0 (or the Nyquist one), the grid still holds both ``p`` and ``−p``.
+
+    Returns
+    -------
+    kept : int array (F,)
+        Positions in the grid.
+    weights : float array (F,)
+        Parseval weights.
+    source : int array (grid size,)
+        For every position of the grid, the kept entry that fills it…
+    mirrored : bool array (grid size,)
+        …and whether it has to be conjugated.
+    """
+    if not shape:
+        return np.zeros(1, int), np.ones(1), np.zeros(1, int), np.zeros(1, bool)
+    grid = _rfft_shape(shape)
+    position = np.arange(prod(grid)).reshape(grid)
+    frequency = np.indices(grid)
+    opposite = tuple(-p % n for p, n in zip(frequency, shape, strict=True))
+    in_grid = opposite[-1] < grid[-1]
+    partner = position.copy()
+    partner[in_grid] = position[tuple(p[in_grid] for p in opposite)]
+    self_conjugate = in_grid & (partner == position)
+
+    position, partner, self_conjugate = (a.ravel() for a in (position, partner, self_conjugate))
+    mirrored = partner < position
+    kept = position[~mirrored]
+    entry_of = np.full(position.size, -1)
+    entry_of[kept] = np.arange(kept.size)
+    source = entry_of[np.where(mirrored, partner, position)]
+    weights = np.where(self_conjugate, 1.0, 2.0)[kept]
+    return kept, weights, source, mirrored
+
+
+def scaled(V: Tensor, factors: Tensor) -> Tensor:
+    """V times real factors, without making the factors complex first."""
+    if not V.is_complex():
+        return V * factors
+    return torch.view_as_complex(torch.view_as_real(V) * factors.unsqueeze(-1))
+
+
+def squared_norms(V: Tensor, dim: int | tuple[int, ...]) -> Tensor:
+    """Σ |v|² over the last axis and over the axes ``dim``, real."""
+    if V.is_complex():
+        V = torch.view_as_real(V).flatten(-2)
+    return torch.linalg.vector_norm(V, dim=-1).square().sum(dim)
+
+
+def norms(V: Tensor) -> Tensor:
+    """Frobenius norm of each sample of a half spectrum, ``(F, m, C)`` to ``(m,)``."""
+    return safe_sqrt(squared_norms(V, dim=0))
+
+
+def safe_sqrt(x: Tensor) -> Tensor:
+    """Square root whose gradient at 0 is 0 instead of infinite."""
+    tiny = torch.finfo(x.dtype).tiny
+    return torch.where(x > tiny, x.clamp_min(tiny).sqrt(), 0)
+
+
+def project_to_sphere(*parts: Tensor) -> Tensor:
+    """Scale every sample to unit norm; a sample of zero norm stays zero.
+
+    Entries whose cubes underflow are set to zero. They are far below the rounding error of a unit
+    vector, and products made from them would be subnormal numbers, which processors handle slowly.
+
+    Parameters
+    ----------
+    *parts : Tensor
+        Features ``(F, m, C)``, or the same in several blocks of frequencies.
+
+    Returns
+    -------
+    Tensor of shape (F, m, C)
+    """
+    length = safe_sqrt(sum(squared_norms(part, dim=0) for part in parts))
+    factors = torch.where(length > 0, length, 1).reciprocal()[:, None]
+    floor = torch.finfo(length.dtype).tiny ** (1 / 3)
+    return torch.cat([_shrunk(scaled(part, factors), floor) for part in parts])
+
+
+def at_moderate_scale(X: Tensor) -> Tensor:
+    """Samples ``(m, …)``, each divided by a power of two, so that their squares do not overflow.
+
+    The largest entry of each sample becomes a number between 1/2 and 1. Division by a power of two
+    has no rounding error, so that unit vectors made from the samples do not change.
+    """
+    largest = X.detach().abs().flatten(1).amax(1)
+    limit = EXPONENT_LIMITS[X.dtype]
+    exponent = torch.frexp(largest).exponent.clamp(-limit, limit)
+    return X * torch.exp2(-exponent.to(X.dtype)).view(-1, *[1] * (X.ndim - 1))
+
+
+def _shrunk(V: Tensor, floor: float) -> Tensor:
+    """V with real and imaginary parts below the floor set to zero.
+
+    If a gradient is wanted V stays as it is: zeros would get no gradient and never leave zero.
+    """
+    if V.requires_grad:
+        return V
+    if V.is_complex():
+        return torch.view_as_complex(functional.hardshrink(torch.view_as_real(V), floor))
+    return functional.hardshrink(V, floor)
+
+
+class ToSphere(nn.Module):
+    """Signals ``(m, C, *spatial)`` of any length to half spectra ``(F, m, C)`` of unit norm."""
+
+    def __init__(self, spectrum: HalfSpectrum):
+        super().__init__()
+        self.spectrum = spectrum
+
+    def forward(self, X: Tensor) -> Tensor:
+        """Transform and normalise."""
+        return project_to_sphere(self.spectrum(at_moderate_scale(X)))
+
+
+class ToSignal(nn.Module):
+    """Half spectra ``(F, m, C)`` to signals ``(m, C, *spatial)``."""
+
+    def __init__(self, spectrum: HalfSpectrum):
+        super().__init__()
+        self.spectrum = spectrum
+
+    def forward(self, V: Tensor) -> Tensor:
+        """Transform back."""
+        return self.spectrum.inverse(V)

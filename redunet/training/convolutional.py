@@ -1,0 +1,109 @@
+"""The shape of a ReduNet with convolutions in the place of its operators, for back-propagation."""
+
+import torch
+from torch import Tensor, nn
+
+from redunet._checks import check_count, check_positive
+from redunet.layers.membership.softmax import soft_membership
+
+
+class ReduConvLayer(nn.Module):
+    """z + η (E z − Σ_j π̂_j(z) Cʲ z), E and every Cʲ two trainable convolutions.
+
+    Each convolution, 3 × 3, is followed by a layer normalisation over channels and pixels. The
+    softmax π̂_j = softmax_j(−λ ‖Cʲ z‖) is the only nonlinearity beside these.
+
+    Parameters
+    ----------
+    channels : int
+        C.
+    num_classes : int
+        k, the number of Cʲ.
+    eta : float
+        Step size η.
+    lam : float
+        Sharpness λ.
+
+    References
+    ----------
+    Chan et al., ReduNet (JMLR 2022), Section 5.3 and Figure 17.
+    """
+
+    def __init__(self, channels: int, num_classes: int, eta: float = 1.0, lam: float = 1.0):
+        super().__init__()
+        check_count(channels=channels, num_classes=num_classes)
+        check_positive(eta=eta, lam=lam)
+        self.num_classes, self.eta, self.lam = num_classes, eta, lam
+        self.expansion = _convolutions(channels, 1)
+        self.compression = _convolutions(channels, num_classes)
+
+    def forward(self, Z: Tensor) -> Tensor:
+        """Features ``(m, C, H, W)`` to features of the same shape."""
+        responses = self._responses(Z)
+        weights = self._membership_of(responses)[:, :, None, None, None]
+        return Z + self.eta * (self.expansion(Z) - (weights * responses).sum(1))
+
+    def membership(self, Z: Tensor) -> Tensor:
+        """π̂ of every sample ``(m, C, H, W)``, ``(m, k)``."""
+        return self._membership_of(self._responses(Z))
+
+    def _responses(self, Z: Tensor) -> Tensor:
+        """Cʲ z, ``(m, k, C, H, W)``."""
+        return self.compression(Z).unflatten(1, (self.num_classes, -1))
+
+    def _membership_of(self, responses: Tensor) -> Tensor:
+        return soft_membership(torch.linalg.vector_norm(responses, dim=(2, 3, 4)), self.lam)
+
+    def extra_repr(self) -> str:
+        """Shown in ``repr``."""
+        return f"num_classes={self.num_classes}, eta={self.eta}, lam={self.lam}"
+
+
+class ReduConvNet(nn.Sequential):
+    """A residual network of four such layers, from images to logits.
+
+    A convolution, a rectification or none, two layers, an average over 2 × 2 pixels, two more
+    layers, the average over all pixels, and a linear classifier.
+
+    Parameters
+    ----------
+    in_channels : int
+        Of the images.
+    num_classes : int
+        k.
+    channels : int
+        C, inside.
+    relu : bool
+        Rectify after the first convolution. Without, nothing but memberships and normalisations is
+        nonlinear.
+
+    References
+    ----------
+    Chan et al., ReduNet (JMLR 2022), Section 5.3.
+    """
+
+    def __init__(
+        self, in_channels: int, num_classes: int, channels: int = 16, *, relu: bool = True
+    ):
+        layers = [ReduConvLayer(channels, num_classes) for _ in range(4)]
+        super().__init__(
+            nn.Conv2d(in_channels, channels, 3, padding=1),
+            nn.ReLU() if relu else nn.Identity(),
+            *layers[:2],
+            nn.AvgPool2d(2),
+            *layers[2:],
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(channels, num_classes),
+        )
+
+
+def _convolutions(channels: int, operators: int) -> nn.Sequential:
+    """Two convolutions for each operator, side by side, each with a normalisation of its own."""
+    total = operators * channels
+    return nn.Sequential(
+        nn.Conv2d(channels, total, 3, padding=1, bias=False),
+        nn.GroupNorm(operators, total),
+        nn.Conv2d(total, total, 3, padding=1, groups=operators, bias=False),
+        nn.GroupNorm(operators, total),
+    )

@@ -1,0 +1,152 @@
+"""Training of a featurizer by an objective on its features, and what becomes of their rates."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from redunet._checks import check_count
+from redunet.rates.coding_rates import RateReduction
+from redunet.rates.meter import RateReductionMeter
+from redunet.training.losses import VariationalMCR2Loss
+
+
+@dataclass
+class TrainingHistory:
+    """What happened in each epoch.
+
+    Attributes
+    ----------
+    loss : list of float
+        Mean over the epoch's batches.
+    expansion, compression : list of float
+        R and R_c, in nats, of the features of all samples as the epoch came by them.
+    variational : list of float
+        R^v − R_c^v, mean over the batches; empty unless the loss is a variational one.
+    seconds : list of float
+        With latching, and with the rates above.
+    """
+
+    loss: list[float] = field(default_factory=list)
+    expansion: list[float] = field(default_factory=list)
+    compression: list[float] = field(default_factory=list)
+    variational: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+
+    @property
+    def delta(self) -> list[float]:
+        """ΔR = R − R_c."""
+        return [r - c for r, c in zip(self.expansion, self.compression, strict=True)]
+
+    def append(self, means: Tensor, rates: RateReduction, seconds: float) -> None:
+        """Add an epoch: means over batches of the loss and, if it is variational, of its rates."""
+        loss, *variational = means.tolist()
+        self.loss.append(loss)
+        self.expansion.append(rates.expansion.item())
+        self.compression.append(rates.compression.item())
+        if variational:
+            self.variational.append(variational[0] - variational[1])
+        self.seconds.append(seconds)
+
+
+def train(
+    featurizer: nn.Module,
+    loss: Callable[[Tensor, Any], Tensor],
+    batches: Iterable[tuple[Tensor, Tensor]],
+    optimizer: torch.optim.Optimizer,
+    *,
+    epochs: int,
+    latch_every: int = 50,
+    progress: bool = False,
+) -> TrainingHistory:
+    """Train a featurizer, and follow the true rate reduction.
+
+    With a :class:`redunet.VariationalMCR2Loss` its dictionary and the featurizer take steps in
+    turns, and it latches on all samples before the first epoch and once in a while (Algorithm 1).
+
+    Parameters
+    ----------
+    featurizer : nn.Module
+        Samples to features ``(m, d)``, of unit norm.
+    loss : callable
+        Of features and labels, such as :class:`redunet.MCR2Loss`.
+    batches : DataLoader or other iterable
+        Of pairs of samples and labels, gone through once an epoch. They are moved to where the
+        featurizer is.
+    optimizer : torch.optim.Optimizer
+        Of the featurizer's parameters.
+    epochs : int
+    latch_every : int
+        Epochs between latchings.
+    progress : bool
+        Show a progress bar on standard error.
+
+    Returns
+    -------
+    TrainingHistory
+
+    References
+    ----------
+    Baek et al., Efficient Maximal Coding Rate Reduction by Variational Forms (CVPR 2022),
+    Algorithm 1.
+    """
+    check_count(epochs=epochs, latch_every=latch_every)
+    history = TrainingHistory()
+    variational = isinstance(loss, VariationalMCR2Loss)
+    meter = RateReductionMeter(getattr(loss, "eps_sq", 0.5))
+    with tqdm(range(epochs), desc="epochs", disable=not progress) as bar:
+        for epoch in bar:
+            start = time.perf_counter()
+            if variational and epoch % latch_every == 0:
+                loss.latch(*features(featurizer, batches))
+            meter.reset()
+            found = []
+            featurizer.train()
+            for X, labels in _on_device(batches, featurizer):
+                Z = featurizer(X)
+                if variational:
+                    loss.update(Z.detach(), labels)
+                value = loss(Z, labels)
+                optimizer.zero_grad()
+                value.backward()
+                optimizer.step()
+                meter.update(Z, labels)
+                rates = loss.rates(labels) if variational else ()
+                found.append(torch.stack([value.detach(), *rates]))
+            history.append(torch.stack(found).mean(0), meter.compute(), time.perf_counter() - start)
+            bar.set_postfix(rate_reduction=f"{history.delta[-1]:.4g}")
+    return history
+
+
+@torch.no_grad()
+def features(
+    featurizer: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]
+) -> tuple[Tensor, Tensor]:
+    """Features and labels of all batches, in evaluation mode.
+
+    Parameters
+    ----------
+    featurizer : nn.Module
+    batches : DataLoader or other iterable
+        Of pairs of samples and labels.
+
+    Returns
+    -------
+    Z : Tensor of shape (m, d)
+    labels : Tensor of shape (m,)
+    """
+    featurizer.eval()
+    pairs = [(featurizer(X), labels) for X, labels in _on_device(batches, featurizer)]
+    Z, labels = zip(*pairs, strict=True)
+    return torch.cat(Z), torch.cat(labels)
+
+
+def _on_device(
+    batches: Iterable[tuple[Tensor, Tensor]], featurizer: nn.Module
+) -> Iterator[tuple[Tensor, Tensor]]:
+    device = next(featurizer.parameters()).device
+    return ((X.to(device), labels.to(device)) for X, labels in batches)

@@ -1,0 +1,303 @@
+"""Fine-tuning: a constructed network and a head on it, trained further by back-propagation."""
+
+import copy
+import math
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.model_selection import train_test_split
+from torch import Tensor, nn
+from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler, TensorDataset
+from tqdm import tqdm
+
+from redunet._checks import as_samples, check_count, check_positive, check_sample_shape
+from redunet.files.tensors import from_stored, parse_header, read_tensors, write_tensors
+from redunet.network import ReduNet
+from redunet.rates.partition import Partition
+from redunet.training.heads import HEADS, FineTuned, FineTuningHistory
+from redunet.training.losses import MCR2Loss
+
+Batch = tuple[Tensor, Tensor]  # samples, and the positions of their classes
+Batches = Iterable[Batch]
+
+KEY = "redunet fine-tuning"
+
+
+def finetune(
+    net: ReduNet,
+    X: Any,
+    labels: Any = None,
+    *,
+    epochs: int = 10,
+    head: str = "linear",
+    loss: nn.Module | None = None,
+    lr: float = 0.01,
+    momentum: float = 0.9,
+    weight_decay: float = 0.0,
+    batch_size: int = 128,
+    hermitian: bool = False,
+    validation: Any = 0.1,
+    patience: int | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    seed: int = 0,
+    progress: bool = False,
+) -> FineTuned:
+    """Train a copy of a network, and a head on it, by back-propagation.
+
+    All operators are trained, complex ones and factors of low rank too. The best epoch's weights
+    are kept: those of the largest validation accuracy, or of the last epoch without validation.
+
+    Parameters
+    ----------
+    net : ReduNet
+        Stays as it is.
+    X : array-like or Tensor of shape (m, *sample_shape), Dataset or DataLoader
+        Samples. A data set has its own labels, a loader its own batches.
+    labels : array-like or Tensor of shape (m,)
+        Among the labels of the network.
+    epochs : int
+    head : {"linear", "residual"}
+        Linear on the flattened features, or the residual norms of the last layer, a head without
+        new parameters that stays invariant to shifts.
+    loss : nn.Module, optional
+        Of logits and integer labels; by default cross-entropy. Or a :class:`redunet.MCR2Loss`,
+        which is one of the features.
+    lr, momentum, weight_decay : float
+        Of stochastic gradient descent. The learning rate falls to 0 along half a cosine.
+    batch_size : int
+    hermitian : bool
+        Keep all operators Hermitian, as constructed ones are.
+    validation : float, tuple of (X, labels), or None
+        Share of the samples to hold out, or others, for the choice of the best epoch. A data set
+        needs a tuple, or None.
+    patience : int, optional
+        Stop after so many epochs without a better one.
+    checkpoint : str or path, optional
+        A file, written after each epoch, from which the same call goes on if it is interrupted.
+    seed : int
+        Of the head, the batches' order, and the samples held out.
+    progress : bool
+        Show a progress bar on standard error.
+
+    Returns
+    -------
+    FineTuned
+        With ``predict``, and a ``history``.
+
+    Raises
+    ------
+    ValueError
+        For samples or labels that do not fit the network, or settings out of range.
+
+    References
+    ----------
+    Chan et al., ReduNet (JMLR 2022), Section 5.3 and Table 2.
+    """
+    check_count(epochs=epochs, batch_size=batch_size, patience=patience)
+    check_positive(lr=lr)
+    if head not in HEADS:
+        raise ValueError(f"head must be one of {sorted(HEADS)}, got {head!r}")
+    if isinstance(loss, MCR2Loss) and head != "residual":
+        raise ValueError("MCR2Loss trains no linear head: take head='residual'")
+    generator = torch.Generator()
+    train, held_out = _split(net, X, labels, validation, batch_size, generator, seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = FineTuned(copy.deepcopy(net), HEADS[head](net))
+    model.head.fit(model.net, next(iter(train))[0])
+    model.net.layers.requires_grad_(True)
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.SGD(parameters, lr, momentum, weight_decay=weight_decay)
+    settings = {
+        "head": head,
+        "epochs": epochs,
+        "lr": lr,
+        "momentum": momentum,
+        "weight_decay": weight_decay,
+        "batch_size": batch_size,
+        "hermitian": hermitian,
+        "seed": seed,
+    }
+    tuning = _FineTuning(model, loss or nn.CrossEntropyLoss(), optimizer, settings)
+    if checkpoint is not None and Path(checkpoint).exists():
+        tuning.restore(Path(checkpoint))
+    with tqdm(total=epochs, initial=tuning.epoch, desc="epochs", disable=not progress) as bar:
+        while tuning.epoch < epochs and not (patience and tuning.epochs_since_best() >= patience):
+            generator.manual_seed(seed + tuning.epoch)  # the same batches after an interruption
+            tuning.run_epoch(train, held_out)
+            if checkpoint is not None:
+                tuning.save(Path(checkpoint))
+            bar.set_postfix({n: f"{v[-1]:.4g}" for n, v in asdict(model.history).items() if v})
+            bar.update()
+    return tuning.best_model()
+
+
+class _FineTuning:
+    """A model on its way through the epochs."""
+
+    def __init__(
+        self,
+        model: FineTuned,
+        loss: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        settings: dict[str, Any],
+    ):
+        self.model, self.loss, self.optimizer = model, loss, optimizer
+        self.settings = settings
+        self.epoch = self.best_epoch = 0
+        self.best_score = -math.inf
+        self.best = _copy_of(model)
+
+    def run_epoch(self, train: Batches, held_out: Batch | None) -> None:
+        """Go through the training samples once, and keep the weights if they are the best."""
+        done = self.epoch / self.settings["epochs"]
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.settings["lr"] * (1 + math.cos(math.pi * done)) / 2
+        total = count = 0.0
+        for X, targets in train:
+            value = self._loss_of(X, targets)
+            self.optimizer.zero_grad()
+            value.backward()
+            self.optimizer.step()
+            if self.settings["hermitian"]:
+                for layer in self.model.net.layers:
+                    layer.operators.make_hermitian_()
+            total += value.item() * len(X)
+            count += len(X)
+        self.epoch += 1
+        self.model.history.loss.append(total / count)
+        score = self._validate(*held_out) if held_out else self.epoch
+        if score > self.best_score:
+            self.best_score, self.best_epoch, self.best = score, self.epoch, _copy_of(self.model)
+
+    def epochs_since_best(self) -> int:
+        return self.epoch - self.best_epoch
+
+    def best_model(self) -> FineTuned:
+        """The model at its best, frozen."""
+        self.model.load_state_dict(self.best)
+        return self.model.requires_grad_(False).eval()
+
+    def save(self, path: Path) -> None:
+        """Write all that the next epoch needs to one file, whole or not at all."""
+        tensors = {f"model.{n}": t for n, t in self.model.state_dict().items()}
+        tensors |= {f"best.{n}": t for n, t in self.best.items()}
+        tensors |= {f"momentum.{i}": t for i, t in self._momenta().items()}
+        state = {
+            "settings": self.settings,
+            "epoch": self.epoch,
+            "best_epoch": self.best_epoch,
+            "best_score": self.best_score,
+            "history": asdict(self.model.history),
+        }
+        write_tensors(tensors, path, KEY, state)
+
+    def restore(self, path: Path) -> None:
+        """Go on from where :meth:`save` was."""
+        metadata, tensors = read_tensors(path)
+        state = parse_header(metadata, KEY, path, "a checkpoint of fine-tuning")
+        for name, expected in self.settings.items():
+            if state["settings"][name] != expected:
+                found = state["settings"][name]
+                raise ValueError(
+                    f"{path} is of another fine-tuning: {name} {found}, expected {expected}"
+                )
+        like = self.model.state_dict()
+        self.model.load_state_dict(_part(tensors, "model", like))
+        self.best = _part(tensors, "best", like)
+        parameters = dict(enumerate(self.optimizer.param_groups[0]["params"]))
+        for i, buffer in _part(tensors, "momentum", parameters).items():
+            self.optimizer.state[parameters[i]]["momentum_buffer"] = buffer.to(parameters[i].device)
+        self.epoch, self.best_epoch = state["epoch"], state["best_epoch"]
+        self.best_score = state["best_score"]
+        self.model.history = FineTuningHistory(**state["history"])
+
+    def _loss_of(self, X: Tensor, targets: Tensor) -> Tensor:
+        if isinstance(self.loss, MCR2Loss):
+            return self.loss(self.model.net(X), targets)
+        logits = self.model(X)
+        return self.loss(logits, targets.to(logits.device))
+
+    @torch.no_grad()
+    def _validate(self, X: Tensor, targets: Tensor) -> float:
+        """Record loss and accuracy; the accuracy, and a little of the loss where that ties."""
+        loss = self._loss_of(X, targets).item()
+        accuracy = (self.model(X).argmax(1).cpu() == targets).double().mean().item()
+        self.model.history.validation_loss.append(loss)
+        self.model.history.validation_accuracy.append(accuracy)
+        return accuracy - 1e-9 * loss
+
+    def _momenta(self) -> dict[int, Tensor]:
+        parameters = self.optimizer.param_groups[0]["params"]
+        states = (self.optimizer.state.get(p, {}).get("momentum_buffer") for p in parameters)
+        return {i: buffer for i, buffer in enumerate(states) if buffer is not None}
+
+
+def _split(
+    net: ReduNet,
+    X: Any,
+    labels: Any,
+    validation: Any,
+    batch_size: int,
+    generator: torch.Generator,
+    seed: int,
+) -> tuple[Batches, Batch | None]:
+    """Training batches of samples and positions of their classes, and validation samples."""
+    if isinstance(X, Dataset | DataLoader):
+        if isinstance(validation, float):
+            raise ValueError("a data set cannot be split: pass validation=(X, labels), or None")
+        held_out = None if validation is None else _checked(net, *validation)
+        loader = X
+        if isinstance(X, Dataset):
+            loader = DataLoader(X, batch_size, shuffle=True, generator=generator)
+        return _Targeted(net, loader), held_out
+    X, targets = _checked(net, X, labels)
+    held_out = None
+    if isinstance(validation, float):
+        kept, held = train_test_split(
+            np.arange(len(X)), test_size=validation, stratify=targets, random_state=seed
+        )
+        held_out = X[held], targets[held]
+        X, targets = X[kept], targets[kept]
+    elif validation is not None:
+        held_out = _checked(net, *validation)
+    data = TensorDataset(X, targets)
+    sampler = BatchSampler(RandomSampler(data, generator=generator), batch_size, drop_last=False)
+    return DataLoader(data, sampler=sampler, batch_size=None, generator=generator), held_out
+
+
+class _Targeted:
+    """Batches of a loader, with positions of classes in the place of labels."""
+
+    def __init__(self, net: ReduNet, loader: DataLoader):
+        self._net = net
+        self._loader = loader
+
+    def __iter__(self) -> Iterator[Batch]:
+        return (_checked(self._net, X, labels) for X, labels in self._loader)
+
+
+def _checked(net: ReduNet, X: Any, labels: Any) -> Batch:
+    """Samples that fit a network, and the positions of their classes."""
+    X = as_samples(X)
+    check_sample_shape(X, net.sample_shape)
+    partition = Partition.from_labels(labels, len(X), classes=net.classes_, partial=True)
+    return X, partition.membership.argmax(1)
+
+
+def _copy_of(model: nn.Module) -> dict[str, Tensor]:
+    return {name: t.detach().clone() for name, t in model.state_dict().items()}
+
+
+def _part(tensors: dict[str, Tensor], prefix: str, like: dict[Any, Tensor]) -> dict[Any, Tensor]:
+    """Those of a checkpoint's tensors that have a prefix and something they are like."""
+    return {
+        name: from_stored(tensors[f"{prefix}.{name}"], t)
+        for name, t in like.items()
+        if f"{prefix}.{name}" in tensors
+    }

@@ -1,0 +1,96 @@
+"""Constructions whose samples are shared by processes end in the network of all samples."""
+
+import socket
+import sys
+
+import numpy as np
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+from redunet import ReduNet, Variational
+from redunet._processes import Processes
+
+GENERATOR = torch.Generator().manual_seed(0)
+X = {
+    "vectors": torch.randn(17, 6, generator=GENERATOR, dtype=torch.float64),
+    "many channels": torch.randn(17, 20, generator=GENERATOR, dtype=torch.float64),
+    "signals": torch.randn(17, 3, 5, generator=GENERATOR, dtype=torch.float64),
+}
+LABELS = np.array(list("aabbbaccabcacabcc"))
+SOFT = np.random.default_rng(0).dirichlet(np.ones(3), size=17)
+
+CASES = [
+    ("vectors", LABELS, {}),
+    ("vectors", SOFT, {"true_membership": True}),
+    ("many channels", LABELS, {}),
+    ("signals", LABELS, {"momentum": 0.5, "validation": True}),
+    ("signals", LABELS, {"membership": "rectified"}),
+    ("vectors", LABELS, {"operators": Variational(3, latch_every=2)}),
+    ("signals", LABELS, {"operators": "variational", "rank": 2}),
+    ("signals", LABELS, {"stop": 2}),
+]
+
+pytestmark = pytest.mark.skipif(
+    not dist.is_available() or sys.platform != "linux", reason="needs torch.distributed with gloo"
+)
+
+
+def construct(case, run, folder, group=None, num_layers=3):
+    name, labels, options = case
+    options = {"num_layers": num_layers, "eps_sq": 0.2, "batch_size": 3, **options}
+    if "validation" in options:
+        options["validation"] = (X[name][run] ** 2, labels[run])
+    if "stop" in options:  # and go on from a checkpoint
+        first = {**options, "num_layers": options.pop("stop")}
+        first.pop("stop", None)
+        options["checkpoint"] = first["checkpoint"] = folder
+        ReduNet.construct(X[name][run], labels[run], **first, process_group=group)
+    return ReduNet.construct(X[name][run], labels[run], **options, process_group=group)
+
+
+def work(rank, port, folder):
+    """One process. Shards are of different size, and the first has nothing of class c."""
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"tcp://localhost:{port}", rank=rank, world_size=2)
+    shards = [slice(0, 6), slice(6, 17)]
+    for number, case in enumerate(CASES):
+        net = construct(case, shards[rank], f"{folder}/{number}", dist.group.WORLD)
+        net.save(f"{folder}/{number}-{rank}.safetensors")
+    dist.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("processes")
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    mp.spawn(work, (port, str(folder)), nprocs=2)
+    return folder
+
+
+@pytest.mark.parametrize("number", range(len(CASES)))
+def test_two_processes_equal_one(number, folder, tmp_path):
+    name, _, _ = case = CASES[number]
+    alone = construct(case, slice(None), tmp_path)
+    one, other = (ReduNet.load(folder / f"{number}-{rank}.safetensors") for rank in (0, 1))
+    for key, tensor in one.state_dict().items():
+        torch.testing.assert_close(tensor, other.state_dict()[key], rtol=0, atol=0)
+    torch.testing.assert_close(one(X[name]), alone(X[name]), rtol=0, atol=1e-9)
+    np.testing.assert_allclose(one.history.delta, alone.history.delta, rtol=1e-9)
+    if alone.history.validation:
+        found, expected = (net.history.validation.delta for net in (one, alone))
+        np.testing.assert_allclose(found, expected, rtol=1e-9)
+    assert one.classes_.tolist() == alone.classes_.tolist()
+    assert [a.momentum for a in one.layers] == [a.momentum for a in alone.layers]
+
+
+def test_one_process_alone_shares_with_nobody():
+    alone = Processes()
+    t = torch.arange(6.0)
+    assert alone.all_reduce(t) is t
+    assert alone.shard(t) is t
+    assert alone.all_gather(t, 6) is t
+    assert alone.all_gather_object("a") == ["a"]

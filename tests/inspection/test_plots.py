@@ -1,0 +1,339 @@
+import numpy as np
+import pytest
+import torch
+from matplotlib import pyplot as plt
+
+from redunet import RandomCirculantLift, ReduNet, datasets, explain
+from redunet.construction.construction import RateHistory
+from redunet.plots import (
+    AccuracyByDepthDisplay,
+    plot_architecture,
+    plot_eigenvalues,
+    plot_explanation,
+    plot_kernels,
+    plot_nearest_images,
+    plot_paths,
+    plot_principal_images,
+    plot_rates,
+    plot_similarity,
+    plot_similarity_histogram,
+    plot_singular_values,
+    plot_sphere,
+)
+
+RATES = RateHistory(np.array([2.0, 3.0, 4.0]), np.array([1.0, 1.5, 1.0]))
+
+
+@pytest.fixture(scope="module")
+def images():
+    """A network on embedded digits, with the digits."""
+    X, labels = datasets.digits()
+    lift = RandomCirculantLift(in_channels=1, out_channels=4, kernel_size=3, ndim=2)
+    names = np.array([f"digit {label}" for label in labels])
+    net = ReduNet.construct(X[:200], names[:200], num_layers=3, lift=lift)
+    return net, X[200:260], names[200:260]
+
+
+@pytest.fixture(scope="module")
+def circle():
+    """A network on the circle, with its samples."""
+    X, labels = datasets.gaussians(ndim=2, per_class=20)
+    return ReduNet.construct(X, labels, num_layers=5), X, labels
+
+
+def test_rates_are_the_history():
+    history = RateHistory(RATES.expansion, RATES.compression, validation=RATES)
+    for drawn, lines in ((RATES, 3), (history, 6)):
+        ax = plot_rates(drawn)
+        assert len(ax.lines) == len(ax.get_legend().get_texts()) == lines
+        for line, values in zip(
+            ax.lines, [RATES.delta, RATES.expansion, RATES.compression] * 2, strict=False
+        ):
+            np.testing.assert_array_equal(line.get_xdata(), [0, 1, 2])
+            np.testing.assert_array_equal(line.get_ydata(), values)
+    labels = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert labels[0] == r"$\Delta R$"
+    assert labels[5] == "$R_c$ (validation)"
+
+
+def test_similarities_are_sorted_by_class():
+    labels = np.array(["b", "a", "b", "a", "a"])
+    Z = torch.eye(2)[torch.tensor([1, 0, 1, 0, 0])] * torch.tensor([[1.0], [2], [-3], [4], [5]])
+    ax = plot_similarity(Z, labels)
+    (image,) = ax.get_images()
+    expected = np.kron(np.eye(2), np.ones((3, 3)))[:5, :5]
+    np.testing.assert_allclose(image.get_array(), expected, atol=1e-6)
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["a", "b"]
+    assert ax.get_xticks().tolist() == ax.get_yticks().tolist() == [1.5, 4]
+    assert image.get_clim() == (0, 1)
+
+
+def test_histogram_counts_pairs_of_different_classes_only():
+    train = (torch.tensor([[1.0, 0.0], [0.0, 1.0]]), [0, 1])
+    test = (torch.tensor([[1.0, 0.0], [1.0, 1.0]]), [0, 0])
+    ax = plot_similarity_histogram(train, test, label="pixels")
+    heights = np.array([patch.get_height() for patch in ax.patches])
+    # The second training sample against both test samples: cosines 0 and 1/√2.
+    assert np.flatnonzero(heights).tolist() == [0, 35]
+    assert heights[[0, 35]].tolist() == [0.5, 0.5]
+    assert ax.get_legend().get_texts()[0].get_text() == "pixels"
+    plot_similarity_histogram(train, test, ax=ax, label="features")
+    assert len(ax.patches) == 2 * len(heights)
+
+
+@pytest.mark.parametrize("n", [2, 3])
+def test_scatter_shows_every_sample_in_its_class(n):
+    Z = torch.nn.functional.normalize(torch.randn(9, n, generator=torch.manual_seed(0)))
+    labels = np.array(["x", "y", "z"] * 3)
+    ax = plot_sphere(Z, labels)
+    drawn = [c for c in ax.collections if not c.get_label().startswith("_")]
+    assert [c.get_label() for c in drawn] == ["x", "y", "z"]
+    for label, collection in zip("xyz", drawn, strict=True):
+        offsets = collection._offsets3d if n == 3 else collection.get_offsets().T
+        np.testing.assert_allclose(np.stack(offsets, 1), Z[labels == label], rtol=1e-6)
+    assert len({tuple(c.get_facecolor()[0]) for c in drawn}) == 3
+
+
+def test_singular_values_of_all_and_of_each_class():
+    Z = torch.randn(12, 5, generator=torch.manual_seed(0))
+    labels = np.repeat(["x", "y"], [9, 3])
+    ax = plot_singular_values(Z, labels)
+    assert [line.get_label() for line in ax.lines] == ["x", "y", "all"]
+    for line, samples in zip(ax.lines, (Z[:9], Z[9:], Z), strict=True):
+        expected = np.linalg.svd(samples.numpy(), compute_uv=False)
+        np.testing.assert_allclose(line.get_ydata(), expected, rtol=1e-5)
+        assert line.get_xdata().tolist() == [*range(1, len(expected) + 1)]
+
+
+def test_scatter_needs_a_circle_or_a_sphere():
+    with pytest.raises(ValueError, match=r"have shape \(m, 2\) or \(m, 3\), got \(5, 4\)"):
+        plot_sphere(torch.ones(5, 4), [0] * 5)
+
+
+def test_subspaces_are_where_the_samples_are():
+    Z = torch.tensor([[0.6, 0.8, 0], [-0.6, -0.8, 0], [0.0, 0.0, 1.0]])
+    ax = plot_sphere(Z[:2, :2], ["a", "a"], subspace_dim=1)
+    ends = np.stack(ax.lines[-1].get_data(), 1)
+    np.testing.assert_allclose(np.abs(ends), [[0.6, 0.8]] * 2, rtol=1e-6)
+    np.testing.assert_allclose(ends.sum(0), 0, atol=1e-6)
+    ax = plot_sphere(Z, ["a"] * 3, subspace_dim=2)
+    turn = np.stack(ax.lines[-1].get_data_3d(), 1)
+    np.testing.assert_allclose(np.linalg.norm(turn, axis=1), 1, rtol=1e-5)
+    np.testing.assert_allclose(turn @ [0.8, -0.6, 0], 0, atol=1e-6)
+    with pytest.raises(ValueError, match="from 0 to 1 on S1, got 2"):
+        plot_sphere(Z[:, :2], [0] * 3, subspace_dim=2)
+
+
+def test_paths_begin_at_the_samples_and_end_at_the_features(circle):
+    net, X, labels = circle
+    ax = plot_paths(net, X, labels)
+    starts, ends = ([c.get_offsets() for c in ax.collections[i::2]] for i in (0, 1))
+    np.testing.assert_allclose(np.concatenate(starts), 0.35 * X, rtol=1e-5)
+    np.testing.assert_allclose(np.concatenate(ends), net(X), rtol=1e-5)
+    path = np.stack(ax.lines[1].get_data(), 1).reshape(20, 7, 2)  # six points, and a gap
+    assert np.isnan(path[:, -1]).all()
+    np.testing.assert_allclose(
+        np.linalg.norm(path[:, :-1], axis=2), [np.linspace(0.35, 1, 6)] * 20, rtol=1e-5
+    )
+    X, labels = datasets.gaussians(per_class=5)
+    net = ReduNet.construct(X, labels, num_layers=2)
+    drawn = plot_paths(net, X, labels).lines
+    assert [len(line.get_data_3d()[0]) for line in drawn] == [5 * 4] * 3
+
+
+def test_eigenvalues_are_those_of_the_operators(circle):
+    net, _, _ = circle
+    ax = plot_eigenvalues(net, 0)
+    layer = net.layers[0]
+    E, C = layer.operators.expansion[0], layer.operators.matrices().compression[0]
+    weighted = [g * c for g, c in zip(layer.proportions, C, strict=True)]
+    for line, matrix in zip(ax.lines, [*weighted, E], strict=True):
+        expected = np.linalg.eigvalsh(matrix.numpy())[::-1]
+        np.testing.assert_allclose(line.get_ydata(), expected, rtol=1e-5)
+    assert ax.get_title() == "Operators of layer 1"
+    assert plot_eigenvalues(net).get_title() == "Operators of layer 5"
+    names = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert names == ["$\\gamma_j C^j$, 0", "$\\gamma_j C^j$, 1", "$E$"]
+
+
+def test_kernels_are_drawn_around_their_origin(images, circle):
+    net, _, _ = images
+    axes = plot_kernels(net, channels=3)
+    assert axes.shape == (11, 3)
+    E, C = net.layers[-1].kernels()
+    for i, j, kernel in ((0, 0, E[0, 0]), (3, 2, C[2, 2, 2])):
+        (picture,) = axes[i, j].get_images()
+        drawn = np.fft.ifftshift(picture.get_array().filled(np.nan))
+        assert np.isnan(drawn[0, 0])
+        np.testing.assert_allclose(drawn.ravel()[1:], kernel.ravel()[1:], rtol=1e-5)
+        low, high = picture.get_clim()
+        assert low == -high
+    assert [ax.get_ylabel() for ax in axes[:2, 0]] == ["E", "C of digit 0"]
+
+    net, _, _ = circle
+    axes = plot_kernels(net)
+    assert axes.shape == (3, 1)
+    matrix = axes[0, 0].get_images()[0].get_array().filled(np.nan)
+    expected = net.layers[-1].operators.expansion[0]
+    np.testing.assert_allclose(matrix[[0, 1], [1, 0]], expected[[0, 1], [1, 0]], rtol=1e-5)
+    assert np.isnan(np.diag(matrix)).all()
+
+
+def test_kernels_of_signals_are_curves():
+    X, labels = datasets.sinusoids(per_class=5)
+    net = ReduNet.construct(X, labels, num_layers=1)
+    axes = plot_kernels(net)
+    length = X.shape[-1]
+    kernel = net.layers[0].kernels()[0][0, 0]
+    (line,) = axes[0, 0].lines
+    drawn = dict(zip(line.get_xdata().tolist(), line.get_ydata().tolist(), strict=True))
+    assert np.isnan(drawn[0])
+    np.testing.assert_allclose([drawn[1], drawn[-1]], kernel[[1, length - 1]], rtol=1e-5)
+
+
+def test_kernels_of_volumes_cannot_be_drawn():
+    X = torch.randn(6, 1, 2, 2, 2, generator=torch.manual_seed(0))
+    net = ReduNet.construct(X, [0, 1] * 3, num_layers=1)
+    with pytest.raises(ValueError, match=r"two spatial axes can be drawn, got \(2, 2, 2\)"):
+        plot_kernels(net)
+
+
+def test_principal_images_are_nearest_to_the_principal_directions():
+    generator = torch.manual_seed(0)
+    Z = torch.nn.functional.normalize(torch.randn(20, 5, generator=generator))
+    X = torch.arange(20.0)[:, None, None].expand(20, 2, 2)  # an image tells its number
+    labels = np.repeat(["x", "y"], 10)
+
+    def numbers(axes):
+        return [[int(ax.get_images()[0].get_array()[0, 0]) for ax in row] for row in axes]
+
+    found = numbers(plot_principal_images(X, Z, labels, components=3))
+    directions = np.linalg.svd(Z[10:].numpy())[2][:3]
+    coherence = np.abs(directions @ Z[10:].numpy().T)
+    assert found[1] == (10 + coherence.argmax(1)).tolist()
+    axes = plot_principal_images(X[:, None], Z, labels, label="y", components=3, images=4)
+    assert numbers(axes) == (10 + np.argsort(-coherence, axis=1)[:, :4]).tolist()
+    assert axes[2, 0].get_ylabel() == "class y, direction 3"
+    with pytest.raises(ValueError, match="no sample has label 'z'"):
+        plot_principal_images(X, Z, labels, label="z")
+    with pytest.raises(ValueError, match=r"got \(20, 2, 2, 2\)"):
+        plot_principal_images(X[:, None].expand(20, 2, 2, 2), Z, labels)
+
+
+def test_few_images_leave_the_rest_of_a_row_empty():
+    X, Z = torch.rand(4, 3, 2, 2, generator=torch.manual_seed(0)), torch.eye(4)
+    axes = plot_principal_images(X, Z, ["a", "a", "a", "b"])
+    assert [[len(ax.get_images()) for ax in row] for row in axes] == [[1, 1, 1], [1, 0, 0]]
+    np.testing.assert_allclose(axes[1, 0].get_images()[0].get_array(), X[3].movedim(0, -1))
+
+
+def test_the_nearest_of_a_shifted_image_are_shifted_alike(images):
+    net, X, _ = images
+    shifts = datasets.all_shifts(X[:5], 4).flatten(0, 1)
+    axes = plot_nearest_images((shifts[:4], net(shifts[:4])), (shifts, net(shifts)), images=2)
+    assert axes.shape == (4, 3)
+    for image, row in zip(shifts[:4], axes, strict=True):
+        framed, nearest = (ax.get_images()[0].get_array() for ax in row[:2])
+        np.testing.assert_array_equal(framed, image[0])
+        np.testing.assert_array_equal(nearest, image[0])  # itself, not one of its shifts
+    assert [ax.get_title() for ax in axes[0]] == ["image", "nearest", ""]
+
+
+def test_depth_shows_how_often_each_layer_is_right(images):
+    net, X, names = images
+    display = AccuracyByDepthDisplay.from_network(net, X, names, name="test")
+    for layer in range(3):
+        found = net.classes_[net.residual_norms(X, layer).argmin(1)]
+        assert display.line_.get_ydata()[layer] == (found == names).mean()
+    assert display.line_.get_xdata().tolist() == [1, 2, 3]
+    again = AccuracyByDepthDisplay([0.5, 0.75], name="other").plot(ax=display.ax_, color="red")
+    assert [text.get_text() for text in display.ax_.get_legend().get_texts()] == ["test", "other"]
+    assert again.line_.get_color() == "red"
+    assert again.figure_ is display.figure_
+
+
+def test_the_diagram_has_the_true_shapes(images, circle):
+    def words(net):
+        return " ".join(text.get_text().replace("\n", " ") for text in plot_architecture(net).texts)
+
+    found = words(images[0])
+    for part in ("1 × 8 × 8", "RandomCirculantLift", "4 × 8 × 8 = 256", "3 layers", "10 classes"):
+        assert part in found
+    size = len(images[0].spectrum)
+    assert f"{size} of 64 frequencies × 4" in found
+    assert f"{size} × (4 × 4)" in found
+    assert f"10 × {size} × (4 × 4)" in found
+    assert "Fourier" not in words(circle[0])
+    X, labels = datasets.gaussians(ndim=2, per_class=20)
+    options = {"operators": "variational", "rank": 1, "momentum": 0.5, "membership": "rectified"}
+    found = words(ReduNet.construct(X, labels, num_layers=1, **options))
+    for part in ("rank 1", "β = 0.5", "1 layer ", "rectified"):
+        assert part in found
+
+
+def test_an_explanation_is_drawn_as_it_is(images):
+    net, X, _ = images
+    explanation = explain(net, X[0])
+    axes = plot_explanation(explanation)
+    assert len(axes) == 3
+    arrays = explanation.residual_norms, explanation.memberships, explanation.compression
+    for ax, array in zip(axes, arrays, strict=True):
+        drawn = {line.get_label(): line.get_ydata() for line in ax.lines}
+        for j in explanation.nearest_classes(5):
+            np.testing.assert_array_equal(drawn[f"digit {j}"], array[:, j])
+        assert len(ax.lines) == 10 + (ax is axes[2])
+    assert len(axes[2].get_legend().get_texts()) == 6
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda ax: plot_rates(RATES, ax=ax),
+        lambda ax: plot_similarity(torch.eye(2), [0, 1], ax=ax),
+        lambda ax: plot_similarity_histogram((np.eye(2), [0, 1]), (np.eye(2), [0, 1]), ax=ax),
+        lambda ax: plot_singular_values(torch.eye(2), [0, 1], ax=ax),
+        lambda ax: plot_sphere(torch.eye(2), [0, 1], ax=ax),
+        lambda ax: AccuracyByDepthDisplay([0.5]).plot(ax=ax).ax_,
+    ],
+)
+def test_axes_that_are_given_are_drawn_on(draw):
+    _, ax = plt.subplots()
+    assert draw(ax) is ax
+    assert len(plt.get_fignums()) == 1
+
+
+@pytest.mark.parametrize("draw", [plot_paths, plot_eigenvalues, plot_architecture])
+def test_axes_that_are_given_are_drawn_on_too(draw, circle):
+    _, ax = plt.subplots()
+    arguments = circle if draw is plot_paths else circle[:1]
+    assert draw(*arguments, ax=ax) is ax
+    assert len(plt.get_fignums()) == 1
+
+
+@pytest.mark.parametrize("draw", [plot_kernels, plot_explanation, plot_principal_images])
+def test_figures_that_are_given_are_drawn_on(draw, circle, images):
+    figure = plt.figure().subfigures(1, 2)[1]
+    arguments = {
+        plot_kernels: (circle[0],),
+        plot_explanation: (explain(circle[0], circle[1][0]),),
+        plot_principal_images: (images[1], images[1], images[2]),
+    }[draw]
+    axes = draw(*arguments, figure=figure)
+    assert all(ax.get_figure(root=False) is figure for ax in axes.flat)
+    assert len(plt.get_fignums()) == 1
+
+
+def test_labels_and_features_may_be_on_any_device(device):
+    generator = torch.Generator().manual_seed(0)
+    Z = torch.randn(20, 3, generator=generator).to(device)
+    labels = (torch.arange(20) % 2).to(device)
+    net = ReduNet.construct(Z, labels, num_layers=1, eta=0.1)
+    for draw in (plot_similarity, plot_singular_values, plot_sphere):
+        draw(net(Z), labels)
+    plot_similarity_histogram((Z, labels), (net(Z), labels))
+    plot_paths(net, Z, labels)
+    plot_principal_images(Z[:, None].expand(20, 2, 3), Z, labels)
+    plot_eigenvalues(net)
+    plot_kernels(net)
+    plot_explanation(explain(net, Z[0]))
+    assert AccuracyByDepthDisplay.from_network(net, Z, labels).accuracies.shape == (1,)

@@ -1,0 +1,250 @@
+"""Operators and rates from each kind of second moments against their dense definitions."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from redunet._processes import Processes
+from redunet.layers import DatasetInfo, DenseOperators, LowRankOperators
+from redunet.layers.operators.exact import ClassMoments, ClassSamples, exact_moments
+from redunet.layers.operators.variational import (
+    LATCHING_PASSES,
+    SketchedMoments,
+    orthonormal_rows,
+    random_sketch,
+    rounded_cholesky,
+)
+from redunet.rates.coding_rates import spectral_rate_reduction
+from redunet.rates.partition import Partition
+from redunet.rates.spectrum import HalfSpectrum
+
+EPS_SQ = 0.3
+
+
+def setting(channels, shape, sizes, *, soft=False, seed=0):
+    """Features ``(F, m, C)`` on the sphere, their partition and info."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(sizes)), sizes))
+    m, spectrum = len(labels), HalfSpectrum(shape)
+    if soft:
+        labels = np.random.default_rng(seed).dirichlet(np.ones(len(sizes)), size=m)
+    X = torch.randn(m, channels, *shape, generator=generator, dtype=torch.float64)
+    V = spectrum(X / X.flatten(1).norm(dim=1).reshape(m, *[1] * (X.ndim - 1)))
+    partition = Partition.from_labels(labels, m)
+    return V, partition, info_of(partition, spectrum, V)
+
+
+def info_of(partition, spectrum, V):
+    return DatasetInfo.from_partition(partition, spectrum, V.shape[2], V.dtype, EPS_SQ, Processes())
+
+
+def gather(moments, V, partition, batch=4):
+    for start in range(0, V.shape[1], batch):
+        run = slice(start, start + batch)
+        moments.add(V[:, run], partition.batch(run))
+    moments.finish()
+    return moments
+
+
+def dense_operators(V, partition, spectrum):
+    """E and Cʲ by the formulas, on the unscaled spectrum."""
+    _, m, C = V.shape
+    U = V / spectrum.weights.sqrt()[:, None, None]
+    eye = torch.eye(C, dtype=V.dtype)
+
+    def operator(weights):
+        alpha = C / (weights.sum().item() * EPS_SQ)
+        moment = torch.einsum("m,fma,fmb->fab", weights.to(V.dtype), U, U.conj())
+        return alpha * torch.linalg.inv(eye + alpha * moment)
+
+    memberships = partition.membership.T
+    return operator(torch.ones(m)), torch.stack([operator(pi) for pi in memberships], 1)
+
+
+def class_matrices(operators):
+    """All Cʲ, whatever their kind: responses to unit vectors."""
+    F, C = operators.expansion.shape[:2]
+    unit = torch.eye(C, dtype=operators.expansion.dtype).expand(F, C, C)
+    return operators.respond(unit).movedim(1, 3)  # (F, m=c, k, d) to (F, k, d, c)
+
+
+SETTINGS = [
+    (6, (), [9, 5, 7]),
+    (9, (), [2, 1, 4]),
+    (3, (5,), [4, 6]),
+    (7, (2, 3), [3, 1, 2]),
+    (8, (4,), [2, 2]),
+]
+
+
+@pytest.mark.parametrize(("channels", "shape", "sizes"), SETTINGS)
+@pytest.mark.parametrize("soft", [False, True])
+@pytest.mark.parametrize("kind", [ClassMoments, ClassSamples, SketchedMoments])
+def test_every_kind_is_the_formula(channels, shape, sizes, soft, kind):
+    V, partition, info = setting(channels, shape, sizes, soft=soft)
+    if kind is ClassSamples and info.sizes.max() > channels:
+        pytest.skip("members are only for classes of few samples")
+    if kind is SketchedMoments:  # of full rank
+        statistics = SketchedMoments(info, random_sketch(info, channels))
+    else:
+        statistics = kind(info)
+    statistics = gather(statistics, V, partition)
+    E, Cs = dense_operators(V, partition, info.spectrum)
+    operators = statistics.operators()
+    tight = {"rtol": 1e-8, "atol": 1e-8}
+    torch.testing.assert_close(operators.expansion.data, E, **tight)
+    torch.testing.assert_close(class_matrices(operators).data, Cs, **tight)
+    expected = spectral_rate_reduction(V, info.spectrum, partition, EPS_SQ)
+    for found, rate in zip(statistics.rates(), expected, strict=True):
+        torch.testing.assert_close(found, rate, **tight)
+
+
+@pytest.mark.parametrize(("channels", "shape", "sizes"), SETTINGS)
+def test_the_kind_that_is_less_work_is_taken(channels, shape, sizes):
+    V, partition, info = setting(channels, shape, sizes)
+    statistics = exact_moments(info)
+    few = max(sizes) * (channels + max(sizes)) < channels**2
+    assert isinstance(statistics, ClassSamples if few else ClassMoments)
+    operators = gather(statistics, V, partition).operators()
+    assert isinstance(operators, LowRankOperators if few else DenseOperators)
+    assert operators.description == (f"rank {max(sizes)}" if few else "dense")
+
+
+@pytest.mark.parametrize("shape", [(), (4,)])
+def test_atoms_are_exact_once_they_reach_the_rank_of_a_class(shape):
+    V, partition, info = setting(12, shape, [3, 4, 2])
+    atoms = gather(SketchedMoments(info, random_sketch(info, 4)), V, partition)
+    _, Cs = dense_operators(V, partition, info.spectrum)
+    torch.testing.assert_close(class_matrices(atoms.operators()).data, Cs, rtol=1e-7, atol=1e-7)
+    expected = spectral_rate_reduction(V, info.spectrum, partition, EPS_SQ)
+    torch.testing.assert_close(atoms.rates().delta, expected.delta, rtol=1e-7, atol=1e-7)
+
+
+def decaying(m=60, channels=20, seed=0):
+    """Two classes of vectors whose second moments have decaying eigenvalues."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = np.arange(m) % 2
+    X = torch.randn(m, channels, generator=generator, dtype=torch.float64)
+    X *= 0.7 ** torch.arange(channels)
+    for j in (0, 1):
+        mixing = torch.randn(channels, channels, generator=generator, dtype=torch.float64)
+        X[labels == j] = X[labels == j] @ torch.linalg.qr(mixing).Q
+    V = (X / X.norm(dim=1, keepdim=True))[None]
+    partition = Partition.from_labels(labels, m)
+    return V, partition, info_of(partition, HalfSpectrum(), V)
+
+
+def leading(V, partition, info, rank):
+    """W_j*W_j of the leading eigenvectors, from an eigen-decomposition of each class's moment."""
+    projections = []
+    for j in range(2):
+        Z = V[0, partition.membership[:, j] > 0]
+        values, vectors = torch.linalg.eigh(Z.T @ Z)
+        a, top = info.class_alphas[j] * values[-rank:], vectors[:, -rank:]
+        projections.append((top * (a / (1 + a))) @ top.T)
+    return torch.stack(projections)
+
+
+def error(factors, expected):
+    return (factors[0].mT @ factors[0] - expected).norm().item()
+
+
+def gap(V, partition, rank):
+    """The ratio of eigenvalues on both sides of the rank, of the class where it is largest."""
+    ratios = []
+    for j in range(2):
+        Z = V[0, partition.membership[:, j] > 0]
+        values = torch.linalg.eigvalsh(Z.T @ Z).flip(0)
+        ratios.append((values[rank] / values[rank - 1]).item())
+    return max(ratios)
+
+
+def iterate(V, partition, info, sketch, passes):
+    """Factors after each of some subspace iterations."""
+    found = []
+    for _ in range(passes):
+        found.append(gather(SketchedMoments(info, sketch), V, partition).factors())
+        sketch = orthonormal_rows(found[-1])
+    return found
+
+
+def test_latching_converges_to_the_leading_eigenvectors_as_fast_as_their_gap_says():
+    V, partition, info = decaying()
+    expected = leading(V, partition, info, 5)
+    passes = iterate(V, partition, info, random_sketch(info, 5), 30)
+    errors = np.array([error(factors, expected) for factors in passes])
+    ratios = errors[1:] / errors[:-1]
+    assert (ratios <= gap(V, partition, 5)).all()
+    assert ratios[-1] > 0.98 * gap(V, partition, 5)
+    assert errors[LATCHING_PASSES - 1] < 0.01 * errors[0]
+    assert errors[-1] < 1e-9
+
+
+def test_one_step_a_layer_follows_samples_that_move():
+    V, partition, info = decaying()
+    sketch = orthonormal_rows(iterate(V, partition, info, random_sketch(info, 5), 40)[-1])
+    noise = torch.randn(V.shape, generator=torch.Generator().manual_seed(1), dtype=V.dtype)
+    moved = V + 0.01 * noise
+    moved /= moved.norm(dim=2, keepdim=True)
+    expected = leading(moved, partition, info, 5)
+    without = (leading(V, partition, info, 5) - expected).norm().item()
+    (factors,) = iterate(moved, partition, info, sketch, 1)
+    assert error(factors, expected) < gap(moved, partition, 5) * without
+
+
+@pytest.mark.parametrize("rank", [1, 3, 8, 20])
+def test_the_rate_reduction_of_atoms_is_never_overstated(rank):
+    V, partition, info = decaying()
+    true = spectral_rate_reduction(V, info.spectrum, partition, EPS_SQ)
+    sketch = random_sketch(info, rank)
+    for _ in range(3):
+        atoms = gather(SketchedMoments(info, sketch), V, partition)
+        found = atoms.rates()
+        assert found.delta <= true.delta + 1e-9
+        torch.testing.assert_close(found.expansion, true.expansion)
+        sketch = orthonormal_rows(atoms.factors())
+    if rank == 20:
+        torch.testing.assert_close(found.delta, true.delta)
+
+
+def test_sketches_stay_finite_where_a_class_has_few_dimensions():
+    V, partition, info = decaying()
+    V = V[:, :1].expand(-1, 60, -1)  # all samples the same
+    atoms = gather(SketchedMoments(info, random_sketch(info, 6)), V, partition)
+    rows = orthonormal_rows(atoms.factors())
+    assert rows.isfinite().all()
+    assert (torch.linalg.matrix_norm(rows, 2) < 1 + 1e-6).all()
+    true = spectral_rate_reduction(V, info.spectrum, partition, EPS_SQ)
+    torch.testing.assert_close(atoms.rates().delta, true.delta, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])
+def test_orthonormal_rows_span_the_same_space(dtype):
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.randn(2, 3, 4, 9, generator=generator, dtype=dtype)
+    rows *= torch.logspace(0, -8, 4, dtype=torch.float64)[:, None]
+    basis = orthonormal_rows(rows)
+    identity = torch.eye(4, dtype=dtype).expand(2, 3, 4, 4)
+    torch.testing.assert_close(basis @ basis.mH, identity, rtol=0, atol=1e-12)
+    torch.testing.assert_close(rows @ basis.mH @ basis, rows, rtol=0, atol=1e-12)
+
+
+def test_rounded_cholesky_of_singular_matrices():
+    zero = torch.zeros(2, 3, 3, dtype=torch.float64)
+    assert rounded_cholesky(zero).isfinite().all()
+    ones = torch.ones(3, 3, dtype=torch.float64)
+    factor = rounded_cholesky(ones)
+    torch.testing.assert_close(factor @ factor.mT, ones, rtol=0, atol=1e-14)
+
+
+def test_classes_without_samples_have_no_rate():
+    V, partition, _ = setting(4, (), [5, 3])
+    more = Partition.from_labels(
+        partition.classes[partition.membership.argmax(1)], 8, classes=np.arange(4)
+    )
+    spectrum = HalfSpectrum()
+    found = gather(ClassMoments(info_of(more, spectrum, V)), V, more).rates()
+    expected = spectral_rate_reduction(V, spectrum, partition, EPS_SQ)
+    assert math.isclose(found.delta, expected.delta, rel_tol=1e-12)
