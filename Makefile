@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 ARGS ?=
+NUMERICAL = tests/rates tests/layers tests/construction tests/lifts tests/training tests/test_network.py tests/test_extension.py
 
-.PHONY: install demo test lint docs clean
+.PHONY: install demo test test-roundings lint docs clean
 
 install: $(VENV)/.installed
 
@@ -21,9 +22,15 @@ demo: install
 lint: install
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/mypy
 
 test: lint
 	$(BIN)/python -m pytest $(ARGS)
+
+# The tests of the mathematics once more, with the roundings of other processors.
+test-roundings: install
+	ATEN_CPU_CAPABILITY=default $(BIN)/python -m pytest $(NUMERICAL) $(ARGS)
+	MKL_CBWR=COMPATIBLE $(BIN)/python -m pytest $(NUMERICAL) $(ARGS)
 
 # A warning is an error.
 docs: install

@@ -1,6 +1,7 @@
 """The pages of the documentation: their code runs, and nothing public is left out."""
 
 import doctest
+import importlib
 import re
 from pathlib import Path
 
@@ -43,3 +44,9 @@ def test_every_public_name_is_in_the_reference():
             if not (is_module or name.startswith("__")):
                 assert f"{prefix}.{name}" in listed
     assert len(listed) == len(set(listed))
+
+
+def test_every_name_in_the_reference_can_be_imported_from_there():
+    for name in re.findall(r"^   (redunet[.\w]+)$", (DOCS / "api.md").read_text(), re.M):
+        module, attribute = name.rsplit(".", 1)
+        assert hasattr(importlib.import_module(module), attribute), name

@@ -2,6 +2,7 @@
 
 import doctest
 import importlib
+import importlib.util
 import inspect
 import subprocess
 import sys
@@ -9,8 +10,18 @@ import sys
 import pytest
 
 import redunet
-from redunet import datasets, plots
+from redunet import _moved, datasets, plots
 
+ROOMS = (
+    "rates",
+    "layers",
+    "construction",
+    "lifts",
+    "training",
+    "estimators",
+    "inspection",
+    "files",
+)
 PUBLIC = [
     *(getattr(redunet, name) for name in redunet.__all__),
     *(getattr(plots, name) for name in plots.__all__),
@@ -89,3 +100,34 @@ assert not plt.get_fignums()
 
 def test_importing_has_no_side_effects():
     subprocess.run([sys.executable, "-W", "error", "-c", SIDE_EFFECTS], check=True)
+
+
+LIGHT = """
+import sys
+import redunet
+heavy = ("matplotlib", "jinja2", "tabulate", "PIL", "tqdm.notebook", "IPython")
+assert not [name for name in heavy if name in sys.modules], sys.modules.keys() & set(heavy)
+assert redunet.plots.plot_rates and redunet.report  # these load them
+assert "matplotlib" in sys.modules
+assert "jinja2" in sys.modules
+"""
+
+
+def test_importing_loads_nothing_that_only_pictures_need():
+    subprocess.run([sys.executable, "-W", "error", "-c", LIGHT], check=True)
+
+
+@pytest.mark.parametrize(("old", "new"), _moved.MOVED.items())
+def test_moved_modules_say_where_they_are(old, new):
+    assert importlib.import_module(new)
+    with pytest.raises(ModuleNotFoundError, match=f"{old} has moved to {new}"):
+        importlib.import_module(old)
+    with pytest.raises(AttributeError, match=f"{old} has moved to {new}"):
+        getattr(redunet, old.removeprefix("redunet."))
+
+
+def test_no_function_hides_a_module():
+    for module in [redunet, *(getattr(redunet, room) for room in ROOMS)]:
+        for name in module.__all__:
+            if not inspect.ismodule(getattr(module, name)):
+                assert importlib.util.find_spec(f"{module.__name__}.{name}") is None, name

@@ -187,8 +187,14 @@ def test_tensors_that_do_not_fit_are_refused(saved, change, message):
         (lambda h: h.pop("classes"), "has a damaged header: KeyError 'classes'"),
         (lambda h: h["settings"].update(nonsense=1), "has a damaged header: TypeError"),
         (lambda h: h["layers"][0].update(dtype="no_such_type"), "has a damaged header"),
-        (lambda h: h["layers"].pop(), "missing none, surplus layers.1.alpha, layers.1.operators.compr"),
-        (lambda h: h["layers"].append(h["layers"][0]), "missing layers.2.alpha, layers.2.operators.compression"),
+        (
+            lambda h: h["layers"].pop(),
+            "missing none, surplus layers.1.alpha, layers.1.operators.compr",
+        ),
+        (
+            lambda h: h["layers"].append(h["layers"][0]),
+            "missing layers.2.alpha, layers.2.operators.compression",
+        ),
     ],
 )
 def test_headers_that_do_not_fit_are_refused(saved, change, message):

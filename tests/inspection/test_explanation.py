@@ -33,11 +33,11 @@ def test_every_layer_is_taken_to_pieces(options):
         membership = torch.softmax(-20 * residuals, 0)
         parts = (layer.eta * layer.proportions * membership)[:, None, None] * responses
         np.testing.assert_allclose(explanation.residual_norms[i], residuals, rtol=1e-9)
-        np.testing.assert_allclose(explanation.memberships[i], membership, rtol=1e-7)
+        np.testing.assert_allclose(explanation.memberships[i], membership, rtol=1e-7, atol=1e-20)
         expected = layer.eta * expanded.norm()
         np.testing.assert_allclose(explanation.expansion[i], expected, rtol=1e-9)
         lengths = parts.flatten(1).norm(dim=1)
-        np.testing.assert_allclose(explanation.compression[i], lengths, rtol=1e-7)
+        np.testing.assert_allclose(explanation.compression[i], lengths, rtol=1e-7, atol=1e-20)
         moved = Q + layer.eta * expanded - parts.sum(0)
         V, previous = moved / moved.norm(), V
         cosine = (V.conj() * previous).sum().real

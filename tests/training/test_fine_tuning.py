@@ -159,7 +159,7 @@ def test_data_sets_and_loaders(digits):
     ("options", "message"),
     [
         ({"head": "conv"}, "head must be one of"),
-        ({"loss": MCR2Loss()}, "MCR2Loss trains no linear head"),
+        ({"loss": MCR2Loss()}, "a loss of features trains no linear head"),
         ({"epochs": 0}, "epochs must be at least 1"),
         ({"lr": -1.0}, "lr must be a positive number"),
         ({"labels": [11] * 400}, r"labels \[11\] are not among"),

@@ -1,0 +1,248 @@
+"""New kinds of operators, memberships and lifts go through everything that networks go through.
+
+They are defined here, outside of the package, and docs/extending.md shows them.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from redunet import Lift, ReduNet, datasets, explain, export, finetune, rate_reduction, report
+from redunet.inspection.summary import description
+from redunet.layers import (
+    MEMBERSHIPS,
+    OPERATOR_KINDS,
+    REPRESENTATIONS,
+    DenseExpansion,
+    Membership,
+    OperatorKind,
+    TotalMoment,
+)
+from redunet.layers.operators.base import ALL, real_form
+from redunet.lifts import LIFTS
+from redunet.plots import plot_architecture, plot_eigenvalues, plot_kernels
+from redunet.rates.spectrum import scaled, squared_norms
+
+
+class DiagonalOperators(DenseExpansion):
+    """Dense E, and Cʲ that multiply each channel at each frequency by a number.
+
+    Parameters
+    ----------
+    expansion : Tensor of shape (F, C, C)
+    gains : Tensor of shape (F, k, C), real
+    """
+
+    def __init__(self, expansion, gains):
+        super().__init__(expansion, num_classes=gains.shape[1])
+        self.gains = nn.Parameter(gains, requires_grad=False)
+
+    def respond(self, V, frequencies=ALL):
+        """Cʲ v for samples (F, m, C) and all classes, (F, m, k, C)."""
+        return scaled(V.unsqueeze(2), self.gains[frequencies].unsqueeze(1))
+
+    def real_form(self):
+        """The same operators on real and imaginary parts, for export."""
+        twice = 2 if self.expansion.is_complex() else 1
+        return DiagonalOperators(real_form(self.expansion), self.gains.repeat(1, 1, twice))
+
+
+class DiagonalMoments(TotalMoment):
+    """The power of every class in every channel at every frequency."""
+
+    def __init__(self, info):
+        super().__init__(info)
+        shape = len(info.spectrum), len(info.counts), info.channels
+        self.power = info.zeros(*shape).real.clone()
+
+    def add(self, V, partition):
+        """Add a batch of samples (F, m, C)."""
+        super().add(V, partition)
+        for batch in partition.class_batches:
+            power = batch.gather(V).abs().square().sum(2)
+            self.power.index_add_(1, batch.classes, power)
+
+    def finish(self):
+        """Sum over all processes, if there are several."""
+        super().finish()
+        power = self.info.processes.all_reduce(self.power)
+        self.regularised = 1 + self.info.class_scales[:, :, None] * power
+
+    def class_log_dets(self):
+        """log det(I + α_j M_j) for the rates, (F, k)."""
+        return self.regularised.log().sum(2)
+
+    def operators(self):
+        """E and all Cʲ."""
+        alphas = self.info.class_alphas.to(self.regularised)[:, None]
+        return DiagonalOperators(self.expansion(), alphas / self.regularised)
+
+
+@dataclass(frozen=True)
+class Diagonal(OperatorKind):
+    """Operators that neglect the correlations between the channels of a class."""
+
+    def gather(self, info, collect, previous, depth):
+        """One pass over the samples."""
+        moments = DiagonalMoments(info)
+        collect(moments)
+        return moments
+
+
+@dataclass(frozen=True)
+class PowerLaw(Membership):
+    """π̂_j proportional to ‖Cʲ v‖ to the power −p."""
+
+    exponent: float = 8.0
+
+    def __call__(self, residual_norms: Tensor) -> Tensor:
+        """Residual norms (m, k) to memberships (m, k)."""
+        return torch.softmax(-self.exponent * residual_norms.clamp_min(1e-12).log(), dim=1)
+
+    @property
+    def formula(self):
+        """The rule as a diagram of the network shows it."""
+        return f"$\\|C^jv\\|^{{-{self.exponent:g}}}$"
+
+
+class SlopeLift(Lift):
+    """A signal and its circular differences at several distances."""
+
+    def __init__(self, distances):
+        super().__init__()
+        self.distances = tuple(distances)
+
+    def forward(self, X):
+        """Lift (m, C, T) to (m, C · (1 + number of distances), T)."""
+        slopes = [X - X.roll(distance, -1) for distance in self.distances]
+        return torch.cat([X, *slopes], 1)
+
+
+@pytest.fixture(autouse=True)
+def registered(monkeypatch):
+    """The kinds are registered during these tests only."""
+    for registry in (OPERATOR_KINDS, REPRESENTATIONS, MEMBERSHIPS, LIFTS):
+        monkeypatch.setattr(registry, "_kinds", dict(registry._kinds))
+    OPERATOR_KINDS.register("diagonal", Diagonal)
+    REPRESENTATIONS.register("diagonal", DiagonalOperators)
+    MEMBERSHIPS.register("power law", PowerLaw)
+    LIFTS.register("SlopeLift", SlopeLift)
+
+
+X, LABELS = datasets.sinusoids(per_class=20, length=16)
+X = X.double()
+OPTIONS = [
+    pytest.param({"operators": "diagonal"}, id="operators"),
+    pytest.param({"membership": PowerLaw(4.0)}, id="membership"),
+    pytest.param({"lift": SlopeLift([1, 2, 5])}, id="lift"),
+    pytest.param(
+        {"operators": Diagonal(), "membership": PowerLaw(), "lift": SlopeLift([1, 2, 5])}, id="all"
+    ),
+]
+
+
+@pytest.fixture(params=OPTIONS)
+def net(request):
+    return ReduNet.construct(X, LABELS, num_layers=3, **request.param)
+
+
+def test_operators_and_rates_are_those_of_the_definition():
+    net = ReduNet.construct(X, LABELS, num_layers=1, operators="diagonal", lift=SlopeLift([1, 3]))
+    (V,) = net.encode(X)
+    U = V / net.spectrum.weights.sqrt()[:, None, None]  # (F, m, C), the unscaled spectrum
+    alphas = net.feature_shape[0] / (20 * net.settings.eps_sq)  # every class has 20 samples
+    rate = 0.0
+    for j, label in enumerate(net.classes_):
+        power = U[:, np.asarray(LABELS) == label].abs().square().sum(1)  # (F, C)
+        gains = alphas / (1 + alphas * power)
+        torch.testing.assert_close(net.layers[0].operators.gains[:, j].data, gains)
+        log_dets = (1 + alphas * power).log().sum(1)
+        rate += (net.spectrum.weights * log_dets).sum() / len(net.classes_) / 2 / 16
+    np.testing.assert_allclose(net.history.compression[0], rate)
+    Z = net.spectrum.inverse(V)
+    expansion = rate_reduction(Z, LABELS, net.settings.eps_sq).expansion
+    np.testing.assert_allclose(net.history.expansion[0], expansion)
+    norms = squared_norms(net.layers[0].operators.respond(V), dim=0).sqrt()
+    torch.testing.assert_close(net.layers[0].residual_norms(V), norms)
+
+
+def test_forward_and_membership(net):
+    Z, membership = net(X), net.membership(X)
+    torch.testing.assert_close(Z.flatten(1).norm(dim=1), torch.ones(len(X), dtype=X.dtype))
+    torch.testing.assert_close(membership.sum(1), torch.ones(len(X), dtype=X.dtype))
+    shifted = X.roll(5, -1)
+    torch.testing.assert_close(net(shifted), Z.roll(5, -1), rtol=0, atol=1e-10)
+    torch.testing.assert_close(net.membership(shifted), membership, rtol=0, atol=1e-10)
+    expected = net.layers[-1].membership_rule(net.residual_norms(X))
+    torch.testing.assert_close(membership, expected)
+
+
+def test_batches_and_a_checkpoint_give_the_same_network(tmp_path):
+    options = {"operators": "diagonal", "membership": PowerLaw(), "lift": SlopeLift([1, 2])}
+    whole = ReduNet.construct(X, LABELS, num_layers=4, **options)
+    options |= {"batch_size": 7, "checkpoint": tmp_path}
+    ReduNet.construct(X, LABELS, num_layers=2, **options)
+    parts = ReduNet.construct(X, LABELS, num_layers=4, **options)
+    torch.testing.assert_close(parts(X), whole(X), rtol=0, atol=1e-10)
+
+
+def test_looking_inside(net, tmp_path):
+    explanation = explain(net, X[0])
+    assert "prediction" in str(explanation)
+    words = {text.get_text() for text in plot_architecture(net).texts}
+    rule = net.layers[0].membership_rule
+    assert rule.formula in words
+    assert any(net.layers[0].operators.description in word for word in words)
+    assert description(net)["operators"] == net.layers[0].operators.description
+    plot_eigenvalues(net)
+    plot_kernels(net)
+    report(net, X, LABELS, tmp_path / "report.html", worst=1)
+    assert (tmp_path / "report.html").stat().st_size > 10_000
+
+
+def test_a_diagonal_network_says_so():
+    net = ReduNet.construct(X, LABELS, num_layers=1, operators="diagonal", lift=SlopeLift([1]))
+    assert net.layers[0].operators.description == "diagonal"
+    assert str(net.settings.operators) == "Diagonal()"
+
+
+def test_files_hold_it(net, tmp_path):
+    net.save(tmp_path / "net.safetensors")
+    twin = ReduNet.load(tmp_path / "net.safetensors")
+    assert torch.equal(twin(X), net(X))
+    assert torch.equal(twin.membership(X), net.membership(X))
+    assert twin.settings == net.settings
+    assert repr(twin) == repr(net)
+
+
+def test_unregistered_kinds_are_refused_in_files(net, tmp_path):
+    for registry in (OPERATOR_KINDS, REPRESENTATIONS, MEMBERSHIPS):
+        registry._kinds.pop("diagonal", None), registry._kinds.pop("power law", None)
+    kinds = {type(net.settings.operators), type(net.settings.membership)}
+    if kinds & {Diagonal, PowerLaw}:
+        with pytest.raises(ValueError, match="is not registered as a kind of"):
+            net.save(tmp_path / "net.safetensors")
+        assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("head", ["linear", "residual"])
+def test_fine_tuning_trains_it(net, head):
+    tuned = finetune(net, X, LABELS, epochs=2, head=head, hermitian=True, validation=None)
+    before, after = net.layers[0].state_dict(), tuned.net.layers[0].state_dict()
+    assert all(
+        not torch.equal(before[name], after[name])
+        for name, _ in net.layers[0].operators.named_parameters(prefix="operators")
+    )
+    assert tuned.history.loss[1] < tuned.history.loss[0]
+
+
+def test_exported_graphs_are_equal(net, tmp_path):
+    export(net, tmp_path / "net.pt2", "pt2")
+    graph = torch.export.load(tmp_path / "net.pt2").module()
+    for batch in (X[:1], X[:9]):
+        features, membership = graph(batch)
+        torch.testing.assert_close(features, net(batch), rtol=0, atol=1e-10)
+        torch.testing.assert_close(membership, net.membership(batch), rtol=0, atol=1e-10)
