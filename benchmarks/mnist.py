@@ -49,7 +49,7 @@ def main() -> None:
     table = []
     for name, way in WAYS.items():
         start = time.perf_counter()
-        net = ReduNet.construct(X, labels, num_layers=max(SHOWN), eps_sq=options.eps_sq, **way)
+        net = ReduNet.construct(X, labels, num_layers=max(SHOWN), eta=0.5, eps_sq=options.eps_sq, **way)
         seconds = time.perf_counter() - start
         Z = net(X)
         classifier = NearestSubspaceClassifier(10).fit(Z, labels)

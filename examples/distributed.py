@@ -1,9 +1,9 @@
-"""One network from samples that several processes hold a part of each.
+"""Construct one network in several processes that each hold a shard of the samples.
 
     torchrun --nproc-per-node 2 examples/distributed.py
 
-Every process constructs the network of all samples; only sums over samples travel. With GPUs, each
-process takes one.
+Every process ends with the network of all samples. The processes exchange second moments and
+operators. If there are GPUs, each process uses one.
 """
 
 import argparse
@@ -20,12 +20,14 @@ def main() -> None:
     parser.add_argument(
         "--data-dir",
         default=os.environ.get("REDUNET_DATA"),
-        help="folder of MNIST's IDX files (default: REDUNET_DATA, or else the embedded digits)",
+        help="folder of MNIST's IDX files (default: $REDUNET_DATA; without it, embedded digits)",
     )
     parser.add_argument("--layers", type=int, default=20)
-    parser.add_argument("--rank", type=int, help="of variational operators (default: exact ones)")
-    parser.add_argument("--checkpoint", help="folder, to go on in after an interruption")
-    parser.add_argument("--save", help="file to write the network to")
+    parser.add_argument(
+        "--rank", type=int, help="rank of variational operators (default: exact operators)"
+    )
+    parser.add_argument("--checkpoint", help="folder from which to resume after an interruption")
+    parser.add_argument("--save", help="file for the network")
     options = parser.parse_args()
     if "RANK" not in os.environ:
         parser.error(f"start it with: torchrun --nproc-per-node 2 {parser.prog}")
@@ -37,7 +39,7 @@ def main() -> None:
 
     X, labels = training_samples(options.data_dir)
     net = ReduNet.construct(
-        X[rank::size],  # in earnest, every process reads a part that no other has
+        X[rank::size],  # in practice, each process reads only its own shard
         labels[rank::size],
         num_layers=options.layers,
         eps_sq=0.5,
@@ -60,7 +62,7 @@ def main() -> None:
 
 
 def training_samples(data_dir: str | None) -> tuple[torch.Tensor, torch.Tensor]:
-    """Digits as vectors: 500 of each class of MNIST, or the embedded ones."""
+    """Digits as vectors: 500 of each class of MNIST, or all embedded digits."""
     if not data_dir:
         X, labels = datasets.digits()
         return X.flatten(1), labels

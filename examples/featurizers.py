@@ -1,4 +1,4 @@
-"""What the examples of trained featurizers share: digits, a network, and objectives."""
+"""Shared by the examples that train featurizers: data, the network, and the objectives."""
 
 import argparse
 import os
@@ -17,23 +17,32 @@ from redunet.training.featurizers import features
 Samples = tuple[Tensor, Tensor]
 NUM_CLASSES = 10
 
-# The paper's half before the last layer fills dimensions with noise, and takes many more epochs.
+# The paper's dropout of 1/2 before the last layer fills dimensions with noise. Training then takes
+# many more epochs.
 LITTLE_DROPOUT = (0.1, 0.1)
 
 
 def argument_parser(description: str, **defaults: object) -> argparse.ArgumentParser:
-    """The options that these examples have in common."""
+    """A parser with the options that these examples have in common."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument(
         "--data-dir",
         default=os.environ.get("REDUNET_DATA"),
-        help="folder of MNIST's IDX files (default: REDUNET_DATA, or else the embedded digits)",
+        help="folder of MNIST's IDX files (default: $REDUNET_DATA; without it, embedded digits)",
     )
-    parser.add_argument("--per-class", type=int, help="training digits of each class (all)")
-    parser.add_argument("--pool", type=int, default=1, help="average so many pixels each way")
-    parser.add_argument("--epochs", type=int, help="(enough for the digits at hand)")
-    parser.add_argument("--batch-size", type=int, help="(100 for the embedded digits, 1000)")
-    parser.add_argument("--dim", type=int, help="of the features (32 for the embedded digits, 128)")
+    parser.add_argument(
+        "--per-class", type=int, help="training digits of each class (default: all)"
+    )
+    parser.add_argument(
+        "--pool", type=int, default=1, help="average blocks of so many pixels in each direction"
+    )
+    parser.add_argument("--epochs", type=int, help="default: depends on the example and the data")
+    parser.add_argument(
+        "--batch-size", type=int, help="default: 100 for embedded digits, 1000 for MNIST"
+    )
+    parser.add_argument(
+        "--dim", type=int, help="dimension of features (default: 32, 128 for MNIST)"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu, cuda, …"
@@ -44,7 +53,7 @@ def argument_parser(description: str, **defaults: object) -> argparse.ArgumentPa
 
 
 class Problem(NamedTuple):
-    """Training and test digits, and what suits them."""
+    """Training and test digits, with settings that suit them."""
 
     name: str
     train: Samples
@@ -55,11 +64,11 @@ class Problem(NamedTuple):
 
     @classmethod
     def of(cls, options: argparse.Namespace) -> "Problem":
-        """MNIST if its folder is named, or else the embedded digits."""
+        """MNIST if its folder is given, otherwise the embedded digits."""
         if options.data_dir:
             name, batch_size, dim, dropout = "MNIST", 1000, 128, (0.25, 0.5)
             train, test = (datasets.mnist(s, options.data_dir) for s in ("train", "test"))
-            # The border that the paper's network expects: images of 32 × 32.
+            # The paper's network expects images of 32 × 32, so add a border.
             train, test = ((nn.functional.pad(X, [2] * 4), labels) for X, labels in (train, test))
         else:
             name, batch_size, dim, dropout = "digits", 100, 32, LITTLE_DROPOUT
@@ -76,29 +85,29 @@ class Problem(NamedTuple):
         return cls(name, train, test, batch_size, dim, dropout)
 
     def batches(self, labels: Tensor | None = None) -> Iterable[Samples]:
-        """Training digits in batches, shuffled anew in every epoch; with labels of one's own."""
+        """Batches of training digits, shuffled in every epoch; ``labels`` replaces their labels."""
         data = TensorDataset(self.train[0], self.train[1] if labels is None else labels)
         sampler = BatchSampler(RandomSampler(data), self.batch_size, drop_last=False)
         return DataLoader(data, sampler=sampler, batch_size=None)
 
     def featurizer(self, device: str) -> nn.Module:
-        """A new network for these digits."""
+        """An untrained network for these digits."""
         channels, height, width = self.train[0].shape[1:]
         return architecture_1(channels, (height, width), self.dim, self.dropout).to(device)
 
 
 class OnSphere(nn.Module):
-    """Features of unit norm."""
+    """Scale features to unit norm."""
 
     def forward(self, Z: Tensor) -> Tensor:
-        """Divide by the norm."""
+        """Features ``(m, d)`` divided by their norms."""
         return nn.functional.normalize(Z, dim=1)
 
 
 def architecture_1(
     channels: int, size: tuple[int, int], dim: int, dropout: tuple[float, float]
 ) -> nn.Module:
-    """The V-MCR² paper's network for MNIST (CVPR 2022, Architecture 1), for any size of image."""
+    """The MNIST network of the V-MCR² paper (CVPR 2022, Architecture 1), for any image size."""
     pooled = (size[0] - 4) // 2 * ((size[1] - 4) // 2)
     return nn.Sequential(
         nn.Conv2d(channels, 32, 3),
@@ -129,7 +138,7 @@ class CrossEntropy(nn.Module):
 
 
 class Objective(NamedTuple):
-    """What to train for, and how fast."""
+    """A loss and the learning rate that suits it."""
 
     loss: nn.Module
     learning_rate: float
@@ -141,7 +150,7 @@ class Objective(NamedTuple):
 
 
 def objectives(problem: Problem, device: str, *, paper: bool = False) -> dict[str, Objective]:
-    """Cross-entropy, MCR² and V-MCR²: as in the paper, or with rates that take fewer epochs."""
+    """Cross-entropy, MCR² and V-MCR², with learning rates of the paper or for fewer epochs."""
     if paper:
         rates, atoms, mu = (1e-2, 1e-3, 1e-3), 20, 1.0
     else:
@@ -161,7 +170,7 @@ def objectives(problem: Problem, device: str, *, paper: bool = False) -> dict[st
 def nearest_subspace_accuracy(
     featurizer: nn.Module, problem: Problem, labels: Tensor | None = None
 ) -> float:
-    """On the test digits, with as many components as fit next to each other (eq. 8)."""
+    """Test accuracy, with as many components per class as fit into the features (eq. 8)."""
     Z, known = features(featurizer, problem.batches(labels))
     classifier = NearestSubspaceClassifier(problem.dim // NUM_CLASSES).fit(Z.cpu(), known.cpu())
     return classifier.score(test_features(featurizer, problem).cpu(), problem.test[1])

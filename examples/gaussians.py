@@ -1,8 +1,9 @@
 """Gaussian clusters on the circle or the sphere become points on orthogonal axes.
 
-Figures 15, 28 and 29 of the ReduNet paper (JMLR 2022): every class converges to one point of the
-sphere (or to it and its opposite), the classes orthogonal to each other; new samples follow.
-On the circle three or more classes have no room to be orthogonal: linearly related ones merge.
+Figures 15, 28 and 29 of the ReduNet paper (JMLR 2022). Every class converges to one point of the
+sphere, or to a point and its opposite. The points of different classes are orthogonal. New samples
+converge to the same points. On the circle, three or more classes cannot all be orthogonal; classes
+that are linearly related merge.
 """
 
 import argparse
@@ -18,8 +19,12 @@ from redunet.plots import plot_rates, plot_similarity, plot_sphere
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--dim", type=int, choices=(2, 3), default=3, help="circle or sphere")
-    parser.add_argument("--classes", type=int, help="on the circle, at equal angles (default: dim)")
+    parser.add_argument(
+        "--dim", type=int, choices=(2, 3), default=3, help="2: circle, 3: sphere (default: 3)"
+    )
+    parser.add_argument(
+        "--classes", type=int, help="number of classes, at equal angles, for --dim 2 (default: 2)"
+    )
     parser.add_argument("--layers", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--figures", type=Path, default=Path("figures"))
@@ -36,7 +41,9 @@ def main() -> None:
         means = torch.stack([X[labels == j].mean(0) for j in labels.unique()])
     X_new, labels_new = datasets.gaussians(means, per_class=100, seed=options.seed + 1)
 
-    net = ReduNet.construct(X, labels, num_layers=options.layers, progress=True)
+    net = ReduNet.construct(
+        X, labels, num_layers=options.layers, eta=0.5, eps_sq=0.1, progress=True
+    )
     Z, Z_new = net(X), net(X_new)
 
     print(f"rate reduction: {net.history.delta[0]:.4f} before, {net.history.delta[-1]:.4f} after")
@@ -68,7 +75,7 @@ def main() -> None:
 
 
 def principal_direction(Z: torch.Tensor) -> torch.Tensor:
-    """Unit vector along which samples, up to their signs, lie."""
+    """The unit vector along which the samples lie, up to their signs."""
     return torch.linalg.eigh(Z.T @ Z).eigenvectors[:, -1]
 
 

@@ -1,4 +1,4 @@
-"""What the rotation and translation examples share: their digits, and the report on a network."""
+"""Shared by the examples on rotation and translation: data, accuracies, and figures."""
 
 import argparse
 import os
@@ -15,23 +15,25 @@ SPLITS = ("train", "test")
 
 
 def argument_parser(description: str) -> argparse.ArgumentParser:
-    """The options that both examples have."""
+    """A parser with the options that both examples have in common."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument(
         "--data-dir",
         default=os.environ.get("REDUNET_DATA"),
-        help="folder of MNIST's IDX files (default: REDUNET_DATA, or else the embedded digits)",
+        help="folder of MNIST's IDX files (default: $REDUNET_DATA; without it, embedded digits)",
     )
-    parser.add_argument("--per-class", type=int, default=10, help="digits of each class")
+    parser.add_argument("--per-class", type=int, default=10, help="training digits of each class")
     parser.add_argument("--eps-sq", type=float, default=0.1)
     parser.add_argument("--eta", type=float, default=0.5)
-    parser.add_argument("--seed", type=int, default=0, help="of the lift's kernels")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of the random kernels of the lift"
+    )
     parser.add_argument("--figures", type=Path, default=Path("figures"))
     return parser
 
 
 def training_and_test_digits(per_class: int, data_dir: str | None) -> tuple[Samples, Samples]:
-    """The first digits of each class, and ten others of each class to test on."""
+    """The first digits of each class for training, and ten other digits of each for testing."""
     if data_dir:
         (X, labels), (X_test, labels_test) = (datasets.mnist(s, data_dir) for s in SPLITS)
         train = datasets.subsample(labels, per_class)
@@ -44,14 +46,14 @@ def training_and_test_digits(per_class: int, data_dir: str | None) -> tuple[Samp
 
 
 def with_shifts(samples: Samples, stride: int) -> Samples:
-    """Every sample with all its cyclic shifts by multiples of ``stride``."""
+    """All cyclic shifts of every sample by multiples of ``stride``."""
     X, labels = samples
     shifted = datasets.all_shifts(X, stride)
     return shifted.flatten(0, 1), labels.repeat_interleave(shifted.shape[1])
 
 
 def print_accuracies(net: ReduNet, train: Samples, test: Samples, stride: int) -> None:
-    """Accuracies on test samples and their shifts, of three classifiers on the features."""
+    """Print the accuracies of three classifiers on test samples and on their shifts."""
     train_shifts, test_shifts = with_shifts(train, stride), with_shifts(test, stride)
     num_shifts = len(test_shifts[0]) // len(test[0])
 
@@ -79,7 +81,7 @@ def print_accuracies(net: ReduNet, train: Samples, test: Samples, stride: int) -
 
 
 def draw(net: ReduNet, train: Samples, test: Samples, stride: int, path: Path) -> None:
-    """The paper's Figure 16: similarities of shifted samples before and after, and the rates."""
+    """Figure 16 of the paper: similarities of shifted samples and of their features, and rates."""
     (X, labels), (X_test, labels_test) = with_shifts(train, stride), with_shifts(test, stride)
     Z, Z_test = net(X), net(X_test)
     figure, axes = plt.subplots(2, 2, figsize=(11, 9), layout="constrained")

@@ -1,8 +1,8 @@
-"""Wrong labels: a classifier learns them by heart, the rate reduction hardly minds.
+"""Wrong labels: a classifier memorises them, but they do little harm to the rate reduction.
 
-Cross-entropy and MCR² with more and more of the training labels replaced by others. The rate of all
-samples together does not depend on labels, so only samples that fit in are compressed. Table 1 and
-Figure 14 of the ReduNet paper (JMLR 2022).
+Cross-entropy and MCR² are trained with an increasing share of wrong labels. The rate of all samples
+together does not depend on labels, and only samples that fit their label are compressed. Table 1
+and Figure 14 of the ReduNet paper (JMLR 2022).
 """
 
 import argparse
@@ -40,7 +40,7 @@ def main() -> None:
         for name in NAMES:
             accuracy, history = train_and_test(name, ratio, epochs, problem, options)
             accuracies[name].append(accuracy)
-        histories.append(history)  # of MCR², the last
+        histories.append(history)  # MCR² comes last
     rows = [[name, *found] for name, found in accuracies.items()]
     headers = ["test accuracy", *(f"{ratio:.0%} wrong" for ratio in options.ratios)]
     print(tabulate(rows, headers, "github", floatfmt=".4f"))
@@ -50,7 +50,7 @@ def main() -> None:
 def train_and_test(
     name: str, ratio: float, epochs: int, problem: Problem, options: argparse.Namespace
 ) -> tuple[float, TrainingHistory]:
-    """Accuracy after training with wrong labels, on test digits with right ones."""
+    """Train with wrong labels, and return the accuracy on test digits with correct labels."""
     labels = datasets.corrupt_labels(problem.train[1], ratio, seed=options.seed)
     torch.manual_seed(options.seed)
     featurizer = problem.featurizer(options.device)
@@ -69,7 +69,7 @@ def draw(
     histories: list[TrainingHistory],
     options: argparse.Namespace,
 ) -> None:
-    """Accuracy by the share of wrong labels, and the rates of MCR² by epoch for each share."""
+    """Accuracy against the share of wrong labels, and rates of MCR² against epochs."""
     figure, axes = plt.subplots(1, 2, figsize=(12, 4.5), layout="constrained")
     for (name, found), color, marker in zip(accuracies.items(), PALETTE, "os", strict=False):
         axes[0].plot(options.ratios, found, color=color, marker=marker, label=name)

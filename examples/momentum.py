@@ -1,8 +1,9 @@
 """Momentum reaches the same rate reduction in a fraction of the layers.
 
-Nesterov's acceleration (ReduNet, JMLR 2022, eq. 28) on Gaussian clusters, and on digits as vectors:
-the embedded ones, or MNIST if its folder is named. Strokes are layers that were made again from
-rest, because momentum would have lowered the rate reduction.
+Nesterov's acceleration (ReduNet, JMLR 2022, eq. 28) on Gaussian clusters and on digits as vectors.
+The digits are MNIST if its folder is given, otherwise the embedded ones. If a layer with momentum
+would lower the rate reduction, the layer is computed again without momentum. The figure marks these
+layers by vertical strokes.
 """
 
 import argparse
@@ -22,9 +23,9 @@ def main() -> None:
     parser.add_argument(
         "--data-dir",
         default=os.environ.get("REDUNET_DATA"),
-        help="folder of MNIST's IDX files (default: REDUNET_DATA, or else the embedded digits)",
+        help="folder of MNIST's IDX files (default: $REDUNET_DATA; without it, embedded digits)",
     )
-    parser.add_argument("--per-class", type=int, default=100, help="digits of each class")
+    parser.add_argument("--per-class", type=int, default=100, help="training digits of each class")
     parser.add_argument("--layers", type=int, default=100)
     parser.add_argument("--momentum", type=float, nargs="+", default=[0.5, 0.9])
     parser.add_argument("--figures", type=Path, default=Path("figures"))
@@ -37,7 +38,7 @@ def main() -> None:
     digits = X[rows].flatten(1), labels[rows]
 
     figure, axes = plt.subplots(1, 2, figsize=(11, 4.5), layout="constrained")
-    # The Gaussians are nearly as far apart as they can be; what is left takes many small steps.
+    # The Gaussians are nearly as far apart as possible, and the remaining steps are small.
     compare("Gaussians on the sphere", datasets.gaussians(), 10 * options.layers, options, axes[0])
     compare(f"{name}, {options.per_class} of each class", digits, options.layers, options, axes[1])
     options.figures.mkdir(parents=True, exist_ok=True)
@@ -49,15 +50,20 @@ def main() -> None:
 def compare(
     title: str, samples: tuple, num_layers: int, options: argparse.Namespace, ax: Axes
 ) -> None:
-    """Construct without and with momentum, and draw ΔR against layers."""
+    """Construct networks without and with momentum, and draw ΔR against layers."""
     print(title)
     target = None
     for momentum, color in zip([0.0, *options.momentum], PALETTE, strict=False):
         net = ReduNet.construct(
-            *samples, num_layers=num_layers, eps_sq=0.5, momentum=momentum, progress=True
+            *samples,
+            num_layers=num_layers,
+            eta=0.5,
+            eps_sq=0.5,
+            momentum=momentum,
+            progress=True,
         )
         delta = net.history.delta
-        if target is None:  # all but the last percent of what no momentum gains
+        if target is None:  # 99 % of the gain without momentum
             target = delta[-1] - 0.01 * (delta[-1] - delta[0])
         needed = int(np.argmax(delta >= target))
         print(f"  momentum {momentum:<4}  rate reduction {delta[-1]:.3f}, {target:.3f} at {needed}")

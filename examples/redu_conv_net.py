@@ -1,7 +1,8 @@
-"""The shape of a ReduNet, trained: convolutions in the place of E and Cʲ, and back-propagation.
+"""Train a network with the structure of a ReduNet, but with trainable convolutions for E and Cʲ.
 
-With and without a rectification after the first convolution; all other layers have no nonlinearity
-but their memberships and normalisations. Figure 17 of the ReduNet paper (JMLR 2022), on digits.
+The network is trained by back-propagation, with and without a ReLU after the first convolution. Its
+other nonlinearities are memberships and normalisations. Figure 17 of the ReduNet paper (JMLR 2022),
+on digits.
 """
 
 import matplotlib.pyplot as plt
@@ -43,7 +44,7 @@ def main() -> None:
 
 
 def train(net: nn.Module, problem: Problem, epochs: int, lr: float, name: str) -> list[float]:
-    """Cross-entropy by step."""
+    """Train, and return the cross-entropy of each step."""
     device = next(net.parameters()).device
     optimizer = torch.optim.SGD(net.parameters(), lr, momentum=0.9, weight_decay=5e-4)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
@@ -61,7 +62,7 @@ def train(net: nn.Module, problem: Problem, epochs: int, lr: float, name: str) -
 
 @torch.no_grad()
 def accuracy_of(net: nn.Module, samples: tuple[torch.Tensor, torch.Tensor]) -> float:
-    """Share of the digits that are right."""
+    """Share of the digits that are classified correctly."""
     device = next(net.parameters()).device
     found = torch.cat([net(X.to(device)).argmax(1).cpu() for X in samples[0].split(500)])
     return (found == samples[1]).float().mean().item()

@@ -1,7 +1,7 @@
-"""A network that does not mind how digits are turned, from ten digits of each class.
+"""A network that is invariant to the rotation of digits, from ten digits of each class.
 
-On a polar grid a rotation is a cyclic shift of the angles: radii become channels, and the 1-D
-construction is invariant. Figures 16 (a)–(d) and Table 14 of the ReduNet paper (JMLR 2022).
+On a polar grid a rotation is a cyclic shift of the angles. The radii become channels, and a network
+on signals is invariant to shifts. Figures 16 (a)–(d) and Table 14 of the ReduNet paper (JMLR 2022).
 """
 
 from invariance import argument_parser, draw, print_accuracies, training_and_test_digits
@@ -11,12 +11,12 @@ from redunet import RandomCirculantLift, ReduNet, polar_samples
 def main() -> None:
     parser = argument_parser(__doc__.splitlines()[0])
     parser.add_argument("--angles", type=int, default=200)
-    parser.add_argument("--channels", type=int, default=20, help="after the lift")
+    parser.add_argument("--channels", type=int, default=20, help="channels after the lift")
     parser.add_argument("--layers", type=int, default=40)
     options = parser.parse_args()
 
     train, test = training_and_test_digits(options.per_class, options.data_dir)
-    radii = train[0].shape[-1] // 2 + 1  # from the centre just beyond the border
+    radii = train[0].shape[-1] // 2 + 1  # from the centre to just beyond the border
     train, test = ((polar_samples(X, radii, options.angles), y) for X, y in (train, test))
     net = ReduNet.construct(
         *train,

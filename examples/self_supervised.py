@@ -1,9 +1,9 @@
-"""Clusters of digits without any label: all distortions of one digit are a class of its own.
+"""Cluster digits without labels: the distortions of each digit form a class of their own.
 
-MCR² makes the distortions of a digit fill as little room as possible, and all digits together as
-much as possible. Digits of a kind, which are near to each other, end in one subspace. With γ₁ and
-γ₂ (MCR²-CTRL) features are compressed before they expand. Table 10 and Figure 21 of the ReduNet
-paper (JMLR 2022), which has other images and a larger network.
+MCR² makes the distortions of a digit fill a small part of the space, and all digits together a
+large part. Digits of the same kind are similar, so they end in the same subspace. With γ₁ and γ₂
+(MCR²-CTRL) features are first compressed and then expanded. Table 10 and Figure 21 of the ReduNet
+paper (JMLR 2022), which uses other images and a larger network.
 """
 
 import argparse
@@ -24,14 +24,18 @@ from redunet import MCR2Loss, datasets, rate_reduction
 from redunet.estimators.clustering import SubspaceClustering, clustering_accuracy
 from redunet.plots import PALETTE, plot_similarity
 
-# The paper's: samples in a batch, distortions of each, and γ₁ = γ₂.
+# Samples in a batch, distortions of each sample, and γ₁ = γ₂, as in the paper.
 SAMPLES, DISTORTIONS, GAMMA = 20, 50, 20.0
 
 
 def main() -> None:
     parser = argument_parser(__doc__.splitlines()[0], dim=32)
-    parser.add_argument("--gamma", type=float, default=GAMMA, help="γ₁ and γ₂; 1 is plain MCR²")
-    parser.add_argument("--clustered", type=int, default=80, help="test digits of each class")
+    parser.add_argument(
+        "--gamma", type=float, default=GAMMA, help="γ₁ and γ₂ (default: 20; 1 is plain MCR²)"
+    )
+    parser.add_argument(
+        "--clustered", type=int, default=80, help="test digits of each class to cluster"
+    )
     options = parser.parse_args()
     problem = Problem.of(options)._replace(dropout=LITTLE_DROPOUT)
     epochs = options.epochs or 20
@@ -62,7 +66,7 @@ def main() -> None:
 def train(
     featurizer: nn.Module, images: Tensor, epochs: int, options: argparse.Namespace
 ) -> list[list[float]]:
-    """Train on distortions, and return R and R_c by step."""
+    """Train on distortions, and return R and R_c of each step."""
     loss = MCR2Loss(gamma1=options.gamma, gamma2=options.gamma)
     optimizer = torch.optim.Adam(featurizer.parameters(), lr=1e-3)
     rates = []
@@ -79,7 +83,7 @@ def train(
 
 
 def distorted_batches(images: Tensor, steps: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """A few random images at a time, many distortions of each, and which is of which."""
+    """Batches of many distortions of a few random images, with the number of the image as label."""
     labels = torch.arange(SAMPLES).repeat_interleave(DISTORTIONS)
     for _ in range(steps):
         chosen = images[torch.randperm(len(images))[:SAMPLES]]
@@ -87,7 +91,7 @@ def distorted_batches(images: Tensor, steps: int) -> Iterator[tuple[Tensor, Tens
 
 
 def distorted(images: Tensor) -> Tensor:
-    """Images turned, scaled, sheared and moved a little, each in its own way."""
+    """Images after a small random rotation, scaling, shear and translation of each."""
 
     def uniform(limit: float) -> Tensor:
         return (2 * torch.rand(len(images)) - 1) * limit
@@ -107,7 +111,7 @@ def distorted(images: Tensor) -> Tensor:
 
 
 def scores(labels: Tensor, clusters: object) -> list[float]:
-    """Normalised mutual information, accuracy, and adjusted Rand index."""
+    """Normalised mutual information, accuracy, and adjusted Rand index of clusters."""
     return [
         normalized_mutual_info_score(labels, clusters),
         clustering_accuracy(labels, clusters),
@@ -116,7 +120,7 @@ def scores(labels: Tensor, clusters: object) -> list[float]:
 
 
 def draw(rates: list[list[float]], Z: Tensor, labels: Tensor, options: argparse.Namespace) -> None:
-    """Rates by step, and similarities of the test features by their true classes."""
+    """Rates against steps, and similarities of the test features, sorted by true class."""
     figure, axes = plt.subplots(1, 2, figsize=(11, 4.5), layout="constrained")
     expansion, compression = torch.tensor(rates).T
     for values, name, color in (

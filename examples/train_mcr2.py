@@ -1,8 +1,8 @@
-"""One network trained for cross-entropy, for MCR² and for V-MCR², side by side.
+"""Train the same network with cross-entropy, MCR² and V-MCR², and compare the features.
 
-Cross-entropy draws every class together in a point; the rate reduction keeps classes apart and as
-wide as they fit: orthogonal subspaces of many dimensions. Figures 1 and 2 and Table 2 of the V-MCR²
-paper (CVPR 2022), whose settings are those of ``--paper``.
+Cross-entropy contracts each class to a point. The rate reduction spreads the classes over
+orthogonal subspaces of as many dimensions as possible. Figures 1 and 2 and Table 2 of the V-MCR²
+paper (CVPR 2022); the option ``--paper`` selects its settings.
 """
 
 import argparse
@@ -23,7 +23,9 @@ SHOWN = 50  # digits of each class in the heat maps
 def main() -> None:
     parser = argument_parser(__doc__.splitlines()[0])
     parser.add_argument(
-        "--paper", action="store_true", help="the paper's rates and its 2000 epochs: for a GPU"
+        "--paper",
+        action="store_true",
+        help="learning rates and 2000 epochs of the paper (on a GPU)",
     )
     options = parser.parse_args()
     problem = Problem.of(options)
@@ -60,7 +62,7 @@ def draw(
     trained: dict[str, tuple[Tensor, Tensor]],
     options: argparse.Namespace,
 ) -> None:
-    """Rates by epoch above; similarities and singular values of each objective's features below."""
+    """Draw rates against epochs, and similarities and singular values of the features."""
     figure = plt.figure(figsize=(4 * len(trained), 10), layout="constrained")
     axes = figure.subplot_mosaic(
         [

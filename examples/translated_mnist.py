@@ -1,7 +1,7 @@
-"""A network that does not mind where digits stand, from ten digits of each class.
+"""A network that is invariant to the position of digits, from ten digits of each class.
 
-Images live on a torus; the 2-D construction is invariant to every translation on it.
-Figures 16 (e)–(h) and Table 15 of the ReduNet paper (JMLR 2022), which takes up to 75 channels.
+Images are treated as periodic, and the network is invariant to all cyclic translations. Figures 16
+(e)–(h) and Table 15 of the ReduNet paper (JMLR 2022), which takes up to 75 channels.
 """
 
 from invariance import argument_parser, draw, print_accuracies, training_and_test_digits
@@ -10,8 +10,10 @@ from redunet import RandomCirculantLift, ReduNet
 
 def main() -> None:
     parser = argument_parser(__doc__.splitlines()[0])
-    parser.add_argument("--channels", type=int, default=15, help="after the lift")
-    parser.add_argument("--kernel-size", type=int, help="default: 9 for MNIST, 3 for 8 × 8 digits")
+    parser.add_argument("--channels", type=int, default=15, help="channels after the lift")
+    parser.add_argument(
+        "--kernel-size", type=int, help="default: 9 for MNIST, 3 for embedded digits"
+    )
     parser.add_argument("--layers", type=int, default=25)
     options = parser.parse_args()
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -10,10 +11,11 @@ from numpy.typing import ArrayLike
 from scipy.sparse import issparse
 from torch import Tensor
 
+# Samples, features or labels as users give them.
+Array: TypeAlias = ArrayLike | Tensor
 
-def as_samples(
-    X: ArrayLike | Tensor, *, device: torch.device | str | None = None, name: str = "X"
-) -> Tensor:
+
+def as_samples(X: Array, *, device: torch.device | str | None = None, name: str = "X") -> Tensor:
     """Samples as a finite, real floating-point tensor of shape ``(m, C, *spatial)``.
 
     Parameters
@@ -47,7 +49,7 @@ def as_samples(
     return X
 
 
-def as_tensor(X: ArrayLike | Tensor, *, device: torch.device | str | None = None) -> Tensor:
+def as_tensor(X: Array, *, device: torch.device | str | None = None) -> Tensor:
     """An array or tensor as a tensor.
 
     Arrays that torch cannot use as they are (read-only ones, and those with negative strides or of
@@ -56,9 +58,11 @@ def as_tensor(X: ArrayLike | Tensor, *, device: torch.device | str | None = None
     Raises
     ------
     TypeError
-        If ``X`` is a sparse matrix.
+        If ``X`` is sparse.
     """
     if isinstance(X, Tensor):
+        if X.layout != torch.strided:
+            raise TypeError(f"expected a dense tensor, got one of layout {X.layout}")
         return X.to(device)
     if issparse(X):
         raise TypeError(
@@ -74,7 +78,7 @@ def as_tensor(X: ArrayLike | Tensor, *, device: torch.device | str | None = None
 
 
 def as_network_input(
-    X: ArrayLike | Tensor,
+    X: Array,
     sample_shape: tuple[int, ...],
     *,
     device: torch.device,
@@ -96,7 +100,7 @@ def as_network_input(
     return X
 
 
-def as_labels(labels: ArrayLike | Tensor) -> np.ndarray:
+def as_labels(labels: Array) -> np.ndarray:
     """Labels as a numpy array, from any device."""
     return labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
 

@@ -1,10 +1,12 @@
 """Collective operations between processes that each hold a shard of the samples."""
 
-from typing import Any
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+Value = TypeVar("Value")
 
 
 class Processes:
@@ -27,11 +29,10 @@ class Processes:
             dist.all_reduce(torch.view_as_real(t) if t.is_complex() else t, group=self._group)
         return t
 
-    def all_gather_object(self, value: Any) -> list[Any]:
+    def all_gather_object(self, value: Value) -> list[Value]:
         """The values that all processes give, which must be small."""
-        values = [value]
+        values = [value] * self.size
         if self.size > 1:
-            values = [None] * self.size
             dist.all_gather_object(values, value, group=self._group)
         return values
 

@@ -2,16 +2,23 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
+
+
+class HasArguments(Protocol):
+    """A part of a network that JSON can describe."""
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The keyword arguments that make an equal instance, as values that JSON can hold."""
+
 
 Part = TypeVar("Part")
+DescribedPart = TypeVar("DescribedPart", bound=HasArguments)
 
 
-class Registry(Generic[Part]):
-    """Kinds of one part of a network, by name.
-
-    A kind is a class. Its instances have a property ``arguments``: the keyword arguments that make
-    an equal instance, as values that JSON can hold.
+class Kinds(Generic[Part]):
+    """Kinds of one part of a network, by name. A kind is a class.
 
     Parameters
     ----------
@@ -23,7 +30,7 @@ class Registry(Generic[Part]):
         The kinds that are known from the start.
     """
 
-    def __init__(self, base: type[Part], part: str, kinds: Mapping[str, type[Part]]):
+    def __init__(self, base: type, part: str, kinds: Mapping[str, type[Part]]):
         self._base = base
         self._part = part
         self._kinds = dict(kinds)
@@ -77,7 +84,11 @@ class Registry(Generic[Part]):
             "name it: register it first, as docs/extending.md shows"
         )
 
-    def to_json(self, part: Part) -> dict[str, Any]:
+
+class Registry(Kinds[DescribedPart]):
+    """Kinds whose instances JSON can describe, by the name of the kind and the arguments."""
+
+    def to_json(self, part: DescribedPart) -> dict[str, Any]:
         """Kind and arguments of an instance.
 
         Raises
@@ -85,11 +96,10 @@ class Registry(Generic[Part]):
         ValueError
             If its kind is not registered.
         """
-        arguments: dict[str, Any] = part.arguments  # type: ignore[attr-defined]
-        encoded = {key: _encoded(value) for key, value in arguments.items()}
+        encoded = {key: _encoded(value) for key, value in part.arguments.items()}
         return {"kind": self.name_of(part)} | encoded
 
-    def from_json(self, fields: Mapping[str, Any]) -> Part:
+    def from_json(self, fields: Mapping[str, Any]) -> DescribedPart:
         """The instance that :meth:`to_json` described."""
         arguments = {key: _decoded(value) for key, value in fields.items() if key != "kind"}
         return self[fields["kind"]](**arguments)

@@ -16,7 +16,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from redunet import demo
 from redunet._checks import as_samples
@@ -197,7 +197,10 @@ class _Help(argparse.ArgumentDefaultsHelpFormatter):
 
 
 def _command(
-    commands: Any, name: str, run: Callable, *arguments: tuple[str, dict]
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    name: str,
+    run: Callable[[argparse.Namespace], dict[str, Any]],
+    *arguments: tuple[str, dict[str, Any]],
 ) -> argparse.ArgumentParser:
     """A command with what all of them have."""
     command = commands.add_parser(
@@ -221,7 +224,7 @@ def _add_output(command: argparse.ArgumentParser, what: str, default: Path | Non
     )
 
 
-def _load(path: Path, shape: tuple[int, ...]) -> tuple[Any, np.ndarray]:
+def _load(path: Path, shape: tuple[int, ...]) -> tuple[np.ndarray | Tensor, np.ndarray]:
     """Arrays X and y; nothing in the file is run. The shape is what images are made to fit."""
     if path.is_dir():
         if len(shape) != 3 or shape[0] not in (1, 3):

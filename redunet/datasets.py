@@ -7,7 +7,6 @@ import sys
 from collections.abc import Sequence
 from math import prod
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +14,7 @@ from sklearn.datasets import fetch_openml, load_digits
 from torch import Tensor
 from torch.nn import functional
 
-from redunet._checks import as_labels, as_samples, check_count, check_positive
+from redunet._checks import Array, as_labels, as_samples, check_count, check_positive
 
 Samples = tuple[Tensor, Tensor]
 
@@ -202,7 +201,7 @@ def _download_mnist(split: str) -> Samples:
     return X, torch.tensor(bunch.target[rows].astype(np.int64))
 
 
-def subsample(labels: Any, per_class: int, *, seed: int | None = None) -> Tensor:
+def subsample(labels: Array, per_class: int, *, seed: int | None = None) -> Tensor:
     """Positions of as many samples of each class.
 
     Parameters
@@ -239,7 +238,7 @@ def subsample(labels: Any, per_class: int, *, seed: int | None = None) -> Tensor
     return torch.from_numpy(np.concatenate(chosen))
 
 
-def corrupt_labels(labels: Any, ratio: float, *, seed: int = 0) -> Tensor:
+def corrupt_labels(labels: Array, ratio: float, *, seed: int = 0) -> Tensor:
     """Labels of which some are wrong: uniformly one of the other classes.
 
     Parameters
@@ -274,7 +273,7 @@ def corrupt_labels(labels: Any, ratio: float, *, seed: int = 0) -> Tensor:
     return torch.from_numpy(classes[codes % len(classes)].astype(np.int64))
 
 
-def all_shifts(X: Any, stride: int = 1) -> Tensor:
+def all_shifts(X: Array, stride: int = 1) -> Tensor:
     """All cyclic shifts of samples along all their spatial axes.
 
     Parameters
@@ -292,12 +291,12 @@ def all_shifts(X: Any, stride: int = 1) -> Tensor:
     check_count(stride=stride)
     X = as_samples(X)
     axes = tuple(range(1, X.ndim - 1))  # of one shift's channels and spatial axes: (C, *spatial)
-    steps = torch.cartesian_prod(*(torch.arange(0, n, stride) for n in X.shape[2:]))
-    steps = steps.reshape(-1, len(axes)).tolist()
+    grid = torch.cartesian_prod(*(torch.arange(0, n, stride) for n in X.shape[2:]))
+    steps = grid.reshape(-1, len(axes)).tolist()
     return torch.stack([X.roll(step, [a + 1 for a in axes]) for step in steps], 1)
 
 
-def rotations(images: Any, count: int) -> Tensor:
+def rotations(images: Array, count: int) -> Tensor:
     """Images turned counter-clockwise about their centre by multiples of a ``count``-th of a turn.
 
     Parameters
@@ -367,8 +366,8 @@ def image_folder(
     ]
     if not paths:
         raise ValueError(f"expected images in {folder}/CLASS/, found none")
-    X = np.stack([_read_image(path, size, "RGB" if color else "L") for path in paths])
-    X = torch.from_numpy(X).float() / 255
+    images = np.stack([_read_image(path, size, "RGB" if color else "L") for path in paths])
+    X = torch.from_numpy(images).float() / 255
     channels = X.movedim(-1, 1) if color else X.unsqueeze(1)
     return channels.contiguous(), np.array([path.parent.name for path in paths])
 

@@ -25,17 +25,18 @@ from redunet.lifts import RandomCirculantLift
 from redunet.network import ReduNet
 from redunet.plots import plot_rates, plot_similarity
 
+# Of the columns in the table of rates: those of the training images, then that of the test images.
+WIDTHS = (17, 12, 14, 16)
+
 
 class Problem(NamedTuple):
-    """Training and test images with their labels, and the settings that suit them."""
+    """Training and test images with their labels, and a lift that suits them."""
 
     name: str
     train: tuple[Tensor, Tensor]
     test: tuple[Tensor, Tensor]
     stride: int  # between the shifts that are tested
     lift: RandomCirculantLift
-    eta: float
-    eps_sq: float
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -62,16 +63,13 @@ def main(arguments: list[str] | None = None) -> None:
     net = ReduNet.construct(
         X,
         labels,
-        num_layers=10,
-        eta=problem.eta,
-        eps_sq=problem.eps_sq,
         lift=problem.lift,
         validation=problem.test,
         progress=True,
     )
     print(f"Constructed in {time.perf_counter() - start:.1f} s, without back-propagation.\n")
     print_rates(net)
-    plain = ReduNet.construct(X.flatten(1), labels, num_layers=10, eps_sq=0.5)
+    plain = ReduNet.construct(X.flatten(1), labels)
     svm = make_pipeline(StandardScaler(), LinearSVC()).fit(X.flatten(1).numpy(), labels.numpy())
 
     shifted = datasets.all_shifts(X_test, problem.stride)
@@ -106,8 +104,6 @@ def digits_problem() -> Problem:
         (X[rows_test], labels[rows_test]),
         stride=1,
         lift=RandomCirculantLift(1, 32, 3, ndim=2),
-        eta=0.5,
-        eps_sq=0.01,
     )
 
 
@@ -122,25 +118,19 @@ def mnist_problem(data_dir: str) -> Problem:
         (X_test[rows_test], labels_test[rows_test]),
         stride=4,
         lift=RandomCirculantLift(1, 16, 7, ndim=2),
-        eta=0.1,
-        eps_sq=0.001,
     )
 
 
 def print_rates(net: ReduNet) -> None:
     """The rates before the first layer and after each one."""
     history = net.history
+    columns = [history.delta, history.expansion, history.compression]
+    if history.validation is not None:
+        columns.append(history.validation.delta)
     print("layer   rate reduction = expansion - compression   (test images)")
-    for layer, rates in enumerate(
-        zip(
-            history.delta,
-            history.expansion,
-            history.compression,
-            history.validation.delta,
-            strict=True,
-        )
-    ):
-        print(f"{layer:>5}{rates[0]:>17.3f}{rates[1]:>12.3f}{rates[2]:>14.3f}{rates[3]:>16.3f}")
+    for layer, rates in enumerate(zip(*columns, strict=True)):
+        cells = (f"{rate:>{width}.3f}" for rate, width in zip(rates, WIDTHS, strict=False))
+        print(f"{layer:>5}{''.join(cells)}")
 
 
 def draw(

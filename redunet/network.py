@@ -7,15 +7,14 @@ from typing import Any, Literal, Self
 import numpy as np
 import torch
 import torch.distributed as dist
-from numpy.typing import ArrayLike
-from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch import nn
 
-from redunet._checks import check_count
+from redunet._checks import Array, check_count
 from redunet._processes import Processes
 from redunet.construction import RateHistory, Settings
 from redunet.construction.build import build
 from redunet.construction.settings import Request, as_membership, as_operator_kind
+from redunet.construction.sources import Data
 from redunet.files.tensors import fill, parse_header, read_tensors, write_tensors
 from redunet.layers import Membership, OperatorKind, ReduLayer
 from redunet.layers.network import LayeredNetwork
@@ -84,8 +83,8 @@ class ReduNet(LayeredNetwork):
     @torch.no_grad()
     def construct(
         cls,
-        X: ArrayLike | Tensor | Dataset[Any] | DataLoader[Any],
-        labels: ArrayLike | Tensor | None = None,
+        X: Array | Data,
+        labels: Array | None = None,
         *,
         num_layers: int | None = None,
         eta: float | None = None,
@@ -98,7 +97,7 @@ class ReduNet(LayeredNetwork):
         momentum: float = 0.0,
         tol: float | None = None,
         true_membership: bool = False,
-        validation: Any = None,
+        validation: tuple[Array, Array] | Data | None = None,
         batch_size: int | None = None,
         device: torch.device | str | None = None,
         workdir: str | PathLike[str] | None = None,
@@ -242,7 +241,7 @@ class ReduNet(LayeredNetwork):
         header = {
             "format": FORMAT,
             "settings": self.settings.to_json(),
-            "layers": [layer.describe() for layer in self._layers()],
+            "layers": [layer.describe() for layer in self.layers],
             "classes": self.classes_.tolist(),
             "classes_dtype": self.classes_.dtype.str,
             "sample_shape": self.sample_shape,

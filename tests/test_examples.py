@@ -1,6 +1,7 @@
-"""What the README and the examples promise, run as they are typed, with few layers."""
+"""The code of README and documentation pages, and the examples, run as typed with few layers."""
 
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -14,8 +15,23 @@ from redunet import ReduNet, datasets, demo
 ROOT = Path(__file__).parents[1]
 
 
+@pytest.fixture
+def example(tmp_path, monkeypatch, capsys):
+    """A function that runs an example in an empty folder, without MNIST, and gives its output."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("REDUNET_DATA", raising=False)
+    monkeypatch.syspath_prepend(ROOT / "examples")
+
+    def run_example(script, *options):
+        monkeypatch.setattr(sys, "argv", [script, *options])
+        runpy.run_path(str(ROOT / "examples" / script), run_name="__main__")
+        return capsys.readouterr().out
+
+    return run_example
+
+
 def run(*arguments, cwd, **environment):
-    """Run Python in a folder without MNIST at hand, nor programs to count processors with."""
+    """Run Python in a folder without MNIST, and without programs that count processors."""
     return subprocess.run(
         [sys.executable, "-W", "error", *map(str, arguments)],
         cwd=cwd,
@@ -57,9 +73,8 @@ def run(*arguments, cwd, **environment):
         ),
     ],
 )
-def test_examples_run_and_draw(script, options, figure, tmp_path):
-    done = run(ROOT / "examples" / script, *options, cwd=tmp_path)
-    assert figure in done.stdout
+def test_examples_run_and_draw(script, options, figure, example, tmp_path):
+    assert figure in example(script, *options)
     assert (tmp_path / "figures" / figure).read_bytes().startswith(b"\x89PNG")
 
 
@@ -91,8 +106,11 @@ def test_a_process_alone_is_told_how_to_start(tmp_path):
         "translated_mnist.py",
     ],
 )
-def test_examples_have_help(script, tmp_path):
-    assert "--figures" in run(ROOT / "examples" / script, "--help", cwd=tmp_path).stdout
+def test_examples_have_help(script, example, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        example(script, "--help")
+    assert stopped.value.code == 0
+    assert "--figures" in capsys.readouterr().out
 
 
 def lines_of_python(page, blocks=1):
@@ -144,7 +162,7 @@ def test_demonstration(tmp_path, capsys, monkeypatch):
     monkeypatch.delenv("REDUNET_DATA", raising=False)
     demo.main(["--figures", str(tmp_path / "pictures")])
     shown = capsys.readouterr()
-    assert "10/10" in shown.err  # the progress bar
+    assert "layers:" in shown.err  # the progress bar
     accuracies = {
         line[:24].strip(): [float(x) for x in line[24:].split()]
         for line in shown.out.splitlines()

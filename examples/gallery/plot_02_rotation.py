@@ -1,9 +1,9 @@
 """
-Digits that are turned
-======================
+Rotated digits
+==============
 
-On a polar grid a rotation is a cyclic shift. A network on polar samples therefore does not mind
-how digits are turned, although it has seen upright ones only.
+On a polar grid a rotation is a cyclic shift. A network on polar samples is therefore invariant to
+the rotation of digits, although it was constructed from upright digits only.
 """
 
 import matplotlib.pyplot as plt
@@ -21,7 +21,7 @@ X, labels = X[even], labels[even]
 train, test = slice(0, 400), slice(400, None)
 
 # %%
-# Each radius becomes a channel, and the angle is the axis along which the network is invariant.
+# Each radius becomes a channel. The network is invariant to shifts along the axis of angles.
 
 polar = polar_samples(X, radii=[0, 0.5, 1, 1.5, 2, 2.5, 3, 3.5], angles=ANGLES)
 figure, axes = plt.subplots(2, 4, figsize=(9, 4), layout="constrained")
@@ -34,7 +34,8 @@ axes[0, 0].set_ylabel("image")
 axes[1, 0].set_ylabel("radius")
 
 # %%
-# Features of turned digits are turned features, and memberships are the same.
+# If a digit is rotated, its features are shifted along the angles and its membership does not
+# change. The accuracy therefore does not depend on the angle.
 
 lift = RandomCirculantLift(in_channels=8, out_channels=30, kernel_size=5, ndim=1)
 net = ReduNet.construct(polar[train], labels[train], num_layers=10, eps_sq=0.02, eta=0.2, lift=lift)
@@ -54,8 +55,8 @@ ax.set(xlabel="turned by [degrees]", ylabel="test accuracy", ylim=(0, 1.02), tit
 ax.legend(frameon=False, loc="lower left")
 
 # %%
-# What decides are the residuals ‖Cʲv‖ in the last layer, the least of them. They do not change
-# with the angle. Of a test digit in four positions:
+# The network predicts the class with the smallest residual ‖Cʲv‖ in the last layer. The residuals
+# do not change with the angle, as the table shows for one test digit at four angles.
 
 turned = torch.cat([polar[test][3:4].roll(turn, 2) for turn in range(0, ANGLES, 8)])
 headers = ["turned by", *(f"against {label}" for label in net.classes_)]

@@ -1,9 +1,10 @@
 """
-Digits that are moved
-=====================
+Translated digits
+=================
 
-A 2-D network is equivariant to all cyclic translations: features move with the digit, memberships
-stay. A classifier of pixels, or a network on vectors, has to see every position.
+A network on images is equivariant to all cyclic translations. If a digit moves, its features move
+with it and its membership does not change. A classifier of pixels, or a network on vectors, needs
+training samples in every position.
 """
 
 import matplotlib.pyplot as plt
@@ -22,7 +23,8 @@ vectors = ReduNet.construct(X.flatten(1), labels, num_layers=10, eps_sq=0.1)
 svm = SVC(C=10).fit(X.flatten(1), labels)
 
 # %%
-# Accuracy for every shift to the right, from none to back in place:
+# The accuracy for shifts to the right by 0 to 8 pixels. The last shift brings the digits back to
+# where they were.
 
 predictors = {
     "RBF SVM on pixels": lambda X: svm.predict(X.flatten(1)),
@@ -39,8 +41,9 @@ ax.set(xlabel="shift [pixels]", ylabel="test accuracy", ylim=(0, 1), title="Cycl
 ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
 
 # %%
-# Equivariance, seen: the first column has a test digit in four positions; beside each, those of
-# 300 training digits in four positions whose features are nearest. They are in the same position.
+# A picture of equivariance. The first column has a test digit in four positions. Each row then has
+# the images with the nearest features, out of 300 training digits in four positions each. They are
+# in the same position as the test digit.
 
 
 def positions(X):
@@ -51,7 +54,8 @@ query, others = positions(X_test[6:7]), positions(X[:300])
 plot_nearest_images((query, net(query)), (others, net(others)), images=7)
 
 # %%
-# How similar are test digits to training digits of other classes? Features are nearly orthogonal.
+# The similarity of test digits to training digits of other classes. Their features are nearly
+# orthogonal.
 
 figure, ax = plt.subplots(layout="constrained")
 plot_similarity_histogram((X, labels), (X_test, labels_test), ax=ax, label="pixels")

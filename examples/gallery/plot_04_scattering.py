@@ -1,10 +1,10 @@
 """
-Textures, by wavelets first
-===========================
+Textures and the scattering transform
+=====================================
 
-A texture is not a shape at some place but a statistic. A scattering transform, half-rectified at
-four phases, averages how strongly wavelets of every angle and scale respond; nothing in it is
-trained. With it, two samples of each class are enough.
+A texture is described by its statistics, not by a shape at some place. A scattering transform
+averages the responses to wavelets of every angle and scale; here they are half-rectified at four
+phases. The transform is not trained. With it, two samples of each class are enough.
 """
 
 import matplotlib.pyplot as plt
@@ -19,7 +19,7 @@ SIZE = 32
 
 
 def textures(per_class, seed):
-    """Random waves of one of four directions, in noise: (m, 1, H, W), and the direction."""
+    """Random waves of four directions with noise, ``(m, 1, H, W)``, and their directions."""
     rng = np.random.default_rng(seed)
     y, x = np.meshgrid(*[np.fft.fftfreq(SIZE)] * 2, indexing="ij")
     X, labels = [], []
@@ -43,8 +43,8 @@ for i, row in enumerate(axes.T):
         ax.set(xticks=[], yticks=[])
 
 # %%
-# Accuracy by the number of labelled samples, for networks on pixels and on coefficients. η is
-# such that the step ηn/(mε²) is 1.
+# The accuracy against the number of labelled samples, for networks on pixels and on scattering
+# coefficients. η is chosen so that the step ηn/(mε²) is 1.
 
 lifts = {
     "pixels": [nn.Flatten()],
@@ -67,8 +67,9 @@ ax.set_xticks([], minor=True)
 ax.legend(frameon=False)
 
 # %%
-# Pixels of two waves of one direction have nothing in common. Features of test samples, in a
-# network on coefficients that has seen fifty of each class:
+# The pixels of two waves of the same direction have nothing in common. Their features in a network
+# on scattering coefficients are similar. The plot has test samples, and the network was constructed
+# from fifty samples of each class.
 
 rows = datasets.subsample(labels_test, 25)
 figure, axes = plt.subplots(1, 2, figsize=(10, 4.5), layout="constrained")

@@ -1,9 +1,9 @@
 """
-Time series, whenever it happens
-================================
+Time series with pulses at unknown times
+========================================
 
-Three kinds of pulses at unknown times, in noise. The network is constructed from 20 series of
-each kind and is exactly invariant to when the pulse comes.
+The data are three kinds of pulses at unknown times, with noise. The network is constructed from 20
+series of each kind. It is exactly invariant to the time of the pulse.
 """
 
 import matplotlib.pyplot as plt
@@ -17,7 +17,7 @@ LENGTH = 64
 
 
 def series(per_class, seed):
-    """A rise, a fall, or a swing of 16 steps, anywhere, with noise: (m, 1, T), and its name."""
+    """A rise, a fall or a swing of 16 steps at a random time, with noise, and its name."""
     rng = np.random.default_rng(seed)
     t = np.linspace(0, 1, 16)
     shapes = {"rise": t, "fall": 1 - t, "swing": np.sin(4 * np.pi * t) / 1.4}
@@ -41,16 +41,18 @@ for i, row in enumerate(axes.T):
 figure.supxlabel("time")
 
 # %%
-# A lift by random kernels, longer than the steps of the noise, and ten layers:
+# The network has ten layers after a lift by random kernels. The kernels are nine steps long,
+# while the noise is independent at every step.
 
 lift = RandomCirculantLift(in_channels=1, out_channels=24, kernel_size=9, ndim=1)
-net = ReduNet.construct(X, labels, num_layers=10, eps_sq=0.01, eta=0.2, lift=lift)
+net = ReduNet.construct(X, labels, num_layers=10, eps_sq=0.01, lift=lift)
 svm = SVC(C=10).fit(X[:, 0], labels)
 print(f"ReduNet: {(net.predict(X_test) == labels_test).mean():.3f}")
 print(f"RBF SVM: {svm.score(X_test[:, 0], labels_test):.3f}")
 
 # %%
-# Its operators are circular convolutions in time. Kernels of the first layer, less their centre:
+# The operators of the network are circular convolutions in time. These are the kernels of the first
+# layer without their centre.
 
 plot_kernels(net, layer=0, channels=4)
 plt.show()

@@ -1,9 +1,10 @@
 """
-Fewer layers by momentum
-========================
+Fewer layers with momentum
+==========================
 
-A ReduNet is gradient ascent, so what makes ascent fast makes networks shallow. With Nesterov's
-momentum every layer takes its step from a point beyond the features.
+The layers of a ReduNet are steps of gradient ascent. A method that accelerates gradient ascent
+therefore reduces the number of layers. With Nesterov's momentum, each layer takes its step from a
+point ahead of the features.
 """
 
 import matplotlib.pyplot as plt
@@ -21,8 +22,8 @@ ax.set(xlabel="layer", ylabel=r"$\Delta R$ [nats]", title="Rate reduction of the
 ax.legend(frameon=False)
 
 # %%
-# The network keeps the momentum: new samples take the same accelerated way. ``tol`` stops where a
-# layer gains little.
+# The network stores the momentum and applies the same recursion to new samples. With ``tol``, the
+# construction stops at the first layer that raises ΔR by less than this fraction.
 
 for momentum in (0, 0.9):
     net = ReduNet.construct(

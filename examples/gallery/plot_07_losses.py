@@ -2,9 +2,9 @@
 Rate reduction as a loss
 ========================
 
-Any network that ends on the sphere can be trained to maximise ΔR. Cross-entropy draws each class
-together in one direction; MCR² gives it as many as fit; V-MCR² replaces the classes' log
-determinants by a dictionary.
+Any network whose features have unit norm can be trained to maximise ΔR. Cross-entropy contracts
+each class to one direction. MCR² gives each class as many directions as there is room for. V-MCR²
+replaces the log determinants of the classes by a dictionary.
 """
 
 import matplotlib.pyplot as plt
@@ -21,14 +21,14 @@ loader = DataLoader(TensorDataset(X[:1000], labels[:1000]), batch_size=200, shuf
 
 
 class OnSphere(nn.Module):
-    """Features of unit norm."""
+    """Scale features to unit norm."""
 
     def forward(self, Z):
         return nn.functional.normalize(Z, dim=1)
 
 
 class CrossEntropy(nn.Module):
-    """With a linear classifier on the features."""
+    """Cross-entropy with a linear classifier on the features."""
 
     def __init__(self):
         super().__init__()
@@ -39,8 +39,8 @@ class CrossEntropy(nn.Module):
 
 
 # %%
-# Each objective is a module ``loss(Z, labels)``; ``train`` is a short loop that also follows the
-# true rates of every epoch.
+# Each objective is a module that is called as ``loss(Z, labels)``. ``train`` is a short loop that
+# also records the rates of every epoch.
 
 objectives = {
     "cross-entropy": (CrossEntropy(), 0.05),

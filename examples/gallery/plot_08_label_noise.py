@@ -1,9 +1,9 @@
 """
-Wrong labels
-============
+Training with wrong labels
+==========================
 
-Half of the labels are wrong. A classifier learns them by heart; the rate of all samples together
-does not depend on labels, so rate reduction keeps to what the samples have in common.
+Half of the training labels are wrong. A classifier memorises them. The rate of all samples together
+does not depend on labels, so the rate reduction relies on what the samples have in common.
 """
 
 import matplotlib.pyplot as plt
@@ -22,7 +22,7 @@ print(f"{(noisy == labels).float().mean():.2f} of the labels are right")
 
 
 class OnSphere(nn.Module):
-    """Features of unit norm."""
+    """Scale features to unit norm."""
 
     def forward(self, Z):
         return nn.functional.normalize(Z, dim=1)
@@ -36,8 +36,8 @@ def featurizer():
 
 
 # %%
-# The same network for both, and their accuracy on test digits, whose labels are right, as they
-# train.
+# Both objectives train the same network. The plot has the accuracy after each epoch on test digits,
+# whose labels are correct.
 
 loader = DataLoader(TensorDataset(X, noisy), batch_size=200, shuffle=True)
 test_loader = DataLoader(TensorDataset(X_test, labels_test), batch_size=1000)

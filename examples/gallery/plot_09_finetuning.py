@@ -1,10 +1,9 @@
 """
-Fine-tuning what was constructed
-================================
+Fine-tuning a constructed network
+=================================
 
-A constructed network is an ``nn.Module``; its operators can be trained further. Here it is
-constructed from 20 digits of each class, as if labels had been few, and fine-tuned on 1000 that
-came later.
+A constructed network is an ``nn.Module``, and its operators can be trained further. This one is
+constructed from 20 labelled digits of each class. It is then fine-tuned on 1000 labelled digits.
 """
 
 import matplotlib.pyplot as plt
@@ -19,9 +18,9 @@ lift = RandomCirculantLift(in_channels=1, out_channels=16, kernel_size=3, ndim=2
 net = ReduNet.construct(X[few], labels[few], num_layers=3, eps_sq=0.01, eta=0.1, lift=lift)
 
 # %%
-# Two heads. A linear one on the features is new and may look at positions; that of residual
-# norms, ‖Cʲv‖, is the network's own membership and has no parameters of its own, so what it
-# learns is still exactly invariant to shifts.
+# There are two heads. The linear head is a new classifier on the features, and it may depend on
+# positions. The residual head uses the residual norms ‖Cʲv‖ of the network. It adds no parameters,
+# so the fine-tuned network is still exactly invariant to shifts.
 
 networks = {"constructed": net}
 figure, ax = plt.subplots(layout="constrained")
@@ -36,7 +35,7 @@ ax.set(xlabel="epoch", ylabel="validation accuracy", title="Fine-tuning by back-
 ax.legend(frameon=False)
 
 # %%
-# On test digits as they are, and moved by three pixels:
+# The accuracy on test digits as they are, and moved by three pixels in each direction:
 
 shifted = X[test].roll((3, 3), (2, 3))
 rows = [

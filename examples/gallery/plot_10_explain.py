@@ -1,9 +1,9 @@
 """
-Why this digit is a three
-=========================
+Explaining a prediction
+=======================
 
-Nothing is hidden in a constructed network: for one sample, each layer's residuals say which class
-it fits, and the parts of the step say what moves it.
+Every number in a constructed network has a meaning. For a single sample, the residuals of each
+layer show which class the sample fits, and the parts of each step show what moves it.
 """
 
 import matplotlib.pyplot as plt
@@ -17,7 +17,7 @@ net = ReduNet.construct(X[:1000], labels[:1000], num_layers=12, eps_sq=0.01, lif
 plot_architecture(net)
 
 # %%
-# A test digit that the network gets wrong:
+# The first test digit that the network classifies wrongly:
 
 X_test, labels_test = X[1000:], labels[1000:]
 wrong = (net.predict(X_test) != labels_test.numpy()).nonzero()[0][0]
@@ -27,25 +27,26 @@ ax.imshow(X_test[wrong, 0], cmap="gray_r")
 ax.set(xticks=[], yticks=[], title=f"a {labels_test[wrong]}, found {explanation.prediction}")
 
 # %%
-# In the first layer two classes are nearly as good; with λ = 500 the membership decides at once,
-# and from then on every layer moves the digit closer to the class it was taken for.
+# In the first layer two classes fit the digit almost equally well. With λ = 500 the membership
+# nevertheless decides for one of them at once. Every later layer moves the digit closer to that
+# class.
 
 explanation.plot()
 
 # %%
-# In numbers, for the three nearest classes:
+# The same in numbers, for the three nearest classes:
 
 print(explanation)
 
 # %%
-# What the operators of the last layer know. Eigenvalues of α, the largest, belong to directions
-# that are empty. All samples together fill half of the directions; each class fills few of them,
-# those where the eigenvalues of its Cʲ are small.
+# The eigenvalues of the operators in the last layer show which directions the samples fill. The
+# largest eigenvalue, α, belongs to directions that are empty. All samples together fill about half
+# of the directions. Each class fills only a few, those in which the eigenvalues of Cʲ are small.
 
 plot_eigenvalues(net)
 
 # %%
-# And what fills a class: the digits nearest to each of its principal directions.
+# The principal directions of each class can be shown by the digits that are nearest to them.
 
 plot_principal_images(X[:1000], net(X[:1000]), labels[:1000], components=8)
 plt.show()

@@ -4,13 +4,13 @@ import copy
 import os
 import warnings
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import nn
 
-from redunet._checks import memory_advice
+from redunet._checks import Array, memory_advice
 from redunet._processes import Processes
 from redunet.construction.checkpoint import FolderCheckpoint
 from redunet.construction.construction import Construction
@@ -18,7 +18,7 @@ from redunet.construction.feature_store import working_folder
 from redunet.construction.history import RateHistory
 from redunet.construction.labelled_features import LabelledFeatures, collect
 from redunet.construction.settings import Request, Settings
-from redunet.construction.sources import as_source
+from redunet.construction.sources import Data, as_source
 from redunet.layers import DatasetInfo, ReduLayer
 from redunet.layers.encoding import default_batch_size, encode
 from redunet.rates import HalfSpectrum
@@ -44,12 +44,12 @@ class Parts(NamedTuple):
 
 
 def build(
-    X: Any,
-    labels: Any,
+    X: Array | Data,
+    labels: Array | None,
     request: Request,
     *,
     lift: nn.Module | None,
-    validation: Any,
+    validation: tuple[Array, Array] | Data | None,
     batch_size: int | None,
     device: torch.device | str | None,
     workdir: str | os.PathLike[str] | None,
@@ -100,9 +100,9 @@ def build(
         samples = read(source)
         info, others = dataset_info(samples), None
         if validation is not None:
-            pair = validation if isinstance(validation, tuple) else (validation, None)
+            held, known = validation if isinstance(validation, tuple) else (validation, None)
             held_out = read(
-                as_source(*pair, device, "validation X"), classes=samples.partition.classes
+                as_source(held, known, device, "validation X"), classes=samples.partition.classes
             )
             others = dataset_info(held_out), held_out
         # 3. The layers.

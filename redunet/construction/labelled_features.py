@@ -4,13 +4,12 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from redunet._checks import as_labels, check_sample_shape
+from redunet._checks import Array, as_labels, check_sample_shape
 from redunet._processes import Processes
 from redunet.construction.feature_store import FeatureStore
 from redunet.construction.sources import Source
@@ -138,7 +137,7 @@ def collect(
     return LabelledFeatures(features, partition, sizes)
 
 
-def common_classes(labels: Any, processes: Processes) -> np.ndarray | None:
+def common_classes(labels: Array, processes: Processes) -> np.ndarray | None:
     """The classes of the samples of all processes; None for a single process."""
     if processes.size == 1:
         return None

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from redunet._checks import check_count, check_positive
 from redunet.construction.defaults import default_depth, default_eps_sq, default_eta
@@ -10,6 +10,8 @@ from redunet.layers import MEMBERSHIPS, OPERATOR_KINDS, Membership, OperatorKind
 
 # Sharpness λ of memberships that are given by name.
 SHARPNESS = 500.0
+
+Kind = TypeVar("Kind", Membership, OperatorKind)
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,11 @@ class Request:
 def as_membership(membership: str | Membership, lam: float) -> Membership:
     """The kind of membership that a name and λ, or an instance, stands for."""
     if isinstance(membership, str):
-        return MEMBERSHIPS[membership](lam=lam)
+        kind = MEMBERSHIPS[membership]
+        takes_lam = any(field.name == "lam" for field in fields(kind))
+        # A kind without the option lam accepts the default λ only.
+        options = {"lam": lam} if takes_lam or lam != SHARPNESS else {}
+        return _with_options(kind, f"membership={membership!r}", options)
     if not isinstance(membership, Membership):
         raise TypeError(f"membership must be a string or a Membership, got {membership!r}")
     if lam != SHARPNESS:
@@ -129,20 +135,23 @@ def as_membership(membership: str | Membership, lam: float) -> Membership:
 
 def as_operator_kind(operators: str | OperatorKind, rank: int | None) -> OperatorKind:
     """The kind of operators that a name and a rank, or an instance, stands for."""
-    if isinstance(operators, OperatorKind):
-        if rank is not None:
-            raise ValueError(
-                f"rank is an option of the operators: pass it to {operators!r} instead"
-            )
-        return operators
-    if not isinstance(operators, str):
+    if isinstance(operators, str):
+        options = {} if rank is None else {"rank": rank}
+        return _with_options(OPERATOR_KINDS[operators], f"operators={operators!r}", options)
+    if not isinstance(operators, OperatorKind):
         raise TypeError(f"operators must be a string or an OperatorKind, got {operators!r}")
-    kind = OPERATOR_KINDS[operators]
-    options = {} if rank is None else {"rank": rank}
-    known = {field.name: field.default for field in fields(kind)}
-    for name in options.keys() - known.keys():
-        raise ValueError(f"operators={operators!r} has no option {name}")
-    for name in known.keys() - options.keys():
-        if known[name] is MISSING:
-            raise ValueError(f"operators={operators!r} needs the option {name}")
+    if rank is not None:
+        raise ValueError(f"rank is an option of the operators: pass it to {operators!r} instead")
+    return operators
+
+
+def _with_options(kind: type[Kind], setting: str, options: Mapping[str, float]) -> Kind:
+    """An instance of a kind with these options; error messages call the kind by its setting."""
+    known = {field.name for field in fields(kind)}
+    for name in options.keys() - known:
+        raise ValueError(f"{setting} has no option {name}")
+    for field in fields(kind):
+        is_required = field.default is MISSING and field.default_factory is MISSING
+        if is_required and field.name not in options:
+            raise ValueError(f"{setting} needs the option {field.name}")
     return kind(**options)

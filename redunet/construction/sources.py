@@ -1,14 +1,17 @@
 """Sources of samples: arrays in memory, or data sets that are read batch by batch."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from redunet._checks import as_samples
+from redunet._checks import Array, as_samples
+
+# Pairs of samples and labels.
+Data: TypeAlias = Dataset[Any] | DataLoader[Any]
 
 
 class ArraySource:
@@ -24,7 +27,13 @@ class ArraySource:
         What error messages call the samples.
     """
 
-    def __init__(self, X: Any, labels: Any, device: torch.device | str | None, name: str = "X"):
+    def __init__(
+        self,
+        X: Array,
+        labels: Array | None,
+        device: torch.device | str | None,
+        name: str = "X",
+    ):
         if labels is None:
             raise ValueError(f"labels are missing: only a Dataset or DataLoader {name} has its own")
         self.X = as_samples(X, device=device, name=name)
@@ -50,9 +59,7 @@ class DatasetSource:
         What error messages call the samples.
     """
 
-    def __init__(
-        self, data: Dataset | DataLoader, device: torch.device | str | None, name: str = "X"
-    ):
+    def __init__(self, data: Data, device: torch.device | str | None, name: str = "X"):
         self._data = data
         self._device = torch.device(device or "cpu")
         self._name = name
@@ -85,7 +92,12 @@ class DatasetSource:
 Source = ArraySource | DatasetSource
 
 
-def as_source(X: Any, labels: Any, device: torch.device | str | None, name: str = "X") -> Source:
+def as_source(
+    X: Array | Data,
+    labels: Array | None,
+    device: torch.device | str | None,
+    name: str = "X",
+) -> Source:
     """The source of samples that ``X`` and ``labels`` describe."""
     if not isinstance(X, Dataset | DataLoader):
         return ArraySource(X, labels, device, name)

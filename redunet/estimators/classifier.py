@@ -1,7 +1,8 @@
 """A ReduNet as a scikit-learn classifier that chooses its own settings."""
 
+from collections.abc import Sequence
 from math import prod
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -17,9 +18,9 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
-from torch import Tensor
+from torch import Tensor, nn
 
-from redunet._checks import check_count
+from redunet._checks import Array, check_count
 from redunet.construction.defaults import default_eps_sq
 from redunet.layers import OperatorKind
 from redunet.network import ReduNet
@@ -100,7 +101,7 @@ class ReduNetClassifier(
         *,
         eps_sq: float | None = None,
         eta: float | None = None,
-        lift: Any = None,
+        lift: nn.Module | Sequence[nn.Module] | None = None,
         input_shape: tuple[int, ...] | None = None,
         operators: Literal["exact", "variational"] | OperatorKind = "exact",
         rank: int | None = None,
@@ -119,7 +120,7 @@ class ReduNetClassifier(
         self.random_state = random_state
         self.device = device
 
-    def fit(self, X: Any, y: Any) -> "ReduNetClassifier":
+    def fit(self, X: Array, y: Array) -> "ReduNetClassifier":
         """Standardise, find ε², and construct.
 
         Parameters
@@ -129,29 +130,30 @@ class ReduNetClassifier(
             Labels, integers or strings.
         """
         check_count(num_layers=self.num_layers)
-        X, y = validate_data(self, X, y, dtype=(np.float64, np.float32))
-        check_classification_targets(y)
-        self.classes_, targets = np.unique(y, return_inverse=True)
+        rows, labels = validate_data(self, X, y, dtype=(np.float64, np.float32))
+        check_classification_targets(labels)
+        self.classes_, targets = np.unique(labels, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(
                 f"at least two classes are needed, got 1 class: {self.classes_.tolist()}"
             )
-        if self.input_shape and prod(self.input_shape) != X.shape[1]:
+        if self.input_shape and prod(self.input_shape) != rows.shape[1]:
             raise ValueError(
                 f"input_shape {tuple(self.input_shape)} has {prod(self.input_shape)} values, "
-                f"X has {X.shape[1]} features"
+                f"X has {rows.shape[1]} features"
             )
-        self._fit_scale(X)
-        samples = self._samples(X)
+        self._fit_scale(rows)
+        samples = self._samples(rows)
         self.sharpness_ = DEFAULT_SHARPNESS
-        self.eps_sq_, depth = self.eps_sq, self.num_layers
         if self.eps_sq is None:
             self.eps_sq_, depth = self._search(samples, targets)
+        else:
+            self.eps_sq_, depth = self.eps_sq, self.num_layers
         self.net_ = self._construct(samples, targets, depth, self.eps_sq_)
         self.eta_ = self.net_.settings.eta
         return self
 
-    def transform(self, X: Any) -> np.ndarray:
+    def transform(self, X: Array) -> np.ndarray:
         """Features after the last layer, flattened, of unit norm: ``(m, n_features_out)``.
 
         Parameters
@@ -162,7 +164,7 @@ class ReduNetClassifier(
         with torch.no_grad():
             return self.net_(samples).flatten(1).cpu().numpy()
 
-    def decision_function(self, X: Any) -> np.ndarray:
+    def decision_function(self, X: Array) -> np.ndarray:
         """Minus what each class leaves of a sample, γ_j ‖Cʲ v‖, ``(m, k)``.
 
         For two classes, as in scikit-learn, one column ``(m,)``: the second class's less the
@@ -175,7 +177,7 @@ class ReduNetClassifier(
         scores = -self._residuals(X)
         return scores[:, 1] - scores[:, 0] if len(self.classes_) == 2 else scores
 
-    def predict_proba(self, X: Any) -> np.ndarray:
+    def predict_proba(self, X: Array) -> np.ndarray:
         """Membership ``(m, k)``: a softmax of the residuals, as sharp as the samples bear out.
 
         The sharpness is calibrated on the samples held out for ε², where there were any.
@@ -187,7 +189,7 @@ class ReduNetClassifier(
         residuals = self._residuals(X)
         return softmax(-self.sharpness_ * residuals, axis=1)
 
-    def predict(self, X: Any) -> np.ndarray:
+    def predict(self, X: Array) -> np.ndarray:
         """The label of the class that leaves least of each sample, ``(m,)``.
 
         Parameters
@@ -201,11 +203,11 @@ class ReduNetClassifier(
     def _n_features_out(self) -> int:
         return prod(self.net_.feature_shape)
 
-    def _residuals(self, X: Any) -> np.ndarray:
+    def _residuals(self, X: Array) -> np.ndarray:
         samples = self._validated(X)
         return _relative_residuals(self.net_, samples)
 
-    def _validated(self, X: Any) -> Tensor:
+    def _validated(self, X: Array) -> Tensor:
         check_is_fitted(self)
         return self._samples(validate_data(self, X, reset=False, dtype=(np.float64, np.float32)))
 

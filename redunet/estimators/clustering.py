@@ -1,7 +1,5 @@
 """Clusters of features that lie in subspaces, and how well they match classes."""
 
-from typing import Any
-
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 from scipy.optimize import linear_sum_assignment
@@ -11,7 +9,7 @@ from sklearn.metrics.cluster import contingency_matrix
 from sklearn.preprocessing import normalize
 from sklearn.utils.validation import validate_data
 
-from redunet._checks import as_labels
+from redunet._checks import Array, as_labels
 
 
 class SubspaceClustering(ClusterMixin, BaseEstimator):
@@ -53,7 +51,7 @@ class SubspaceClustering(ClusterMixin, BaseEstimator):
         self.ridge = ridge
         self.random_state = random_state
 
-    def fit(self, X: Any, y: None = None) -> "SubspaceClustering":
+    def fit(self, X: Array, y: None = None) -> "SubspaceClustering":
         """Find the clusters.
 
         Parameters
@@ -65,10 +63,11 @@ class SubspaceClustering(ClusterMixin, BaseEstimator):
         """
         if not self.ridge > 0:
             raise ValueError(f"ridge must be positive, got {self.ridge}")
-        X = normalize(validate_data(self, X, ensure_min_samples=2, dtype=np.float64))
-        regularised = X @ X.T
+        checked = validate_data(self, X, ensure_min_samples=2, dtype=np.float64)
+        samples: np.ndarray = normalize(checked)
+        regularised = samples @ samples.T
         np.fill_diagonal(regularised, regularised.diagonal() + self.ridge)
-        precision = cho_solve(cho_factor(regularised), np.eye(len(X)))
+        precision = cho_solve(cho_factor(regularised), np.eye(len(samples)))
         weights = np.abs(precision / precision.diagonal())
         np.fill_diagonal(weights, 0)
         self.affinity_matrix_ = weights + weights.T
@@ -79,7 +78,7 @@ class SubspaceClustering(ClusterMixin, BaseEstimator):
         return self
 
 
-def clustering_accuracy(labels: Any, clusters: Any) -> float:
+def clustering_accuracy(labels: Array, clusters: Array) -> float:
     """Share of samples in the right cluster, if every cluster stands for the best class for it.
 
     Parameters

@@ -9,7 +9,7 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 from torch import Tensor
 
-from redunet._checks import as_samples, as_tensor, check_count, check_sample_shape
+from redunet._checks import Array, as_samples, as_tensor, check_count, check_sample_shape
 from redunet.rates.covariance import leading_directions
 from redunet.rates.partition import ClassBatch, Partition
 from redunet.rates.spectrum import HalfSpectrum, squared_norms
@@ -52,7 +52,7 @@ class NearestSubspaceClassifier(ClassifierMixin, BaseEstimator):
         self.shift_invariant = shift_invariant
 
     @torch.no_grad()
-    def fit(self, Z: Any, y: Any) -> "NearestSubspaceClassifier":
+    def fit(self, Z: Array, y: Array) -> "NearestSubspaceClassifier":
         """Find the subspaces.
 
         Parameters
@@ -85,7 +85,7 @@ class NearestSubspaceClassifier(ClassifierMixin, BaseEstimator):
         return self
 
     @torch.no_grad()
-    def decision_function(self, Z: Any) -> np.ndarray:
+    def decision_function(self, Z: Array) -> np.ndarray:
         """Minus the squared distance to each class's subspace, ``(m, k)``.
 
         For two classes, as in scikit-learn, one column ``(m,)``: the second class's less the
@@ -97,7 +97,7 @@ class NearestSubspaceClassifier(ClassifierMixin, BaseEstimator):
         return -distances.cpu().numpy()
 
     @torch.no_grad()
-    def predict(self, Z: Any) -> np.ndarray:
+    def predict(self, Z: Array) -> np.ndarray:
         """The label of the nearest subspace for each sample, a numpy array ``(m,)``."""
         nearest = self._squared_distances(Z).argmin(1)
         return self.classes_[nearest.cpu().numpy()]
@@ -107,7 +107,9 @@ class NearestSubspaceClassifier(ClassifierMixin, BaseEstimator):
         tags.classifier_tags.poor_score = True  # on blobs in a plane, where subspaces are lines
         return tags
 
-    def _validated(self, Z: Any, y: Any = "no_validation", *, reset: bool) -> tuple[Tensor, Any]:
+    def _validated(
+        self, Z: Array, y: Array = "no_validation", *, reset: bool
+    ) -> tuple[Tensor, Any]:
         """Samples as a tensor where they are; scikit-learn itself checks those on the CPU."""
         if isinstance(Z, Tensor) and Z.device.type != "cpu":
             return as_samples(Z, name="Z"), column_or_1d(as_tensor(y).cpu())
@@ -131,7 +133,7 @@ class NearestSubspaceClassifier(ClassifierMixin, BaseEstimator):
             means[1:] = 0  # a mean over all shifts has only frequency 0, which comes first
         return members - means.unsqueeze(2) * mask, means
 
-    def _squared_distances(self, Z: Any) -> Tensor:
+    def _squared_distances(self, Z: Array) -> Tensor:
         """‖v − mean‖² less what the subspace holds of it, ``(m, k)``."""
         check_is_fitted(self)
         Z, _ = self._validated(Z, reset=False)

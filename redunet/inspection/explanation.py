@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from redunet._checks import as_tensor, check_sample_shape
+from redunet._checks import Array, as_tensor, check_sample_shape
 from redunet.layers.layer import extrapolate, trajectory
 from redunet.network import ReduNet
 from redunet.rates.spectrum import norms
@@ -95,7 +95,7 @@ class Explanation:
         axes[2].legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5), title="class")
         for ax in axes:
             ax.set_xlabel("layer")
-            ax.xaxis.get_major_locator().set_params(integer=True)
+            ax.locator_params(axis="x", integer=True)
         return axes
 
     def _draw_classes(self, ax: "Axes", layers: np.ndarray, values: np.ndarray) -> None:
@@ -160,7 +160,7 @@ class Explanation:
 
 
 @torch.no_grad()
-def explain(net: ReduNet, x: Any) -> Explanation:
+def explain(net: ReduNet, x: Array) -> Explanation:
     """What each layer of a network does to one sample.
 
     Parameters
@@ -215,13 +215,15 @@ def explain(net: ReduNet, x: Any) -> Explanation:
         angles.append(_angle(before[0], after[0]))
     residual_norms, by_layer = torch.stack(residuals), torch.stack(memberships)
     weights = torch.stack([layer.eta * layer.proportions for layer in net.layers])
-    arrays = (
-        residual_norms,
-        by_layer,
-        torch.stack(expansion),
-        weights * by_layer * residual_norms,
+    compression = weights * by_layer * residual_norms
+    return Explanation(
+        net.classes_,
+        residual_norms=residual_norms.cpu().numpy(),
+        memberships=by_layer.cpu().numpy(),
+        expansion=torch.stack(expansion).cpu().numpy(),
+        compression=compression.cpu().numpy(),
+        angles=np.array(angles),
     )
-    return Explanation(net.classes_, *(t.cpu().numpy() for t in arrays), np.array(angles))
 
 
 def _angle(U: Tensor, V: Tensor) -> float:

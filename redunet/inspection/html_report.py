@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from jinja2 import Environment
+from jinja2 import Environment, Template
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from sklearn.metrics import ConfusionMatrixDisplay
 
-from redunet._checks import as_labels, as_samples
+from redunet._checks import Array, as_labels, as_samples
 from redunet._version import __version__
 from redunet.files.atomic import atomic_write
 from redunet.inspection.explanation import Explanation, explain
@@ -55,8 +55,8 @@ class Worst(NamedTuple):
 
 def report(
     net: ReduNet,
-    X: Any,
-    labels: Any,
+    X: Array,
+    labels: Array,
     path: str | os.PathLike[str],
     *,
     title: str = "ReduNet",
@@ -103,7 +103,7 @@ def report(
         temporary.write_text(page, encoding="utf-8")
 
 
-def _template() -> Any:
+def _template() -> Template:
     source = files("redunet.inspection").joinpath("report.html").read_text(encoding="utf-8")
     return Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(source)
 
@@ -118,7 +118,7 @@ def _pictures(
     """All that is drawn of the network and all samples together."""
     found = net.classes_[residuals.argmin(2)]  # by every layer
     yield _picture(
-        plot_architecture(net).figure,
+        plot_architecture(net).figure.figure,
         "Architecture",
         "From samples to memberships, and below it the inside of one layer.",
     )
@@ -170,7 +170,7 @@ def _worst(
     for number in np.argsort(-margins, kind="stable")[:count].tolist():
         explanation = explain(net, X[number])
         figure = plt.figure(figsize=(13, 3.2), layout="constrained")
-        left, right = figure.subfigures(1, 2, width_ratios=[1, 5])
+        left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=[1, 5])[0]
         _draw_sample(left.subplots(), X[number].cpu().numpy())
         explanation.plot(figure=right)
         caption = f"Sample {number}: its class is {labels[number]}, found {explanation.prediction}."

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from sklearn.metrics import accuracy_score
 
-from redunet._checks import as_labels
+from redunet._checks import Array, as_labels
 from redunet.network import ReduNet
 from redunet.rates.coding_rates import rate_reduction
 
@@ -31,19 +31,20 @@ def description(net: ReduNet) -> dict[str, Any]:
 
 
 @torch.no_grad()
-def evaluation(net: ReduNet, X: Any, labels: Any) -> dict[str, Any]:
+def evaluation(net: ReduNet, X: Array, labels: Array) -> dict[str, Any]:
     """Accuracy of a network's memberships on samples and labels, and the rates of its features."""
     rates = rate_reduction(net(X), labels, net.settings.eps_sq)
+    found = net.predict(X)
     return {
-        "samples": len(X),
-        "accuracy": float(accuracy_score(as_labels(labels), net.predict(X))),
+        "samples": len(found),
+        "accuracy": float(accuracy_score(as_labels(labels), found)),
         "rate reduction": rates.delta.item(),
         "expansion": rates.expansion.item(),
         "compression": rates.compression.item(),
     }
 
 
-def readable(value: Any) -> str:
+def readable(value: object) -> str:
     """A value of these as people read it."""
     if isinstance(value, float):
         return f"{value:.6g}"

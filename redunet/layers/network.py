@@ -3,16 +3,15 @@
 import copy
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from typing import cast
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
-from redunet._checks import as_network_input
+from redunet._checks import Array, as_network_input
 from redunet.layers.encoding import default_batch_size, encode
 from redunet.layers.layer import ReduLayer, extrapolate, propagate, trajectory
+from redunet.layers.layer_list import LayerList
 from redunet.layers.real import RealNetwork
 from redunet.rates.spectrum import HalfSpectrum, ToSignal, ToSphere
 
@@ -37,7 +36,7 @@ class LayeredNetwork(nn.Module):
 
     lift: nn.Module | None
     spectrum: HalfSpectrum
-    layers: nn.ModuleList
+    layers: LayerList[ReduLayer]
 
     def __init__(
         self,
@@ -52,13 +51,13 @@ class LayeredNetwork(nn.Module):
         super().__init__()
         self.lift = lift
         self.spectrum = layers[0].spectrum
-        self.layers = nn.ModuleList(layers)
+        self.layers = LayerList(layers)
         self.classes_ = classes
         self.sample_shape = sample_shape
         self.feature_shape = feature_shape
         self.batch_size = batch_size
 
-    def forward(self, X: ArrayLike | Tensor) -> Tensor:
+    def forward(self, X: Array) -> Tensor:
         """Features of samples.
 
         Parameters
@@ -77,11 +76,11 @@ class LayeredNetwork(nn.Module):
         """
         features = []
         for V in self.encode(X):
-            V, _ = propagate(V, self._layers())
+            V, _ = propagate(V, self.layers)
             features.append(self.spectrum.inverse(V))
         return torch.cat(features)
 
-    def trajectory(self, X: ArrayLike | Tensor) -> Iterator[Tensor]:
+    def trajectory(self, X: Array) -> Iterator[Tensor]:
         """Features of samples before the first layer, and after each one.
 
         All samples are kept between layers; ``batch_size`` bounds only the work within a layer.
@@ -95,11 +94,11 @@ class LayeredNetwork(nn.Module):
         Tensor of shape (m, *feature_shape)
             Of unit norm per sample; the last one equals ``net(X)``.
         """
-        batches = [trajectory(V, self._layers()) for V in self.encode(X)]
+        batches = [trajectory(V, self.layers) for V in self.encode(X)]
         for states in zip(*batches, strict=True):
             yield torch.cat([self.spectrum.inverse(V) for V, _ in states])
 
-    def membership(self, X: ArrayLike | Tensor) -> Tensor:
+    def membership(self, X: Array) -> Tensor:
         """Soft membership of samples in the classes, as the last layer estimates it.
 
         Memberships of signals do not change when the signals are shifted.
@@ -113,9 +112,9 @@ class LayeredNetwork(nn.Module):
         Tensor of shape (m, k)
             Rows sum to 1; columns are in the order of ``classes_``.
         """
-        return self._layers()[-1].membership_rule(self.residual_norms(X))
+        return self.layers[-1].membership_rule(self.residual_norms(X))
 
-    def residual_norms(self, X: ArrayLike | Tensor, layer: int = -1) -> Tensor:
+    def residual_norms(self, X: Array, layer: int = -1) -> Tensor:
         """‖Cʲ v‖ of samples before a layer, from which the layer estimates their memberships.
 
         Parameters
@@ -129,7 +128,7 @@ class LayeredNetwork(nn.Module):
         Tensor of shape (m, k)
             Columns are in the order of ``classes_``. Shifts of signals do not change them.
         """
-        layers = self._layers()
+        layers = list(self.layers)
         chosen, earlier = layers[layer], layers[: range(len(layers))[layer]]
         norms = []
         for V in self.encode(X):
@@ -137,7 +136,7 @@ class LayeredNetwork(nn.Module):
             norms.append(chosen.residual_norms(extrapolate(V, previous, chosen.momentum)))
         return torch.cat(norms)
 
-    def residual_norms_by_layer(self, X: ArrayLike | Tensor) -> Tensor:
+    def residual_norms_by_layer(self, X: Array) -> Tensor:
         """:meth:`residual_norms` of every layer, in one pass.
 
         Parameters
@@ -150,19 +149,19 @@ class LayeredNetwork(nn.Module):
         """
         batches = []
         for V in self.encode(X):
-            states = zip(self._layers(), trajectory(V, self._layers()), strict=False)
+            states = zip(self.layers, trajectory(V, self.layers), strict=False)
             norms = [
                 layer.residual_norms(extrapolate(*state, layer.momentum)) for layer, state in states
             ]
             batches.append(torch.stack(norms))
         return torch.cat(batches, 1)
 
-    def predict(self, X: ArrayLike | Tensor) -> np.ndarray:
+    def predict(self, X: Array) -> np.ndarray:
         """The label of largest membership for each sample, a numpy array ``(m,)``."""
         with torch.no_grad():
             return self.classes_[self.membership(X).argmax(1).cpu().numpy()]
 
-    def encode(self, X: ArrayLike | Tensor) -> Iterator[Tensor]:
+    def encode(self, X: Array) -> Iterator[Tensor]:
         """Samples as they enter the first layer, in batches.
 
         Parameters
@@ -174,7 +173,7 @@ class LayeredNetwork(nn.Module):
         iterator of Tensor of shape (F, batch, C)
             Half spectra of unit norm, in the type and on the device of the network.
         """
-        like = self._layers()[0].proportions
+        like = self.layers[0].proportions
         X = as_network_input(X, self.sample_shape, device=like.device, dtype=like.dtype)
         size = self.batch_size or default_batch_size(self.spectrum, self.feature_shape[0])
         return (encode(batch, self.lift, self.spectrum) for batch in X.split(size))
@@ -190,24 +189,21 @@ class LayeredNetwork(nn.Module):
         ValueError
             If the network has momentum: its layers need the features before the last layer too.
         """
-        if any(layer.momentum for layer in self._layers()):
+        if any(layer.momentum for layer in self.layers):
             raise ValueError("layers with momentum need more than the output of the layer before")
         parts: dict[str, nn.Module] = {} if self.lift is None else {"lift": self.lift}
         parts["sphere"] = ToSphere(self.spectrum)
-        parts |= {f"layer{number}": layer for number, layer in enumerate(self._layers(), 1)}
+        parts |= {f"layer{number}": layer for number, layer in enumerate(self.layers, 1)}
         return nn.Sequential(OrderedDict(parts | {"signal": ToSignal(self.spectrum)}))
 
     def real_form(self) -> RealNetwork:
         """A copy in real arithmetic, from samples to features and memberships, for export."""
-        return RealNetwork(copy.deepcopy(self.lift), self.spectrum, self._layers())
+        return RealNetwork(copy.deepcopy(self.lift), self.spectrum, self.layers)
 
     def example(self) -> Tensor:
         """Two random samples of the right shape, type and device."""
-        like = self._layers()[0].proportions
+        like = self.layers[0].proportions
         return torch.rand(2, *self.sample_shape, dtype=like.dtype, device=like.device)
-
-    def _layers(self) -> list[ReduLayer]:
-        return cast(list[ReduLayer], list(self.layers))
 
     def extra_repr(self) -> str:
         """Shown in ``repr``."""

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from redunet.files.exporting import Graph
 from redunet.layers.layer import ReduLayer, extrapolate
+from redunet.layers.layer_list import LayerList
 from redunet.layers.operators import Operators, Responses
 from redunet.rates.spectrum import HalfSpectrum, Spectrum
 
@@ -35,7 +36,7 @@ class RealNetwork(Graph):
         self.lift = lift
         layers = list(layers)
         self.spectrum = RealSpectrum(spectrum, like=layers[0].proportions)
-        self.layers = nn.ModuleList(RealLayer(layer, self.spectrum) for layer in layers)
+        self.layers = LayerList(RealLayer(layer, self.spectrum) for layer in layers)
 
     def forward(self, X: Tensor) -> tuple[Tensor, Tensor]:
         """``(m, *sample_shape)`` to features ``(m, *feature_shape)`` and memberships ``(m, k)``."""

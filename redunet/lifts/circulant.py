@@ -1,13 +1,13 @@
 """Lifting by circular convolutions: with random kernels, or with those of principal components."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from redunet._checks import as_samples, check_count
+from redunet._checks import Array, as_samples, check_count
 from redunet.lifts.base import Lift
 
 
@@ -30,7 +30,7 @@ class CirculantLift(Lift):
         out_channels: int,
         kernel_size: int | Sequence[int],
         ndim: int,
-        threshold: str | float,
+        threshold: Literal["relu"] | float,
     ):
         super().__init__()
         if ndim not in (1, 2, 3):
@@ -106,7 +106,7 @@ class RandomCirculantLift(CirculantLift):
         kernel_size: int | Sequence[int],
         ndim: int,
         seed: int = 0,
-        threshold: str | float = "relu",
+        threshold: Literal["relu"] | float = "relu",
     ):
         super().__init__(in_channels, out_channels, kernel_size, ndim, threshold)
         self.seed = seed
@@ -151,7 +151,7 @@ class PCALift(CirculantLift):
         out_channels: int,
         kernel_size: int | Sequence[int],
         ndim: int,
-        threshold: str | float = "relu",
+        threshold: Literal["relu"] | float = "relu",
     ):
         super().__init__(in_channels, out_channels, kernel_size, ndim, threshold)
         dimensions = self.kernels[0].numel() - 1  # the mean of a patch is removed
@@ -162,7 +162,7 @@ class PCALift(CirculantLift):
             )
 
     @torch.no_grad()
-    def fit(self, X: Any) -> "PCALift":
+    def fit(self, X: Array) -> "PCALift":
         """Find the principal components of all patches, each without its mean.
 
         Patches may go around the border, as the correlations will. Their second moment has no more

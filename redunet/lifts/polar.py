@@ -2,15 +2,14 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from redunet._checks import as_samples, check_count
+from redunet._checks import Array, as_samples, check_count
 
 
-def polar_samples(images: Any, radii: int | Sequence[float], angles: int) -> Tensor:
+def polar_samples(images: Array, radii: int | Sequence[float], angles: int) -> Tensor:
     """Sample images on circles about their centre: each radius becomes a channel.
 
     Rotating an image by a multiple of 2π/Γ shifts its samples cyclically by as many places, up to
@@ -46,9 +45,9 @@ def polar_samples(images: Any, radii: int | Sequence[float], angles: int) -> Ten
         check_count(radii=radii)
         radii = range(radii)
     m, _, height, width = images.shape
-    like = {"dtype": images.dtype, "device": images.device}
-    radius = torch.tensor(list(radii), **like)[:, None]
-    angle = torch.arange(angles, **like) * (2 * math.pi / angles)
+    dtype, device = images.dtype, images.device
+    radius = torch.tensor(list(radii), dtype=dtype, device=device)[:, None]
+    angle = torch.arange(angles, dtype=dtype, device=device) * (2 * math.pi / angles)
     # grid_sample measures from −1 to 1 between the centres of the outermost pixels, y downwards.
     x = 2 * radius * angle.cos() / max(1, width - 1)
     y = -2 * radius * angle.sin() / max(1, height - 1)

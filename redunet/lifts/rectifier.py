@@ -18,6 +18,8 @@ class Rectifier(nn.Module):
         P; None for the modulus.
     """
 
+    turns: Tensor  # cos φ and sin φ, (2, P); missing without phases
+
     def __init__(self, phases: int | None):
         super().__init__()
         self.phases = phases

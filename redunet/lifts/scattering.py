@@ -101,6 +101,10 @@ class Filters(NamedTuple):
 class RectifiedWavelets(nn.Module):
     """Responses to wavelets, half-rectified at several phases, and the signal: all low-passed."""
 
+    wavelets: Tensor
+    smooth0: Tensor
+    smooth1: Tensor  # of images only
+
     def __init__(self, filters: Filters, shape: tuple[int, ...], phases: int):
         super().__init__()
         self.rectifier = Rectifier(phases)

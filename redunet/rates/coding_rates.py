@@ -1,10 +1,10 @@
 """Coding rates: how many nats the samples take, together and class by class."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from torch import Tensor
 
-from redunet._checks import as_samples, check_positive
+from redunet._checks import Array, as_samples, check_positive
 from redunet.rates.covariance import log_det
 from redunet.rates.partition import Partition
 from redunet.rates.spectrum import HalfSpectrum
@@ -18,7 +18,7 @@ class RateReduction(NamedTuple):
     compression: Tensor
 
 
-def coding_rate(Z: Any, eps_sq: float) -> Tensor:
+def coding_rate(Z: Array, eps_sq: float) -> Tensor:
     """Coding rate of all samples together, in nats.
 
     R = 1/(2F) Σ_p log det(I + α V(p) V(p)*) with α = C/(m ε²), V the unitary DFT of Z over its
@@ -51,7 +51,7 @@ def coding_rate(Z: Any, eps_sq: float) -> Tensor:
     return expansion_rate(spectrum(Z), spectrum, eps_sq)
 
 
-def rate_reduction(Z: Any, labels: Any, eps_sq: float) -> RateReduction:
+def rate_reduction(Z: Array, labels: Array, eps_sq: float) -> RateReduction:
     """Coding rate of all samples together, less that of the classes apart.
 
     ΔR = R − R_c with R as in :func:`coding_rate` and

@@ -66,6 +66,8 @@ class RegularisedCovariance:
 
     def inverse_factor(self) -> Tensor:
         """W of the inverse I − W*W, ``(…, s, C)``, if samples are kept: Woodbury's identity."""
+        if self.samples is None:
+            raise ValueError("a covariance that keeps no samples has no such factor")
         triangle = scaled(_inverted(self.factor), self.scale.sqrt()[..., None, None])
         return triangle @ self.samples.conj()
 
@@ -138,7 +140,8 @@ def leading_directions(samples: Tensor, count: int) -> tuple[Tensor, Tensor]:
 
 
 def _log_det_by_singular_values(samples: Tensor, scale: Tensor) -> Tensor:
-    singular_values = torch.linalg.svdvals(samples.to(torch.promote_types(samples.dtype, float)))
+    dtype = torch.promote_types(samples.dtype, torch.float64)
+    singular_values = torch.linalg.svdvals(samples.to(dtype))
     return torch.log1p(scale[..., None] * singular_values.square()).sum(-1)
 
 

@@ -1,12 +1,10 @@
 """Rates of more samples than a batch holds, from second moments summed over batches."""
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor
 
-from redunet._checks import as_labels, as_samples, check_positive, check_sample_shape
+from redunet._checks import Array, as_labels, as_samples, check_positive, check_sample_shape
 from redunet.rates.coding_rates import RateReduction, spectral_rate_reduction, spectrum_of
 from redunet.rates.covariance import RegularisedCovariance, second_moment
 from redunet.rates.partition import Partition
@@ -48,7 +46,7 @@ class RateReductionMeter:
         self._moments: Tensor  # (F, k, C, C)
 
     @torch.no_grad()
-    def update(self, Z: Any, labels: Any) -> None:
+    def update(self, Z: Array, labels: Array) -> None:
         """Add a batch.
 
         Parameters
@@ -70,11 +68,12 @@ class RateReductionMeter:
             self._spectrum = spectrum_of(Z)
         check_sample_shape(Z, self._shape)
         before = () if self.classes_ is None else (self.classes_,)
-        self.classes_ = np.unique(np.concatenate([*before, partition.classes]))
+        classes = np.unique(np.concatenate([*before, partition.classes]))
+        self.classes_ = classes
         with torch.autocast(Z.device.type, enabled=False):
             self._kept.append((self._spectrum(Z), as_labels(labels)))
-            if sum(V.shape[1] for V, _ in self._kept) > len(self.classes_) * Z.shape[1]:
-                self._sum_up()
+            if sum(V.shape[1] for V, _ in self._kept) > len(classes) * Z.shape[1]:
+                self._sum_up(classes)
 
     @torch.no_grad()
     def compute(self) -> RateReduction:
@@ -85,14 +84,14 @@ class RateReductionMeter:
         RuntimeError
             If there were none.
         """
-        if self._shape is None:
+        if self.classes_ is None:
             raise RuntimeError("the meter has seen no samples: call update first")
         if self._summed is None:
             V, partition = self._join()
             exact = V.to(torch.promote_types(V.dtype, torch.float64))
             return spectral_rate_reduction(exact, self._spectrum, partition, self.eps_sq)
-        self._sum_up()
-        m, channels = self._counts.sum(), self._shape[0]
+        self._sum_up(self.classes_)
+        m, channels = self._counts.sum(), self._moments.shape[-1]
         weights = self._spectrum.weights[:, None].to(self._counts.dtype)  # (F, 1)
         total, present = self._moments.sum(1), self._counts > 0
         counts, moments = self._counts[present], self._moments[:, present]
@@ -112,30 +111,30 @@ class RateReductionMeter:
         labels = np.concatenate([labels for _, labels in self._kept])
         return V, Partition.from_labels(labels, V.shape[1], device=V.device, partial=True)
 
-    def _sum_up(self) -> None:
-        """Add the samples that are kept to the moments, and let them go."""
+    def _sum_up(self, classes: np.ndarray) -> None:
+        """Add the samples that are kept to the moments of these classes, and let them go."""
         if not self._kept:
             return
         V, partition = self._join()
         self._kept = []
-        self._make_room(V)
-        where = np.searchsorted(self.classes_, partition.classes)
+        self._make_room(classes, V)
+        where = np.searchsorted(classes, partition.classes)
         places = torch.as_tensor(where, device=V.device)
         self._counts.index_add_(0, places, partition.counts)
         for batch in partition.class_batches:
             moments = second_moment(batch.gather(V)).to(self._moments.dtype)
             self._moments.index_add_(1, places[batch.classes], moments)
 
-    def _make_room(self, V: Tensor) -> None:
-        """For moments of classes that have none yet."""
-        if self._summed is not None and len(self._summed) == len(self.classes_):
+    def _make_room(self, classes: np.ndarray, V: Tensor) -> None:
+        """For moments of those classes that have none yet."""
+        if self._summed is not None and len(self._summed) == len(classes):
             return
         frequencies, _, channels = V.shape
-        counts = torch.zeros(len(self.classes_), dtype=torch.float64, device=V.device)
+        counts = torch.zeros(len(classes), dtype=torch.float64, device=V.device)
         dtype = torch.promote_types(V.dtype, torch.float64)
         moments = counts.new_zeros(frequencies, len(counts), channels, channels, dtype=dtype)
         if self._summed is not None:
-            where = np.searchsorted(self.classes_, self._summed)
+            where = np.searchsorted(classes, self._summed)
             places = torch.as_tensor(where, device=V.device)
             counts[places], moments[:, places] = self._counts, self._moments
-        self._summed, self._counts, self._moments = self.classes_, counts, moments
+        self._summed, self._counts, self._moments = classes, counts, moments

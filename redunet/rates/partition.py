@@ -1,14 +1,15 @@
 """Memberships of samples in classes: the diagonal matrices Πʲ of the papers, without the zeros."""
 
+from abc import ABC, abstractmethod
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import torch
 from sklearn.utils.multiclass import check_classification_targets
 from torch import Tensor
 
-from redunet._checks import as_labels, as_tensor
+from redunet._checks import Array, as_labels, as_tensor
 from redunet.rates.spectrum import safe_sqrt, scaled
 
 
@@ -57,7 +58,7 @@ class ClassBatch(NamedTuple):
         return scaled(members, safe_sqrt(self.weights.to(V.real.dtype))[:, :, None])
 
 
-class Partition:
+class Partition(ABC):
     """Memberships Π of ``m`` samples in ``k`` classes, hard or soft.
 
     Build it with :meth:`from_labels`.
@@ -70,20 +71,21 @@ class Partition:
         tr Πʲ, the number of samples in each class, float64.
     membership : Tensor (m, k)
         Π with one row a sample.
+    is_soft : bool
+        Whether memberships were given instead of labels.
     class_batches : list of ClassBatch
         All classes that have samples, sorted into batches by size, so that no class is padded to
         more than twice its own size.
     """
 
-    def __init__(self, classes: np.ndarray, owners: Tensor | None, soft: Tensor | None):
-        self.classes = classes
-        self._owners = owners  # (m,) position of each sample's class, or None if soft
-        self._soft = soft  # (m, k), or None if hard
+    is_soft: ClassVar[bool]
 
-    @classmethod
+    def __init__(self, classes: np.ndarray):
+        self.classes = classes
+
+    @staticmethod
     def from_labels(
-        cls,
-        labels: Any,
+        labels: Array,
         num_samples: int,
         *,
         device: torch.device | str | None = None,
@@ -123,7 +125,7 @@ class Partition:
         if labels.ndim == 2:
             _check_memberships(labels, classes, partial)
             soft = as_tensor(given, device=device).to(torch.float64)
-            return cls(np.arange(labels.shape[1]) if classes is None else classes, None, soft)
+            return _SoftPartition(np.arange(soft.shape[1]) if classes is None else classes, soft)
         if labels.dtype.kind not in "biuUS":  # these are classes, and may be as many as samples
             check_classification_targets(labels)
         found, owners = np.unique(labels, return_inverse=True)
@@ -135,11 +137,11 @@ class Partition:
             found = classes
         if len(found) < 2 and not partial:
             raise ValueError(f"at least two classes are needed, got 1 class: {found.tolist()}")
-        return cls(found, as_tensor(owners, device=device), None)
+        return _HardPartition(found, as_tensor(owners, device=device))
 
+    @abstractmethod
     def __len__(self) -> int:
         """Number m of samples."""
-        return len(self._owners if self._soft is None else self._soft)
 
     @property
     def num_classes(self) -> int:
@@ -147,61 +149,120 @@ class Partition:
         return len(self.classes)
 
     @property
-    def is_soft(self) -> bool:
-        """Whether memberships were given instead of labels."""
-        return self._soft is not None
-
-    @cached_property
+    @abstractmethod
     def counts(self) -> Tensor:
         """tr Πʲ of every class, ``(k,)``."""
-        if self._soft is not None:
-            return self._soft.sum(0)
-        return torch.bincount(self._owners, minlength=self.num_classes).to(torch.float64)
-
-    @cached_property
-    def sizes(self) -> Tensor:
-        """Samples with any membership in each class, ``(k,)``."""
-        if self._soft is not None:
-            return (self._soft > 0).sum(0)
-        return torch.bincount(self._owners, minlength=self.num_classes)
 
     @property
+    @abstractmethod
+    def sizes(self) -> Tensor:
+        """Samples with any membership in each class, ``(k,)``."""
+
+    @property
+    @abstractmethod
     def membership(self) -> Tensor:
         """Π with one row a sample, ``(m, k)``."""
-        if self._soft is not None:
-            return self._soft
-        return torch.nn.functional.one_hot(self._owners, self.num_classes).to(torch.float64)
 
-    @cached_property
+    @property
+    @abstractmethod
     def assignments(self) -> Assignments:
         """All pairs of sample and class."""
-        if self._soft is None:
-            return assignments_of(self._owners, self.num_classes)
-        classes, samples = self._soft.T.nonzero(as_tuple=True)
-        return _ranked(classes, samples, self._soft[samples, classes], self.num_classes)
 
     @cached_property
     def class_batches(self) -> list[ClassBatch]:
         """All classes that have samples, in batches of similar size."""
         return class_batches(self.assignments, self.num_classes)
 
+    @abstractmethod
     def sums(self, values: Tensor) -> Tensor:
         """Πᵀ values: sums over each class's samples, ``(m, …)`` to ``(k, …)``."""
-        if self._soft is not None:
-            return self._soft.T.to(values.dtype) @ values
+
+    @abstractmethod
+    def spread(self, values: Tensor) -> Tensor:
+        """Π values: to each sample what its classes have, ``(k, …)`` to ``(m, …)``."""
+
+    @abstractmethod
+    def batch(self, run: slice) -> "Partition":
+        """Some of the samples, in the same classes."""
+
+
+class _HardPartition(Partition):
+    """Every sample belongs to one class."""
+
+    is_soft = False
+
+    def __init__(self, classes: np.ndarray, owners: Tensor):
+        super().__init__(classes)
+        self._owners = owners  # (m,) position of each sample's class
+
+    def __len__(self) -> int:
+        return len(self._owners)
+
+    @cached_property
+    def counts(self) -> Tensor:
+        return self.sizes.to(torch.float64)
+
+    @cached_property
+    def sizes(self) -> Tensor:
+        return torch.bincount(self._owners, minlength=self.num_classes)
+
+    @property
+    def membership(self) -> Tensor:
+        return torch.nn.functional.one_hot(self._owners, self.num_classes).to(torch.float64)
+
+    @cached_property
+    def assignments(self) -> Assignments:
+        return assignments_of(self._owners, self.num_classes)
+
+    def sums(self, values: Tensor) -> Tensor:
         total = values.new_zeros(self.num_classes, *values.shape[1:])
         return total.index_add(0, self._owners, values)
 
     def spread(self, values: Tensor) -> Tensor:
-        """Π values: to each sample what its classes have, ``(k, …)`` to ``(m, …)``."""
-        if self._soft is not None:
-            return self._soft.to(values.dtype) @ values
         return values.index_select(0, self._owners)
 
-    def batch(self, run: slice) -> "Partition":
-        """Some of the samples, in the same classes."""
-        owners, soft = (None if t is None else t[run] for t in (self._owners, self._soft))
-        return Partition(self.classes, owners, soft)
+    def batch(self, run: slice) -> "_HardPartition":
+        return _HardPartition(self.classes, self._owners[run])
+
+
+class _SoftPartition(Partition):
+    """Samples are shared between classes."""
+
+    is_soft = True
+
+    def __init__(self, classes: np.ndarray, membership: Tensor):
+        super().__init__(classes)
+        self._membership = membership  # (m, k)
+
+    def __len__(self) -> int:
+        return len(self._membership)
+
+    @cached_property
+    def counts(self) -> Tensor:
+        return self._membership.sum(0)
+
+    @cached_property
+    def sizes(self) -> Tensor:
+        return (self._membership > 0).sum(0)
+
+    @property
+    def membership(self) -> Tensor:
+        return self._membership
+
+    @cached_property
+    def assignments(self) -> Assignments:
+        classes, samples = self._membership.T.nonzero(as_tuple=True)
+        weights = self._membership[samples, classes]
+        return _ranked(classes, samples, weights, self.num_classes)
+
+    def sums(self, values: Tensor) -> Tensor:
+        return self._membership.T.to(values.dtype) @ values
+
+    def spread(self, values: Tensor) -> Tensor:
+        return self._membership.to(values.dtype) @ values
+
+    def batch(self, run: slice) -> "_SoftPartition":
+        return _SoftPartition(self.classes, self._membership[run])
 
 
 def assignments_of(owners: Tensor, num_classes: int) -> Assignments:

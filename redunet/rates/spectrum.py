@@ -6,8 +6,8 @@ A vector is a signal without spatial axes: one frequency, real numbers.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Iterable, Sequence
+from functools import lru_cache, reduce
 from math import prod
 
 import numpy as np
@@ -180,6 +180,11 @@ def squared_norms(V: Tensor, dim: int | tuple[int, ...]) -> Tensor:
     return torch.linalg.vector_norm(V, dim=-1).square().sum(dim)
 
 
+def total(parts: Iterable[Tensor]) -> Tensor:
+    """The sum of one tensor or more."""
+    return reduce(torch.add, parts)
+
+
 def norms(V: Tensor) -> Tensor:
     """Frobenius norm of each sample of a half spectrum, ``(F, m, C)`` to ``(m,)``."""
     return safe_sqrt(squared_norms(V, dim=0))
@@ -206,7 +211,7 @@ def project_to_sphere(*parts: Tensor) -> Tensor:
     -------
     Tensor of shape (F, m, C)
     """
-    length = safe_sqrt(sum(squared_norms(part, dim=0) for part in parts))
+    length = safe_sqrt(total(squared_norms(part, dim=0) for part in parts))
     factors = torch.where(length > 0, length, 1).reciprocal()[:, None]
     floor = torch.finfo(length.dtype).tiny ** (1 / 3)
     return torch.cat([_shrunk(scaled(part, factors), floor) for part in parts])

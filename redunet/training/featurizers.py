@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -55,7 +54,7 @@ class TrainingHistory:
 
 def train(
     featurizer: nn.Module,
-    loss: Callable[[Tensor, Any], Tensor],
+    loss: Callable[[Tensor, Tensor], Tensor],
     batches: Iterable[tuple[Tensor, Tensor]],
     optimizer: torch.optim.Optimizer,
     *,
@@ -96,26 +95,26 @@ def train(
     """
     check_count(epochs=epochs, latch_every=latch_every)
     history = TrainingHistory()
-    variational = isinstance(loss, VariationalMCR2Loss)
+    variational = loss if isinstance(loss, VariationalMCR2Loss) else None
     meter = RateReductionMeter(getattr(loss, "eps_sq", 0.5))
     with tqdm(range(epochs), desc="epochs", disable=not progress) as bar:
         for epoch in bar:
             start = time.perf_counter()
-            if variational and epoch % latch_every == 0:
-                loss.latch(*features(featurizer, batches))
+            if variational is not None and epoch % latch_every == 0:
+                variational.latch(*features(featurizer, batches))
             meter.reset()
             found = []
             featurizer.train()
             for X, labels in _on_device(batches, featurizer):
                 Z = featurizer(X)
-                if variational:
-                    loss.update(Z.detach(), labels)
+                if variational is not None:
+                    variational.update(Z.detach(), labels)
                 value = loss(Z, labels)
                 optimizer.zero_grad()
                 value.backward()
                 optimizer.step()
                 meter.update(Z, labels)
-                rates = loss.rates(labels) if variational else ()
+                rates = () if variational is None else variational.rates(labels)
                 found.append(torch.stack([value.detach(), *rates]))
             history.append(torch.stack(found).mean(0), meter.compute(), time.perf_counter() - start)
             bar.set_postfix(rate_reduction=f"{history.delta[-1]:.4g}")

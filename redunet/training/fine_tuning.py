@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -15,23 +15,26 @@ from torch import Tensor, nn
 from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler, TensorDataset
 from tqdm import tqdm
 
-from redunet._checks import as_samples, check_count, check_positive, check_sample_shape
+from redunet._checks import Array, as_samples, check_count, check_positive, check_sample_shape
+from redunet.construction.sources import Data
 from redunet.files.tensors import from_stored, parse_header, read_tensors, write_tensors
 from redunet.network import ReduNet
 from redunet.rates.partition import Partition
 from redunet.training.heads import HEADS, FineTuned, FineTuningHistory
-from redunet.training.losses import MCR2Loss
+from redunet.training.losses import takes_features
 
 Batch = tuple[Tensor, Tensor]  # samples, and the positions of their classes
 Batches = Iterable[Batch]
+
+Key = TypeVar("Key", int, str)
 
 KEY = "redunet fine-tuning"
 
 
 def finetune(
     net: ReduNet,
-    X: Any,
-    labels: Any = None,
+    X: Array | Data,
+    labels: Array | None = None,
     *,
     epochs: int = 10,
     head: str = "linear",
@@ -41,7 +44,7 @@ def finetune(
     weight_decay: float = 0.0,
     batch_size: int = 128,
     hermitian: bool = False,
-    validation: Any = 0.1,
+    validation: float | tuple[Array, Array] | None = 0.1,
     patience: int | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     seed: int = 0,
@@ -65,8 +68,8 @@ def finetune(
         Linear on the flattened features, or the residual norms of the last layer, a head without
         new parameters that stays invariant to shifts.
     loss : nn.Module, optional
-        Of logits and integer labels; by default cross-entropy. Or a :class:`redunet.MCR2Loss`,
-        which is one of the features.
+        A function of logits and integer labels; by default cross-entropy. A loss whose attribute
+        ``of_features`` is true, such as :class:`redunet.MCR2Loss`, gets features instead of logits.
     lr, momentum, weight_decay : float
         Of stochastic gradient descent. The learning rate falls to 0 along half a cosine.
     batch_size : int
@@ -102,8 +105,8 @@ def finetune(
     check_positive(lr=lr)
     if head not in HEADS:
         raise ValueError(f"head must be one of {sorted(HEADS)}, got {head!r}")
-    if isinstance(loss, MCR2Loss) and head != "residual":
-        raise ValueError("MCR2Loss trains no linear head: take head='residual'")
+    if takes_features(loss) and head != "residual":
+        raise ValueError("a loss of features trains no linear head: use head='residual'")
     generator = torch.Generator()
     train, held_out = _split(net, X, labels, validation, batch_size, generator, seed)
     with torch.random.fork_rng(devices=[]):
@@ -218,7 +221,7 @@ class _FineTuning:
         self.model.history = FineTuningHistory(**state["history"])
 
     def _loss_of(self, X: Tensor, targets: Tensor) -> Tensor:
-        if isinstance(self.loss, MCR2Loss):
+        if takes_features(self.loss):
             return self.loss(self.model.net(X), targets)
         logits = self.model(X)
         return self.loss(logits, targets.to(logits.device))
@@ -240,9 +243,9 @@ class _FineTuning:
 
 def _split(
     net: ReduNet,
-    X: Any,
-    labels: Any,
-    validation: Any,
+    X: Array | Data,
+    labels: Array | None,
+    validation: float | tuple[Array, Array] | None,
     batch_size: int,
     generator: torch.Generator,
     seed: int,
@@ -252,10 +255,11 @@ def _split(
         if isinstance(validation, float):
             raise ValueError("a data set cannot be split: pass validation=(X, labels), or None")
         held_out = None if validation is None else _checked(net, *validation)
-        loader = X
         if isinstance(X, Dataset):
-            loader = DataLoader(X, batch_size, shuffle=True, generator=generator)
-        return _Targeted(net, loader), held_out
+            X = DataLoader(X, batch_size, shuffle=True, generator=generator)
+        return _Targeted(net, X), held_out
+    if labels is None:
+        raise ValueError("labels are missing: only a Dataset or DataLoader X has its own")
     X, targets = _checked(net, X, labels)
     held_out = None
     if isinstance(validation, float):
@@ -274,7 +278,7 @@ def _split(
 class _Targeted:
     """Batches of a loader, with positions of classes in the place of labels."""
 
-    def __init__(self, net: ReduNet, loader: DataLoader):
+    def __init__(self, net: ReduNet, loader: DataLoader[Any]):
         self._net = net
         self._loader = loader
 
@@ -282,7 +286,7 @@ class _Targeted:
         return (_checked(self._net, X, labels) for X, labels in self._loader)
 
 
-def _checked(net: ReduNet, X: Any, labels: Any) -> Batch:
+def _checked(net: ReduNet, X: Array, labels: Array) -> Batch:
     """Samples that fit a network, and the positions of their classes."""
     X = as_samples(X)
     check_sample_shape(X, net.sample_shape)
@@ -294,7 +298,7 @@ def _copy_of(model: nn.Module) -> dict[str, Tensor]:
     return {name: t.detach().clone() for name, t in model.state_dict().items()}
 
 
-def _part(tensors: dict[str, Tensor], prefix: str, like: dict[Any, Tensor]) -> dict[Any, Tensor]:
+def _part(tensors: dict[str, Tensor], prefix: str, like: dict[Key, Tensor]) -> dict[Key, Tensor]:
     """Those of a checkpoint's tensors that have a prefix and something they are like."""
     return {
         name: from_stored(tensors[f"{prefix}.{name}"], t)

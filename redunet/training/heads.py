@@ -4,12 +4,13 @@ import copy
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from redunet._checks import Array
 from redunet.files.exporting import Graph
 from redunet.layers.real import RealNetwork
 from redunet.network import ReduNet
@@ -125,7 +126,7 @@ class FineTuned(nn.Module):
         self.classes_ = net.classes_
         self.history = FineTuningHistory()
 
-    def forward(self, X: Any) -> Tensor:
+    def forward(self, X: Array) -> Tensor:
         """Logits ``(m, k)`` of samples ``(m, *sample_shape)``."""
         return self.head(self.net, X)
 
@@ -138,7 +139,7 @@ class FineTuned(nn.Module):
         return self.net.example()
 
     @torch.no_grad()
-    def predict(self, X: Any) -> np.ndarray:
+    def predict(self, X: Array) -> np.ndarray:
         """The label of the largest logit for each sample, a numpy array ``(m,)``.
 
         Parameters

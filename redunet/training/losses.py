@@ -1,12 +1,10 @@
 """Rate reduction as what a featurizer is trained for: less of the loss is more of ΔR."""
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from redunet._checks import as_samples, check_count, check_positive, check_sample_shape
+from redunet._checks import Array, as_samples, check_count, check_positive, check_sample_shape
 from redunet.rates.coding_rates import compression_rate, expansion_rate, spectrum_of
 from redunet.rates.covariance import leading_directions
 from redunet.rates.partition import Partition
@@ -39,6 +37,8 @@ class MCR2Loss(nn.Module):
     >>> loss = MCR2Loss()(Z, torch.arange(100) % 10)
     """
 
+    of_features = True
+
     def __init__(self, eps_sq: float = 0.5, gamma1: float = 1.0, gamma2: float = 1.0):
         super().__init__()
         check_positive(eps_sq=eps_sq, gamma1=gamma1, gamma2=gamma2)
@@ -46,7 +46,7 @@ class MCR2Loss(nn.Module):
         self.gamma1 = gamma1
         self.gamma2 = gamma2
 
-    def forward(self, Z: Tensor, labels: Any) -> Tensor:
+    def forward(self, Z: Tensor, labels: Array) -> Tensor:
         """The loss of a batch, a scalar.
 
         Parameters
@@ -86,7 +86,9 @@ class OLELoss(nn.Module):
     2.3.
     """
 
-    def forward(self, Z: Tensor, labels: Any) -> Tensor:
+    of_features = True
+
+    def forward(self, Z: Tensor, labels: Array) -> Tensor:
         """The loss of a batch, a scalar.
 
         Parameters
@@ -148,6 +150,8 @@ class VariationalMCR2Loss(nn.Module):
     (CVPR 2022), eqs. 7–19, Algorithms 1 and 2.
     """
 
+    of_features = True
+
     dictionary: Tensor
     codes: Tensor
 
@@ -174,7 +178,7 @@ class VariationalMCR2Loss(nn.Module):
         self.register_buffer("dictionary", nn.functional.normalize(atoms, dim=1))
         self.register_buffer("codes", own)
 
-    def forward(self, Z: Tensor, labels: Any) -> Tensor:
+    def forward(self, Z: Tensor, labels: Array) -> Tensor:
         """μ/(2m) M: how far the second moments of a batch are from the approximations, a scalar.
 
         Parameters
@@ -193,7 +197,7 @@ class VariationalMCR2Loss(nn.Module):
             return self.mu / 2 * self._approximation(Z, labels).error()
 
     @torch.no_grad()
-    def objective(self, Z: Tensor, labels: Any) -> Tensor:
+    def objective(self, Z: Tensor, labels: Array) -> Tensor:
         """R^v − R_c^v − μ/(2m) M of a batch (eq. 7), a scalar.
 
         Parameters
@@ -208,7 +212,7 @@ class VariationalMCR2Loss(nn.Module):
             return rates[0] - rates[1] - self.forward(Z, labels)
 
     @torch.no_grad()
-    def rates(self, labels: Any) -> tuple[Tensor, Tensor]:
+    def rates(self, labels: Array) -> tuple[Tensor, Tensor]:
         """R^v and R_c^v (eq. 7), scalars.
 
         Parameters
@@ -216,12 +220,12 @@ class VariationalMCR2Loss(nn.Module):
         labels : array-like or Tensor of shape (m,) or (m, k)
             Of a batch, for the shares γ of its classes.
         """
-        partition = self._partition(labels, len(labels))
+        partition = self._partition(labels, np.shape(labels)[0])
         shares = (partition.counts / len(partition)).to(self.codes.dtype)
         return variational_rates(self.dictionary, self.codes, shares, self.eps_sq)
 
     @torch.no_grad()
-    def update(self, Z: Tensor, labels: Any) -> None:
+    def update(self, Z: Tensor, labels: Array) -> None:
         """One step of dictionary and codes up the objective, with the features as they are.
 
         Parameters
@@ -238,7 +242,7 @@ class VariationalMCR2Loss(nn.Module):
         self.codes.copy_(codes)
 
     @torch.no_grad()
-    def latch(self, Z: Tensor, labels: Any) -> None:
+    def latch(self, Z: Tensor, labels: Array) -> None:
         """Take the leading eigenvectors and eigenvalues of every class (Algorithm 2).
 
         The best there is as μ grows; exact if no class has more than ``atoms_per_class``
@@ -269,13 +273,13 @@ class VariationalMCR2Loss(nn.Module):
         check_sample_shape(Z, (self.dim,))
         return Z.to(self.codes.dtype)
 
-    def _partition(self, labels: Any, num_samples: int) -> Partition:
+    def _partition(self, labels: Array, num_samples: int) -> Partition:
         classes = np.arange(self.num_classes)
         return Partition.from_labels(
             labels, num_samples, device=self.codes.device, classes=classes, partial=True
         )
 
-    def _approximation(self, Z: Tensor, labels: Any) -> Approximation:
+    def _approximation(self, Z: Tensor, labels: Array) -> Approximation:
         Z = self._features(Z)
         return Approximation(Z, self._partition(labels, len(Z)), self.dictionary, self.codes)
 
@@ -286,6 +290,11 @@ class VariationalMCR2Loss(nn.Module):
             f"atoms_per_class={self.atoms_per_class}, eps_sq={self.eps_sq}, mu={self.mu}, "
             f"step_size={self.step_size}"
         )
+
+
+def takes_features(loss: object) -> bool:
+    """Whether a loss is a function of features and labels, not of logits and labels."""
+    return bool(getattr(loss, "of_features", False))
 
 
 def nuclear_norm(samples: Tensor) -> Tensor:

@@ -6,9 +6,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.lines import Line2D
 
-from redunet._checks import as_labels
+from redunet._checks import Array, as_labels
 from redunet.network import ReduNet
 
 
@@ -30,16 +31,22 @@ class AccuracyByDepthDisplay:
     """
 
     ax_: Axes
-    figure_: Figure
-    line_: Any
+    figure_: Figure | SubFigure
+    line_: Line2D
 
-    def __init__(self, accuracies: Any, *, name: str | None = None):
+    def __init__(self, accuracies: Array, *, name: str | None = None):
         self.accuracies = np.asarray(accuracies)
         self.name = name
 
     @classmethod
     def from_network(
-        cls, net: ReduNet, X: Any, labels: Any, *, name: str | None = None, ax: Axes | None = None
+        cls,
+        net: ReduNet,
+        X: Array,
+        labels: Array,
+        *,
+        name: str | None = None,
+        ax: Axes | None = None,
     ) -> "AccuracyByDepthDisplay":
         """Ask every layer for the classes of samples, and draw how often it is right.
 
@@ -83,7 +90,7 @@ class AccuracyByDepthDisplay:
         (self.line_,) = ax.plot(np.arange(1, len(self.accuracies) + 1), self.accuracies, **style)
         ax.set(xlabel="layer", ylabel="accuracy", title="Accuracy of the memberships by layer")
         ax.set_ylim(None, 1.01)
-        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.locator_params(axis="x", integer=True)
         if self.name is not None:
             ax.legend(frameon=False)
         self.ax_, self.figure_ = ax, ax.figure

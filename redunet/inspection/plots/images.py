@@ -1,7 +1,5 @@
 """Images that show what features mean: those in a class's main directions, and nearest ones."""
 
-from typing import Any
-
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
@@ -9,16 +7,16 @@ from matplotlib.figure import FigureBase
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from redunet._checks import as_labels, as_samples
+from redunet._checks import Array, as_labels, as_samples
 from redunet.inspection.plots.similarity import cosine_similarity
 
 
 def plot_principal_images(
-    X: Any,
-    Z: Any,
-    labels: Any,
+    X: Array,
+    Z: Array,
+    labels: Array,
     *,
-    label: Any = None,
+    label: object = None,
     components: int = 10,
     images: int = 10,
     figure: FigureBase | None = None,
@@ -61,21 +59,21 @@ def plot_principal_images(
     if label is None:
         names = np.unique(labels)
         rows = [_coherent(Z, labels == name, components)[:, 0] for name in names]
-        title = "class {}"
+        titles = [f"class {name}" for name in names]
     else:
         if label not in labels:
             raise ValueError(f"no sample has label {label!r}; labels are {np.unique(labels)}")
         rows = list(_coherent(Z, labels == label, components)[:, :images])
-        names, title = range(1, len(rows) + 1), f"class {label}, direction {{}}"
+        titles = [f"class {label}, direction {number}" for number in range(1, len(rows) + 1)]
     axes = _grid(figure, len(rows), max(map(len, rows)))
-    for row, chosen, name in zip(axes, rows, names, strict=True):
-        _draw_row(row, X[chosen], title.format(name))
+    for row, chosen, title in zip(axes, rows, titles, strict=True):
+        _draw_row(row, X[chosen], title)
     return axes
 
 
 def plot_nearest_images(
-    query: tuple[Any, Any],
-    others: tuple[Any, Any],
+    query: tuple[Array, Array],
+    others: tuple[Array, Array],
     *,
     images: int = 9,
     figure: FigureBase | None = None,
@@ -131,7 +129,7 @@ def _coherent(Z: Tensor, members: np.ndarray, components: int) -> np.ndarray:
     return places[coherence.argsort(dim=1, descending=True, stable=True).cpu().numpy()]
 
 
-def _as_images(X: Any) -> np.ndarray:
+def _as_images(X: Array) -> np.ndarray:
     """``(m, H, W)`` of grey images, ``(m, H, W, 3)`` of coloured ones."""
     X = as_samples(X, name="X").detach().cpu()
     if X.ndim == 4 and X.shape[1] in (1, 3):

@@ -36,7 +36,7 @@ def plot_rates(history: RateHistory, *, ax: Axes | None = None) -> Axes:
         ax.plot(layers, rates.expansion, style, color=PALETTE[1], label=f"$R${suffix}")
         ax.plot(layers, rates.compression, style, color=PALETTE[2], label=f"$R_c${suffix}")
     ax.set(xlabel="layer", ylabel="rate [nats]", title="Rate reduction, layer by layer")
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.locator_params(axis="x", integer=True)
     columns = 3 if history.validation is None else 2
     ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=columns, frameon=False)
     return ax

@@ -1,7 +1,6 @@
 """How features lie to each other: cosine similarities, and how many dimensions they fill."""
 
 from itertools import pairwise
-from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -9,17 +8,17 @@ import torch
 from matplotlib.axes import Axes
 from torch.nn.functional import normalize
 
-from redunet._checks import as_labels, as_samples
+from redunet._checks import Array, as_labels, as_samples
 from redunet.inspection.palette import class_colors
 
 
-def cosine_similarity(A: Any, B: Any) -> np.ndarray:
+def cosine_similarity(A: Array, B: Array) -> np.ndarray:
     """Absolute cosine similarity of all pairs of flattened samples, ``(m, …)`` × ``(n, …)``."""
     A, B = (normalize(as_samples(Z, name="Z").detach().flatten(1)).cpu() for Z in (A, B))
     return (A @ B.T).abs().numpy()
 
 
-def plot_similarity(Z: Any, labels: Any, *, ax: Axes | None = None) -> Axes:
+def plot_similarity(Z: Array, labels: Array, *, ax: Axes | None = None) -> Axes:
     """Heat map of the absolute cosine similarity of all pairs of samples, sorted by class.
 
     Parameters
@@ -64,7 +63,11 @@ def plot_similarity(Z: Any, labels: Any, *, ax: Axes | None = None) -> Axes:
 
 
 def plot_similarity_histogram(
-    train: tuple[Any, Any], test: tuple[Any, Any], *, ax: Axes | None = None, label: str = ""
+    train: tuple[Array, Array],
+    test: tuple[Array, Array],
+    *,
+    ax: Axes | None = None,
+    label: str = "",
 ) -> Axes:
     """Histogram of the absolute cosine similarity of training and test samples across classes.
 
@@ -89,7 +92,7 @@ def plot_similarity_histogram(
         _, ax = plt.subplots(layout="constrained")
     across = as_labels(train[1])[:, None] != as_labels(test[1])[None]
     similarity = cosine_similarity(train[0], test[0])[across]
-    bins = np.linspace(0, 1, 51)
+    bins = np.linspace(0, 1, 51).tolist()
     shares = np.full(similarity.size, 1 / max(1, similarity.size))
     ax.hist(similarity, bins, weights=shares, alpha=0.6, label=label)
     ax.set(
@@ -102,7 +105,7 @@ def plot_similarity_histogram(
     return ax
 
 
-def plot_singular_values(Z: Any, labels: Any, *, ax: Axes | None = None) -> Axes:
+def plot_singular_values(Z: Array, labels: Array, *, ax: Axes | None = None) -> Axes:
     """Singular values of all samples together, and of each class.
 
     How many of them are large is the number of dimensions that the samples, or a class, fill.

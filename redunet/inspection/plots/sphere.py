@@ -6,8 +6,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from matplotlib.axes import Axes
+from mpl_toolkits.mplot3d.axes3d import Axes3D  # type: ignore[import-untyped]
 
-from redunet._checks import as_labels, as_samples
+from redunet._checks import Array, as_labels, as_samples
 from redunet.inspection.palette import MARKERS, class_colors
 from redunet.network import ReduNet
 
@@ -15,7 +16,7 @@ from redunet.network import ReduNet
 INNER_RADIUS = 0.35
 
 
-def plot_sphere(Z: Any, labels: Any, *, subspace_dim: int = 0, ax: Axes | None = None) -> Axes:
+def plot_sphere(Z: Array, labels: Array, *, subspace_dim: int = 0, ax: Axes | None = None) -> Axes:
     """Scatter of samples on the circle S¹ or the sphere S², coloured by class.
 
     Parameters
@@ -36,6 +37,8 @@ def plot_sphere(Z: Any, labels: Any, *, subspace_dim: int = 0, ax: Axes | None =
     ------
     ValueError
         If samples have neither two nor three coordinates, or fewer than ``subspace_dim`` + 1.
+    TypeError
+        If samples on the sphere are to be drawn on axes of two dimensions.
 
     References
     ----------
@@ -51,7 +54,7 @@ def plot_sphere(Z: Any, labels: Any, *, subspace_dim: int = 0, ax: Axes | None =
     _draw_unit(ax, dim)
     for label, style in _class_styles(labels):
         samples = Z[labels == label]
-        ax.scatter(*samples.T, label=str(label), s=18, alpha=0.7, linewidths=0, **style)
+        _scatter(ax, samples, label=str(label), s=18, alpha=0.7, **style)
         if subspace_dim:
             line = _unit_of_subspace(samples, subspace_dim)
             ax.plot(*line.T, color=style["color"], linewidth=1.5)
@@ -59,7 +62,7 @@ def plot_sphere(Z: Any, labels: Any, *, subspace_dim: int = 0, ax: Axes | None =
     return ax
 
 
-def plot_paths(net: ReduNet, X: Any, labels: Any, *, ax: Axes | None = None) -> Axes:
+def plot_paths(net: ReduNet, X: Array, labels: Array, *, ax: Axes | None = None) -> Axes:
     """The ways of samples through the layers, on the circle S¹ or the sphere S².
 
     On the circle every layer is drawn a little further outwards than the one before it, and the
@@ -83,6 +86,8 @@ def plot_paths(net: ReduNet, X: Any, labels: Any, *, ax: Axes | None = None) -> 
     ------
     ValueError
         If the features have neither two nor three coordinates.
+    TypeError
+        If samples on the sphere are to be drawn on axes of two dimensions.
 
     References
     ----------
@@ -101,8 +106,8 @@ def plot_paths(net: ReduNet, X: Any, labels: Any, *, ax: Axes | None = None) -> 
         gap = np.full_like(ways[:1], np.nan)
         line = np.concatenate([ways, gap]).swapaxes(0, 1).reshape(-1, dim)
         ax.plot(*line.T, color=style["color"], linewidth=0.7, alpha=0.5)
-        ax.scatter(*ways[0].T, s=4, color=style["color"], linewidths=0)
-        ax.scatter(*ways[-1].T, label=str(label), s=22, linewidths=0, **style)
+        _scatter(ax, ways[0], s=4, color=style["color"])
+        _scatter(ax, ways[-1], label=str(label), s=22, **style)
     _finish(ax, dim)
     return ax
 
@@ -118,7 +123,7 @@ def _axes(dim: int) -> Axes:
     return plt.subplots(layout="constrained", subplot_kw=projection)[1]
 
 
-def _class_styles(labels: np.ndarray) -> list[tuple[Any, dict[str, Any]]]:
+def _class_styles(labels: np.ndarray) -> list[tuple[object, dict[str, Any]]]:
     """Colour and marker of every class."""
     classes = np.unique(labels)
     return [
@@ -142,12 +147,28 @@ def _draw_unit(ax: Axes, dim: int) -> None:
     if dim == 2:
         ax.plot(np.cos(turn), np.sin(turn), color="0.8", linewidth=1, zorder=0)
         return
-    ax.set_axis_off()
-    ax.view_init(elev=25, azim=35)  # looks at the octant that is positive in all coordinates
+    sphere = _in_space(ax)
+    sphere.set_axis_off()
+    sphere.view_init(elev=25, azim=35)  # looks at the octant that is positive in all coordinates
     tilt = np.linspace(0, np.pi, 31)
     x, y = np.outer(np.cos(turn), np.sin(tilt)), np.outer(np.sin(turn), np.sin(tilt))
     z = np.outer(np.ones_like(turn), np.cos(tilt))
-    ax.plot_wireframe(x, y, z, color="0.85", linewidth=0.4, rcount=13, ccount=9, zorder=0)
+    sphere.plot_wireframe(x, y, z, color="0.85", linewidth=0.4, rcount=13, ccount=9, zorder=0)
+
+
+def _scatter(ax: Axes, points: np.ndarray, **style: Any) -> None:
+    """Points ``(m, 2)`` or ``(m, 3)``."""
+    if points.shape[1] == 2:
+        ax.scatter(points[:, 0], points[:, 1], linewidths=0, **style)
+    else:
+        _in_space(ax).scatter(points[:, 0], points[:, 1], points[:, 2], linewidths=0, **style)
+
+
+def _in_space(ax: Axes) -> Axes3D:
+    """The axes, which must have three dimensions."""
+    if not isinstance(ax, Axes3D):
+        raise TypeError('the sphere needs axes of projection "3d"')
+    return ax
 
 
 def _finish(ax: Axes, dim: int) -> None:
@@ -156,5 +177,5 @@ def _finish(ax: Axes, dim: int) -> None:
     if dim == 2:
         ax.legend(title="class", loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     else:
-        ax.set_box_aspect((1, 1, 1), zoom=1.4)
+        _in_space(ax).set_box_aspect((1, 1, 1), zoom=1.4)
         ax.legend(title="class", loc="upper left", frameon=False)

@@ -1,6 +1,6 @@
 """The linear operators of a layer: how they are represented, and how they are made from samples."""
 
-from redunet._registry import Registry
+from redunet._registry import Kinds, Registry
 from redunet.layers.operators.base import DenseExpansion, OperatorMatrices, Operators, Responses
 from redunet.layers.operators.dense import DenseOperators
 from redunet.layers.operators.exact import Exact, exact_moments
@@ -12,7 +12,7 @@ from redunet.layers.operators.variational import Variational
 OPERATOR_KINDS: Registry[OperatorKind] = Registry(
     OperatorKind, "operators", {"exact": Exact, "variational": Variational}
 )
-REPRESENTATIONS: Registry[Operators] = Registry(
+REPRESENTATIONS: Kinds[Operators] = Kinds(
     Operators, "representation", {"dense": DenseOperators, "low rank": LowRankOperators}
 )
 

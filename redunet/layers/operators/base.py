@@ -7,7 +7,7 @@ from typing import NamedTuple, Self
 import torch
 from torch import Tensor, nn
 
-from redunet.rates.spectrum import safe_sqrt, scaled, squared_norms
+from redunet.rates.spectrum import safe_sqrt, scaled, squared_norms, total
 
 # Bytes of the responses of all classes that are in memory at one time. On a CPU one block should
 # stay in the cache, on a GPU it should keep the device busy.
@@ -111,7 +111,8 @@ class Operators(nn.Module, ABC):
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> Self:
         """Operators that have these parameters and buffers, by name."""
-        return cls(**tensors)
+        constructor: Callable[..., Self] = cls  # of a subclass, which takes its tensors by name
+        return constructor(**tensors)
 
     @property
     def description(self) -> str:
@@ -138,7 +139,7 @@ class Operators(nn.Module, ABC):
         def as_pairs(t: Tensor) -> Tensor:
             return torch.view_as_complex(fn(torch.view_as_real(t))) if t.is_complex() else fn(t)
 
-        return super()._apply(as_pairs, recurse)  # type: ignore[no-any-return, no-untyped-call]
+        return super()._apply(as_pairs, recurse)
 
 
 class DenseExpansion(Operators):
@@ -199,7 +200,7 @@ class Responses:
 
     def norms(self) -> Tensor:
         """‖Cʲ v‖ over all frequencies and channels, ``(m, k)``."""
-        return safe_sqrt(sum(squared_norms(self._respond(block), dim=0) for block in self.blocks))
+        return safe_sqrt(total(squared_norms(self._respond(block), dim=0) for block in self.blocks))
 
     def combine(self, weights: Tensor) -> Iterator[Tensor]:
         """Σ_j w_j Cʲ v with the weights ``(m, k)`` of each sample, ``(F_b, m, C)`` a block."""

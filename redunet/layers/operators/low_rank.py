@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from redunet.layers.operators.base import ALL, DenseExpansion, Responses, real_form
 from redunet.layers.operators.by_class import ResponsesByClass, of_classes
-from redunet.rates.spectrum import safe_sqrt, scaled, squared_norms
+from redunet.rates.spectrum import safe_sqrt, scaled, squared_norms, total
 
 
 class LowRankOperators(DenseExpansion):
@@ -106,7 +106,7 @@ class LowRankResponses(ResponsesByClass):
         The residual of a sample well within its class is a difference of squares, whose error is of
         order √eps. That is far too small to confuse the class with another one.
         """
-        in_class = sum(self._squared_norms_in_class(block) for block in self.blocks)
+        in_class = total(self._squared_norms_in_class(block) for block in self.blocks)
         return self._scales * safe_sqrt(squared_norms(self._V, dim=0)[:, None] - in_class)
 
     def _squared_norms_in_class(self, block: slice) -> Tensor:

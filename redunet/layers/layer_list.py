@@ -1,0 +1,24 @@
+"""A list of modules that knows the class of its entries."""
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Generic, Self, TypeVar, overload
+
+from torch import nn
+
+Entry = TypeVar("Entry", bound=nn.Module)
+
+
+class LayerList(nn.ModuleList, Generic[Entry]):
+    """An ``nn.ModuleList`` whose entries are all of one class; a slice of it is a LayerList too."""
+
+    if TYPE_CHECKING:  # nothing differs when the code runs
+
+        def __init__(self, modules: Iterable[Entry] | None = None) -> None: ...
+
+        def __iter__(self) -> Iterator[Entry]: ...
+
+        @overload
+        def __getitem__(self, idx: slice) -> Self: ...
+        @overload
+        def __getitem__(self, idx: int) -> Entry: ...
+        def __getitem__(self, idx: int | slice) -> Entry | Self: ...
