@@ -1,11 +1,9 @@
 """Data to try things on: simulated, embedded, and MNIST from a folder or the network."""
 
-import gzip
 import math
 import os
 import sys
 from collections.abc import Sequence
-from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from redunet._checks import Array, as_labels, as_samples, check_count, check_positive
+from redunet.files.idx import read_idx
 
 Samples = tuple[Tensor, Tensor]
 
@@ -153,8 +152,8 @@ def mnist(split: str = "train", data_dir: str | os.PathLike[str] | None = None) 
     folder = data_dir or os.environ.get("REDUNET_DATA")
     if not folder:
         return _download_mnist(split)
-    images = _read_idx(Path(folder), f"{_IDX_NAMES[split]}-images-idx3-ubyte")
-    labels = _read_idx(Path(folder), f"{_IDX_NAMES[split]}-labels-idx1-ubyte")
+    images = read_idx(Path(folder), f"{_IDX_NAMES[split]}-images-idx3-ubyte")
+    labels = read_idx(Path(folder), f"{_IDX_NAMES[split]}-labels-idx1-ubyte")
     if images.ndim != 3 or labels.shape != (len(images),):
         raise ValueError(
             f"MNIST in {folder} is damaged: images of shape {images.shape}, "
@@ -162,25 +161,6 @@ def mnist(split: str = "train", data_dir: str | os.PathLike[str] | None = None) 
         )
     X = torch.tensor(images, dtype=torch.float32)[:, None] / 255
     return X, torch.tensor(labels, dtype=torch.int64)
-
-
-def _read_idx(folder: Path, name: str) -> np.ndarray:
-    """An array of unsigned bytes in the IDX format, gzipped or not."""
-    candidates = [folder / sub / (name + end) for sub in ("", "mnist") for end in ("", ".gz")]
-    path = next((p for p in candidates if p.is_file()), None)
-    if path is None:
-        raise FileNotFoundError(
-            f"{folder} has no {name} or {name}.gz, nor has {folder / 'mnist'}: name the folder of "
-            "MNIST's IDX files, or none to download them"
-        )
-    with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
-        content = file.read()
-    # Two zero bytes, the type (8 is unsigned byte), the number of axes, their big-endian lengths.
-    axes = content[3] if len(content) > 3 else 0
-    shape = tuple(np.frombuffer(content, ">u4", axes, 4)) if len(content) >= 4 + 4 * axes else ()
-    if content[:3] != b"\0\0\x08" or len(content) != 4 + 4 * axes + prod(map(int, shape)):
-        raise ValueError(f"{path} is not an IDX file of unsigned bytes, or not a whole one")
-    return np.frombuffer(content, np.uint8, offset=4 + 4 * axes).reshape(shape)
 
 
 def _download_mnist(split: str) -> Samples:

@@ -84,7 +84,7 @@ def test_mnist_files_that_are_damaged(tmp_path):
     for content in (b"", b"\0\0\x08\x03", b"not an IDX file at all"):
         images.write_bytes(content)
         with pytest.raises(
-            ValueError, match="is not an IDX file of unsigned bytes, or not a whole"
+            ValueError, match="is not a complete IDX file of unsigned bytes, or not a whole"
         ):
             datasets.mnist("train", tmp_path)
     write_idx(images, np.zeros((2, 28, 28)), compress=False)

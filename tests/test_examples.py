@@ -35,7 +35,13 @@ def run(*arguments, cwd, **environment):
     return subprocess.run(
         [sys.executable, "-W", "error", *map(str, arguments)],
         cwd=cwd,
-        env={"PATH": "", "LOKY_MAX_CPU_COUNT": "1", "MPLBACKEND": "Agg", **environment},
+        env={
+            "PATH": "",
+            "LOKY_MAX_CPU_COUNT": "1",
+            "OMP_NUM_THREADS": "1",
+            "MPLBACKEND": "Agg",
+            **environment,
+        },
         capture_output=True,
         text=True,
         check=True,
@@ -81,7 +87,7 @@ def test_examples_run_and_draw(script, options, figure, example, tmp_path):
 def test_two_processes_share_their_samples(tmp_path):
     launch = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
     script = [ROOT / "examples" / "distributed.py", "--layers", "3", "--save", "net.safetensors"]
-    done = run(*launch, *script, cwd=tmp_path, OMP_NUM_THREADS="1")
+    done = run(*launch, *script, cwd=tmp_path)
     assert "process 0 of 2: 899 samples" in done.stdout
     assert "process 1 of 2: 898 samples" in done.stdout
     assert len(ReduNet.load(tmp_path / "net.safetensors").layers) == 3
@@ -160,6 +166,9 @@ def test_the_lines_of_python_about_losses(tmp_path):
 
 def test_demonstration(tmp_path, capsys, monkeypatch):
     monkeypatch.delenv("REDUNET_DATA", raising=False)
+    problem = demo.digits_problem()
+    few = tuple(t[:150] for t in problem.test)  # 64 shifts of each are evaluated
+    monkeypatch.setattr(demo, "digits_problem", lambda: problem._replace(test=few))
     demo.main(["--figures", str(tmp_path / "pictures")])
     shown = capsys.readouterr()
     assert "layers:" in shown.err  # the progress bar

@@ -8,7 +8,7 @@ from redunet._checks import check_count, check_positive
 from redunet.construction.defaults import default_depth, default_eps_sq, default_eta
 from redunet.layers import MEMBERSHIPS, OPERATOR_KINDS, Membership, OperatorKind
 
-# Sharpness λ of memberships that are given by name.
+# The default λ of memberships, which is passed on only if it is changed.
 SHARPNESS = 500.0
 
 Kind = TypeVar("Kind", Membership, OperatorKind)
@@ -121,11 +121,8 @@ class Request:
 def as_membership(membership: str | Membership, lam: float) -> Membership:
     """The kind of membership that a name and λ, or an instance, stands for."""
     if isinstance(membership, str):
-        kind = MEMBERSHIPS[membership]
-        takes_lam = any(field.name == "lam" for field in fields(kind))
-        # A kind without the option lam accepts the default λ only.
-        options = {"lam": lam} if takes_lam or lam != SHARPNESS else {}
-        return _with_options(kind, f"membership={membership!r}", options)
+        options = {} if lam == SHARPNESS else {"lam": lam}
+        return _with_options(MEMBERSHIPS[membership], f"membership={membership!r}", options)
     if not isinstance(membership, Membership):
         raise TypeError(f"membership must be a string or a Membership, got {membership!r}")
     if lam != SHARPNESS:

@@ -150,8 +150,6 @@ class VariationalMCR2Loss(nn.Module):
     (CVPR 2022), eqs. 7–19, Algorithms 1 and 2.
     """
 
-    of_features = True
-
     dictionary: Tensor
     codes: Tensor
 
