@@ -11,6 +11,7 @@ from redunet.inspection import explain
 from redunet.layers import Exact, Rectified, Softmax, Variational
 from redunet.lifts import (
     Lift,
+    MultiScaleLift,
     PCALift,
     RandomCirculantLift,
     ScatteringLift,
@@ -39,6 +40,7 @@ __all__ = [
     "FineTuned",
     "Lift",
     "MCR2Loss",
+    "MultiScaleLift",
     "NearestSubspaceClassifier",
     "OLELoss",
     "PCALift",

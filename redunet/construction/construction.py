@@ -7,7 +7,7 @@ exceed the memory of a machine need nothing else.
 
 import math
 from collections.abc import Iterable
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -34,6 +34,14 @@ class Checkpoint(Protocol):
 
     def save(self, state: ConstructionState) -> None:
         """Save the state after one more layer."""
+
+
+class Attempt(NamedTuple):
+    """A layer that may still be discarded."""
+
+    layer: ReduLayer
+    moved: FeatureStore  # features of the samples after the layer
+    moments: SecondMoments  # of these features
 
 
 class Construction:
@@ -162,42 +170,48 @@ class Construction:
         return len(self.layers) >= settings.num_layers or self.history.has_stalled(settings.tol)
 
     def _add_layer(self) -> None:
-        """Algorithm 1, lines 3 to 10: one layer, and all samples moved by it."""
-        keep = self.settings.momentum > 0
-        # 1. A layer from the samples' second moments, and the samples after it.
-        layer, moved, moments = self._attempt(self.settings.momentum)
-        if layer.momentum and self._falls(moments.rates()):
-            moved.clear()
-            layer, moved, moments = self._attempt(0.0)  # restart the momentum
-        # 2. Accept it: the samples, and those for validation, move on.
-        self._moments = moments
-        self.samples.advance(moved, keep=keep)
-        if self.validation:
-            others = self.validation[1]
-            others.advance(others.apply(layer, true_membership=False, keep=keep), keep=keep)
-        # 3. Record the rates.
-        self._record(moments.rates())
-        self.layers.append(layer.to("cpu") if self.offload else layer)
+        """Make one more layer and move all samples through it: one turn of Algorithm 1's loop."""
+        attempt = self._attempt(self.settings.momentum)
+        if attempt.layer.momentum and self._falls(attempt.moments.rates()):
+            attempt = self._restart(attempt)
+        self._accept(attempt)
 
-    def _attempt(self, momentum: float) -> tuple[ReduLayer, FeatureStore, SecondMoments]:
-        """A new layer, the features after it, and their second moments."""
+    def _attempt(self, momentum: float) -> Attempt:
+        """Steps 1 and 2 of Algorithm 1, without changing the samples' current features."""
         settings, samples = self.settings, self.samples
+        # Step 1: E and all Cʲ, from the second moments of the features or of points ahead of them.
         if momentum == 0 or samples.previous is None:
             momentum = 0.0
             moments = self._moments or self._gather(samples.current)
+            self._moments = None  # as large as the operators, and used up
         else:
             moments = self._gather(samples.points(momentum))
         layer = self._make_layer(moments, momentum)
-        if momentum == 0:
-            self._moments = None  # as large as the operators
         del moments
+        # Step 2: every sample takes its step and is projected onto the sphere.
         moved = samples.apply(
             layer, true_membership=settings.true_membership, keep=settings.momentum > 0
         )
-        return layer, moved, self._gather(moved, layer)
+        return Attempt(layer, moved, self._gather(moved, layer))
+
+    def _restart(self, attempt: Attempt) -> Attempt:
+        """Make the layer again without momentum, in place of one that lowers ΔR."""
+        attempt.moved.clear()
+        return self._attempt(0.0)
+
+    def _accept(self, attempt: Attempt) -> None:
+        """Make the features after the layer the current ones, and record the rates."""
+        layer, keep = attempt.layer, self.settings.momentum > 0
+        self._moments = attempt.moments
+        self.samples.advance(attempt.moved, keep=keep)
+        if self.validation:
+            others = self.validation[1]
+            others.advance(others.apply(layer, true_membership=False, keep=keep), keep=keep)
+        self._record(attempt.moments.rates())
+        self.layers.append(layer.to("cpu") if self.offload else layer)
 
     def _make_layer(self, moments: SecondMoments, momentum: float) -> ReduLayer:
-        """E and all Cʲ (Algorithm 1, lines 4 and 5) with the settings of the step."""
+        """A layer with these operators and the settings of the step."""
         info, settings = self.info, self.settings
         precision = info.dtype.to_real()
         return ReduLayer(

@@ -19,15 +19,12 @@ from redunet._checks import Array, as_labels, as_samples
 from redunet._version import __version__
 from redunet.files.atomic import atomic_write
 from redunet.inspection.explanation import Explanation, explain
+from redunet.inspection.plots.architecture import plot_architecture
+from redunet.inspection.plots.depth import AccuracyByDepthDisplay
+from redunet.inspection.plots.rates import plot_rates
+from redunet.inspection.plots.similarity import plot_similarity, plot_singular_values
 from redunet.inspection.summary import description, evaluation, readable
 from redunet.network import ReduNet
-from redunet.plots import (
-    AccuracyByDepthDisplay,
-    plot_architecture,
-    plot_rates,
-    plot_similarity,
-    plot_singular_values,
-)
 
 # Samples of each class in heat maps and spectra.
 SHOWN = 30

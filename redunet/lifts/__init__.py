@@ -10,12 +10,14 @@ from redunet.lifts.composition import (
     lift_to_json,
 )
 from redunet.lifts.fourier import ShortTimeFourierLift
+from redunet.lifts.multi_scale import MultiScaleLift
 from redunet.lifts.polar import polar_samples
 from redunet.lifts.scattering import ScatteringLift
 
 __all__ = [
     "LIFTS",
     "Lift",
+    "MultiScaleLift",
     "PCALift",
     "RandomCirculantLift",
     "ScatteringLift",

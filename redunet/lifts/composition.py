@@ -9,12 +9,14 @@ from redunet._registry import Registry
 from redunet.lifts.base import Lift
 from redunet.lifts.circulant import PCALift, RandomCirculantLift
 from redunet.lifts.fourier import ShortTimeFourierLift
+from redunet.lifts.multi_scale import MultiScaleLift
 from redunet.lifts.scattering import ScatteringLift
 
 LIFTS: Registry[Lift] = Registry(
     Lift,
     "lift",
     {
+        "MultiScaleLift": MultiScaleLift,
         "PCALift": PCALift,
         "RandomCirculantLift": RandomCirculantLift,
         "ScatteringLift": ScatteringLift,

@@ -1,0 +1,233 @@
+"""Lifting by random kernels of many dilations, each compared with a bias of its own."""
+
+import math
+from collections.abc import Sequence
+from typing import Literal, Self
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from redunet._checks import Array, as_samples, check_count
+from redunet.lifts.base import Lift
+
+# The length of kernels along each axis, by number of axes; 3 beyond.
+KERNEL_SIZES = {0: 1, 1: 9}
+
+# Biases lie between these quantiles of the responses.
+QUANTILES = (0.2, 0.8)
+
+# The width of the soft step, in standard deviations of the responses.
+SOFTNESS = 0.3
+
+# Responses that are in memory at one time.
+BLOCK_ENTRIES = 2**25
+
+# Responses of each kernel from which its bias is taken.
+FIT_ENTRIES = 2**18
+
+
+class MultiScaleLift(Lift):
+    """Circular correlations with random kernels of many dilations, followed by a nonlinearity.
+
+    A response r of a kernel is compared with the bias b of the kernel, a random quantile of its
+    responses on the training samples. Call :meth:`fit` first, which finds the biases. The output
+    has ``kernels_per_scale`` channels for each dilation. Kernels are random with zero mean, so that
+    the level of a signal does not matter, and have unit norm.
+
+    The lift commutes with cyclic shifts. With the step, the zero frequency of a channel is √N times
+    the share of positive responses among all N places, the feature "PPV" of ROCKET. A network sees
+    the other frequencies too.
+
+    For vectors (``ndim=0``) the kernels are random projections.
+
+    Parameters
+    ----------
+    in_channels : int
+        Channels of the samples.
+    ndim : int
+        Number of spatial axes.
+    kernels_per_scale : int
+        Number of kernels for each dilation.
+    kernel_size : int, optional
+        Length of the kernels along each axis. By default 9 for one axis, 3 for more.
+    dilations : sequence of int, optional
+        Distances between neighbouring entries of a kernel. By default :meth:`fit` takes 1, 2, 4, …
+        as long as half a kernel is shorter than the shortest axis.
+    nonlinearity : {"step", "soft step", "relu"}
+        1 if r > b and 0 otherwise; the logistic function of (r − b)/(0.3 s), with s the standard
+        deviation of r; or max(r − b, 0).
+    differences : bool
+        Add the circular first differences along each axis as input channels.
+    seed : int
+        Seed of kernels and quantiles. Torch's global random state is neither used nor changed.
+
+    Raises
+    ------
+    ValueError
+        For settings out of range, and for samples of another shape.
+    RuntimeError
+        If it is used before it is fitted.
+
+    References
+    ----------
+    Dempster, Petitjean, Webb. ROCKET: exceptionally fast and accurate time series classification
+    using random convolutional kernels (Data Mining and Knowledge Discovery 2020), for dilations,
+    biases and PPV; MiniRocket (KDD 2021), for biases at quantiles of the responses.
+    """
+
+    kernels: Tensor
+    biases: Tensor
+    spreads: Tensor
+
+    def __init__(
+        self,
+        in_channels: int,
+        ndim: int,
+        *,
+        kernels_per_scale: int = 32,
+        kernel_size: int | None = None,
+        dilations: Sequence[int] | None = None,
+        nonlinearity: Literal["step", "soft step", "relu"] = "step",
+        differences: bool = False,
+        seed: int = 0,
+    ):
+        super().__init__()
+        check_count(
+            in_channels=in_channels, kernels_per_scale=kernels_per_scale, kernel_size=kernel_size
+        )
+        check_count(0, ndim=ndim)
+        if ndim > 3:
+            raise ValueError(f"ndim must be 0, 1, 2 or 3, got {ndim}")
+        if nonlinearity not in ("step", "soft step", "relu"):
+            raise ValueError(
+                f"nonlinearity must be 'step', 'soft step' or 'relu', got {nonlinearity!r}"
+            )
+        for dilation in dilations or ():
+            check_count(dilation=dilation)
+        self.in_channels, self.ndim, self.seed = in_channels, ndim, seed
+        self.kernels_per_scale = kernels_per_scale
+        self.kernel_size = kernel_size or KERNEL_SIZES.get(ndim, 3)
+        self.dilations = None if dilations is None else tuple(dilations)
+        self.nonlinearity, self.differences = nonlinearity, differences
+        self._make_kernels()
+
+    def _make_kernels(self) -> None:
+        """Random kernels for the dilations, without biases."""
+        scales = len(self.dilations or ())
+        channels = self.in_channels * (1 + self.ndim * self.differences)
+        places = (self.kernel_size,) * self.ndim
+        shape = (scales, self.kernels_per_scale, channels, *places)
+        generator = torch.Generator().manual_seed(self.seed)
+        kernels = torch.randn(shape, generator=generator, dtype=torch.float64)
+        kernels = kernels.reshape(*shape[:3], math.prod(places))
+        if kernels.shape[3] > 1:
+            kernels = kernels - kernels.mean(3, keepdim=True)
+        kernels = kernels / torch.linalg.vector_norm(kernels, dim=(2, 3), keepdim=True)
+        dtype = torch.get_default_dtype()
+        self.register_buffer("kernels", kernels.reshape(shape).to(dtype))
+        self.register_buffer("biases", torch.zeros(shape[:2], dtype=dtype))
+        self.register_buffer("spreads", torch.zeros(shape[:2], dtype=dtype))
+
+    @torch.no_grad()
+    def fit(self, X: Array) -> Self:
+        """Find the dilations, unless they are given, and the biases.
+
+        Parameters
+        ----------
+        X : array-like or Tensor of shape (m, in_channels, *spatial)
+            Training samples. As many of them are used as have 2¹⁸ responses to a kernel.
+        """
+        X = as_samples(X)
+        self._check_shape(X)
+        if self.dilations is None:
+            self.dilations = automatic_dilations(tuple(X.shape[2:]), self.kernel_size)
+            self._make_kernels()
+        self.to(X.device, X.dtype)
+        generator = torch.Generator().manual_seed(self.seed + 1)
+        most = max(1, FIT_ENTRIES // math.prod(X.shape[2:]))
+        chosen = torch.randperm(len(X), generator=generator)[:most].to(X.device)
+        samples = self._with_differences(X[chosen])
+        low, high = QUANTILES
+        quantiles = low + (high - low) * torch.rand(self.biases.shape, generator=generator)
+        for scale in range(len(self.dilations)):
+            responses = self._respond(samples, scale).transpose(0, 1).flatten(1)  # (K, m·N)
+            ranks = (quantiles[scale] * (responses.shape[1] - 2)).round().long().clamp_min(0)
+            self.biases[scale] = _above_rank(responses, ranks.to(X.device))
+            self.spreads[scale] = responses.std(1, correction=0).clamp_min(
+                torch.finfo(X.dtype).tiny
+            )
+        return self
+
+    def forward(self, X: Tensor) -> Tensor:
+        """Lift ``(m, in_channels, *spatial)`` to ``(m, scales · kernels, *spatial)``."""
+        self._check_shape(X)
+        if torch.compiler.is_exporting():  # a graph for any number of samples has no blocks
+            return self._lift(X)
+        if not bool(self.spreads.any()):
+            raise RuntimeError("this MultiScaleLift is not fitted: call fit with samples first")
+        entries = self.biases.numel() * math.prod(X.shape[2:])
+        blocks = X.split(max(1, BLOCK_ENTRIES // entries))
+        return torch.cat([self._lift(block) for block in blocks])
+
+    def _lift(self, X: Tensor) -> Tensor:
+        X = self._with_differences(X)
+        scales = range(len(self.biases))
+        return torch.cat([self._activate(self._respond(X, i), i) for i in scales], 1)
+
+    def _respond(self, X: Tensor, scale: int) -> Tensor:
+        """Responses to the kernels of one dilation, ``(m, K, *spatial)``."""
+        kernels = self.kernels[scale]
+        if self.ndim == 0:
+            return functional.linear(X, kernels)
+        dilation = (self.dilations or ())[scale]
+        for axis in range(2, X.ndim):
+            X = X.index_select(axis, self._around(X.shape[axis], dilation).to(X.device))
+        convolve = (functional.conv1d, functional.conv2d, functional.conv3d)[self.ndim - 1]
+        return convolve(X, kernels, dilation=dilation)
+
+    def _around(self, length: int, dilation: int) -> Tensor:
+        """Places of an axis that goes around, with half a kernel more at each end."""
+        before = (self.kernel_size - 1) // 2 * dilation
+        after = self.kernel_size // 2 * dilation
+        return torch.arange(-before, length + after) % length
+
+    def _activate(self, responses: Tensor, scale: int) -> Tensor:
+        """The nonlinearity of responses ``(m, K, *spatial)`` to the kernels of one dilation."""
+        shape = (-1, *[1] * self.ndim)
+        above = responses - self.biases[scale].view(shape)
+        if self.nonlinearity == "step":
+            return (above > 0).to(above.dtype)
+        if self.nonlinearity == "relu":
+            return above.relu()
+        return torch.sigmoid(above / (SOFTNESS * self.spreads[scale].view(shape)))
+
+    def _with_differences(self, X: Tensor) -> Tensor:
+        if not self.differences:
+            return X
+        return torch.cat([X, *(X - X.roll(1, axis) for axis in range(2, X.ndim))], 1)
+
+    def _check_shape(self, X: Tensor) -> None:
+        if X.ndim != self.ndim + 2 or X.shape[1] != self.in_channels:
+            axes = "".join(
+                f", {axis}" for axis in ("T" if self.ndim == 1 else "DHW"[3 - self.ndim :])
+            )
+            raise ValueError(
+                f"expected samples of shape (m, {self.in_channels}{axes}), got {tuple(X.shape)}"
+            )
+
+
+def _above_rank(responses: Tensor, ranks: Tensor) -> Tensor:
+    """Halfway from the response of each rank to the next, so that no response equals its bias."""
+    ordered = responses.sort(1).values
+    pair = torch.stack([ranks, ranks + 1], 1).clamp_max(responses.shape[1] - 1)
+    return ordered.gather(1, pair).mean(1)
+
+
+def automatic_dilations(shape: tuple[int, ...], kernel_size: int) -> tuple[int, ...]:
+    """1, 2, 4, … as long as half a kernel is shorter than the shortest axis; at least 1."""
+    if not shape:
+        return (1,)
+    half = max(1, kernel_size // 2)
+    count = max(1, math.ceil(math.log2(min(shape) / half))) if min(shape) > half else 1
+    return tuple(2**i for i in range(count))
