@@ -1,7 +1,7 @@
-"""ReduNetClassifier with its defaults beside scikit-learn's classifiers, on scikit-learn's data.
+"""ReduNetClassifier with its defaults and scikit-learn's classifiers, on scikit-learn's data.
 
-Five-fold cross-validation; few labels of each class; and digits that are shifted cyclically, which
-none but the invariant network has an answer to.
+The tables are five-fold cross-validation, training with few labels of each class, and digits that
+are shifted cyclically. Only the invariant network classifies shifted digits well.
 """
 
 import argparse
@@ -35,7 +35,7 @@ DRAWS = 10
 
 
 def classifiers() -> dict[str, ClassifierMixin]:
-    """All with their defaults, on standardised features."""
+    """All classifiers with their default settings, on standardised features."""
     others = {
         "linear SVM": LinearSVC(random_state=0),
         "RBF SVM": SVC(),
@@ -53,14 +53,16 @@ def main() -> None:
     print(describe(torch.device("cpu")))
     print("\n**Five folds.** Mean accuracy.\n")
     print(table(DATA, five_folds))
-    print(f"\n**Few labels.** Digits, labels of each class; mean accuracy of {DRAWS} draws.\n")
+    print(f"\n**Few labels.** Digits, by labels per class. Mean accuracy of {DRAWS} draws.\n")
     print(table({str(n): n for n in LABELS}, few_labels))
-    print("\n**Shifts.** Digits, half for training; the other half shifted cyclically at random.\n")
+    print(
+        "\n**Shifts.** Digits, half for training. The others are tested with and without shifts.\n"
+    )
     print(shifted_digits())
 
 
 def table(columns: dict[str, object], accuracy: Callable) -> str:
-    """A row for each classifier."""
+    """A table with a row for each classifier."""
     rows = [
         [name, *(accuracy(model, column) for column in columns.values())]
         for name, model in tqdm(classifiers().items(), desc="classifiers")
@@ -86,7 +88,7 @@ def few_labels(model: ClassifierMixin, count: int) -> float | None:
 
 
 def shifted_digits() -> str:
-    """The test digits as they are, and each at a random cyclic shift."""
+    """Accuracy on the test digits, and on each of them with a random cyclic shift."""
     X, y = load_digits(return_X_y=True)
     X, X_test, y, y_test = train_test_split(X, y, test_size=0.5, stratify=y, random_state=0)
     steps = np.random.default_rng(0).integers(0, 8, (len(X_test), 2))

@@ -1,7 +1,8 @@
-"""A constructed network before and after back-propagation, and the same network from random values.
+"""A constructed network before and after back-propagation, and a network from random values.
 
-Table 2 of the ReduNet paper (JMLR 2022): 50 digits of each class, 16 kernels of 7 × 7, 30 layers,
-ε² = 0.1; forward construction, then a linear head and cross-entropy on more digits.
+This is Table 2 of the ReduNet paper (JMLR 2022). A network of 30 layers is constructed from 50
+digits of each class, with 16 kernels of 7 × 7 and ε² = 0.1. It is then trained on more digits with
+a linear head and cross-entropy. The same network with random operators is trained in the same way.
 """
 
 import argparse
@@ -18,7 +19,7 @@ from benchmarks.machine import add_device_option, describe
 from redunet import NearestSubspaceClassifier, RandomCirculantLift, ReduNet, finetune
 from redunet.datasets import mnist, subsample
 
-# η, λ, components of the nearest subspaces; the paper's text has η = 0.5.
+# η, λ, and number of components of the nearest subspaces. The text of the paper has η = 0.5.
 FORWARD = [(0.5, 500.0, 10), (0.1, 500.0, 10), (0.1, 50.0, 20)]
 CONSTRUCTED = 50
 
@@ -26,45 +27,51 @@ CONSTRUCTED = 50
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data-dir", default=os.environ.get("REDUNET_DATA"))
-    parser.add_argument("--per-class", type=int, default=6000, help="digits to fine-tune on")
-    parser.add_argument("--tests", type=int, default=10_000, help="test digits")
-    parser.add_argument("--epochs", type=int, default=10, help="0: no back-propagation")
+    parser.add_argument(
+        "--per-class", type=int, default=6000, help="digits of each class for training"
+    )
+    parser.add_argument("--tests", type=int, default=10_000, help="number of test digits")
+    parser.add_argument(
+        "--epochs", type=int, default=10, help="epochs of training; 0 for no back-propagation"
+    )
     parser.add_argument("--lr", type=float, default=0.01)
     parser.add_argument("--batch-size", type=int, default=100)
     parser.add_argument("--layers", type=int, default=30)
-    parser.add_argument("--pool", type=int, default=1, help="average so many pixels each way")
+    parser.add_argument(
+        "--pool", type=int, default=1, help="side of the squares of pixels that are averaged"
+    )
     add_device_option(parser)
     options = parser.parse_args()
     if not options.data_dir:
-        parser.error("name the folder of MNIST's IDX files: --data-dir, or REDUNET_DATA")
+        parser.error("set --data-dir or REDUNET_DATA to the folder of MNIST's IDX files")
 
     (X, labels), (X_test, labels_test) = (mnist(s, options.data_dir) for s in ("train", "test"))
     X, X_test = (avg_pool2d(images, options.pool) for images in (X, X_test))
     X, X_test = X.to(options.device), X_test[: options.tests].to(options.device)
     labels_test = labels_test[: options.tests]
-    few = subsample(labels, CONSTRUCTED)
-    more = torch.arange(len(labels))
+    construction = subsample(labels, CONSTRUCTED)
+    training = torch.arange(len(labels))
     if 10 * options.per_class < len(labels):
-        more = subsample(labels, options.per_class)
+        training = subsample(labels, options.per_class)
     print(describe(options.device), end="\n\n")
     rows = []
     for eta, lam, components in FORWARD:
         start = time.perf_counter()
-        net = construct(X[few], labels[few], eta, lam, options.layers)
+        net = construct(X[construction], labels[construction], eta, lam, options.layers)
         seconds = time.perf_counter() - start
         with torch.no_grad():
-            Z, Z_test = net(X[few]), net(X_test)
-        classifier = NearestSubspaceClassifier(components).fit(Z, labels[few])
+            Z, Z_test = net(X[construction]), net(X_test)
+        classifier = NearestSubspaceClassifier(components).fit(Z, labels[construction])
         name = f"forward, η = {eta}, λ = {lam:g}, {components} components"
         rows.append([name, seconds, classifier.score(Z_test, labels_test)])
-    net = construct(X[few], labels[few], *FORWARD[1][:2], options.layers)
+    net = construct(X[construction], labels[construction], *FORWARD[1][:2], options.layers)
     compared = (("random values", randomised(net)), ("construction", net)) if options.epochs else ()
     for name, start_from in compared:
         start = time.perf_counter()
         tuned = finetune(
             start_from,
-            X[more],
-            labels[more],
+            X[training],
+            labels[training],
             epochs=options.epochs,
             lr=options.lr,
             batch_size=options.batch_size,
@@ -85,7 +92,7 @@ def construct(X: Tensor, labels: Tensor, eta: float, lam: float, layers: int) ->
 
 
 def randomised(net: ReduNet) -> ReduNet:
-    """The same network with random operators of the same mean squares."""
+    """The same network with random operators that have the same mean squares."""
     net = copy.deepcopy(net)
     generator = torch.Generator(net.layers[0].proportions.device).manual_seed(0)
     for parameter in net.layers.parameters():

@@ -1,7 +1,7 @@
-"""Rate reduction as a loss: value and gradient in all published ways and in ours, side by side.
+"""Rate reduction as a loss: time of value and gradient with the published methods and redunet.
 
-The first table is k classes of few samples, as large data sets have them in a batch. In the second
-classes and dimensions are large and atoms few, which suits the variational form best.
+The first table has classes with few samples, as in batches of large data sets. The second table has
+large classes, many dimensions and few atoms, which suits the variational form best.
 """
 
 import argparse
@@ -17,12 +17,12 @@ from redunet import MCR2Loss, VariationalMCR2Loss
 
 EPS_SQ = 0.5
 
-# Entries of all classes' matrices beyond which a way takes more memory than machines have.
+# Above this number of entries in the matrices of all classes, a method takes too much memory.
 LARGEST_DENSE = 2**29
 
 
 class Batch(NamedTuple):
-    """Features of unit norm, in balanced classes in any order, and atoms for each."""
+    """Features of unit norm in balanced classes, in random order, and the number of atoms."""
 
     classes: int
     dim: int
@@ -30,7 +30,7 @@ class Batch(NamedTuple):
     atoms_per_class: int
 
     def __str__(self) -> str:
-        """For people."""
+        """The label of a row."""
         return f"k={self.classes}, d={self.dim}, m={self.samples}, q/k={self.atoms_per_class}"
 
     def data(self, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -42,7 +42,7 @@ class Batch(NamedTuple):
 
     @property
     def dense_entries(self) -> int:
-        """Of one matrix for each class."""
+        """Number of entries of one d × d matrix for each class."""
         return self.classes * self.dim**2
 
 
@@ -70,14 +70,14 @@ def main() -> None:
             "loop / ours",
             "V / ours",
             "V and update / ours",
-            "apart",
+            "relative difference",
         ]
         formats = ("", *[".3g"] * 9, ".1e")
         print(tabulate(rows, headers, "github", floatfmt=formats, missingval="–"))
 
 
 def row(batch: Batch, device: torch.device) -> list[object]:
-    """Milliseconds of each way and of an update, ratios, and how far our gradient is off."""
+    """Milliseconds of each method and of an update, ratios, and the error of the gradient."""
     Z, labels = batch.data(device)
     variational = VariationalMCR2Loss(*batch[:2], batch.atoms_per_class, EPS_SQ).to(device)
     variational.latch(Z, labels)
@@ -90,8 +90,8 @@ def row(batch: Batch, device: torch.device) -> list[object]:
         times[name] = 1e3 * best_time(lambda loss=loss: gradient(loss, Z, labels), device, repeat=3)
     update = 1e3 * best_time(lambda: variational.update(Z, labels), device, repeat=3)
     exact, relaxed = times["ours"], times["V, eq. 9"]
-    apart = (gradients["ours"] - gradients["loop"]).norm() / gradients["loop"].norm()
-    ratios = [times["loop"] / exact, relaxed / exact, (relaxed + update) / exact, apart.item()]
+    difference = (gradients["ours"] - gradients["loop"]).norm() / gradients["loop"].norm()
+    ratios = [times["loop"] / exact, relaxed / exact, (relaxed + update) / exact, difference.item()]
     return [str(batch), *(times.get(name) for name in WAYS), update, *ratios]
 
 
@@ -102,7 +102,7 @@ def gradient(loss: Callable[[Tensor, Tensor], Tensor], Z: Tensor, labels: Tensor
 
 
 def loop(num_classes: int, _: VariationalMCR2Loss) -> Callable[[Tensor, Tensor], Tensor]:
-    """The rates as their definition has them, with a mask and a d × d matrix for each class."""
+    """The rates by their definition, with a mask and a d × d matrix for each class."""
 
     def loss(Z: Tensor, labels: Tensor) -> Tensor:
         m, d = Z.shape
@@ -120,7 +120,7 @@ def loop(num_classes: int, _: VariationalMCR2Loss) -> Callable[[Tensor, Tensor],
 
 
 def batched(num_classes: int, _: VariationalMCR2Loss) -> Callable[[Tensor, Tensor], Tensor]:
-    """All classes' d × d matrices in one Cholesky factorisation."""
+    """The d × d matrices of all classes in one batched Cholesky factorisation."""
 
     def loss(Z: Tensor, labels: Tensor) -> Tensor:
         m, d = Z.shape
@@ -140,7 +140,7 @@ def ours(num_classes: int, _: VariationalMCR2Loss) -> Callable[[Tensor, Tensor],
 
 
 def as_printed(num_classes: int, loss: VariationalMCR2Loss) -> Callable[[Tensor, Tensor], Tensor]:
-    """Eq. 7's M with its d × d matrices, of just the atoms that a latched class uses."""
+    """M of eq. 7 with d × d matrices, from only the atoms that each class uses after latching."""
     blocks = (num_classes, loss.atoms_per_class)
     atoms = loss.dictionary.unflatten(0, blocks)
     own = loss.codes.unflatten(1, blocks)[torch.arange(num_classes), torch.arange(num_classes)]

@@ -1,4 +1,4 @@
-"""What a benchmark ran on: a time without its machine says nothing."""
+"""Description of the machine of a benchmark, and measurements of its speed."""
 
 import argparse
 import os
@@ -16,14 +16,14 @@ import torch
 
 def describe(device: torch.device) -> str:
     """Machine, versions, date and command, as lines of Markdown."""
-    where = torch.cuda.get_device_name(device) if device.type == "cuda" else "the processor"
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "the processor"
     module = f"benchmarks.{Path(sys.argv[0]).stem}"
     command = shlex.join(["python", "-m", module, *sys.argv[1:]])
     return "\n".join(
         [
             f"- Processor: {_processor()}, {os.cpu_count()} cores, "
             f"{torch.get_num_threads()} threads of torch",
-            f"- Device: {where}",
+            f"- Device: {name}",
             f"- torch {torch.__version__}, Python {platform.python_version()}",
             f"- {date.today().isoformat()}, `{command}`",
         ]
@@ -31,14 +31,14 @@ def describe(device: torch.device) -> str:
 
 
 class Roofline(NamedTuple):
-    """What a machine can do at most, as measured."""
+    """The largest measured speeds of a machine."""
 
-    flops: float  # a second, of a large product of float32 matrices
-    bytes: float  # a second, read and written by a copy
+    flops: float  # operations per second in a large product of float32 matrices
+    bytes: float  # bytes per second that a copy reads and writes
 
     @classmethod
     def measure(cls, device: torch.device) -> "Roofline":
-        """From a product of 4096 × 4096 and a copy of 512 MiB, the best of five."""
+        """Speeds of a product of 4096 × 4096 and a copy of 512 MiB, each the best of five."""
         A = torch.randn(4096, 4096, device=device)
         x = torch.randn(2**27, device=device)
         y = torch.empty_like(x)
@@ -48,11 +48,11 @@ class Roofline(NamedTuple):
         )
 
     def seconds(self, flops: float, moved: float) -> float:
-        """The least time for so many operations, and bytes to and from memory."""
+        """A lower bound for the time of these operations and of bytes to and from memory."""
         return max(flops / self.flops, moved / self.bytes)
 
     def __str__(self) -> str:
-        """For people."""
+        """A line for the report."""
         return (
             f"Measured: {self.flops / 1e9:.0f} GFLOP/s in float32 products, "
             f"{self.bytes / 1e9:.0f} GB/s in copies"
@@ -73,14 +73,14 @@ def best_time(run: Callable[[], object], device: torch.device, *, repeat: int = 
 
 
 def add_device_option(parser: argparse.ArgumentParser) -> None:
-    """``--device``, alike in all benchmarks."""
+    """Add the option ``--device``, which all benchmarks share."""
     parser.add_argument(
         "--device", type=torch.device, default=torch.device("cpu"), help="cpu, cuda, cuda:1, …"
     )
 
 
 def _processor() -> str:
-    """Model of the processor; Linux tells it only in a file."""
+    """Model of the processor, which Linux gives only in a file."""
     file = Path("/proc/cpuinfo")
     lines = file.read_text().splitlines() if file.exists() else []
     models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]

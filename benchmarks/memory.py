@@ -1,6 +1,6 @@
-"""Peak memory of a construction against the number of samples, each in a process of its own.
+"""Peak memory of a construction for two numbers of samples, each in a process of its own.
 
-Samples are made on the fly, so that none are in memory but those of a batch.
+Streamed samples are generated on demand, so only one batch of them is in memory.
 """
 
 import argparse
@@ -22,7 +22,7 @@ WAYS = ("array", "stream, in memory", "stream, in files")
 
 
 class Clusters(Dataset):
-    """Images around a centre for each class, made when they are asked for."""
+    """Images around a centre for each class, which are generated on demand."""
 
     def __init__(self, samples: int):
         self.samples = samples
@@ -39,8 +39,8 @@ class Clusters(Dataset):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--samples", type=int, default=2000)
-    parser.add_argument("--factor", type=int, default=10)
+    parser.add_argument("--samples", type=int, default=2000, help="smaller number of samples")
+    parser.add_argument("--factor", type=int, default=10, help="ratio of the numbers of samples")
     parser.add_argument("--batch-size", type=int, default=500)
     parser.add_argument("--layers", type=int, default=3)
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
@@ -51,10 +51,10 @@ def main() -> None:
         return
     rows = []
     for way in WAYS:
-        few, many = (
+        small, large = (
             measure(way, n, options) for n in (options.samples, options.samples * options.factor)
         )
-        rows.append([way, few, many, many / few])
+        rows.append([way, small, large, large / small])
     print(describe(torch.device("cpu")), end="\n\n")
     headers = [
         "samples",

@@ -1,7 +1,8 @@
 """Exact, variational and accelerated networks on MNIST: time, rate reduction by layer, accuracy.
 
-The network of Table 18 of the ReduNet paper (JMLR 2022): 500 digits of each class as vectors,
-nearest subspace with 10 components on all test digits.
+This is the network of Table 18 of the ReduNet paper (JMLR 2022). It is constructed from 500 digits
+of each class as vectors. The accuracy is that of the nearest subspace classifier with 10 components
+on all test digits.
 """
 
 import argparse
@@ -19,7 +20,7 @@ WAYS = {
     "exact": {},
     "exact, momentum 0.9": {"momentum": 0.9},
     "variational, r = 30": {"operators": "variational", "rank": 30},
-    "variational, r = 30, directions found anew in every layer": {
+    "variational, r = 30, new directions in every layer": {
         "operators": Variational(rank=30, latch_every=1),
     },
     "variational, r = 30, momentum 0.9": {
@@ -35,12 +36,12 @@ SHOWN = (10, 20, 30, 50, 100)
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data-dir", default=os.environ.get("REDUNET_DATA"))
-    parser.add_argument("--per-class", type=int, default=500)
+    parser.add_argument("--per-class", type=int, default=500, help="digits of each class")
     parser.add_argument("--eps-sq", type=float, default=0.5)
     add_device_option(parser)
     options = parser.parse_args()
     if not options.data_dir:
-        parser.error("name the folder of MNIST's IDX files: --data-dir, or REDUNET_DATA")
+        parser.error("set --data-dir or REDUNET_DATA to the folder of MNIST's IDX files")
 
     train, test = (mnist(split, options.data_dir) for split in ("train", "test"))
     rows = subsample(train[1], options.per_class)
@@ -49,7 +50,9 @@ def main() -> None:
     table = []
     for name, way in WAYS.items():
         start = time.perf_counter()
-        net = ReduNet.construct(X, labels, num_layers=max(SHOWN), eta=0.5, eps_sq=options.eps_sq, **way)
+        net = ReduNet.construct(
+            X, labels, num_layers=max(SHOWN), eta=0.5, eps_sq=options.eps_sq, **way
+        )
         seconds = time.perf_counter() - start
         Z = net(X)
         classifier = NearestSubspaceClassifier(10).fit(Z, labels)

@@ -1,6 +1,7 @@
-"""The tables of the ReduNet paper (JMLR 2022), as printed and as this package finds them.
+"""The tables of the ReduNet paper (JMLR 2022), as printed and as computed by this package.
 
-"Seen" is what the paper's own code, or an independent sketch of it, gave on the same data.
+"Reference" values are results of the authors' code, or of an independent sketch of it, on the same
+data.
 """
 
 import argparse
@@ -28,7 +29,7 @@ from redunet.datasets import all_shifts, mnist, subsample
 
 NONE = "–"
 
-# d, dimension of each class's subspace (None: no subspaces), and the printed R, R_c, ΔR.
+# d, dimension of each class's subspace (None for no subspaces), and the printed R, R_c, ΔR.
 TABLE_4 = [
     (512, None, (552.70, 193.29, 360.41)),
     (512, 50, (545.63, 108.46, 437.17)),
@@ -54,7 +55,7 @@ TABLE_4 = [
     (128, 1, (24.28, 3.57, 20.70)),
 ]
 
-# ε², η, printed training and test accuracy, test accuracy seen.
+# ε², η, printed training and test accuracy, reference test accuracy.
 TABLE_18 = [
     (0.1, 0.1, 0.9988, 0.9186, 0.9225),
     (0.1, 0.5, 0.9998, 0.9184, 0.9222),
@@ -64,8 +65,8 @@ TABLE_18 = [
     (1.0, 0.5, 0.9968, 0.9476, 0.9480),
 ]
 
-# J, angles, n, layers, and printed accuracies: random filters, scattering with a linear SVM, and
-# with ReduNet; the last two as seen.
+# J, angles, n, layers, printed accuracies of random filters, of scattering with a linear SVM and of
+# scattering with ReduNet, and reference accuracies of the last two.
 TABLE_17 = [
     (3, 4, 441, 150, (0.9225, 0.9795, 0.9734), (0.9745, 0.9765)),
     (3, 8, 873, 100, (0.9153, 0.9839, 0.9781), (None, None)),
@@ -75,7 +76,8 @@ TABLE_17 = [
     (4, 16, 257, 200, (0.8794, 0.9337, 0.9569), (None, None)),
 ]
 
-# Printed training, test, invariance training and invariance test accuracy by channels; seen.
+# By channels: printed training, test, invariance training and invariance test accuracy, and the
+# reference values.
 TABLE_15 = {
     5: ((1.000, 0.680, 0.879, 0.619), None),
     15: ((1.000, 0.610, 0.901, 0.599), (NONE, 0.61, "0.88–0.91", 0.59)),
@@ -96,9 +98,13 @@ def main() -> None:
         help="folder of MNIST's IDX files (default: REDUNET_DATA, or else a download)",
     )
     parser.add_argument(
-        "--all-channels", action="store_true", help="Table 15 with 5 to 75 channels, not just 15"
+        "--all-channels",
+        action="store_true",
+        help="Table 15 with 5 to 75 channels instead of 15 only",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of simulated data and random kernels")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of simulated data and random kernels"
+    )
     add_device_option(parser)
     options = parser.parse_args()
 
@@ -109,14 +115,14 @@ def main() -> None:
 
 
 def table_4(options: argparse.Namespace) -> str:
-    """Rates of simulated data: 1000 unit vectors, 10 classes at random, ε² = 0.1, in nats."""
+    """Rates of simulated data in nats: 1000 unit vectors in 10 random classes, ε² = 0.1."""
     rng = np.random.default_rng(options.seed)
     labels = rng.integers(0, 10, 1000)
     rows = []
     for d, rank, printed in TABLE_4:
         Z = simulated(rng, labels, d, rank)
-        found = rate_reduction(torch.tensor(Z, device=options.device), labels, 0.1)
-        ours = (found.expansion.item(), found.compression.item(), found.delta.item())
+        rates = rate_reduction(torch.tensor(Z, device=options.device), labels, 0.1)
+        ours = (rates.expansion.item(), rates.compression.item(), rates.delta.item())
         data = "Gaussian" if rank is None else f"orthogonal subspaces, d_j = {rank}"
         worst = max(abs(a / b - 1) for a, b in zip(ours, printed, strict=True))
         rows.append([data, d, *printed, *ours, f"{worst:.2%}"])
@@ -125,7 +131,7 @@ def table_4(options: argparse.Namespace) -> str:
 
 
 def simulated(rng: np.random.Generator, labels: np.ndarray, d: int, rank: int | None) -> np.ndarray:
-    """Gaussian vectors, or those of classes in orthogonal subspaces, at unit norm: ``(m, d)``."""
+    """Gaussian vectors of unit norm ``(m, d)``, in orthogonal subspaces if a rank is given."""
     if rank is None:
         Z = rng.standard_normal((len(labels), d))
     else:
@@ -136,7 +142,7 @@ def simulated(rng: np.random.Generator, labels: np.ndarray, d: int, rank: int | 
 
 
 def table_18(options: argparse.Namespace) -> str:
-    """Vector ReduNet on MNIST: 500 of each class, 100 layers, all 10 000 test digits."""
+    """Vector ReduNet on MNIST: 500 digits of each class, 100 layers, all 10 000 test digits."""
     (X, labels), (X_test, labels_test) = (
         (X.flatten(1).to(options.device), labels)
         for X, labels in (
@@ -145,7 +151,7 @@ def table_18(options: argparse.Namespace) -> str:
         )
     )
     rows = []
-    for eps_sq, eta, train, test, seen in TABLE_18:
+    for eps_sq, eta, train, test, reference in TABLE_18:
         net = ReduNet.construct(X, labels, num_layers=100, eta=eta, eps_sq=eps_sq, progress=True)
         Z, Z_test = net(X), net(X_test)
         classifier = NearestSubspaceClassifier(10).fit(Z, labels)
@@ -153,33 +159,33 @@ def table_18(options: argparse.Namespace) -> str:
         rows.append(
             [
                 *(f"ReduNet, ε² = {eps_sq}, η = {eta}", train, classifier.score(Z, labels)),
-                *(test, seen, ours, f"{100 * (ours - seen):+.2f}"),
+                *(test, reference, ours, f"{100 * (ours - reference):+.2f}"),
                 (net.predict(X_test) == labels_test.numpy()).mean(),
             ]
         )
-        del net  # 2.7 GB, before the next one is constructed
+        del net  # frees 2.7 GB before the next network is constructed
     pixels, pixels_test = X.cpu().numpy(), X_test.cpu().numpy()
     svm = LinearSVC().fit(pixels, labels)
     scores = svm.score(pixels, labels), svm.score(pixels_test, labels_test)
     rows.append(["linear SVM", 0.9986, scores[0], 0.8463, NONE, scores[1], NONE, NONE])
     headers = [
-        *("", "train, paper", "train, ours", "test, paper", "test, seen", "test, ours"),
-        *("ours − seen, points", "membership, test"),
+        *("", "train, paper", "train, ours", "test, paper", "test, reference", "test, ours"),
+        *("ours − reference, points", "membership, test"),
     ]
     return tabulate(rows, headers, "github", floatfmt=".4f")
 
 
 def table_15(options: argparse.Namespace) -> str:
-    """Translated MNIST: 10 of each class, 25 layers, 100 test digits, 16 shifts by 7 of each."""
+    """Translated MNIST: 10 digits of each class, 25 layers, 100 test digits, 16 shifts of each."""
     train = first_digits("train", options.data_dir, 10)
     test = first_digits("test", options.data_dir, 10)
     rows = []
     for channels in tqdm(TABLE_15 if options.all_channels else [15], desc="channels"):
-        printed, seen = TABLE_15[channels]
+        printed, reference = TABLE_15[channels]
         ours = list(invariance_accuracies(train, test, channels, options))
         rows.append([channels, "paper", *printed, NONE])
-        if seen:
-            rows.append([channels, "seen", *seen, NONE])
+        if reference:
+            rows.append([channels, "reference", *reference, NONE])
         rows.append([channels, "ours", *ours])
     headers = [
         *("channels", "", "train", "test", "invariance train", "invariance test"),
@@ -213,15 +219,16 @@ def invariance_accuracies(
 
 
 def table_17(options: argparse.Namespace) -> str:
-    """Lifted MNIST as vectors: 500 of each class, all 10 000 test digits.
+    """Lifted MNIST as vectors: 500 digits of each class, all 10 000 test digits.
 
-    The paper does not say how its random filters come to the same n as the wavelets; here their
-    rectified responses are averaged on the grid that the wavelets' are sampled on.
+    The paper does not say how its random filters give the same n as the wavelets. Here the
+    rectified responses of the filters are averaged on the grid on which those of the wavelets are
+    sampled.
     """
     train = first_digits("train", options.data_dir, 500)
     test = mnist("test", options.data_dir)
     rows = []
-    for J, angles, n, layers, printed, seen in tqdm(TABLE_17, desc="lifts"):
+    for J, angles, n, layers, printed, reference in tqdm(TABLE_17, desc="lifts"):
         scattering = ScatteringLift((28, 28), J, angles, phases=4)
         grid = 28 // 2**J
         filters = nn.Sequential(
@@ -236,10 +243,11 @@ def table_17(options: argparse.Namespace) -> str:
             redunet_accuracy(*wavelets, layers, options),
         )
         names = ("random filters + ReduNet", "scattering + linear SVM", "scattering + ReduNet")
-        for name, paper, other, accuracy in zip(names, printed, (None, *seen), ours, strict=True):
+        references = (None, *reference)
+        for name, paper, other, accuracy in zip(names, printed, references, ours, strict=True):
             depth = None if "SVM" in name else layers
             rows.append([name, f"J = {J}, {angles} angles", n, depth, paper, other, accuracy])
-    headers = ["", "lift", "n", "layers", "paper", "seen", "ours"]
+    headers = ["", "lift", "n", "layers", "paper", "reference", "ours"]
     formats = ("", "", "d", "d", ".4f", ".4f", ".4f")
     return tabulate(rows, headers, "github", floatfmt=formats, missingval=NONE)
 
@@ -247,7 +255,7 @@ def table_17(options: argparse.Namespace) -> str:
 def lifted(
     train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor], lift: nn.Module
 ) -> list[tuple[Tensor, Tensor]]:
-    """Both as vectors; in parts, as the responses of many filters are large."""
+    """Both sets as vectors, lifted in parts because the responses of many filters are large."""
     return [
         (torch.cat([lift(part).flatten(1) for part in X.split(500)]), labels)
         for X, labels in (train, test)
@@ -260,7 +268,7 @@ def redunet_accuracy(
     layers: int,
     options: argparse.Namespace,
 ) -> float:
-    """Nearest subspace on the test features."""
+    """Accuracy of the nearest subspace classifier on the test features."""
     net = ReduNet.construct(*train, num_layers=layers, eta=0.1, eps_sq=0.1, device=options.device)
     classifier = NearestSubspaceClassifier(10).fit(net(train[0]), train[1])
     return classifier.score(net(test[0]), test[1])

@@ -1,6 +1,6 @@
-"""How the time of a layer grows with every size, as slopes in log-log scale beside the theory's.
+"""Growth of the time of a layer with each size: slopes in log-log scale, measured and in theory.
 
-One size at a time is doubled twice; the others stay where the theory's leading term rules.
+One size at a time is doubled twice. The leading term of the theory dominates at the other sizes.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from benchmarks.machine import add_device_option, describe
 from benchmarks.workloads import SETTINGS, Workload
 from redunet import ReduNet
 
-# Size, theory for exact operators and for variational ones, and the workloads.
+# Size, exponent in theory for exact operators and for variational operators, and workloads.
 VECTORS = Workload("", 8000, (512,), 10, 16)
 IMAGES = Workload("", 512, (16, 28, 28), 10, 4)
 SWEEPS = [
@@ -28,7 +28,9 @@ SWEEPS = [
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--repeat", type=int, default=3, help="runs of each, to take the best of")
+    parser.add_argument(
+        "--repeat", type=int, default=3, help="runs of each, of which the fastest counts"
+    )
     add_device_option(parser)
     options = parser.parse_args()
     time_it = Timer(layers=2, repeat=options.repeat, device=options.device)
@@ -58,7 +60,7 @@ def layers(count: int, way: str, time_it: Timer) -> float:
 
 
 def slope(times: list[float]) -> float:
-    """Of log time against log size, sizes doubling."""
+    """Slope of log time against log size, for sizes that double."""
     return float(np.polyfit(np.arange(len(times)), np.log2(times), 1)[0])
 
 

@@ -1,13 +1,13 @@
-"""The construction as its paper prints it: one frequency, one class, one inverse at a time.
+"""The construction as the paper prints it: one frequency, one class and one inverse at a time.
 
-This is what redunet is timed against and checked against. It shares no code with redunet: it takes
-the whole spectrum where redunet takes half of it, inverts where redunet factorises, and loops where
-redunet stacks. The one liberty it takes is to handle all samples of a step together, which on the
-page is a loop as well.
+Benchmarks and tests compare redunet with this module, which shares no code with redunet. It uses
+the whole spectrum where redunet uses half of it, inverts where redunet factorises, and loops where
+redunet computes batches. It differs from the printed algorithm in one point: it moves all samples
+of a step at once, where the paper has a loop.
 
 References
 ----------
-Chan et al., ReduNet (JMLR 2022), Algorithm 3. Algorithm 1 is its case of a single frequency.
+Chan et al., ReduNet (JMLR 2022), Algorithm 3. Algorithm 1 is the case of a single frequency.
 """
 
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from torch import Tensor
 
 
 class Layer(NamedTuple):
-    """What one layer leaves behind: features ``(F, C, m)`` and the operators that moved them."""
+    """Features ``(F, C, m)`` after a layer, and the operators of the layer."""
 
     V: Tensor  # (F, C, m)
     expansion: Tensor  # E, (F, C, C)
@@ -33,7 +33,7 @@ def construct(
     Parameters
     ----------
     X : Tensor of shape (m, C, *spatial)
-        Already lifted; float32 or float64. Each sample is put on the sphere first.
+        Samples after a lift, float32 or float64. Each one is first scaled to unit norm.
     labels : Tensor of shape (m,)
         Integers.
     num_layers : int
@@ -53,7 +53,7 @@ def construct(
 def layers(
     V: Tensor, labels: Tensor, num_layers: int, eta: float, eps_sq: float, lam: float
 ) -> Iterator[Layer]:
-    """Every layer in turn, from the spectrum ``(F, C, m)`` of the samples."""
+    """All layers, one by one, from the spectrum ``(F, C, m)`` of the samples."""
     for _ in range(num_layers):
         step = layer(V, labels, eta, eps_sq, lam)
         yield step
@@ -61,7 +61,7 @@ def layers(
 
 
 def layer(V: Tensor, labels: Tensor, eta: float, eps_sq: float, lam: float) -> Layer:
-    """One layer, constructed on the features ``(F, C, m)`` and applied to them."""
+    """One layer, constructed from the features ``(F, C, m)`` and applied to them."""
     F, C, m = V.shape
     classes = labels.unique()
     I = torch.eye(C, dtype=V.dtype, device=V.device)  # noqa: E741
@@ -96,20 +96,20 @@ def layer(V: Tensor, labels: Tensor, eta: float, eps_sq: float, lam: float) -> L
 
 
 def to_spectrum(X: Tensor) -> Tensor:
-    """Unitary DFT of ``(m, C, *spatial)`` on the sphere: ``(F, C, m)``, real for vectors."""
+    """Unitary DFT of ``(m, C, *spatial)`` at unit norm: ``(F, C, m)``, real for vectors."""
     axes = tuple(range(2, X.ndim))
     V = torch.fft.fftn(X, dim=axes, norm="ortho") if axes else X
     return on_sphere(V.reshape(*X.shape[:2], -1).permute(2, 1, 0).contiguous())
 
 
 def from_spectrum(V: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Back to samples of a shape ``(m, C, *spatial)``."""
+    """Samples of a shape ``(m, C, *spatial)`` from their spectrum."""
     Z = V.permute(2, 1, 0).reshape(shape)
     axes = tuple(range(2, len(shape)))
     return torch.fft.ifftn(Z, dim=axes, norm="ortho").real if axes else Z
 
 
 def on_sphere(V: Tensor) -> Tensor:
-    """Every sample of ``(F, C, m)`` at unit norm; a sample of zeros stays one."""
+    """Every sample of ``(F, C, m)`` at unit norm; a sample of zeros stays zero."""
     norms = torch.linalg.vector_norm(V, dim=(0, 1))
     return V / torch.where(norms > 0, norms, 1)

@@ -1,4 +1,4 @@
-"""What is timed: samples around a centre for each class, and what a layer on them must cost."""
+"""Workloads of the benchmarks: samples around class centres, and the cost of a layer on them."""
 
 from typing import NamedTuple
 
@@ -18,10 +18,10 @@ class Workload(NamedTuple):
     samples: int
     shape: tuple[int, ...]
     classes: int
-    rank: int  # of the variational operators
+    rank: int  # rank of the variational operators
 
     def data(self, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Samples and labels; not negative, as after a lift."""
+        """Samples and labels. Samples are not negative, as after a lift."""
         if self.shape == (3,):
             X, labels = gaussians(per_class=self.samples // self.classes)
             return X.to(device), labels.to(device)
@@ -33,15 +33,16 @@ class Workload(NamedTuple):
 
     @property
     def frequencies(self) -> int:
-        """Frequencies that are kept."""
+        """Number of frequencies in the half spectrum."""
         return len(HalfSpectrum(self.shape[1:]))
 
     def flops(self, *, construct: bool = True) -> float:
-        """Floating-point operations of a layer: to make it, and to apply it once.
+        """Floating-point operations of a layer: its construction and one application.
 
-        Every class has its moment, their sum is that of all samples; k + 1 Cholesky factors and
-        inverses; E, the norms of all Cʲ v, and the sum, which takes one more Cʲ where responses are
-        not kept. Classes of few samples are cheaper, see ``docs/large.md``.
+        The construction takes the second moment of every class, whose sum is that of all samples,
+        and k + 1 Cholesky factors and inverses. The application takes E, the norms of all Cʲ v, and
+        their weighted sum. This sum takes one more Cʲ if responses are not stored. Classes with few
+        samples are cheaper, see ``docs/large.md``.
         """
         m, k, C, F = self.samples, self.classes, self.shape[0], self.frequencies
         vectors = len(self.shape) == 1
@@ -56,7 +57,7 @@ class Workload(NamedTuple):
         return per_product * F * (apply + construct * make)
 
     def bytes(self, *, construct: bool = True) -> float:
-        """Bytes to and from memory: features read for each pass and written, operators once."""
+        """Bytes to and from memory: features are read in each pass and written, operators once."""
         m, k, C, F = self.samples, self.classes, self.shape[0], self.frequencies
         entry = 4 if len(self.shape) == 1 else 8
         r = m // k

@@ -41,7 +41,7 @@ def main() -> None:
             accuracy, history = train_and_test(name, ratio, epochs, problem, options)
             accuracies[name].append(accuracy)
         histories.append(history)  # MCR² comes last
-    rows = [[name, *found] for name, found in accuracies.items()]
+    rows = [[name, *values] for name, values in accuracies.items()]
     headers = ["test accuracy", *(f"{ratio:.0%} wrong" for ratio in options.ratios)]
     print(tabulate(rows, headers, "github", floatfmt=".4f"))
     draw(accuracies, histories, options)
@@ -59,8 +59,8 @@ def train_and_test(
     batches = problem.batches(labels)
     history = train(featurizer, loss, batches, optimizer, epochs=epochs, progress=True)
     if isinstance(loss, CrossEntropy):
-        found = loss.classifier(test_features(featurizer, problem)).argmax(1).cpu()
-        return (found == problem.test[1]).float().mean().item(), history
+        predictions = loss.classifier(test_features(featurizer, problem)).argmax(1).cpu()
+        return (predictions == problem.test[1]).float().mean().item(), history
     return nearest_subspace_accuracy(featurizer, problem, labels), history
 
 
@@ -71,8 +71,8 @@ def draw(
 ) -> None:
     """Accuracy against the share of wrong labels, and rates of MCR² against epochs."""
     figure, axes = plt.subplots(1, 2, figsize=(12, 4.5), layout="constrained")
-    for (name, found), color, marker in zip(accuracies.items(), PALETTE, "os", strict=False):
-        axes[0].plot(options.ratios, found, color=color, marker=marker, label=name)
+    for (name, values), color, marker in zip(accuracies.items(), PALETTE, "os", strict=False):
+        axes[0].plot(options.ratios, values, color=color, marker=marker, label=name)
     axes[0].set(title="Test accuracy", xlabel="share of wrong labels", ylabel="accuracy")
     axes[0].legend(frameon=False)
     shades = plt.colormaps["viridis"]([0.9 * i / len(histories) for i in range(len(histories))])
@@ -80,9 +80,9 @@ def draw(
         axes[1].plot(history.expansion, color=color, label=f"{ratio:.0%} wrong")
         axes[1].plot(history.compression, "--", color=color)
     axes[1].set(
-        title=r"MCR²: $R$ (solid) and $R_c$ (dashed) of the training labels",
+        title=r"MCR²: $R$ (solid) and $R_c$ (dashed) with the training labels",
         xlabel="epoch",
-        ylabel="nats",
+        ylabel="rate [nats]",
     )
     axes[1].legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     options.figures.mkdir(parents=True, exist_ok=True)

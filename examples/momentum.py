@@ -67,7 +67,7 @@ def compare(
             target = delta[-1] - 0.01 * (delta[-1] - delta[0])
         needed = int(np.argmax(delta >= target))
         print(f"  momentum {momentum:<4}  rate reduction {delta[-1]:.3f}, {target:.3f} at {needed}")
-        ax.plot(delta, color=color, label=f"momentum {momentum:g}" if momentum else "none")
+        ax.plot(delta, color=color, label=f"momentum {momentum:g}" if momentum else "no momentum")
         again = [
             i for i, layer in enumerate(net.layers, 1) if i > 1 and momentum and not layer.momentum
         ]

@@ -64,8 +64,8 @@ def train(net: nn.Module, problem: Problem, epochs: int, lr: float, name: str) -
 def accuracy_of(net: nn.Module, samples: tuple[torch.Tensor, torch.Tensor]) -> float:
     """Share of the digits that are classified correctly."""
     device = next(net.parameters()).device
-    found = torch.cat([net(X.to(device)).argmax(1).cpu() for X in samples[0].split(500)])
-    return (found == samples[1]).float().mean().item()
+    predictions = torch.cat([net(X.to(device)).argmax(1).cpu() for X in samples[0].split(500)])
+    return (predictions == samples[1]).float().mean().item()
 
 
 if __name__ == "__main__":

@@ -129,7 +129,7 @@ def draw(rates: list[list[float]], Z: Tensor, labels: Tensor, options: argparse.
         (compression, r"$R_c$", PALETTE[2]),
     ):
         axes[0].plot(values, color=color, label=name, linewidth=1)
-    axes[0].set(title="Distortions in a batch", xlabel="step", ylabel="nats")
+    axes[0].set(title="Rates of distorted digits", xlabel="step", ylabel="rate [nats]")
     axes[0].legend(frameon=False)
     plot_similarity(Z, labels, ax=axes[1]).set_title("Features of test digits, by true class")
     options.figures.mkdir(parents=True, exist_ok=True)

@@ -76,7 +76,7 @@ def draw(
         ax.plot(history.delta, color=color, label=name)
         if history.variational:
             ax.plot(history.variational, ":", color=color, label=f"{name}, variational")
-    ax.set(title="Training", xlabel="epoch", ylabel=r"$\Delta R$ [nats]")
+    ax.set(title="Rate reduction during training", xlabel="epoch", ylabel=r"$\Delta R$ [nats]")
     ax.set_xlim(0, 1.25 * len(history.delta))  # room for the legend
     ax.legend(frameon=False, loc="center right")
     for name, (Z, labels) in trained.items():

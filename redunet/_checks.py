@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from scipy.sparse import issparse
 from torch import Tensor
 
-# Samples, features or labels as users give them.
+# Samples, features or labels as users pass them.
 Array: TypeAlias = ArrayLike | Tensor
 
 
@@ -21,22 +21,25 @@ def as_samples(X: Array, *, device: torch.device | str | None = None, name: str 
     Parameters
     ----------
     X : array-like or Tensor
-        Samples first. Integers become the default floating-point type; float32 and float64 stay.
+        Samples first. The types float32 and float64 stay; other types become the default
+        floating-point type.
     device : torch.device or str, optional
-        Where to put them; by default they stay where they are.
+        Target device; by default a tensor stays on its device.
     name : str
-        What error messages call them.
+        Name of the samples in error messages.
 
     Raises
     ------
     ValueError
-        If there is no axis of channels, no sample, or a value that is not finite.
+        If there is no axis of channels, there are no values, or a value is not finite.
     TypeError
         If the values are complex.
     """
     X = as_tensor(X, device=device)
     if X.is_complex():
-        raise TypeError(f"{name} must be real, got {X.dtype}: pass real and imaginary channels")
+        raise TypeError(
+            f"{name} must be real, got {X.dtype}: pass real and imaginary parts as channels"
+        )
     if X.dtype not in (torch.float32, torch.float64):
         X = X.to(torch.get_default_dtype())
     if X.ndim < 2:
@@ -86,12 +89,12 @@ def as_network_input(
 ) -> Tensor:
     """Finite samples of the shape that a network was constructed for, in its type.
 
-    In graphs that are being traced or exported, values are not looked at.
+    Values are not checked while a graph is traced or exported.
 
     Raises
     ------
     ValueError
-        If the shape is another, or values are not finite.
+        If the shape is different, or values are not finite.
     """
     X = as_tensor(X, device=device).to(dtype)
     check_sample_shape(X, sample_shape)
@@ -106,7 +109,7 @@ def as_labels(labels: Array) -> np.ndarray:
 
 
 def check_finite(X: Tensor, name: str) -> None:
-    """Raise ValueError that says how many values are not finite, and where the first one is."""
+    """Raise ValueError with the number of values that are not finite and the first position."""
     finite = torch.isfinite(X)
     if bool(finite.all()):
         return
@@ -127,7 +130,7 @@ def check_positive(**values: float | None) -> None:
 
 
 def check_count(minimum: int = 1, **values: int | None) -> None:
-    """Raise unless every keyword's value is None or an integer of at least ``minimum``."""
+    """Raise an error unless every keyword's value is None or an integer of at least ``minimum``."""
     for name, value in values.items():
         if value is None:
             continue
@@ -138,7 +141,7 @@ def check_count(minimum: int = 1, **values: int | None) -> None:
 
 
 def check_sample_shape(X: Tensor, expected: tuple[int, ...]) -> None:
-    """Raise ValueError unless ``X`` holds samples of the shape that a network was built for."""
+    """Raise ValueError unless ``X`` contains samples of the shape ``expected``."""
     if len(X) == 0:
         raise ValueError(f"X has no samples: got shape {tuple(X.shape)}")
     if tuple(X.shape[1:]) != expected:
@@ -150,7 +153,7 @@ def check_sample_shape(X: Tensor, expected: tuple[int, ...]) -> None:
 
 @contextmanager
 def memory_advice(batch_size: int) -> Iterator[None]:
-    """Turn an out-of-memory error into one that says which ``batch_size`` to try."""
+    """Convert an out-of-memory error to a MemoryError that suggests a ``batch_size``."""
     try:
         yield
     except RuntimeError as error:  # torch.OutOfMemoryError on a GPU is one of these

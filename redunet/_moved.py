@@ -1,4 +1,4 @@
-"""Where the modules of version 0.1 are now, for error messages."""
+"""Error messages that say where the modules of version 0.1 are now."""
 
 import sys
 from collections.abc import Sequence
@@ -38,18 +38,18 @@ MOVED = {
 
 
 def explain(name: str) -> str | None:
-    """A sentence that says where a module is now; None if it has not moved."""
+    """A message that says where a module is now. None if it has not moved."""
     return f"{name} has moved to {MOVED[name]}; see CHANGELOG.md" if name in MOVED else None
 
 
 def install() -> None:
-    """Make imports of moved modules fail with that sentence."""
+    """Make imports of moved modules fail with this message."""
     if not any(isinstance(finder, _MovedModules) for finder in sys.meta_path):
         sys.meta_path.append(_MovedModules())
 
 
 class _MovedModules(MetaPathFinder):
-    """Asked last, after all other finders have found nothing."""
+    """The last finder. Python asks it if no other finder knows a module."""
 
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None

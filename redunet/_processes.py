@@ -15,7 +15,7 @@ class Processes:
     Parameters
     ----------
     group : torch.distributed.ProcessGroup or None
-        None if this process is alone.
+        The group of processes; None for a single process.
     """
 
     def __init__(self, group: "dist.ProcessGroup | None" = None):
@@ -30,24 +30,24 @@ class Processes:
         return t
 
     def all_gather_object(self, value: Value) -> list[Value]:
-        """The values that all processes give, which must be small."""
+        """The values of all processes, which must be small."""
         values = [value] * self.size
         if self.size > 1:
             dist.all_gather_object(values, value, group=self._group)
         return values
 
     def shard(self, t: Tensor) -> Tensor:
-        """Part of this process of the leading axis; parts differ by one at most in length."""
+        """The part of the leading axis for this process. Lengths of parts differ by at most one."""
         return t if self.size == 1 else t.tensor_split(self.size)[self.rank]
 
     def all_gather(self, part: Tensor, length: int) -> Tensor:
-        """All parts of a leading axis of ``length``, on every process."""
+        """The parts of all processes, joined to a leading axis of ``length``, on every process."""
         if self.size == 1:
             return part
         longest = -(-length // self.size)
         padded = part.new_zeros(longest, *part.shape[1:])
         padded[: len(part)] = part
-        if part.is_complex():  # not every backend has complex numbers
+        if part.is_complex():  # not every backend supports complex numbers
             padded = torch.view_as_real(padded)
         parts = [torch.empty_like(padded) for _ in range(self.size)]
         dist.all_gather(parts, padded, group=self._group)

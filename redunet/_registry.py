@@ -1,4 +1,4 @@
-"""Registries: which class a string stands for, and how its instances are described in files."""
+"""Registries of classes by name, and descriptions of their instances for files."""
 
 import math
 from collections.abc import Mapping
@@ -25,9 +25,9 @@ class Kinds(Generic[Part]):
     base : type
         Base class of all kinds.
     part : str
-        What error messages call the part, such as ``"membership"``.
+        Name of the part in error messages, such as ``"membership"``.
     kinds : mapping of str to type
-        The kinds that are known from the start.
+        The kinds that are registered at first.
     """
 
     def __init__(self, base: type, part: str, kinds: Mapping[str, type[Part]]):
@@ -36,7 +36,7 @@ class Kinds(Generic[Part]):
         self._kinds = dict(kinds)
 
     def register(self, name: str, kind: type[Part]) -> None:
-        """Add a kind, so that ``name`` can be passed for it and files may name it.
+        """Add a kind, so that ``name`` stands for it in arguments and in files.
 
         Parameters
         ----------
@@ -86,7 +86,7 @@ class Kinds(Generic[Part]):
 
 
 class Registry(Kinds[DescribedPart]):
-    """Kinds whose instances JSON can describe, by the name of the kind and the arguments."""
+    """Kinds whose instances JSON can describe, by the name of their kind and their arguments."""
 
     def to_json(self, part: DescribedPart) -> dict[str, Any]:
         """Kind and arguments of an instance.
@@ -106,7 +106,7 @@ class Registry(Kinds[DescribedPart]):
 
 
 def _encoded(value: Any) -> Any:
-    """JSON has no infinite numbers."""
+    """Replace infinity by a string, because JSON has no infinite numbers."""
     return "Infinity" if isinstance(value, float) and math.isinf(value) else value
 
 

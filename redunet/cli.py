@@ -1,8 +1,8 @@
-"""The command line: construct, evaluate, look into, draw and export networks without Python.
+"""The command line, which constructs, evaluates, plots and exports networks.
 
-Data are ``.npz`` files with samples ``X`` and labels ``y``, or folders with a folder of images for
-each class. Progress and errors go to standard error, results to standard output, as JSON with
-``--json``.
+Data are ``.npz`` files with samples ``X`` and labels ``y``, or folders that contain one folder of
+images per class. Results go to standard output, as JSON with ``--json``. Progress and errors go to
+standard error.
 """
 
 import argparse
@@ -30,20 +30,33 @@ from redunet.lifts import RandomCirculantLift
 from redunet.network import ReduNet
 from redunet.plots import plot_rates, plot_similarity
 
-# Samples of each class in a heat map.
+# Largest number of samples per class in a heat map.
 SHOWN = 30
 
-# What users can mend; everything else is a bug, and shows its traceback.
+# Errors that users can correct. All other errors are bugs and show a traceback.
 EXPECTED = (ValueError, TypeError, OSError, MemoryError)
+
+# Help texts of options that do not fit on one line.
+NUM_LAYERS = (
+    "number of layers (default: layers are added until one raises the rate reduction by less than "
+    "1 %%, at most 50)"
+)
+EPS_SQ = "squared precision ε² (default: 0.5 divided by the number of frequencies)"
+ETA = "step size η (default: the step ηC/(mε²) is 2)"
+FLATTEN = "treat signals as vectors, without lift and without invariance to shifts"
+CHANNELS = "number of random kernels of the lift for signals; 0 for no lift"
+OPERATORS = "exact operators, or variational operators, which need --rank"
+BATCH_SIZE = "number of samples per batch; smaller batches take less memory"
+CHECKPOINT = "folder that stores finished layers; an interrupted construction resumes from it"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command; returns the exit status: 0, or 1 after an error (2 for wrong usage)."""
-    given = sys.argv[1:] if arguments is None else arguments
-    if given[:1] == ["demo"]:  # which has a parser of its own
-        demo.main(given[1:])
+    """Run a command. Returns the exit status: 0, or 1 after an error (2 for wrong usage)."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["demo"]:  # it has its own parser
+        demo.main(arguments[1:])
         return 0
-    options = _parser().parse_args(given)
+    options = _parser().parse_args(arguments)
     try:
         result = options.run(options)
     except EXPECTED as error:
@@ -61,7 +74,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def construct(options: argparse.Namespace) -> dict[str, Any]:
-    """Construct a network from samples and labels, and save it."""
+    """Construct a network from samples and labels, and save it to a file."""
     color = 3 if options.color else 1
     X, y = _load(options.data, (color, options.image_size, options.image_size))
     X = as_samples(X)
@@ -86,7 +99,7 @@ def construct(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _lift(shape: tuple[int, ...], options: argparse.Namespace) -> nn.Module | None:
-    """The lift that the options ask for, for samples of this shape."""
+    """The lift for samples of this shape, according to the options."""
     channels, *spatial = shape
     if options.flatten:
         return nn.Flatten()
@@ -97,18 +110,18 @@ def _lift(shape: tuple[int, ...], options: argparse.Namespace) -> nn.Module | No
 
 
 def evaluate(options: argparse.Namespace) -> dict[str, Any]:
-    """Accuracy of the network's memberships on samples and labels, and their rates."""
+    """Show the accuracy of a saved network on labelled samples, and the rates of their features."""
     net = ReduNet.load(options.net, device=options.device)
     return evaluation(net, *_load(options.data, net.sample_shape))
 
 
 def info(options: argparse.Namespace) -> dict[str, Any]:
-    """What a saved network is: layers, shapes, parameters, memory, settings, rates."""
+    """Show the layers, shapes, parameters, memory, settings and rates of a saved network."""
     return description(ReduNet.load(options.net))
 
 
 def plot(options: argparse.Namespace) -> dict[str, Any]:
-    """Draw the rates by layer and, with samples, their similarities before and after."""
+    """Plot the rates by layer and, if DATA is given, similarities before and after the network."""
     net = ReduNet.load(options.net, device=options.device)
     figure, axes = plt.subplots(
         1, 3 if options.data else 1, figsize=(15 if options.data else 6, 4.5), layout="constrained"
@@ -117,18 +130,18 @@ def plot(options: argparse.Namespace) -> dict[str, Any]:
     plot_rates(net.history, ax=axes[0])
     if options.data:
         X, y = _load(options.data, net.sample_shape)
-        first = [np.flatnonzero(y == label)[:SHOWN] for label in np.unique(y)]
-        X, y = X[np.concatenate(first)], y[np.concatenate(first)]
+        rows = np.concatenate([np.flatnonzero(y == label)[:SHOWN] for label in np.unique(y)])
+        X, y = X[rows], y[rows]
         with torch.no_grad():
-            plot_similarity(X, y, ax=axes[1]).set_title("Samples")
-            plot_similarity(net(X), y, ax=axes[2]).set_title("Features")
+            plot_similarity(X, y, ax=axes[1]).set_title("Similarity of samples")
+            plot_similarity(net(X), y, ax=axes[2]).set_title("Similarity of features")
     with atomic_write(options.output) as temporary:
         figure.savefig(temporary, dpi=150)
     return {"written": str(options.output)}
 
 
 def write_report(options: argparse.Namespace) -> dict[str, Any]:
-    """Write a page of HTML about the network and how it does on samples, in one file."""
+    """Write an HTML report on a saved network and its results on labelled samples."""
     net = ReduNet.load(options.net, device=options.device)
     X, y = _load(options.data, net.sample_shape)
     title = options.title or f"{options.net.name} on {options.data.name}"
@@ -137,7 +150,7 @@ def write_report(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def export_network(options: argparse.Namespace) -> dict[str, Any]:
-    """Write a network for torch.export or ONNX runtimes, by the ending of the file's name."""
+    """Export a saved network to a torch.export file (.pt2) or an ONNX file (.onnx)."""
     net = ReduNet.load(options.net)
     export(net, options.output, options.output.suffix.removeprefix("."))
     return {"written": str(options.output)}
@@ -146,49 +159,57 @@ def export_network(options: argparse.Namespace) -> dict[str, Any]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="redunet",
-        description="Construct, evaluate, look into, draw and export networks.",
-        epilog="redunet COMMAND --help",
+        description="Construct deep networks from data; evaluate, plot and export them.",
+        epilog="'redunet COMMAND --help' lists the options of a command.",
     )
     parser.add_argument("--version", action="version", version=f"redunet {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    kinds = "arrays X and y in an .npz file, or a folder with a folder of images for each class"
-    data = ("data", {"type": Path, "metavar": "DATA", "help": kinds})
-    net = ("net", {"type": Path, "metavar": "NET", "help": "a saved network"})
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    formats = ".npz file with arrays X and y, or folder with one folder of images per class"
+    data = ("data", {"type": Path, "metavar": "DATA", "help": formats})
+    net = ("net", {"type": Path, "metavar": "NET", "help": "file of a saved network"})
 
     command = _command(commands, "construct", construct, data)
-    _add_output(command, "network to write", Path("net.safetensors"))
+    _add_output(command, "file for the network", Path("net.safetensors"))
     for name, settings in (
-        ("--image-size", {"type": int, "default": 32, "help": "height and width of images"}),
-        ("--color", {"action": "store_true", "help": "three channels of images, not a grey one"}),
-        ("--num-layers", {"type": int, "help": "by default until the rate reduction stalls"}),
-        ("--eps-sq", {"type": float, "help": "squared precision; by default it follows the data"}),
-        ("--eta", {"type": float, "help": "step size; by default it follows the data"}),
-        ("--lam", {"type": float, "default": 500.0, "help": "sharpness of memberships"}),
-        ("--flatten", {"action": "store_true", "help": "signals as vectors, without invariance"}),
-        ("--channels", {"type": int, "default": 16, "help": "random kernels for signals; 0: none"}),
-        ("--kernel-size", {"type": int, "default": 3, "help": "of these"}),
-        ("--seed", {"type": int, "default": 0, "help": "of these"}),
-        ("--operators", {"choices": ["exact", "variational"], "default": "exact"}),
-        ("--rank", {"type": int, "help": "of variational operators"}),
-        ("--momentum", {"type": float, "default": 0.0, "help": "such as 0.9"}),
-        ("--batch-size", {"type": int, "help": "samples at one time, to bound memory"}),
-        ("--checkpoint", {"type": Path, "metavar": "FOLDER", "help": "go on where it was"}),
+        (
+            "--image-size",
+            {"type": int, "default": 32, "help": "size of the images in a folder"},
+        ),
+        ("--color", {"action": "store_true", "help": "read images in a folder in colour"}),
+        ("--num-layers", {"type": int, "help": NUM_LAYERS}),
+        ("--eps-sq", {"type": float, "help": EPS_SQ}),
+        ("--eta", {"type": float, "help": ETA}),
+        ("--lam", {"type": float, "default": 500.0, "help": "sharpness λ of memberships"}),
+        ("--flatten", {"action": "store_true", "help": FLATTEN}),
+        ("--channels", {"type": int, "default": 16, "help": CHANNELS}),
+        ("--kernel-size", {"type": int, "default": 3, "help": "size of the random kernels"}),
+        ("--seed", {"type": int, "default": 0, "help": "seed of the random kernels"}),
+        (
+            "--operators",
+            {"choices": ["exact", "variational"], "default": "exact", "help": OPERATORS},
+        ),
+        ("--rank", {"type": int, "help": "rank of variational operators"}),
+        ("--momentum", {"type": float, "default": 0.0, "help": "momentum β, for example 0.9"}),
+        ("--batch-size", {"type": int, "help": BATCH_SIZE}),
+        ("--checkpoint", {"type": Path, "metavar": "FOLDER", "help": CHECKPOINT}),
     ):
         command.add_argument(name, **settings)
     _command(commands, "evaluate", evaluate, net, data)
     _command(commands, "info", info, net)
     optional = (data[0], {**data[1], "nargs": "?"})
-    _add_output(_command(commands, "plot", plot, net, optional), "picture", Path("redunet.png"))
+    _add_output(_command(commands, "plot", plot, net, optional), "image file", Path("redunet.png"))
     command = _command(commands, "report", write_report, net, data)
-    command.add_argument("--title", help="(names of network and data)")
-    _add_output(command, "page to write", Path("report.html"))
-    _add_output(_command(commands, "export", export_network, net), "NET.pt2 or NET.onnx", None)
-    commands.add_parser("demo", help="a first look, on digits", add_help=False)
+    command.add_argument("--title", help="title of the report (default: NET on DATA)")
+    _add_output(command, "file for the report", Path("report.html"))
+    command = _command(commands, "export", export_network, net)
+    _add_output(command, "name of the exported file, which ends in .pt2 or .onnx", None)
+    text = "Run a demonstration on handwritten digits."
+    commands.add_parser("demo", help=text, add_help=False)
     return parser
 
 
 class _Help(argparse.ArgumentDefaultsHelpFormatter):
-    """Defaults where there are any."""
+    """Help that shows the defaults of options that have one."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         if action.default is None or action.default is False:
@@ -202,7 +223,7 @@ def _command(
     run: Callable[[argparse.Namespace], dict[str, Any]],
     *arguments: tuple[str, dict[str, Any]],
 ) -> argparse.ArgumentParser:
-    """A command with what all of them have."""
+    """Add a command with the options that all commands have."""
     command = commands.add_parser(
         name,
         help=run.__doc__,
@@ -211,32 +232,34 @@ def _command(
     )
     for argument, settings in arguments:
         command.add_argument(argument, **settings)
-    command.add_argument("--device", help="cpu, cuda, …")
-    command.add_argument("--json", action="store_true", help="results as JSON")
-    command.add_argument("--debug", action="store_true", help="tracebacks of errors")
+    command.add_argument("--device", help="device, such as cpu or cuda")
+    command.add_argument("--json", action="store_true", help="print results as JSON")
+    command.add_argument("--debug", action="store_true", help="show tracebacks of errors")
     command.set_defaults(run=run)
     return command
 
 
-def _add_output(command: argparse.ArgumentParser, what: str, default: Path | None) -> None:
+def _add_output(command: argparse.ArgumentParser, text: str, default: Path | None) -> None:
     command.add_argument(
-        "-o", "--output", type=Path, default=default, required=default is None, help=what
+        "-o", "--output", type=Path, default=default, required=default is None, help=text
     )
 
 
 def _load(path: Path, shape: tuple[int, ...]) -> tuple[np.ndarray | Tensor, np.ndarray]:
-    """Arrays X and y; nothing in the file is run. The shape is what images are made to fit."""
+    """Arrays X and y. No code in the file is run. Images are brought to the given shape."""
     if path.is_dir():
         if len(shape) != 3 or shape[0] not in (1, 3):
-            raise ValueError(f"images have shape (1, H, W) or (3, H, W), the network takes {shape}")
+            raise ValueError(
+                f"images have shape (1, H, W) or (3, H, W), but the network takes {shape}"
+            )
         return image_folder(path, shape[1:], color=shape[0] == 3)
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
     except (ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} is no .npz file of plain arrays") from error
+        raise ValueError(f"{path} is not an .npz file of plain arrays") from error
     if not arrays.keys() >= {"X", "y"}:
         raise ValueError(
-            f"{path} should hold arrays X and y, it holds {', '.join(arrays) or 'none'}"
+            f"{path} should contain arrays X and y, it contains {', '.join(arrays) or 'none'}"
         )
     return arrays["X"], arrays["y"]

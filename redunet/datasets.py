@@ -1,4 +1,4 @@
-"""Data to try things on: simulated, embedded, and MNIST from a folder or the network."""
+"""Data sets: simulated data, digits from scikit-learn, MNIST, and folders of images."""
 
 import math
 import os
@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from redunet._checks import Array, as_labels, as_samples, check_count, check_positive
 from redunet.files.idx import read_idx
+from redunet.files.images import image_files, read_image
 
 Samples = tuple[Tensor, Tensor]
 
@@ -33,11 +34,11 @@ def gaussians(
     Parameters
     ----------
     means : array-like of shape (k, ndim), optional
-        Centres; by default ``ndim`` classes whose centres are 60 degrees from each other.
+        Centres of the classes; by default ``ndim`` centres that are 60 degrees from each other.
     ndim : int
         Dimension n of the space: 2 for the circle S¹, 3 for the sphere S².
     per_class : int
-        Samples of each class.
+        Number of samples of each class.
     sigma : float
         Standard deviation of every coordinate before the projection.
     seed : int
@@ -45,7 +46,7 @@ def gaussians(
     Returns
     -------
     X : Tensor of shape (k·per_class, n), float32
-        Of unit norm, class by class.
+        Samples of unit norm, sorted by class.
     labels : Tensor of shape (k·per_class,), int64
 
     References
@@ -56,7 +57,7 @@ def gaussians(
     check_positive(sigma=sigma)
     generator = torch.Generator().manual_seed(seed)
     if means is None:
-        # e_j + t·1 with 2t + nt² = 1, for which all cosines are 1/2.
+        # The centres e_j + t·1 with 2t + nt² = 1 have cosines of 1/2.
         means = functional.normalize(torch.eye(ndim) + (math.sqrt(1 + ndim) - 1) / ndim)
     means = torch.as_tensor(means, dtype=torch.float32)
     k, n = means.shape
@@ -74,17 +75,18 @@ def sinusoids(
     noise: float = 0.1,
     seed: int = 0,
 ) -> Samples:
-    """Multi-channel sinusoids at random times: a class is a frequency with its own phase lags.
+    """Multi-channel sinusoids at random times, with a frequency and phase lags for each class.
 
-    Every class adds its sinusoid and the second harmonic, whose lag differs from channel to
-    channel; a sample is that signal, shifted cyclically by a random time, plus white noise.
+    The signal of a class is the sum of a sinusoid and its second harmonic. Both have a lag of their
+    own in every channel. A sample is this signal, shifted cyclically by a random time, plus white
+    noise.
 
     Parameters
     ----------
     num_classes : int
-        Class j has j + 1 periods in the signal.
+        Number of classes. Class j has j + 1 periods in the signal.
     per_class, length, channels : int
-        Samples of each class, T and C.
+        Number of samples of each class, length T of the signals, and number C of channels.
     noise : float
         Standard deviation of the noise.
     seed : int
@@ -107,7 +109,7 @@ def sinusoids(
 
 
 def digits() -> Samples:
-    """scikit-learn's embedded handwritten digits.
+    """The handwritten digits that scikit-learn contains.
 
     Returns
     -------
@@ -121,16 +123,16 @@ def digits() -> Samples:
 
 
 def mnist(split: str = "train", data_dir: str | os.PathLike[str] | None = None) -> Samples:
-    """MNIST, from the IDX files of a folder, or else downloaded.
+    """MNIST, from IDX files in a folder or as a download.
 
     Parameters
     ----------
     split : {"train", "test"}
     data_dir : path, optional
-        Folder of ``train-images-idx3-ubyte`` and so on, with or without ``.gz``, or the folder
-        above a folder ``mnist`` of them; by default the one that the environment variable
-        ``REDUNET_DATA`` names. If there is none, OpenML's copy is downloaded by scikit-learn into
-        its own data folder.
+        Folder with the files ``train-images-idx3-ubyte`` and so on, with or without ``.gz``, or
+        with a folder ``mnist`` that contains them. By default it is the folder that the environment
+        variable ``REDUNET_DATA`` names. If that is not set either, scikit-learn downloads the copy
+        of OpenML to its own data folder.
 
     Returns
     -------
@@ -141,11 +143,11 @@ def mnist(split: str = "train", data_dir: str | os.PathLike[str] | None = None) 
     Raises
     ------
     FileNotFoundError
-        If a folder is named but lacks the files.
+        If a folder is given but does not contain the files.
     ConnectionError
-        If no folder is named and the download fails.
+        If no folder is given and the download fails.
     ValueError
-        If a file is not what its name says.
+        If ``split`` is unknown, or a file is damaged.
     """
     if split not in _IDX_NAMES:
         raise ValueError(f"split must be 'train' or 'test', got {split!r}")
@@ -164,7 +166,7 @@ def mnist(split: str = "train", data_dir: str | os.PathLike[str] | None = None) 
 
 
 def _download_mnist(split: str) -> Samples:
-    """MNIST from OpenML, whose 70 000 rows are the training digits, then the test digits."""
+    """MNIST from OpenML, whose 70 000 rows are the training digits followed by the test digits."""
     print(
         "downloading MNIST (about 15 MB, once); set REDUNET_DATA to a folder to read it from there",
         file=sys.stderr,
@@ -173,8 +175,8 @@ def _download_mnist(split: str) -> Samples:
         bunch = fetch_openml("mnist_784", version=1, as_frame=False, parser="liac-arff")
     except OSError as error:  # no network, or OpenML refuses
         raise ConnectionError(
-            "MNIST could not be downloaded: set REDUNET_DATA, or pass data_dir, to the folder of "
-            f"its IDX files ({error})"
+            "MNIST could not be downloaded: set REDUNET_DATA, or the argument data_dir, to the "
+            f"folder of its IDX files ({error})"
         ) from error
     rows = slice(0, 60_000) if split == "train" else slice(60_000, None)
     X = torch.tensor(bunch.data[rows], dtype=torch.float32).reshape(-1, 1, 28, 28) / 255
@@ -182,25 +184,25 @@ def _download_mnist(split: str) -> Samples:
 
 
 def subsample(labels: Array, per_class: int, *, seed: int | None = None) -> Tensor:
-    """Positions of as many samples of each class.
+    """Positions of the same number of samples of each class.
 
     Parameters
     ----------
     labels : array-like or Tensor of shape (m,)
     per_class : int
-        How many of each class.
+        Number of samples of each class.
     seed : int, optional
-        Draw them at random; by default take the first in file order.
+        Seed of a random selection. By default the first ones in file order are selected.
 
     Returns
     -------
     Tensor of shape (k·per_class,), int64
-        Class by class.
+        Sorted by class.
 
     Raises
     ------
     ValueError
-        If a class has fewer samples.
+        If a class has fewer than ``per_class`` samples.
     """
     check_count(per_class=per_class)
     labels = as_labels(labels)
@@ -219,14 +221,14 @@ def subsample(labels: Array, per_class: int, *, seed: int | None = None) -> Tens
 
 
 def corrupt_labels(labels: Array, ratio: float, *, seed: int = 0) -> Tensor:
-    """Labels of which some are wrong: uniformly one of the other classes.
+    """Labels with a share of wrong ones, which are uniform over the other classes.
 
     Parameters
     ----------
     labels : array-like or Tensor of shape (m,)
         Integers.
     ratio : float
-        Share of the samples whose labels are wrong, in [0, 1]; exact but for rounding.
+        Share of the samples with wrong labels, in [0, 1], up to rounding to whole samples.
     seed : int
 
     Returns
@@ -236,7 +238,7 @@ def corrupt_labels(labels: Array, ratio: float, *, seed: int = 0) -> Tensor:
     Raises
     ------
     ValueError
-        If the ratio is out of range, or there is no other class.
+        If the ratio is out of range, or there is only one class.
 
     References
     ----------
@@ -244,13 +246,13 @@ def corrupt_labels(labels: Array, ratio: float, *, seed: int = 0) -> Tensor:
     """
     if not 0 <= ratio <= 1:
         raise ValueError(f"ratio must be in [0, 1], got {ratio}")
-    classes, codes = np.unique(as_labels(labels), return_inverse=True)
+    classes, positions = np.unique(as_labels(labels), return_inverse=True)
     if len(classes) < 2:
         raise ValueError(f"at least two classes are needed, got 1 class: {classes.tolist()}")
     rng = np.random.default_rng(seed)
-    wrong = rng.permutation(len(codes))[: round(ratio * len(codes))]
-    codes[wrong] += rng.integers(1, len(classes), len(wrong))
-    return torch.from_numpy(classes[codes % len(classes)].astype(np.int64))
+    wrong = rng.permutation(len(positions))[: round(ratio * len(positions))]
+    positions[wrong] += rng.integers(1, len(classes), len(wrong))
+    return torch.from_numpy(classes[positions % len(classes)].astype(np.int64))
 
 
 def all_shifts(X: Array, stride: int = 1) -> Tensor:
@@ -260,105 +262,88 @@ def all_shifts(X: Array, stride: int = 1) -> Tensor:
     ----------
     X : array-like or Tensor of shape (m, C, *spatial)
     stride : int
-        Shift by its multiples only.
+        Step between shifts: they are multiples of ``stride``.
 
     Returns
     -------
     Tensor of shape (m, S, C, *spatial)
-        S shifts of each sample, the first by nothing. ``flatten(0, 1)`` makes samples of them, with
-        labels ``labels.repeat_interleave(S)``.
+        S shifts of each sample; the first is the sample itself. ``flatten(0, 1)`` turns the shifts
+        into samples, which have the labels ``labels.repeat_interleave(S)``.
     """
     check_count(stride=stride)
     X = as_samples(X)
-    axes = tuple(range(1, X.ndim - 1))  # of one shift's channels and spatial axes: (C, *spatial)
+    axes = tuple(range(1, X.ndim - 1))  # the spatial axes of one sample (C, *spatial)
     grid = torch.cartesian_prod(*(torch.arange(0, n, stride) for n in X.shape[2:]))
     steps = grid.reshape(-1, len(axes)).tolist()
     return torch.stack([X.roll(step, [a + 1 for a in axes]) for step in steps], 1)
 
 
 def rotations(images: Array, count: int) -> Tensor:
-    """Images turned counter-clockwise about their centre by multiples of a ``count``-th of a turn.
+    """Images rotated counter-clockwise about their centre by multiples of 2π/count.
 
     Parameters
     ----------
     images : array-like or Tensor of shape (m, C, H, W)
     count : int
-        Number of rotations, the first by nothing.
+        Number of rotations. The first is by 0.
 
     Returns
     -------
     Tensor of shape (m, count, C, H, W)
-        Bilinearly interpolated; zero where the original has nothing.
+        Bilinearly interpolated; zero outside of the original image.
     """
     check_count(count=count)
     images = as_samples(images, name="images")
     height, width = images.shape[2:]
-    turned = []
+    rotated = []
     for step in range(count):
         angle = 2 * math.pi * step / count
         cos, sin = math.cos(angle), math.sin(angle)
-        # affine_grid tells for each target pixel where to look; its axes run over [−1, 1].
+        # The affine map takes each target pixel to its source; coordinates run over [−1, 1].
         aspect = max(1, height - 1) / max(1, width - 1)
-        look = torch.tensor([[cos, -sin * aspect, 0], [sin / aspect, cos, 0]], dtype=images.dtype)
+        affine = torch.tensor([[cos, -sin * aspect, 0], [sin / aspect, cos, 0]], dtype=images.dtype)
         grid = functional.affine_grid(
-            look.to(images.device).expand(len(images), 2, 3), list(images.shape), align_corners=True
+            affine.to(images.device).expand(len(images), 2, 3),
+            list(images.shape),
+            align_corners=True,
         )
-        turned.append(functional.grid_sample(images, grid, align_corners=True))
-    return torch.stack(turned, 1)
+        rotated.append(functional.grid_sample(images, grid, align_corners=True))
+    return torch.stack(rotated, 1)
 
 
 def image_folder(
     folder: str | os.PathLike[str], size: tuple[int, int] = (32, 32), *, color: bool = False
 ) -> tuple[Tensor, np.ndarray]:
-    """Images of one's own, from a folder that has a folder for each class.
+    """Images from a folder that contains one folder per class.
 
-    Each image is turned as its camera says, scaled to cover the size, and cropped around its
-    middle. Files without an image's ending are passed over.
+    Each image is rotated as its EXIF data says, scaled to cover ``size``, and cropped around its
+    centre. Hidden files, and files without the extension of an image format, are ignored.
 
     Parameters
     ----------
     folder : str or path
-        Such as ``pets`` with ``pets/cat/1.jpg``, ``pets/dog/7.png``, …
+        For example ``pets``, with the files ``pets/cat/1.jpg``, ``pets/dog/7.png``, …
     size : tuple of int
-        Height and width.
+        Height and width of the result.
     color : bool
-        Three channels, red, green and blue, instead of a grey one.
+        Whether the result has three channels, red, green and blue, instead of a grey one.
 
     Returns
     -------
     X : Tensor of shape (m, 1, H, W) or (m, 3, H, W), float32
-        Values from 0 to 1; classes one after the other, files of a class by name.
+        Values from 0 to 1, sorted by class and then by file name.
     labels : numpy array (m,) of str
-        The names of the folders.
+        The name of the folder of each image.
 
     Raises
     ------
     ValueError
-        If there are no images in folders of the folder, or one cannot be read.
+        If the folders contain no images, or an image cannot be read.
     """
-    from PIL import Image
-
-    endings = Image.registered_extensions()
-    paths = [
-        path
-        for path in sorted(Path(folder).glob("*/*"))
-        if path.suffix.lower() in endings and not path.name.startswith(".")
-    ]
+    paths = image_files(Path(folder))
     if not paths:
         raise ValueError(f"expected images in {folder}/CLASS/, found none")
-    images = np.stack([_read_image(path, size, "RGB" if color else "L") for path in paths])
+    images = np.stack([read_image(path, size, "RGB" if color else "L") for path in paths])
     X = torch.from_numpy(images).float() / 255
     channels = X.movedim(-1, 1) if color else X.unsqueeze(1)
     return channels.contiguous(), np.array([path.parent.name for path in paths])
-
-
-def _read_image(path: Path, size: tuple[int, int], mode: str) -> np.ndarray:
-    """``(H, W)`` or ``(H, W, 3)``, uint8."""
-    from PIL import Image, ImageOps
-
-    try:
-        with Image.open(path) as image:
-            upright = ImageOps.exif_transpose(image).convert(mode)
-            return np.asarray(ImageOps.fit(upright, size[::-1]))
-    except OSError as error:
-        raise ValueError(f"cannot read the image {path}: {error}") from error

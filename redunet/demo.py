@@ -1,4 +1,4 @@
-"""A first look: digits that may be shifted anywhere, told apart by a network built in seconds.
+"""A demonstration: a network, constructed in seconds, recognises digits in any position.
 
 Run it with ``python -m redunet.demo``; ``--help`` shows the options.
 """
@@ -25,7 +25,7 @@ from redunet.lifts import RandomCirculantLift
 from redunet.network import ReduNet
 from redunet.plots import plot_rates, plot_similarity
 
-# Of the columns in the table of rates: those of the training images, then that of the test images.
+# Widths of the columns in the table of rates: three for training images, one for test images.
 WIDTHS = (17, 12, 14, 16)
 
 
@@ -35,12 +35,12 @@ class Problem(NamedTuple):
     name: str
     train: tuple[Tensor, Tensor]
     test: tuple[Tensor, Tensor]
-    stride: int  # between the shifts that are tested
+    stride: int  # difference of successive shifts in the test
     lift: RandomCirculantLift
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Construct, compare, and draw."""
+    """Construct networks, compare them, and draw figures."""
     parser = argparse.ArgumentParser(
         prog="python -m redunet.demo",
         description="Construct a translation-invariant ReduNet on handwritten digits and compare "
@@ -52,7 +52,9 @@ def main(arguments: list[str] | None = None) -> None:
         help="folder of MNIST's IDX files (default: the environment variable REDUNET_DATA; "
         "without either, scikit-learn's embedded digits)",
     )
-    parser.add_argument("--figures", type=Path, default=Path("figures"), help="where pictures go")
+    parser.add_argument(
+        "--figures", type=Path, default=Path("figures"), help="folder for the figures"
+    )
     options = parser.parse_args(arguments)
 
     problem = mnist_problem(options.data_dir) if options.data_dir else digits_problem()
@@ -82,12 +84,13 @@ def main(arguments: list[str] | None = None) -> None:
         ("ReduNet, 2-D invariant", net.predict),
     ):
         on_originals = accuracy_score(labels_test, predict(X_test))
-        found = predict(shifted.flatten(0, 1)).reshape(-1, num_shifts)
-        accuracies[name] = (found == labels_test.numpy()[:, None]).mean(0)
+        predictions = predict(shifted.flatten(0, 1)).reshape(-1, num_shifts)
+        accuracies[name] = (predictions == labels_test.numpy()[:, None]).mean(0)
         print(f"{name:<24}{on_originals:>9.3f}{accuracies[name].mean():>12.3f}")
 
-    print("\nPictures:")
-    sideways = {name: found[: X.shape[3] // problem.stride] for name, found in accuracies.items()}
+    print("\nFigures:")
+    steps = X.shape[3] // problem.stride  # the first shifts are horizontal
+    sideways = {name: by_shift[:steps] for name, by_shift in accuracies.items()}
     for path in draw(net, X_test, labels_test, sideways, problem.stride, options.figures):
         print(f"  {path}")
 
@@ -108,7 +111,7 @@ def digits_problem() -> Problem:
 
 
 def mnist_problem(data_dir: str) -> Problem:
-    """MNIST: 50 digits of each class for training, 20 of each for testing."""
+    """MNIST, with 50 digits of each class for training and 20 for testing."""
     X, labels = datasets.mnist("train", data_dir)
     X_test, labels_test = datasets.mnist("test", data_dir)
     rows, rows_test = datasets.subsample(labels, 50), datasets.subsample(labels_test, 20)
@@ -122,7 +125,7 @@ def mnist_problem(data_dir: str) -> Problem:
 
 
 def print_rates(net: ReduNet) -> None:
-    """The rates before the first layer and after each one."""
+    """Print the rates before the first layer and after each layer."""
     history = net.history
     columns = [history.delta, history.expansion, history.compression]
     if history.validation is not None:
@@ -141,21 +144,21 @@ def draw(
     stride: int,
     folder: Path,
 ) -> Iterator[Path]:
-    """Rates per layer; similarities of test samples before and after, and accuracies by shift."""
+    """Draw the rates by layer, similarities of samples and features, and accuracies by shift."""
     folder.mkdir(parents=True, exist_ok=True)
     figure, ax = plt.subplots(layout="constrained")
     plot_rates(net.history, ax=ax)
     yield _save(figure, folder / "demo_rates.png")
 
-    few = datasets.subsample(labels, 20)
+    rows = datasets.subsample(labels, 20)
     figure, axes = plt.subplots(1, 3, figsize=(14.5, 4.5), layout="constrained")
-    plot_similarity(X[few], labels[few], ax=axes[0]).set_title("Pixels of test digits")
-    plot_similarity(net(X[few]), labels[few], ax=axes[1]).set_title("Features of test digits")
-    for (name, found), color, marker in zip(accuracies.items(), PALETTE, MARKERS, strict=False):
-        shifts = stride * np.arange(len(found))
-        axes[2].plot(shifts, found, color=color, marker=marker, label=name)
+    plot_similarity(X[rows], labels[rows], ax=axes[0]).set_title("Pixels of test digits")
+    plot_similarity(net(X[rows]), labels[rows], ax=axes[1]).set_title("Features of test digits")
+    for (name, by_shift), color, marker in zip(accuracies.items(), PALETTE, MARKERS, strict=False):
+        shifts = stride * np.arange(len(by_shift))
+        axes[2].plot(shifts, by_shift, color=color, marker=marker, label=name)
     axes[2].set(
-        title="Test digits, moved sideways", xlabel="cyclic shift [pixels]", ylabel="accuracy"
+        title="Accuracy on shifted digits", xlabel="horizontal shift [pixels]", ylabel="accuracy"
     )
     axes[2].set_ylim(0, 1.02)
     axes[2].legend(frameon=False, loc="center", bbox_to_anchor=(0.5, 0.62))

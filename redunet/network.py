@@ -1,4 +1,4 @@
-"""ReduNet: the constructed network, an ordinary ``nn.Module``."""
+"""ReduNet, the constructed network, which is an ordinary ``nn.Module``."""
 
 from collections.abc import Sequence
 from os import PathLike
@@ -29,8 +29,8 @@ FORMAT = 3
 class ReduNet(LayeredNetwork):
     """A deep network constructed from data in closed form, without back-propagation.
 
-    Make one with :meth:`construct`, or read one with :meth:`load`. Its parameters are the operators
-    of its layers. They are frozen (``requires_grad=False``) until you fine-tune them.
+    :meth:`construct` makes a network, and :meth:`load` reads one from a file. The parameters are
+    the operators of the layers. They are frozen (``requires_grad=False``) until you fine-tune them.
 
     Attributes
     ----------
@@ -47,8 +47,7 @@ class ReduNet(LayeredNetwork):
     sample_shape, feature_shape : tuple of int
         Shapes of one sample, before and after the lift.
     batch_size : int or None
-        Samples that go through the network at one time. None: as many as have features of 2²⁴
-        numbers.
+        Number of samples per batch. None means that features of a batch hold about 2²⁴ numbers.
 
     References
     ----------
@@ -115,13 +114,14 @@ class ReduNet(LayeredNetwork):
             For signals the network is equivariant to every cyclic shift along the spatial axes, and
             its memberships are invariant. Grey images need an axis for their one channel. float64
             gives a float64 network, everything else a float32 network.
-            Or a ``torch.utils.data.Dataset`` or ``DataLoader`` of pairs of sample and label. It is
-            read once, batch by batch; features are then kept in host memory.
+
+            ``X`` may also be a ``torch.utils.data.Dataset`` or ``DataLoader`` of pairs of a sample
+            and a label. It is read once, batch by batch. The features then stay in host memory.
         labels : array-like or Tensor of shape (m,) or (m, k)
             Integers or strings, or soft memberships whose rows sum to 1. None for a Dataset.
         num_layers : int, optional
             Number of layers, or the largest number if ``tol`` is given. By default layers are added
-            until one raises ΔR by less than 1 %, 50 at most.
+            until one raises ΔR by less than 1 %, but at most 50.
         eta : float, optional
             Step size η. By default 2/α with α = C/(mε²), so that the step ηα is 2.
         eps_sq : float, optional
@@ -143,29 +143,29 @@ class ReduNet(LayeredNetwork):
             How a layer estimates the classes of samples; see :class:`redunet.layers.Softmax` and
             :class:`redunet.layers.Rectified`.
         momentum : float
-            β of Nesterov's acceleration, such as 0.9. Fewer layers reach the same ΔR, each at about
-            one and a half times the work. A layer that would lower ΔR is made again without
-            momentum.
+            β of Nesterov's acceleration, such as 0.9. Fewer layers then reach the same ΔR, but each
+            takes about one and a half times the work. If a layer would lower ΔR, it is computed
+            again without momentum.
         tol : float, optional
             Stop when a layer raises ΔR by less than this fraction.
         true_membership : bool
             Move the training samples by their true memberships instead of estimated ones. This is
-            exact gradient ascent on the training samples; ``net(X)`` repeats their features only if
-            the estimated memberships are right.
+            exact gradient ascent on the training samples. ``net(X)`` then reproduces their features
+            only if the estimated memberships are right.
         validation : tuple of (X, labels), Dataset or DataLoader, optional
-            More samples, whose rates are recorded in ``history.validation``.
+            Further samples, whose rates are recorded in ``history.validation``.
         batch_size : int, optional
-            Samples at one time, in the construction and in the use of the network.
+            Number of samples per batch, in the construction and in the use of the network.
         device : torch.device or str, optional
-            Where to construct; by default where ``X`` is.
+            Device of the construction; by default the device of ``X``.
         workdir : str or path, optional
-            A folder for features that do not fit into memory. It is left empty.
+            A folder for features that do not fit into memory. It is empty again at the end.
         offload : bool
-            Move every layer to host memory once it is made; the network stays there.
+            Move every layer to host memory as soon as it is made. The network stays there.
         checkpoint : str or path, optional
-            A folder that keeps every finished layer. An interrupted construction that is started
-            again with the same samples and settings resumes after the last of them. A finished one
-            can be continued with a larger ``num_layers``.
+            A folder in which every finished layer is saved. If an interrupted construction is
+            started again with the same samples and settings, it resumes after the last saved layer.
+            A finished construction can be continued with a larger ``num_layers``.
         process_group : torch.distributed.ProcessGroup, optional
             Processes that each hold a shard of the samples, such as ``dist.group.WORLD``. All of
             them return the network of all samples.
@@ -179,7 +179,7 @@ class ReduNet(LayeredNetwork):
         Raises
         ------
         ValueError
-            For samples that are not finite, labels that do not fit, or settings out of range.
+            If samples are not finite, labels do not fit, or settings are out of range.
         MemoryError
             If memory runs out; the message says which ``batch_size`` to try.
 
@@ -266,10 +266,10 @@ class ReduNet(LayeredNetwork):
         ----------
         path : str or path
         device : torch.device or str, optional
-            Where to put it; by default on the CPU.
+            Device of the network; by default the CPU.
         lift : nn.Module, optional
-            A module like the one the network was constructed with, if that is not a registered
-            kind: its weights are read from the file, its code cannot be.
+            A module with the architecture of the network's lift, if the class of that lift is not
+            registered. The file contains its weights, but not its code.
 
         Raises
         ------
@@ -279,8 +279,8 @@ class ReduNet(LayeredNetwork):
         metadata, tensors = read_tensors(path)
         header = parse_header(metadata, KEY, path, "a network that ReduNet.save wrote")
         if header.get("format") != FORMAT:
-            found = header.get("format")
-            raise ValueError(f"{path} has format {found}, this version reads format {FORMAT}")
+            version = header.get("format")
+            raise ValueError(f"{path} has format {version}, this version reads format {FORMAT}")
         try:
             net = cls._from_header(header, lift)
         except (KeyError, TypeError, AttributeError) as error:
@@ -292,7 +292,7 @@ class ReduNet(LayeredNetwork):
 
     @classmethod
     def _from_header(cls, header: dict[str, Any], lift: nn.Module | None) -> Self:
-        """The network that a header describes, with tensors that have no memory yet."""
+        """The network that a header describes, with tensors on the meta device."""
         feature_shape = tuple(header["feature_shape"])
         spectrum = HalfSpectrum(feature_shape[1:])
         layers = [ReduLayer.empty(description, spectrum) for description in header["layers"]]

@@ -1,4 +1,8 @@
-"""Pictures of networks and features: ``ax`` in, ``ax`` out; ``figure`` where it takes several."""
+"""Plots of networks and features.
+
+Functions that draw on one set of axes take and return ``ax``. Functions that draw on several take a
+``figure``.
+"""
 
 from redunet.inspection.palette import MARKERS, PALETTE, class_colors
 from redunet.inspection.plots.architecture import plot_architecture

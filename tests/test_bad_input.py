@@ -62,11 +62,11 @@ def test_values_that_are_not_finite():
         (np.zeros((8, 2, 2)), r"got \(8, 2, 2\) for 8 samples"),
         (np.full((8, 1), 1.0), "at least two classes are needed, got memberships in 1"),
         (np.tile([1.0, 0.0], (8, 1)), r"every class needs samples: classes \[1\] have none"),
-        (np.tile([1.5, -0.5], (8, 1)), "must not be negative: 8 are, the least is -0.5"),
-        (np.tile([math.nan, 1.0], (8, 1)), "must not be negative: 8 are"),
+        (np.tile([1.5, -0.5], (8, 1)), "must be at least 0: 8 are not, the smallest is -0.5"),
+        (np.tile([math.nan, 1.0], (8, 1)), "must be at least 0: 8 are not, the smallest is nan"),
         (
             np.tile([0.5, 0.25], (8, 1)),
-            "must sum to one over the classes: 8 of 8 samples' do not, the first is sample 0 with "
+            "must sum to one: those of 8 of 8 samples do not, the first is sample 0 with a sum of "
             "0.75",
         ),
         (np.linspace(0, 1, 8), "Unknown label type: continuous"),

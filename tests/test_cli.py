@@ -80,9 +80,9 @@ def test_errors_are_one_line(folder, capsys):
     (folder / "text.npz").write_text("no archive")
     for arguments, message in (
         (["construct", folder / "none.npz"], "No such file or directory"),
-        (["construct", folder / "other.npz"], "should hold arrays X and y, it holds a"),
-        (["construct", folder / "pickled.npz"], "pickled.npz is no .npz file of plain arrays"),
-        (["construct", folder / "text.npz"], "text.npz is no .npz file of plain arrays"),
+        (["construct", folder / "other.npz"], "should contain arrays X and y, it contains a"),
+        (["construct", folder / "pickled.npz"], "pickled.npz is not an .npz file of plain arrays"),
+        (["construct", folder / "text.npz"], "text.npz is not an .npz file of plain arrays"),
         (["info", folder / "train.npz"], "not a complete safetensors file"),
         (["construct", folder / "train.npz", "--eta", "-1"], "eta must be a positive number"),
         (["export", folder / "net.safetensors", "-o", "net.pkl"], "format must be one of"),

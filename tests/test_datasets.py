@@ -74,7 +74,7 @@ def test_mnist_from_a_folder(tmp_path, monkeypatch, compress, below):
     assert labels.tolist() == [7, 2, 1]
     monkeypatch.setenv("REDUNET_DATA", str(tmp_path))
     assert torch.equal(datasets.mnist("test")[0], X)
-    with pytest.raises(FileNotFoundError, match="has no train-images-idx3-ubyte or"):
+    with pytest.raises(FileNotFoundError, match="there is no train-images-idx3-ubyte or"):
         datasets.mnist("train", tmp_path)
 
 
@@ -83,9 +83,7 @@ def test_mnist_files_that_are_damaged(tmp_path):
     write_idx(labels, np.arange(3), compress=False)
     for content in (b"", b"\0\0\x08\x03", b"not an IDX file at all"):
         images.write_bytes(content)
-        with pytest.raises(
-            ValueError, match="is not a complete IDX file of unsigned bytes, or not a whole"
-        ):
+        with pytest.raises(ValueError, match="is not a complete IDX file of unsigned bytes"):
             datasets.mnist("train", tmp_path)
     write_idx(images, np.zeros((2, 28, 28)), compress=False)
     with pytest.raises(ValueError, match=r"images of shape \(2, 28, 28\), labels of shape \(3,\)"):

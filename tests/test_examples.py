@@ -167,7 +167,7 @@ def test_the_lines_of_python_about_losses(tmp_path):
 def test_demonstration(tmp_path, capsys, monkeypatch):
     monkeypatch.delenv("REDUNET_DATA", raising=False)
     problem = demo.digits_problem()
-    few = tuple(t[:150] for t in problem.test)  # 64 shifts of each are evaluated
+    few = tuple(t[:300] for t in problem.test)  # 64 shifts of each are evaluated
     monkeypatch.setattr(demo, "digits_problem", lambda: problem._replace(test=few))
     demo.main(["--figures", str(tmp_path / "pictures")])
     shown = capsys.readouterr()

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from redunet import Lift, ReduNet, datasets, explain, export, finetune, rate_reduction, report
 from redunet.inspection.summary import description
 from redunet.layers import (
+    ALL,
     MEMBERSHIPS,
     OPERATOR_KINDS,
     REPRESENTATIONS,
@@ -20,11 +21,11 @@ from redunet.layers import (
     Membership,
     OperatorKind,
     TotalMoment,
+    real_form,
 )
-from redunet.layers.operators.base import ALL, real_form
 from redunet.lifts import LIFTS
 from redunet.plots import plot_architecture, plot_eigenvalues, plot_kernels
-from redunet.rates.spectrum import scaled, squared_norms
+from redunet.rates import scaled, squared_norms
 
 
 class DiagonalOperators(DenseExpansion):

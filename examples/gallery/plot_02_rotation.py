@@ -51,7 +51,8 @@ for (name, predict), style in zip(predictors.items(), ("s--", "o-"), strict=True
         for turn in range(ANGLES)
     ]
     ax.plot([360 / ANGLES * turn for turn in range(ANGLES)], accuracies, style, label=name)
-ax.set(xlabel="turned by [degrees]", ylabel="test accuracy", ylim=(0, 1.02), title="0, 2, 4 and 6")
+ax.set(xlabel="rotation [degrees]", ylabel="test accuracy", ylim=(0, 1.02))
+ax.set_title("Rotated digits 0, 2, 4 and 6")
 ax.legend(frameon=False, loc="lower left")
 
 # %%
@@ -59,7 +60,7 @@ ax.legend(frameon=False, loc="lower left")
 # do not change with the angle, as the table shows for one test digit at four angles.
 
 turned = torch.cat([polar[test][3:4].roll(turn, 2) for turn in range(0, ANGLES, 8)])
-headers = ["turned by", *(f"against {label}" for label in net.classes_)]
+headers = ["rotation [degrees]", *(f"residual, class {label}" for label in net.classes_)]
 rows = [
     [turn, *residuals]
     for turn, residuals in zip(range(0, 360, 90), net.residual_norms(turned).tolist(), strict=True)

@@ -37,7 +37,7 @@ for (name, predict), style in zip(predictors.items(), ("s--", "^--", "o-"), stri
         np.mean(predict(X_test.roll(shift, 3)) == labels_test.numpy()) for shift in range(9)
     ]
     ax.plot(accuracies, style, label=name)
-ax.set(xlabel="shift [pixels]", ylabel="test accuracy", ylim=(0, 1), title="Cyclic shifts")
+ax.set(xlabel="shift [pixels]", ylabel="test accuracy", ylim=(0, 1), title="Shifted digits")
 ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
 
 # %%

@@ -55,13 +55,15 @@ figure, ax = plt.subplots(layout="constrained")
 for (name, lift), style in zip(lifts.items(), ("s--", "o-"), strict=True):
     accuracies = []
     for count in counts:
-        few = datasets.subsample(labels, count)
+        rows = datasets.subsample(labels, count)
         n = nn.Sequential(*lift)(X[:1]).shape[1]
-        eta = 0.5 * len(few) / n
-        net = ReduNet.construct(X[few], labels[few], num_layers=20, eps_sq=0.5, eta=eta, lift=lift)
+        eta = 0.5 * len(rows) / n
+        net = ReduNet.construct(
+            X[rows], labels[rows], num_layers=20, eps_sq=0.5, eta=eta, lift=lift
+        )
         accuracies.append((net.predict(X_test) == labels_test).mean())
     ax.plot(counts, accuracies, style, label=name)
-ax.set(xlabel="labelled samples of each class", ylabel="test accuracy", xscale="log")
+ax.set(xlabel="labelled samples per class", ylabel="test accuracy", xscale="log")
 ax.set_xticks(counts, counts, minor=False)
 ax.set_xticks([], minor=True)
 ax.legend(frameon=False)

@@ -63,6 +63,6 @@ for (name, (loss, lr)), column in zip(objectives.items(), axes.T, strict=True):
     plot_similarity(Z[:300], labels[:300], ax=column[0])
     column[0].set_title(f"{name}, test accuracy {accuracy:.3f}")
     plot_singular_values(Z, labels[:1000], ax=column[1])
-ax.set(xlabel="epoch", ylabel=r"$\Delta R$ [nats]", title="Training digits")
+ax.set(xlabel="epoch", ylabel=r"$\Delta R$ [nats]", title="Rate reduction of training digits")
 ax.legend(frameon=False)
 plt.show()

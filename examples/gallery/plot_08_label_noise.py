@@ -42,7 +42,7 @@ def featurizer():
 loader = DataLoader(TensorDataset(X, noisy), batch_size=200, shuffle=True)
 test_loader = DataLoader(TensorDataset(X_test, labels_test), batch_size=1000)
 accuracies = {"cross-entropy": [], "MCR²": []}
-for name, found in accuracies.items():
+for name, curve in accuracies.items():
     net, classifier = featurizer(), nn.Linear(32, 10)
     rate = MCR2Loss()
     lr = 0.2 if name == "MCR²" else 0.02
@@ -60,14 +60,14 @@ for name, found in accuracies.items():
         Z_test, _ = features(net, test_loader)
         if name == "MCR²":
             Z, known = features(net, loader)
-            found.append(NearestSubspaceClassifier(3).fit(Z, known).score(Z_test, labels_test))
+            curve.append(NearestSubspaceClassifier(3).fit(Z, known).score(Z_test, labels_test))
         else:
             right = classifier(Z_test).argmax(1) == labels_test
-            found.append(right.float().mean().item())
+            curve.append(right.float().mean().item())
 
 figure, ax = plt.subplots(layout="constrained")
-for (name, found), style in zip(accuracies.items(), ("--", "-"), strict=True):
-    ax.plot(range(1, 81), found, style, label=f"{name}, in the end {found[-1]:.2f}")
+for (name, curve), style in zip(accuracies.items(), ("--", "-"), strict=True):
+    ax.plot(range(1, 81), curve, style, label=f"{name}, final accuracy {curve[-1]:.2f}")
 ax.set(xlabel="epoch", ylabel="test accuracy", title="Half of the training labels are wrong")
 ax.legend(frameon=False)
 plt.show()

@@ -13,9 +13,9 @@ from redunet import RandomCirculantLift, ReduNet, datasets, finetune
 
 X, labels = datasets.digits()
 train, test = slice(0, 1000), slice(1000, None)
-few = datasets.subsample(labels[train], 20)
+rows = datasets.subsample(labels[train], 20)
 lift = RandomCirculantLift(in_channels=1, out_channels=16, kernel_size=3, ndim=2)
-net = ReduNet.construct(X[few], labels[few], num_layers=3, eps_sq=0.01, eta=0.1, lift=lift)
+net = ReduNet.construct(X[rows], labels[rows], num_layers=3, eps_sq=0.01, eta=0.1, lift=lift)
 
 # %%
 # There are two heads. The linear head is a new classifier on the features, and it may depend on
@@ -38,9 +38,9 @@ ax.legend(frameon=False)
 # The accuracy on test digits as they are, and moved by three pixels in each direction:
 
 shifted = X[test].roll((3, 3), (2, 3))
-rows = [
-    [name, *((found.predict(Z) == labels[test].numpy()).mean() for Z in (X[test], shifted))]
-    for name, found in networks.items()
+table = [
+    [name, *((model.predict(Z) == labels[test].numpy()).mean() for Z in (X[test], shifted))]
+    for name, model in networks.items()
 ]
-print(tabulate(rows, ["test accuracy", "as they are", "moved"], floatfmt=".3f"))
+print(tabulate(table, ["test accuracy", "original", "shifted"], floatfmt=".3f"))
 plt.show()

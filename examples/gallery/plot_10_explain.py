@@ -24,7 +24,8 @@ wrong = (net.predict(X_test) != labels_test.numpy()).nonzero()[0][0]
 explanation = explain(net, X_test[wrong])
 figure, ax = plt.subplots(figsize=(2, 2), layout="constrained")
 ax.imshow(X_test[wrong, 0], cmap="gray_r")
-ax.set(xticks=[], yticks=[], title=f"a {labels_test[wrong]}, found {explanation.prediction}")
+ax.set(xticks=[], yticks=[], title=f"true class {labels_test[wrong]}")
+ax.set_xlabel(f"predicted class {explanation.prediction}")
 
 # %%
 # In the first layer two classes fit the digit almost equally well. With λ = 500 the membership

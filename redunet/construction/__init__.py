@@ -1,4 +1,4 @@
-"""The construction of a network's layers: settings, samples on their way, and the loop."""
+"""The construction of a network: its settings, the features of the samples, and the loop."""
 
 from redunet.construction.construction import Construction
 from redunet.construction.history import RateHistory

@@ -1,4 +1,4 @@
-"""All parts of a network, from labelled samples."""
+"""Construction of all parts of a network from labelled samples."""
 
 import copy
 import os
@@ -23,10 +23,10 @@ from redunet.layers import DatasetInfo, ReduLayer
 from redunet.layers.encoding import default_batch_size, encode
 from redunet.rates import HalfSpectrum
 
-# Signals of fewer channels need a lift.
+# Signals with fewer channels need a lift.
 FEWEST_CHANNELS = 4
 
-# Steps ηα beyond this one make features of new samples meaningless if a class has few samples.
+# Longer steps ηα can make features of new samples meaningless if a class has few samples.
 LONGEST_STEP = 5.0
 
 
@@ -58,7 +58,7 @@ def build(
     processes: Processes,
     progress: bool,
 ) -> Parts:
-    """Read the samples, settle the settings, and make all layers.
+    """Read the samples, determine the settings, and construct all layers.
 
     The arguments are those of :meth:`redunet.ReduNet.construct`.
     """
@@ -98,20 +98,22 @@ def build(
             processes=processes,
         )
         samples = read(source)
-        info, others = dataset_info(samples), None
+        info, validation_set = dataset_info(samples), None
         if validation is not None:
-            held, known = validation if isinstance(validation, tuple) else (validation, None)
+            data, targets = validation if isinstance(validation, tuple) else (validation, None)
             held_out = read(
-                as_source(held, known, device, "validation X"), classes=samples.partition.classes
+                as_source(data, targets, device, "validation X"), classes=samples.partition.classes
             )
-            others = dataset_info(held_out), held_out
+            validation_set = dataset_info(held_out), held_out
         # 3. The layers.
         settings = request.settle(spectrum.size, info.alpha)
         _warn_of_overshoot(info, settings)
-        construction = Construction(settings, info, samples, validation=others, offload=offload)
-        saved = None
+        construction = Construction(
+            settings, info, samples, validation=validation_set, offload=offload
+        )
+        folder_checkpoint = None
         if checkpoint is not None:
-            saved = FolderCheckpoint(
+            folder_checkpoint = FolderCheckpoint(
                 checkpoint,
                 processes,
                 num_layers=settings.num_layers,
@@ -120,7 +122,7 @@ def build(
                 layer_device=torch.device("cpu") if offload else device,
                 home=samples.current.home,
             )
-        construction.run(progress=progress and processes.rank == 0, checkpoint=saved)
+        construction.run(progress=progress and processes.rank == 0, checkpoint=folder_checkpoint)
     return Parts(
         construction.layers,
         samples.partition.classes,
@@ -134,7 +136,7 @@ def build(
 
 
 def _warn_of_few_channels(feature_shape: tuple[int, ...]) -> None:
-    """Warn if a network on signals can tell little more than their power spectra apart."""
+    """Warn if a network on signals distinguishes little more than their power spectra."""
     channels, *spatial = feature_shape
     if spatial and channels < FEWEST_CHANNELS:
         warnings.warn(
@@ -147,11 +149,11 @@ def _warn_of_few_channels(feature_shape: tuple[int, ...]) -> None:
 
 
 def _warn_of_overshoot(info: DatasetInfo, settings: Settings) -> None:
-    """Warn if new samples may be classified at random, however good the training rates look.
+    """Warn if new samples may be classified at random, even if the training rates look good.
 
-    If a class has fewer samples than channels, new samples of it have a residual that no training
-    sample shows, and a layer takes the step ηα = ηC/(mε²) along it. Steps up to 5 did no harm,
-    steps from 10 on did; docs/choosing.md has the measurements.
+    If a class has fewer samples than channels, new samples of the class have a residual that no
+    training sample has. A layer moves them by the step ηα = ηC/(mε²) along this residual. In the
+    measurements of docs/choosing.md, steps up to 5 did no harm, and steps of 10 and more did.
     """
     step = settings.eta * info.alpha
     fewest = info.counts.min().item()

@@ -32,19 +32,19 @@ class FolderCheckpoint:
     Parameters
     ----------
     folder : str or path
-        It is made if it does not exist.
+        Folder of the checkpoint. It is created if it does not exist.
     processes : Processes
-        The processes that share the construction; each has a folder inside.
+        The processes that share the construction. If there are several, each has its own subfolder.
     num_layers : int
-        The number of layers that the construction asks for; layers beyond it are not loaded.
+        Number of layers that the construction asks for. Layers beyond it are not loaded.
     spectrum : HalfSpectrum
-        For the layers.
+        Transform of the layers.
     device : torch.device
-        For the features.
+        Device of the features.
     layer_device : torch.device
-        For the layers.
+        Device of the layers.
     home : torch.device or Path
-        Where features are kept; see :class:`FeatureStore`.
+        Storage of the features; see :class:`FeatureStore`.
     """
 
     def __init__(
@@ -88,8 +88,8 @@ class FolderCheckpoint:
         }
         (unfinished / STATE).write_text(json.dumps(values))
         unfinished.rename(final)
-        # Wait until every process has saved this layer; until then one may have to resume from the
-        # layer before, and needs its features.
+        # Wait until every process has saved this layer. Until then, processes may have to resume
+        # from the layer before, and need its features.
         self._processes.all_gather_object(number)
         for file in self._folder.glob("layer-*/*.npy"):
             if file.parent != final:
@@ -97,17 +97,17 @@ class FolderCheckpoint:
 
     def load(self) -> ConstructionState | None:
         """The state after the last layer that every process has saved; None if there is none."""
-        saved = min(self._processes.all_gather_object(self._last_layer()))
-        number = min(saved, self._num_layers)
+        last = min(self._processes.all_gather_object(self._last_layer()))
+        number = min(last, self._num_layers)
         if number == 0:
             return None
         states = [self._read_state(i) for i in range(1, number + 1)]
         return ConstructionState(
             [self._read_layer(i, state["layer"]) for i, state in enumerate(states, 1)],
             RateHistory.from_json(states[-1]["history"]),
-            # Features exist for the last layer only. If fewer are asked for, none are needed.
+            # Features exist for the last layer only. With fewer layers they are not needed.
             {name: self._read_features(number, name) for name in states[-1]["features"]}
-            if number == saved
+            if number == last
             else {},
             states[-1]["identity"],
         )
@@ -116,8 +116,8 @@ class FolderCheckpoint:
         return self._folder / f"layer-{number:05d}"
 
     def _last_layer(self) -> int:
-        found = (int(f.name.removeprefix("layer-")) for f in self._folder.glob("layer-?????"))
-        return max(found, default=0)
+        numbers = (int(f.name.removeprefix("layer-")) for f in self._folder.glob("layer-?????"))
+        return max(numbers, default=0)
 
     def _read_state(self, number: int) -> dict[str, Any]:
         values: dict[str, Any] = json.loads((self._of_layer(number) / STATE).read_text())

@@ -1,8 +1,8 @@
 """The construction of the layers, one by one.
 
-Every layer takes two passes over batches of the samples: one to sum their second moments, one to
-apply the layer. The batches may lie in files, and the sums may run over processes; samples that
-exceed the memory of a machine need nothing else.
+Every layer takes two passes over batches of the samples: one to sum their second moments, and one
+to apply the layer. The batches may be stored in files, and the sums may run over processes. Samples
+that exceed the memory of a machine therefore need no other method.
 """
 
 import math
@@ -22,7 +22,7 @@ from redunet.layers import DatasetInfo, OperatorKind, ReduLayer, SecondMoments
 from redunet.layers.operators import Exact
 from redunet.rates import RateReduction
 
-# A fall of ΔR by this many units of rounding error is not a fall.
+# A decrease of ΔR by up to this many units of rounding error is ignored.
 ROUNDING = 10
 
 
@@ -37,24 +37,25 @@ class Checkpoint(Protocol):
 
 
 class Attempt(NamedTuple):
-    """A layer that may still be discarded."""
+    """A new layer that may still be rejected."""
 
     layer: ReduLayer
     moved: FeatureStore  # features of the samples after the layer
-    moments: SecondMoments  # of these features
+    moments: SecondMoments  # second moments of these features
 
 
 class Construction:
-    """Layers, made one by one from samples that move along.
+    """Construction of layers one by one. Each new layer is applied to the samples.
 
     Parameters
     ----------
     settings : Settings
     info : DatasetInfo
-        Of the samples.
+        Sizes and counts of the samples.
     samples : LabelledFeatures
+        Features and classes of the samples.
     validation : tuple of DatasetInfo and LabelledFeatures, optional
-        More samples, whose rates are recorded.
+        Further samples, whose rates are recorded.
     offload : bool
         Move every layer to host memory as soon as it has been applied.
 
@@ -87,12 +88,12 @@ class Construction:
         self._moments: SecondMoments | None = None  # of the current features
 
     def run(self, *, progress: bool = False, checkpoint: Checkpoint | None = None) -> None:
-        """Make all layers, or those that the checkpoint does not have yet."""
+        """Construct all layers, or those that the checkpoint does not contain yet."""
         self._moments = self._gather(self.samples.current)
         self._record(self._moments.rates())
-        saved = checkpoint.load() if checkpoint else None
-        if saved is not None:
-            self.resume(saved)
+        state = checkpoint.load() if checkpoint else None
+        if state is not None:
+            self.resume(state)
         with tqdm(
             total=self.settings.num_layers,
             initial=len(self.layers),
@@ -112,10 +113,10 @@ class Construction:
         if self.samples.previous is not None:
             features["training-previous"] = self.samples.previous
         if self.validation:
-            others = self.validation[1]
-            features["validation-current"] = others.current
-            if others.previous is not None:
-                features["validation-previous"] = others.previous
+            held_out = self.validation[1]
+            features["validation-current"] = held_out.current
+            if held_out.previous is not None:
+                features["validation-previous"] = held_out.previous
         return ConstructionState(self.layers, self.history, features, self._identity())
 
     def resume(self, state: ConstructionState) -> None:
@@ -130,16 +131,16 @@ class Construction:
         self.layers, self.history = state.layers, state.history
         if self._is_finished():
             return
-        owners = {"training": self.samples}
+        sets = {"training": self.samples}
         if self.validation:
-            owners["validation"] = self.validation[1]
-        for name, owner in owners.items():
-            owner.current = state.features[f"{name}-current"]
-            owner.previous = state.features.get(f"{name}-previous")
+            sets["validation"] = self.validation[1]
+        for name, samples in sets.items():
+            samples.current = state.features[f"{name}-current"]
+            samples.previous = state.features.get(f"{name}-previous")
         self._moments = self._gather(self.samples.current)
 
     def _identity(self) -> dict[str, Any]:
-        """Settings, samples and their batches; the number of layers and ``tol`` may change."""
+        """Settings, samples and batches; the number of layers and ``tol`` are not part of them."""
         settings = self.settings.to_json()
         del settings["num_layers"], settings["tol"]
         return {
@@ -158,10 +159,10 @@ class Construction:
                     f"the checkpoint holds another construction: {name} {state.identity[name]}, "
                     f"expected {expected}"
                 )
-        found, expected = state.history.expansion[0], self.history.expansion[0]
-        if not math.isclose(found, expected, rel_tol=1e-4):
+        actual, expected = state.history.expansion[0], self.history.expansion[0]
+        if not math.isclose(actual, expected, rel_tol=1e-4):
             raise ValueError(
-                f"the checkpoint holds another construction: samples of coding rate {found:.6g}, "
+                f"the checkpoint holds another construction: samples of coding rate {actual:.6g}, "
                 f"expected {expected:.6g}"
             )
 
@@ -170,48 +171,48 @@ class Construction:
         return len(self.layers) >= settings.num_layers or self.history.has_stalled(settings.tol)
 
     def _add_layer(self) -> None:
-        """Make one more layer and move all samples through it: one turn of Algorithm 1's loop."""
+        """Construct one layer and apply it to all samples: one iteration of Algorithm 1."""
         attempt = self._attempt(self.settings.momentum)
         if attempt.layer.momentum and self._falls(attempt.moments.rates()):
             attempt = self._restart(attempt)
         self._accept(attempt)
 
     def _attempt(self, momentum: float) -> Attempt:
-        """Steps 1 and 2 of Algorithm 1, without changing the samples' current features."""
+        """Steps 1 and 2 of Algorithm 1. The current features of the samples do not change."""
         settings, samples = self.settings, self.samples
         # Step 1: E and all Cʲ, from the second moments of the features or of points ahead of them.
         if momentum == 0 or samples.previous is None:
             momentum = 0.0
             moments = self._moments or self._gather(samples.current)
-            self._moments = None  # as large as the operators, and used up
+            self._moments = None  # not needed any more, and as large as the operators
         else:
             moments = self._gather(samples.points(momentum))
         layer = self._make_layer(moments, momentum)
         del moments
-        # Step 2: every sample takes its step and is projected onto the sphere.
+        # Step 2: move every sample by its step, and project it onto the sphere.
         moved = samples.apply(
             layer, true_membership=settings.true_membership, keep=settings.momentum > 0
         )
         return Attempt(layer, moved, self._gather(moved, layer))
 
     def _restart(self, attempt: Attempt) -> Attempt:
-        """Make the layer again without momentum, in place of one that lowers ΔR."""
+        """Construct the layer without momentum, to replace one that decreases ΔR."""
         attempt.moved.clear()
         return self._attempt(0.0)
 
     def _accept(self, attempt: Attempt) -> None:
-        """Make the features after the layer the current ones, and record the rates."""
+        """Make the features after the layer the current features, and record the rates."""
         layer, keep = attempt.layer, self.settings.momentum > 0
         self._moments = attempt.moments
         self.samples.advance(attempt.moved, keep=keep)
         if self.validation:
-            others = self.validation[1]
-            others.advance(others.apply(layer, true_membership=False, keep=keep), keep=keep)
+            held_out = self.validation[1]
+            held_out.advance(held_out.apply(layer, true_membership=False, keep=keep), keep=keep)
         self._record(attempt.moments.rates())
         self.layers.append(layer.to("cpu") if self.offload else layer)
 
     def _make_layer(self, moments: SecondMoments, momentum: float) -> ReduLayer:
-        """A layer with these operators and the settings of the step."""
+        """A layer with the operators from these moments and the settings of the step."""
         info, settings = self.info, self.settings
         precision = info.dtype.to_real()
         return ReduLayer(
@@ -225,19 +226,19 @@ class Construction:
         )
 
     def _falls(self, rates: RateReduction) -> bool:
-        """Whether ΔR is lower than before, by more than rounding error."""
+        """Whether ΔR has decreased by more than the rounding error."""
         rounding = ROUNDING * torch.finfo(self.info.dtype).eps * float(rates.expansion)
         return float(rates.delta) < self.history.delta[-1] - rounding
 
     def _record(self, rates: RateReduction) -> None:
         self.history.append(rates)
         if self.validation and self.history.validation is not None:
-            info, others = self.validation
-            moments = gather(Exact(), info, others, others.current)
+            info, held_out = self.validation
+            moments = gather(Exact(), info, held_out, held_out.current)
             self.history.validation.append(moments.rates())
 
     def _gather(self, points: Iterable[Tensor], new: ReduLayer | None = None) -> SecondMoments:
-        """Second moments of points that have passed all layers, and the ``new`` one if given."""
+        """Second moments of points after all layers, and after the ``new`` one if it is given."""
         layers = self.layers if new is None else [*self.layers, new]
         return gather(self.settings.operators, self.info, self.samples, points, layers)
 
@@ -249,7 +250,7 @@ def gather(
     points: Iterable[Tensor],
     layers: list[ReduLayer] | None = None,
 ) -> SecondMoments:
-    """The second moments that a kind of operators needs, of points in the samples' classes."""
+    """The second moments that a kind of operators needs, of points with the samples' classes."""
 
     def collect(moments: SecondMoments) -> None:
         for V, partition in zip(points, samples.partitions, strict=True):

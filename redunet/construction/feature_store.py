@@ -19,9 +19,9 @@ class FeatureStore:
     Parameters
     ----------
     device : torch.device
-        Where batches are computed with.
+        Device of the batches that are read.
     home : torch.device or Path
-        Where batches are kept: on a device, or in a folder, one file each.
+        Storage of the batches: a device, or a folder with one file for each batch.
     """
 
     _numbers = itertools.count()
@@ -93,9 +93,9 @@ def read_array(file: Path) -> Tensor:
 def return_freed_memory() -> None:
     """Ask the C library to return freed memory to the system.
 
-    Blocks of many megabytes are allocated and freed with every batch. In glibc's heap they leave
-    gaps that the next blocks do not fit, so that a process would grow without end. Other C
-    libraries have no such function and need none.
+    Blocks of many megabytes are allocated and freed with every batch. In the heap of glibc they
+    leave gaps that are too small for later blocks, so the process would grow without limit. Other C
+    libraries do not have this function and do not need it.
     """
     trim = getattr(_libc, "malloc_trim", None)
     if trim is not None:

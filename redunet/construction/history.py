@@ -19,7 +19,7 @@ class RateHistory:
     Attributes
     ----------
     expansion, compression, delta : numpy arrays of length num_layers + 1
-        R, R_c and ΔR = R − R_c; entry 0 is before layer 1.
+        R, R_c and ΔR = R − R_c. Entry 0 is the value before the first layer.
     validation : RateHistory or None
         The rates of the validation samples, if there were any.
     """
@@ -46,7 +46,7 @@ class RateHistory:
         return bool(after - before < tol * abs(before))
 
     def to_json(self) -> dict[str, Any]:
-        """Lists of numbers, as JSON can hold them."""
+        """Lists of numbers that JSON can represent."""
         return {
             "expansion": self.expansion.tolist(),
             "compression": self.compression.tolist(),

@@ -1,4 +1,4 @@
-"""Labelled samples on their way through the layers, and how they are read from their source."""
+"""Features of labelled samples between two layers, and their reading from a source."""
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -38,18 +38,18 @@ class LabelledFeatures:
     Parameters
     ----------
     features : FeatureStore
-        Of unit norm per sample.
+        Features of all samples, of unit norm per sample.
     partition : Partition
         The classes of all samples.
     sizes : list of int
-        Samples in each batch.
+        Number of samples in each batch.
 
     Attributes
     ----------
     current : FeatureStore
         Features after the last layer.
     previous : FeatureStore or None
-        Features one layer earlier; kept only if there is momentum.
+        Features one layer earlier. They are stored only if there is momentum.
     partitions : list of Partition
         The classes of the samples of each batch.
     """
@@ -64,7 +64,7 @@ class LabelledFeatures:
         self.previous: FeatureStore | None = None
 
     def points(self, momentum: float) -> Iterable[Tensor]:
-        """Batches of the points from which a layer steps: the features, or points ahead of them."""
+        """Batches of the points that a layer is applied to: features, or points ahead of them."""
         if not momentum or self.previous is None:
             return self.current
         return Extrapolated(self.current, self.previous, momentum)
@@ -76,8 +76,8 @@ class LabelledFeatures:
         """
         moved = FeatureStore(self.current.device, self.current.home)
         for number, V in enumerate(self.points(layer.momentum)):
-            known = self.partitions[number].membership if true_membership else None
-            moved.append(layer(V, known))
+            membership = self.partitions[number].membership if true_membership else None
+            moved.append(layer(V, membership))
             if not keep:
                 self.current.discard(number)
         return moved
@@ -101,23 +101,24 @@ def collect(
     processes: Processes,
     classes: np.ndarray | None = None,
 ) -> LabelledFeatures:
-    """Read all samples, encode them as features of unit norm, and find their classes.
+    """Read all samples, encode them as features of unit norm, and determine their classes.
 
     Parameters
     ----------
     source : Source
     encode : callable
-        Samples ``(m, *sample_shape)`` to half spectra ``(F, m, C)``.
+        Function from samples ``(m, *sample_shape)`` to half spectra ``(F, m, C)``.
     sample_shape : tuple of int
-        The shape that every sample must have.
+        Required shape of every sample.
     dtype : torch.dtype
         Precision of the samples.
     batch_size : int
+        Largest number of samples in a batch.
     folder : Path or None
-        Where to keep features, if not in memory.
+        Folder for the features; None to store them where the source does.
     processes : Processes
     classes : numpy array, optional
-        The sorted labels, if they are known; by default those of all processes' samples.
+        The sorted labels; by default those of the samples of all processes.
     """
     device = source.example.device
     features = FeatureStore(device, folder or source.home)

@@ -8,7 +8,7 @@ from redunet._checks import check_count, check_positive
 from redunet.construction.defaults import default_depth, default_eps_sq, default_eta
 from redunet.layers import MEMBERSHIPS, OPERATOR_KINDS, Membership, OperatorKind
 
-# The default λ of memberships, which is passed on only if it is changed.
+# The default λ of memberships. Only other values are passed to a kind of membership.
 SHARPNESS = 500.0
 
 Kind = TypeVar("Kind", Membership, OperatorKind)
@@ -16,7 +16,7 @@ Kind = TypeVar("Kind", Membership, OperatorKind)
 
 @dataclass(frozen=True)
 class Settings:
-    """The settings that a construction has taken; see :meth:`redunet.ReduNet.construct`.
+    """The settings of a construction; see :meth:`redunet.ReduNet.construct`.
 
     Attributes
     ----------
@@ -25,17 +25,17 @@ class Settings:
     eta : float
         Step size η.
     eps_sq : float
-        ε².
+        ε², the squared precision of the code.
     membership : Membership
-        How layers estimate memberships.
+        Rule by which layers estimate memberships.
     operators : OperatorKind
-        How operators are made.
+        Kind of the operators.
     momentum : float
-        β.
+        Momentum β.
     tol : float or None
         The construction stops when a layer raises ΔR by less than this fraction.
     true_membership : bool
-        Whether training samples moved by their true memberships.
+        Whether training samples were moved by their true memberships.
     """
 
     num_layers: int
@@ -56,7 +56,7 @@ class Settings:
             raise ValueError(f"momentum must be in [0, 1), got {self.momentum}")
 
     def to_json(self) -> dict[str, Any]:
-        """Values that JSON can hold."""
+        """The settings as values that JSON can represent."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return values | {
             "membership": MEMBERSHIPS.to_json(self.membership),
@@ -77,7 +77,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Request:
-    """The settings that a user asks for, where None means: follow the data.
+    """The settings that a user asks for. None stands for a default that depends on the data.
 
     Attributes
     ----------
@@ -97,14 +97,14 @@ class Request:
     true_membership: bool
 
     def __post_init__(self) -> None:
-        self.settle(1, 1.0)  # wrong values are refused before any sample is read
+        self.settle(1, 1.0)  # raise errors before any sample is read
 
     def eps_sq_for(self, frequencies: int) -> float:
-        """ε² for so many frequencies."""
+        """ε² for data with this number of frequencies in the full spectrum."""
         return default_eps_sq(frequencies) if self.eps_sq is None else self.eps_sq
 
     def settle(self, frequencies: int, alpha: float) -> Settings:
-        """The settings for data with so many frequencies and this α = C/(mε²)."""
+        """The settings for data with this number of frequencies and this α = C/(mε²)."""
         num_layers, tol = default_depth(self.num_layers, self.tol)
         return Settings(
             num_layers=num_layers,
@@ -119,19 +119,19 @@ class Request:
 
 
 def as_membership(membership: str | Membership, lam: float) -> Membership:
-    """The kind of membership that a name and λ, or an instance, stands for."""
+    """The membership rule for a name and λ, or for an instance."""
     if isinstance(membership, str):
         options = {} if lam == SHARPNESS else {"lam": lam}
         return _with_options(MEMBERSHIPS[membership], f"membership={membership!r}", options)
     if not isinstance(membership, Membership):
         raise TypeError(f"membership must be a string or a Membership, got {membership!r}")
     if lam != SHARPNESS:
-        raise ValueError(f"lam is an option of the membership: pass it to {membership!r}")
+        raise ValueError(f"lam is an option of the membership: pass it to {membership!r} instead")
     return membership
 
 
 def as_operator_kind(operators: str | OperatorKind, rank: int | None) -> OperatorKind:
-    """The kind of operators that a name and a rank, or an instance, stands for."""
+    """The kind of operators for a name and a rank, or for an instance."""
     if isinstance(operators, str):
         options = {} if rank is None else {"rank": rank}
         return _with_options(OPERATOR_KINDS[operators], f"operators={operators!r}", options)
@@ -143,9 +143,9 @@ def as_operator_kind(operators: str | OperatorKind, rank: int | None) -> Operato
 
 
 def _with_options(kind: type[Kind], setting: str, options: Mapping[str, float]) -> Kind:
-    """An instance of a kind with these options; error messages call the kind by its setting."""
-    known = {field.name for field in fields(kind)}
-    for name in options.keys() - known:
+    """An instance of a kind with these options. Error messages refer to it by ``setting``."""
+    names = {field.name for field in fields(kind)}
+    for name in options.keys() - names:
         raise ValueError(f"{setting} has no option {name}")
     for field in fields(kind):
         is_required = field.default is MISSING and field.default_factory is MISSING

@@ -20,11 +20,11 @@ class ArraySource:
     Parameters
     ----------
     X, labels
-        As :meth:`redunet.ReduNet.construct` takes them.
+        The arguments of :meth:`redunet.ReduNet.construct`.
     device : torch.device or str, optional
-        Where to put the samples; by default they stay where they are.
+        Device for the samples; by default tensors stay on their device.
     name : str
-        What error messages call the samples.
+        Name of the samples in error messages.
     """
 
     def __init__(
@@ -42,21 +42,21 @@ class ArraySource:
         self.home = self.X.device
 
     def batches(self, batch_size: int) -> Iterator[Tensor]:
-        """Samples, at most ``batch_size`` at a time."""
+        """Batches of at most ``batch_size`` samples."""
         return iter(self.X.split(batch_size))
 
 
 class DatasetSource:
-    """Samples of a PyTorch data set, of which only one batch at a time is in memory.
+    """Samples of a PyTorch data set. Only one batch at a time is in memory.
 
     Parameters
     ----------
     data : Dataset or DataLoader
         Yields pairs of a sample ``(C, *spatial)`` and its label. A loader has its own batch size.
     device : torch.device or str, optional
-        Where to put the samples; by default on the CPU.
+        Device for the samples; by default the CPU.
     name : str
-        What error messages call the samples.
+        Name of the samples in error messages.
     """
 
     def __init__(self, data: Data, device: torch.device | str | None, name: str = "X"):
@@ -68,7 +68,7 @@ class DatasetSource:
         self.home = torch.device("cpu")
 
     def batches(self, batch_size: int) -> Iterator[Tensor]:
-        """Samples, at most ``batch_size`` at a time. After the last, :attr:`labels` is complete."""
+        """Batches of at most ``batch_size`` samples. After the last, ``labels`` is complete."""
         self._labels = []
         for samples in self._samples(batch_size):
             yield from samples.split(batch_size)

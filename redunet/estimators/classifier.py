@@ -28,63 +28,69 @@ from redunet.network import ReduNet
 # Candidates for ε² of vectors. For signals they are divided by the number of frequencies.
 CANDIDATES = np.geomspace(1e-3, 3, 8)
 
-# The sharpness of memberships if a class has fewer samples than there are folds.
+# The sharpness of memberships where cross-validation does not calibrate it.
 DEFAULT_SHARPNESS = 10.0
 FOLDS = 5
 
-# With more samples, one fold is enough.
+# With more samples than this, one fold is enough.
 FEW_SAMPLES = 1000
 
 
 class ReduNetClassifier(
     ClassNamePrefixFeaturesOutMixin, ClassifierMixin, TransformerMixin, BaseEstimator
 ):
-    """A network constructed from standardised samples, whose last layer tells their classes apart.
+    """Classifier with a network that is constructed from standardised samples.
 
-    A sample belongs to the class that leaves least of it, whatever the sizes of the classes:
-    γ_j ‖Cʲ v‖, where the paper's membership takes ‖Cʲ v‖.
+    A sample is assigned to the class with the smallest residual γ_j ‖Cʲ v‖ in the last layer. The
+    paper's membership uses ‖Cʲ v‖ instead, which depends on the sizes of the classes.
 
-    Without ``eps_sq``, that and the depth are found by the log loss of samples held out, five times
-    a fifth of them, or once of more than 1000. The candidates 0.001 … 3, divided by the number of
-    frequencies, are compared by one layer each, in which the class is nearly decided; then depths,
-    in a network of all layers. Where a class has fewer than five samples, ε² is 0.5 over the number
-    of frequencies. The network is then constructed from all samples.
+    If ``eps_sq`` is not given, ε² and the depth are those with the smallest log loss on held-out
+    samples. The loss comes from five-fold cross-validation, or from the first fold alone if there
+    are more than 1000 samples. The candidates for ε² are 0.001 to 3, divided by the number of
+    frequencies. They are compared in networks of one layer, because the first layer nearly decides
+    the class. The depths are then compared in networks of ``num_layers`` layers. If a class has
+    fewer than five samples, ε² is 0.5 divided by the number of frequencies, and the depth is
+    ``num_layers``. The final network is constructed from all samples.
 
     Parameters
     ----------
     num_layers : int
         Number of layers, or the largest number if ``eps_sq`` is not given.
     eps_sq : float, optional
-        ε², the squared precision of the code; by default found as above.
+        ε², the squared precision of the code; by default selected as above.
     eta : float, optional
-        Step size η; by default the step ηC/(mε²) is 2.
-    lift : nn.Module or list of them, optional
-        Applied to standardised samples first; see :meth:`redunet.ReduNet.construct`.
+        Step size η; by default such that the step ηC/(mε²) is 2.
+    lift : nn.Module or sequence of nn.Module, optional
+        Applied to the standardised samples first; see :meth:`redunet.ReduNet.construct`.
     input_shape : tuple of int, optional
-        ``(C, *spatial)`` of one sample, whose values are a row of ``X``. The network is then
+        Shape ``(C, *spatial)`` of one sample, whose values are a row of ``X``. The network is then
         invariant to cyclic shifts. By default samples are vectors.
     operators : {"exact", "variational"} or OperatorKind
         See :meth:`redunet.ReduNet.construct`.
     rank : int, optional
-        Of variational operators.
+        Rank of variational operators.
     standardize : bool
-        Bring every feature of vectors, or every channel of signals, to zero mean and unit variance,
-        and give vectors one more feature of 1, without which their length would be lost.
+        Scale every feature of vectors, or every channel of signals, to zero mean and unit variance.
+        Vectors also get a constant feature of 1. Without it, the network would ignore their norms.
     random_state : int, RandomState instance or None
-        Of the samples held out.
+        Random state of the split into folds.
     device : str or torch.device, optional
-        Where to construct and evaluate; by default on the CPU.
+        Device for construction and evaluation; by default the CPU.
 
     Attributes
     ----------
     classes_ : numpy array (k,)
+        The labels, sorted.
     n_features_in_ : int
+        Number of columns of ``X``.
     net_ : ReduNet
-        Of standardised samples.
+        The network, which takes standardised samples.
     eps_sq_, eta_ : float
-        As found.
+        ε² and η of the network.
     mean_, scale_ : numpy arrays
-        What samples are standardised by.
+        Means and standard deviations for the standardisation; deviations of 0 are replaced by 1.
+    sharpness_ : float
+        Sharpness of the softmax in :meth:`predict_proba`.
 
     Examples
     --------
@@ -121,7 +127,7 @@ class ReduNetClassifier(
         self.device = device
 
     def fit(self, X: Array, y: Array) -> "ReduNetClassifier":
-        """Standardise, find ε², and construct.
+        """Standardise the samples, select ε² and the depth, and construct the network.
 
         Parameters
         ----------
@@ -154,7 +160,7 @@ class ReduNetClassifier(
         return self
 
     def transform(self, X: Array) -> np.ndarray:
-        """Features after the last layer, flattened, of unit norm: ``(m, n_features_out)``.
+        """Features after the last layer, flattened and of unit norm, ``(m, n_features_out)``.
 
         Parameters
         ----------
@@ -165,10 +171,10 @@ class ReduNetClassifier(
             return self.net_(samples).flatten(1).cpu().numpy()
 
     def decision_function(self, X: Array) -> np.ndarray:
-        """Minus what each class leaves of a sample, γ_j ‖Cʲ v‖, ``(m, k)``.
+        """Negative residuals −γ_j ‖Cʲ v‖ of each sample in each class, ``(m, k)``.
 
-        For two classes, as in scikit-learn, one column ``(m,)``: the second class's less the
-        first's.
+        For two classes, as in scikit-learn, this is one column ``(m,)``: the value of the second
+        class minus that of the first.
 
         Parameters
         ----------
@@ -178,9 +184,10 @@ class ReduNetClassifier(
         return scores[:, 1] - scores[:, 0] if len(self.classes_) == 2 else scores
 
     def predict_proba(self, X: Array) -> np.ndarray:
-        """Membership ``(m, k)``: a softmax of the residuals, as sharp as the samples bear out.
+        """Membership ``(m, k)``: a softmax of the negative residuals.
 
-        The sharpness is calibrated on the samples held out for ε², where there were any.
+        The sharpness of the softmax is calibrated on the held-out samples from the selection of ε².
+        It is 10 if there was no selection.
 
         Parameters
         ----------
@@ -190,7 +197,7 @@ class ReduNetClassifier(
         return softmax(-self.sharpness_ * residuals, axis=1)
 
     def predict(self, X: Array) -> np.ndarray:
-        """The label of the class that leaves least of each sample, ``(m,)``.
+        """The label of the class with the smallest residual for each sample, ``(m,)``.
 
         Parameters
         ----------
@@ -222,7 +229,7 @@ class ReduNetClassifier(
         return X.reshape(len(X), *self.input_shape) if self.input_shape else X
 
     def _samples(self, X: np.ndarray) -> Tensor:
-        """Standardised, and vectors with one more feature of 1."""
+        """Samples in the shape that the network takes, after standardisation if it is enabled."""
         shaped = self._shaped(X)
         if self.standardize:
             shaped = (shaped - self.mean_) / self.scale_
@@ -245,7 +252,7 @@ class ReduNetClassifier(
         )
 
     def _search(self, samples: Tensor, targets: np.ndarray) -> tuple[float, int]:
-        """The best ε² and depth on samples held out; notes the sharpness that suits them there."""
+        """ε² and depth with the smallest loss on held-out samples; also sets ``sharpness_``."""
         frequencies = prod(self.input_shape[1:]) if self.input_shape else 1
         if np.bincount(targets).min() < FOLDS:
             return default_eps_sq(frequencies), self.num_layers
@@ -255,34 +262,36 @@ class ReduNetClassifier(
         )
         if len(targets) > FEW_SAMPLES:
             folds = folds[:1]
-        known = np.concatenate([targets[held] for _, held in folds])
+        held_out_targets = np.concatenate([targets[test] for _, test in folds])
 
         def losses(eps_sq: float, depth: int) -> list[tuple[float, float]]:
-            """Of samples held out, by depth, with the sharpness that makes each least."""
-            nets = [self._construct(samples[a], targets[a], depth, eps_sq) for a, _ in folds]
+            """Log loss on held-out samples and its best sharpness, for depths up to ``depth``."""
+            nets = [
+                self._construct(samples[train], targets[train], depth, eps_sq) for train, _ in folds
+            ]
             return [
                 _least_loss(
                     np.concatenate(
                         [
-                            _relative_residuals(net, samples[held], layer)
-                            for net, (_, held) in zip(nets, folds, strict=True)
+                            _relative_residuals(net, samples[test], layer)
+                            for net, (_, test) in zip(nets, folds, strict=True)
                         ]
                     ),
-                    known,
+                    held_out_targets,
                 )
                 for layer in range(depth)
             ]
 
         eps_sq = min(CANDIDATES / frequencies, key=lambda candidate: losses(candidate, 1)[0])
         _, self.sharpness_, depth = min(
-            (*found, layer + 1) for layer, found in enumerate(losses(eps_sq, self.num_layers))
+            (*loss, layer + 1) for layer, loss in enumerate(losses(eps_sq, self.num_layers))
         )
         return float(eps_sq), depth
 
 
 @torch.no_grad()
 def _relative_residuals(net: ReduNet, samples: Tensor, layer: int = -1) -> np.ndarray:
-    """γ_j ‖Cʲ v‖, which is α ‖(I + α_j V Πʲ V*)⁻¹ v‖: what a class leaves of a sample, ``(m, k)``.
+    """Residuals γ_j ‖Cʲ v‖ = α ‖(I + α_j V Πʲ V*)⁻¹ v‖ of each sample in each class, ``(m, k)``.
 
     ‖Cʲ v‖ itself has a factor of 1/m_j, which favours large classes.
     """
@@ -290,11 +299,11 @@ def _relative_residuals(net: ReduNet, samples: Tensor, layer: int = -1) -> np.nd
 
 
 def _least_loss(residuals: np.ndarray, targets: np.ndarray) -> tuple[float, float]:
-    """Log loss of memberships at the sharpness that makes it least, and that sharpness."""
+    """The smallest log loss of memberships over all sharpnesses, and its sharpness."""
 
     def loss(log_sharpness: float) -> float:
         logits = -np.exp(log_sharpness) * residuals
         return float((logsumexp(logits, axis=1) - logits[np.arange(len(targets)), targets]).mean())
 
-    found = minimize_scalar(loss, bounds=(-5, 10), method="bounded")
-    return found.fun, float(np.exp(found.x))
+    minimum = minimize_scalar(loss, bounds=(-5, 10), method="bounded")
+    return minimum.fun, float(np.exp(minimum.x))

@@ -1,4 +1,4 @@
-"""Clusters of features that lie in subspaces, and how well they match classes."""
+"""Clustering of features that lie in subspaces, and its accuracy."""
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
@@ -13,19 +13,21 @@ from redunet._checks import Array, as_labels
 
 
 class SubspaceClustering(ClusterMixin, BaseEstimator):
-    """Samples that explain each other linearly belong together.
+    """Clustering of samples that lie in subspaces, by linear regression of samples on each other.
 
-    Every sample is regressed on all others with a ridge, in closed form and all at once: with
-    D = (XXᵀ + λI)⁻¹ of samples of unit norm, C = −D diag(D)⁻¹ off the diagonal. The spectral
-    clustering of ``|C| + |C|ᵀ`` gives the clusters. It takes m² memory and m³ operations.
+    Every sample is scaled to unit norm, and regressed on all other samples with a ridge penalty.
+    The coefficients have a closed form for all samples at once: with D = (XXᵀ + λI)⁻¹ they are
+    C = −D diag(D)⁻¹ off the diagonal. Spectral clustering with the affinity ``|C| + |C|ᵀ`` gives
+    the clusters. This takes O(m²) memory and O(m³) operations.
 
     Parameters
     ----------
     n_clusters : int
+        Number of clusters.
     ridge : float
-        λ: how little a sample is explained by samples that point elsewhere.
+        Penalty λ. A larger penalty reduces the contribution of samples in other directions.
     random_state : int, RandomState instance or None
-        Of the spectral clustering's k-means.
+        Random state of the k-means in the spectral clustering.
 
     Attributes
     ----------
@@ -37,7 +39,7 @@ class SubspaceClustering(ClusterMixin, BaseEstimator):
     References
     ----------
     Lu, Min, Zhao, Zhu, Huang, Yan. Robust and Efficient Subspace Segmentation via Least Squares
-    Regression (ECCV 2012), for regression without the sample itself.
+    Regression (ECCV 2012): the variant in which no sample is regressed on itself.
     """
 
     def __init__(
@@ -52,7 +54,7 @@ class SubspaceClustering(ClusterMixin, BaseEstimator):
         self.random_state = random_state
 
     def fit(self, X: Array, y: None = None) -> "SubspaceClustering":
-        """Find the clusters.
+        """Compute the clusters.
 
         Parameters
         ----------
@@ -79,17 +81,17 @@ class SubspaceClustering(ClusterMixin, BaseEstimator):
 
 
 def clustering_accuracy(labels: Array, clusters: Array) -> float:
-    """Share of samples in the right cluster, if every cluster stands for the best class for it.
+    """Share of samples in the right cluster, for the best assignment of clusters to classes.
 
     Parameters
     ----------
     labels, clusters : array-like of shape (m,)
-        True classes, and the clusters found. No two clusters stand for the same class.
+        True classes, and clusters. No two clusters are assigned to the same class.
 
     Returns
     -------
     float
-        By the Hungarian algorithm of :func:`scipy.optimize.linear_sum_assignment`.
+        The largest share, which :func:`scipy.optimize.linear_sum_assignment` computes.
 
     Examples
     --------

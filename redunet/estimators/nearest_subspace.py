@@ -1,4 +1,4 @@
-"""The nearest subspace classifier: a sample belongs to the class whose subspace leaves least."""
+"""The nearest subspace classifier."""
 
 from typing import Any
 
@@ -16,28 +16,29 @@ from redunet.rates.spectrum import HalfSpectrum, squared_norms
 
 
 class NearestSubspaceClassifier(ClassifierMixin, BaseEstimator):
-    """Class of least squared distance to the subspace of the class's principal directions.
+    """Classifier by the smallest squared distance to a subspace of principal directions.
 
     Parameters
     ----------
     n_components : int
-        Dimension of each class's subspace; less where a class has lower rank.
+        Dimension of each class's subspace. It is smaller if a class has lower rank.
     center : bool
-        Subtract each class's mean first. With ``shift_invariant`` this is the mean over all shifts
-        as well, which is constant over the spatial axes.
+        Whether to subtract each class's mean first. With ``shift_invariant`` the mean is also over
+        all shifts, so that it is constant over the spatial axes.
     shift_invariant : bool
-        False: one subspace a class, of flattened samples. True: one a class and frequency, of
-        samples ``(m, C, *spatial)``; the decision then does not change under cyclic shifts.
+        If false, every class has one subspace of flattened samples. If true, samples are
+        ``(m, C, *spatial)``, and every class has one subspace for each frequency. Cyclic shifts
+        then do not change the decision.
 
     Attributes
     ----------
     classes_ : numpy array (k,)
         The labels, sorted.
     components_ : Tensor (F, k, n_components, C)
-        Orthonormal principal directions, strongest first; zero beyond a class's rank. F = 1 and
-        C is the length of a flattened sample unless ``shift_invariant``.
+        Orthonormal principal directions, sorted by descending eigenvalue; zero beyond the rank of
+        a class. Without ``shift_invariant``, F is 1 and C is the length of a flattened sample.
     means_ : Tensor (F, k, C)
-        What is subtracted; zero unless ``center``.
+        The means that are subtracted; zero without ``center``.
 
     References
     ----------
@@ -53,7 +54,7 @@ class NearestSubspaceClassifier(ClassifierMixin, BaseEstimator):
 
     @torch.no_grad()
     def fit(self, Z: Array, y: Array) -> "NearestSubspaceClassifier":
-        """Find the subspaces.
+        """Compute the subspaces.
 
         Parameters
         ----------
@@ -64,7 +65,7 @@ class NearestSubspaceClassifier(ClassifierMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If ``Z`` is not finite, the labels do not fit it, or ``n_components`` is not positive.
+            If ``Z`` is not finite, the labels do not match it, or ``n_components`` is not positive.
         """
         check_count(n_components=self.n_components)
         Z, y = self._validated(Z, y, reset=True)
@@ -86,10 +87,10 @@ class NearestSubspaceClassifier(ClassifierMixin, BaseEstimator):
 
     @torch.no_grad()
     def decision_function(self, Z: Array) -> np.ndarray:
-        """Minus the squared distance to each class's subspace, ``(m, k)``.
+        """Negative squared distance to each class's subspace, ``(m, k)``.
 
-        For two classes, as in scikit-learn, one column ``(m,)``: the second class's less the
-        first's.
+        For two classes, as in scikit-learn, this is one column ``(m,)``: the value of the second
+        class minus that of the first.
         """
         distances = self._squared_distances(Z)
         if len(self.classes_) == 2:
@@ -110,7 +111,7 @@ class NearestSubspaceClassifier(ClassifierMixin, BaseEstimator):
     def _validated(
         self, Z: Array, y: Array = "no_validation", *, reset: bool
     ) -> tuple[Tensor, Any]:
-        """Samples as a tensor where they are; scikit-learn itself checks those on the CPU."""
+        """Samples as a tensor on their device, and labels; scikit-learn checks those on the CPU."""
         if isinstance(Z, Tensor) and Z.device.type != "cpu":
             return as_samples(Z, name="Z"), column_or_1d(as_tensor(y).cpu())
         checked = validate_data(
@@ -123,7 +124,7 @@ class NearestSubspaceClassifier(ClassifierMixin, BaseEstimator):
         return self._spectrum(Z if self.shift_invariant else Z.flatten(1))
 
     def _centered_members(self, V: Tensor, batch: ClassBatch) -> tuple[Tensor, Tensor]:
-        """Samples of a group's classes less their means, and the means."""
+        """Samples of a batch of classes minus the means of their classes, and the means."""
         mask = batch.mask.to(V.real.dtype)[:, :, None]  # 0 on padding
         members = V[:, batch.samples] * mask  # (F, g, s, C)
         means = members.sum(2) / mask.sum(1)
@@ -134,18 +135,18 @@ class NearestSubspaceClassifier(ClassifierMixin, BaseEstimator):
         return members - means.unsqueeze(2) * mask, means
 
     def _squared_distances(self, Z: Array) -> Tensor:
-        """‖v − mean‖² less what the subspace holds of it, ``(m, k)``."""
+        """‖v − mean‖² minus the squared norm of its projection onto the subspace, ``(m, k)``."""
         check_is_fitted(self)
         Z, _ = self._validated(Z, reset=False)
         check_sample_shape(Z, self.sample_shape_)
         V = self._features(Z.to(self.components_.device, self.components_.real.dtype))
         _, k, r, _ = self.components_.shape
-        onto = self.components_.flatten(1, 2).mH  # (F, C, k·r)
-        held = (V @ onto).unflatten(2, (k, r)) - self._mean_coordinates()
+        directions = self.components_.flatten(1, 2).mH  # (F, C, k·r)
+        coordinates = (V @ directions).unflatten(2, (k, r)) - self._mean_coordinates()
         norms = squared_norms(V, dim=0)[:, None]
         cross = (V @ self.means_.mH).real.sum(0)
         squared_means = squared_norms(self.means_, dim=0)
-        return norms - 2 * cross + squared_means - squared_norms(held, dim=0)
+        return norms - 2 * cross + squared_means - squared_norms(coordinates, dim=0)
 
     def _mean_coordinates(self) -> Tensor:
         """Each class's mean in its own subspace, ``(F, 1, k, r)``."""

@@ -1,4 +1,4 @@
-"""Files: complete or not at all, without pickles, and graphs for other runtimes."""
+"""Files of tensors without pickles, files that are written atomically, and exported graphs."""
 
 from redunet.files.exporting import export
 

@@ -27,7 +27,7 @@ class Graph(nn.Module):
 
 
 class Exportable(Protocol):
-    """A network that has a form in real arithmetic, such as a ReduNet or a FineTuned one."""
+    """A network that has a form in real arithmetic, such as a ReduNet or a FineTuned network."""
 
     def real_form(self) -> Graph:
         """The network in real arithmetic."""
@@ -43,24 +43,25 @@ def export(
 
     The graph takes samples ``X`` and returns ``features`` and ``membership``, which equal
     ``net(X)`` and ``net.membership(X)`` up to rounding. For a fine-tuned network it returns
-    ``logits``. It handles all samples of a batch, and all classes, at once: F m k C numbers per
-    layer.
+    ``logits``. It computes the responses of all samples of a batch to all classes at once, which
+    takes F m k C numbers per layer.
 
     Parameters
     ----------
     net : ReduNet or FineTuned
-        Its lift must be exportable. Convolutions are; lifts with complex numbers inside, such as
-        scattering, can be exported to "pt2" only.
+        The network. Its lift must be exportable, as convolutions are. Lifts that compute with
+        complex numbers, such as scattering, can be exported to "pt2" only.
     path : str or path
-        Conventionally ``*.pt2`` or ``*.onnx``. The file is written completely or not at all.
+        Path of the file, conventionally ``*.pt2`` or ``*.onnx``. The file is written completely or
+        not at all.
     format : {"pt2", "onnx"}
-        For ``torch.export.load(path).module()``, or for ONNX runtimes. "onnx" needs the extra
-        packages of ``pip install redunet[onnx]``.
+        "pt2" is for ``torch.export.load(path).module()``, and "onnx" is for ONNX runtimes. "onnx"
+        needs the extra packages of ``pip install redunet[onnx]``.
 
     Raises
     ------
     ValueError
-        If the format is neither of these.
+        If ``format`` is not one of these.
     """
     if format not in _WRITERS:
         raise ValueError(f"format must be one of {list(_WRITERS)}, got {format!r}")
@@ -95,7 +96,7 @@ def _write_onnx(
 
 @contextmanager
 def _quiet_exporter() -> Iterator[None]:
-    """Silence warnings about the exporter's deprecated calls and torchvision's operators."""
+    """Silence warnings about deprecated calls in the exporter and about torchvision operators."""
     log = logging.getLogger("torch.onnx._internal.exporter._registration")
     level = log.level
     log.setLevel(logging.ERROR)

@@ -8,19 +8,19 @@ import numpy as np
 
 
 def read_idx(folder: Path, name: str) -> np.ndarray:
-    """An array of unsigned bytes in the IDX format, compressed or not.
+    """Read an array of unsigned bytes in the IDX format, compressed or not.
 
     Parameters
     ----------
     folder : Path
-        The folder of the file, or the folder above a folder ``mnist`` that holds it.
+        The folder of the file, or a folder that contains it in a folder ``mnist``.
     name : str
         Name of the file, without ``.gz``.
 
     Raises
     ------
     FileNotFoundError
-        If there is no such file.
+        If the file does not exist.
     ValueError
         If it is not a complete IDX file of unsigned bytes.
     """
@@ -28,12 +28,13 @@ def read_idx(folder: Path, name: str) -> np.ndarray:
     path = next((p for p in candidates if p.is_file()), None)
     if path is None:
         raise FileNotFoundError(
-            f"{folder} has no {name} or {name}.gz, nor has {folder / 'mnist'}: name the folder of "
-            "MNIST's IDX files, or none to download them"
+            f"there is no {name} or {name}.gz in {folder} or in {folder / 'mnist'}: pass the "
+            "folder of MNIST's IDX files, or no folder to download them"
         )
     with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
         content = file.read()
-    # Two zero bytes, the type (8 is unsigned byte), the number of axes, their big-endian lengths.
+    # The header: two zero bytes, the type (8 for unsigned bytes), the number of axes, and their
+    # big-endian lengths.
     axes = content[3] if len(content) > 3 else 0
     shape = tuple(np.frombuffer(content, ">u4", axes, 4)) if len(content) >= 4 + 4 * axes else ()
     if content[:3] != b"\0\0\x08" or len(content) != 4 + 4 * axes + prod(map(int, shape)):

@@ -1,4 +1,4 @@
-"""Tensors in safetensors files, with a header of JSON. Nothing is pickled: files run no code."""
+"""Tensors in safetensors files with a JSON header. Files are not pickles and run no code."""
 
 import json
 import os
@@ -19,7 +19,10 @@ def write_tensors(
     key: str | None = None,
     header: dict[str, Any] | None = None,
 ) -> None:
-    """Write tensors, and a header under a key, to a file; or leave what is there as it is."""
+    """Write tensors, and a header under a key, to a file.
+
+    If writing fails, an existing file does not change.
+    """
     metadata = {} if key is None else {key: json.dumps(header, allow_nan=False)}
     with atomic_write(path) as temporary:
         save_file({name: as_stored(t) for name, t in tensors.items()}, temporary, metadata)
@@ -31,7 +34,7 @@ def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, str], dict[str
     Raises
     ------
     FileNotFoundError
-        If there is no file.
+        If the file does not exist.
     ValueError
         If it is not a complete safetensors file.
     """
@@ -40,8 +43,8 @@ def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, str], dict[str
         raise FileNotFoundError(f"no such file: {path}")
     try:
         with safe_open(path, framework="pt") as file:
-            # Copies, because get_tensor maps the file: complex numbers would not be aligned, and
-            # all would be lost if the file is truncated.
+            # get_tensor maps the file. Copies are needed because complex numbers may not be aligned
+            # in the file, and because values would be lost if the file is truncated later.
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
             return file.metadata() or {}, tensors
     except SafetensorError as error:
@@ -59,14 +62,14 @@ def parse_header(
         From :func:`read_tensors`.
     key : str
     path : str or path
-        For error messages.
+        Path of the file, for error messages.
     expected : str
-        What the file should be, for error messages.
+        Description of the right kind of file, for error messages.
 
     Raises
     ------
     ValueError
-        If there is no such header, or it is damaged.
+        If the file has no such header, or the header is damaged.
     """
     if key not in metadata:
         raise ValueError(f"{path} is not {expected}: its header has no {key!r}")
@@ -89,7 +92,7 @@ def read_module(module: nn.Module, path: str | os.PathLike[str]) -> None:
 
 
 def fill(module: nn.Module, tensors: dict[str, Tensor], path: str | os.PathLike[str]) -> None:
-    """Give a module, whose own tensors may have no memory, the tensors of a file.
+    """Give a module the tensors of a file. Its own tensors may be on the meta device.
 
     Raises
     ------
@@ -116,7 +119,10 @@ def fill(module: nn.Module, tensors: dict[str, Tensor], path: str | os.PathLike[
 
 
 def as_stored(t: Tensor) -> Tensor:
-    """Complex numbers as pairs: safetensors has no complex128 and ignores lazy conjugation."""
+    """A tensor as it is stored: complex numbers become pairs of real numbers.
+
+    Safetensors has no complex128 and ignores lazy conjugation.
+    """
     t = t.detach()
     return (torch.view_as_real(t.resolve_conj()) if t.is_complex() else t).contiguous()
 

@@ -1,4 +1,4 @@
-"""Ways to look into a network: explanations, summaries, reports, and pictures."""
+"""Inspection of networks: explanations, summaries, reports and plots."""
 
 from redunet.inspection.explanation import Explanation, explain
 

@@ -1,4 +1,4 @@
-"""Why a sample ends where it does: what each layer sees of it, and what moves it."""
+"""Explanations of single samples: residuals, memberships and steps, layer by layer."""
 
 import math
 from dataclasses import dataclass
@@ -19,34 +19,35 @@ if TYPE_CHECKING:  # loaded on use
     from matplotlib.figure import FigureBase
     from pandas import DataFrame
 
-# Classes in a printed table, those closest to the sample.
+# Number of classes in a printed table. They are the classes nearest to the sample.
 PRINTED_CLASSES = 3
 
-# Classes with a colour in a plot; the others are grey.
+# Number of classes that have colours in a plot. The other classes are grey.
 NAMED_CLASSES = 5
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """One sample on its way through the layers; see :func:`explain`.
+    """Residuals, memberships and steps of one sample in each layer; see :func:`explain`.
 
-    A layer moves the sample by η (E v − Σ_j γ_j π̂_j Cʲ v). What E adds points away from all
-    samples, what class j takes away is what of the sample lies outside of the class.
+    A layer moves the sample by η (E v − Σ_j γ_j π̂_j Cʲ v). The term E v points away from all
+    samples. The term Cʲ v is the part of the sample that lies outside of class j; the step
+    subtracts it.
 
     Attributes
     ----------
     classes : numpy array (k,)
-        The network's labels.
+        The labels of the network.
     residual_norms : numpy array (num_layers, k)
-        ‖Cʲ v‖ against every class: the smaller, the better the sample fits in.
+        ‖Cʲ v‖ for each class. The smaller it is, the better the sample fits the class.
     memberships : numpy array (num_layers, k)
         π̂_j, as each layer estimates them from the residuals.
     expansion : numpy array (num_layers,)
-        η ‖E v‖, length of the part of the step that expands all samples.
+        η ‖E v‖, the length of the part of the step that expands all samples.
     compression : numpy array (num_layers, k)
-        η γ_j π̂_j ‖Cʲ v‖, lengths of the parts that compress the classes.
+        η γ_j π̂_j ‖Cʲ v‖, the lengths of the parts that compress the classes.
     angles : numpy array (num_layers,)
-        By how much each layer turned the sample, in degrees.
+        Angle by which each layer turns the sample, in degrees.
     """
 
     classes: np.ndarray
@@ -62,19 +63,19 @@ class Explanation:
         return self.classes[self.memberships[-1].argmax()]
 
     def nearest_classes(self, count: int) -> list[int]:
-        """Columns of the classes of largest membership on average over the layers, descending."""
+        """Indices of the classes with the largest mean membership over all layers, in order."""
         closeness = self.memberships.mean(0)
-        # Where memberships round to zero, the residuals decide.
+        # If memberships round to zero, the residuals decide.
         order = np.lexsort((self.residual_norms.mean(0), -closeness))
         return order[:count].tolist()
 
     def plot(self, *, figure: "FigureBase | None" = None) -> np.ndarray:
-        """Draw ‖Cʲv‖, memberships and the parts of the step, layer by layer.
+        """Plot ‖Cʲv‖, the memberships and the parts of the step, layer by layer.
 
         Parameters
         ----------
         figure : matplotlib Figure or SubFigure, optional
-            Where to draw; by default a new figure.
+            Figure to draw on; by default a new one.
 
         Returns
         -------
@@ -86,20 +87,22 @@ class Explanation:
         axes: np.ndarray = figure.subplots(1, 3)
         layers = np.arange(1, len(self.memberships) + 1)
         self._draw_classes(axes[0], layers, self.residual_norms)
-        axes[0].set(title="Residual against each class", ylabel=r"$\|C^j v\|$")
+        axes[0].set(title="Residual for each class", ylabel=r"$\|C^j v\|$")
         self._draw_classes(axes[1], layers, self.memberships)
         axes[1].set(title="Membership", ylabel=r"$\hat\pi_j$", ylim=(-0.03, 1.03))
         axes[2].plot(layers, self.expansion, color="black", linewidth=2, label="$E$")
         self._draw_classes(axes[2], layers, self.compression)
         axes[2].set(title="Parts of the step", ylabel="length", ylim=(0, None))
-        axes[2].legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5), title="class")
+        axes[2].legend(
+            title="$E$ and classes", frameon=False, loc="center left", bbox_to_anchor=(1, 0.5)
+        )
         for ax in axes:
             ax.set_xlabel("layer")
             ax.locator_params(axis="x", integer=True)
         return axes
 
     def _draw_classes(self, ax: "Axes", layers: np.ndarray, values: np.ndarray) -> None:
-        """A curve for each class; in colour the classes that the sample is closest to."""
+        """Draw a curve for each class. The classes nearest to the sample have colours."""
         from redunet.inspection.palette import MARKERS, class_colors
 
         named = self.nearest_classes(NAMED_CLASSES)
@@ -114,13 +117,14 @@ class Explanation:
             ax.plot(layers, values[:, j], **style)
 
     def to_frame(self) -> "DataFrame":
-        """A row for each layer and class, with all that is known of them.
+        """Convert the explanation to a table with one row for each layer and class.
 
         Returns
         -------
         pandas DataFrame
-            Indexed by ``layer`` and ``class``; columns ``residual_norm``, ``membership``,
-            ``compression``, and ``expansion`` and ``angle``, which are the layer's.
+            The index is ``layer`` and ``class``. The columns are ``residual_norm``,
+            ``membership``, ``compression``, ``expansion`` and ``angle``. The last two are equal for
+            all classes of a layer.
 
         Raises
         ------
@@ -141,7 +145,7 @@ class Explanation:
         return DataFrame(columns, index)
 
     def __str__(self) -> str:
-        """A table of the layers, with the classes that are nearest to the sample."""
+        """A table with a row for each layer, and columns for the classes nearest to the sample."""
         from tabulate import tabulate
 
         shown = self.nearest_classes(PRINTED_CLASSES)
@@ -161,7 +165,7 @@ class Explanation:
 
 @torch.no_grad()
 def explain(net: ReduNet, x: Array) -> Explanation:
-    """What each layer of a network does to one sample.
+    """Explain what each layer of a network does to one sample.
 
     Parameters
     ----------
@@ -172,13 +176,13 @@ def explain(net: ReduNet, x: Array) -> Explanation:
     Returns
     -------
     Explanation
-        Print it, plot it, or make a pandas DataFrame of it.
+        You can print it, plot it, or convert it to a pandas DataFrame.
 
     Raises
     ------
     ValueError
-        If the sample has another shape, or the step of a layer is not a sum over classes that is
-        weighted by memberships, as with ``membership="rectified"``.
+        If the sample does not have the shape that the network takes. Also if the step of a layer is
+        not a sum over classes that is weighted by memberships, as with ``membership="rectified"``.
 
     References
     ----------
@@ -227,6 +231,6 @@ def explain(net: ReduNet, x: Array) -> Explanation:
 
 
 def _angle(U: Tensor, V: Tensor) -> float:
-    """Between two half spectra of unit norm, in degrees; exact for small angles too."""
+    """Angle between two half spectra of unit norm, in degrees; accurate for small angles too."""
     half = norms(U - V)[0] / 2
     return math.degrees(2 * math.asin(min(1.0, half.item())))

@@ -1,4 +1,4 @@
-"""A page that tells all about a network and how it does on samples, in one file."""
+"""An HTML report on a network and its results on samples, in one file."""
 
 import base64
 import io
@@ -26,17 +26,17 @@ from redunet.inspection.plots.similarity import plot_similarity, plot_singular_v
 from redunet.inspection.summary import description, evaluation, readable
 from redunet.network import ReduNet
 
-# Samples of each class in heat maps and spectra.
+# Largest number of samples per class in heat maps and plots of singular values.
 SHOWN = 30
 
-# More classes than these make a confusion matrix of colours, without numbers.
+# Largest number of classes for which the confusion matrix shows numbers.
 NUMBERED_CLASSES = 20
 
 DPI = 110
 
 
 class Picture(NamedTuple):
-    """A picture on the page."""
+    """A picture of the report."""
 
     title: str
     caption: str
@@ -44,7 +44,7 @@ class Picture(NamedTuple):
 
 
 class Worst(NamedTuple):
-    """A sample that the network finds hardest."""
+    """One of the samples with the worst residuals."""
 
     explanation: Explanation
     picture: Picture
@@ -59,33 +59,40 @@ def report(
     title: str = "ReduNet",
     worst: int = 5,
 ) -> None:
-    """Write a page about a network, on samples that are best not those of its construction.
+    """Write an HTML report on a network and its results on samples.
 
-    A summary, the rates and the accuracy by layer, similarities before and after, spectra of the
-    classes, the confusion matrix, and the worst samples with what each layer made of them. The page
-    is one file of HTML with all pictures in it, which loads nothing from anywhere.
+    The report shows a summary, the rates and the accuracy by layer, similarities and singular
+    values before and after the network, the confusion matrix, and an explanation of the worst
+    samples. It is a single HTML file that contains all pictures and loads no other files.
 
     Parameters
     ----------
     net : ReduNet
+        The network.
     X : array-like or Tensor of shape (m, *net.sample_shape)
+        Samples, preferably other samples than those of the construction.
     labels : array-like or Tensor of shape (m,)
+        Labels of the samples.
     path : str or path
-        Conventionally ``*.html``; written whole or not at all.
+        Conventionally ``*.html``. The file is written completely or not at all.
     title : str
+        Title of the report.
     worst : int
-        How many samples to explain: those whose residual against their own class exceeds the
-        smallest other one by most.
+        Number of samples to explain. These are the samples whose residual for their own class
+        exceeds the smallest other residual by the most.
 
     Raises
     ------
     ValueError
-        If samples have another shape than the network's, or labels that it does not know.
+        If samples do not have the shape that the network takes, or if a label is not a label of the
+        network.
     """
     X, labels = as_samples(X), as_labels(labels)
     unknown = np.setdiff1d(labels, net.classes_)
     if unknown.size:
-        raise ValueError(f"the network knows the classes {net.classes_}, not {unknown}")
+        raise ValueError(
+            f"labels must be among the network's classes {net.classes_}, got {unknown}"
+        )
     with torch.no_grad():
         residuals = net.residual_norms_by_layer(X).cpu().numpy()
     page = _template().render(
@@ -112,52 +119,53 @@ def _readable(values: dict[str, Any]) -> dict[str, str]:
 def _pictures(
     net: ReduNet, X: torch.Tensor, labels: np.ndarray, residuals: np.ndarray
 ) -> Iterator[Picture]:
-    """All that is drawn of the network and all samples together."""
-    found = net.classes_[residuals.argmin(2)]  # by every layer
+    """Pictures of the network and of all samples together."""
+    predictions = net.classes_[residuals.argmin(2)]  # (num_layers, m)
     yield _picture(
         plot_architecture(net).figure.figure,
         "Architecture",
-        "From samples to memberships, and below it the inside of one layer.",
+        "Top: from samples to memberships. Bottom: the steps of one layer.",
     )
     figure, axes = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
     plot_rates(net.history, ax=axes[0])
-    AccuracyByDepthDisplay((found == labels).mean(1)).plot(axes[1])
+    AccuracyByDepthDisplay((predictions == labels).mean(1)).plot(axes[1])
     yield _picture(
         figure,
         "Layer by layer",
-        "Rates of the samples of the construction; accuracy on the samples of this page.",
+        "Left: rates of the samples of the construction. Right: accuracy on these samples.",
     )
-    few = np.sort(np.concatenate([np.flatnonzero(labels == c)[:SHOWN] for c in np.unique(labels)]))
+    rows = np.sort(np.concatenate([np.flatnonzero(labels == c)[:SHOWN] for c in np.unique(labels)]))
     with torch.no_grad():
-        samples = [("samples", X[few]), ("features", net(X[few]))]
+        samples = [("samples", X[rows]), ("features", net(X[rows]))]
     figure, axes = plt.subplots(2, 2, figsize=(11, 9), layout="constrained")
     for (name, Z), column in zip(samples, axes.T, strict=True):
-        plot_similarity(Z, labels[few], ax=column[0]).set_title(f"Similarity of {name}")
-        plot_singular_values(Z, labels[few], ax=column[1]).set_title(f"Spectra of {name}")
+        plot_similarity(Z, labels[rows], ax=column[0]).set_title(f"Similarity of {name}")
+        plot_singular_values(Z, labels[rows], ax=column[1]).set_title(f"Singular values of {name}")
     yield _picture(
         figure,
         "Before and after",
-        f"Up to {SHOWN} samples of each class: |cosine| of all pairs, and singular values. "
-        "Features should be similar within a class only, and each class fill several dimensions.",
+        f"Up to {SHOWN} samples of each class. Top: |cosine similarity| of all pairs. Bottom: "
+        "singular values. Ideally, features are similar only within a class, and each class fills "
+        "several dimensions.",
     )
     size = 2.5 + 0.45 * min(len(net.classes_), NUMBERED_CLASSES)
     figure, ax = plt.subplots(figsize=(size + 1, size), layout="constrained")
     ConfusionMatrixDisplay.from_predictions(
         labels,
-        found[-1],
+        predictions[-1],
         labels=net.classes_,
         include_values=len(net.classes_) <= NUMBERED_CLASSES,
         cmap="Blues",
         xticks_rotation="vertical" if net.classes_.dtype.kind == "U" else "horizontal",
         ax=ax,
     )
-    yield _picture(figure, "Confusion matrix", "Rows are the true classes, columns those found.")
+    yield _picture(figure, "Confusion matrix", "Rows: true classes. Columns: predicted classes.")
 
 
 def _worst(
     net: ReduNet, X: torch.Tensor, labels: np.ndarray, residuals: np.ndarray, count: int
 ) -> Iterator[Worst]:
-    """Samples whose own class fits least, compared with the best of the others."""
+    """Samples that fit their own class worst, compared with the best of the other classes."""
     if not all(layer.membership_rule.has_class_weights for layer in net.layers):
         return  # steps without memberships cannot be explained
     own = np.searchsorted(net.classes_, labels)[:, None]
@@ -170,13 +178,16 @@ def _worst(
         left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=[1, 5])[0]
         _draw_sample(left.subplots(), X[number].cpu().numpy())
         explanation.plot(figure=right)
-        caption = f"Sample {number}: its class is {labels[number]}, found {explanation.prediction}."
+        caption = (
+            f"Sample {number}: true class {labels[number]}, "
+            f"predicted class {explanation.prediction}."
+        )
         picture = _picture(figure, f"Sample {number}", caption)
         yield Worst(explanation, picture)
 
 
 def _draw_sample(ax: Axes, x: np.ndarray) -> None:
-    """An image, or else curves: one for each channel."""
+    """Draw an image as such, and any other sample as one curve per channel."""
     if x.ndim == 3 and x.shape[0] in (1, 3):
         grey = x.shape[0] == 1
         picture = x[0] if grey else np.moveaxis(x - x.min(), 0, -1) / max(np.ptp(x), 1e-12)

@@ -1,4 +1,4 @@
-"""What a network is, and how good it is on samples, in words and numbers."""
+"""Summaries of a network and of its results on samples, as words and numbers."""
 
 from typing import Any
 
@@ -32,12 +32,12 @@ def description(net: ReduNet) -> dict[str, Any]:
 
 @torch.no_grad()
 def evaluation(net: ReduNet, X: Array, labels: Array) -> dict[str, Any]:
-    """Accuracy of a network's memberships on samples and labels, and the rates of its features."""
+    """Accuracy of a network's memberships on labelled samples, and rates of their features."""
     rates = rate_reduction(net(X), labels, net.settings.eps_sq)
-    found = net.predict(X)
+    predictions = net.predict(X)
     return {
-        "samples": len(found),
-        "accuracy": float(accuracy_score(as_labels(labels), found)),
+        "samples": len(predictions),
+        "accuracy": float(accuracy_score(as_labels(labels), predictions)),
         "rate reduction": rates.delta.item(),
         "expansion": rates.expansion.item(),
         "compression": rates.compression.item(),
@@ -45,7 +45,7 @@ def evaluation(net: ReduNet, X: Array, labels: Array) -> dict[str, Any]:
 
 
 def readable(value: object) -> str:
-    """A value of these as people read it."""
+    """A value of a summary as text."""
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, list):

@@ -1,8 +1,9 @@
-"""A layer of a network: its operators, its memberships, and the step that it takes."""
+"""Layers of a network: their operators, their memberships, and the step that they take."""
 
 from redunet.layers.layer import ReduLayer
 from redunet.layers.membership import MEMBERSHIPS, Membership, Rectified, Softmax
 from redunet.layers.operators import (
+    ALL,
     OPERATOR_KINDS,
     REPRESENTATIONS,
     DatasetInfo,
@@ -15,9 +16,11 @@ from redunet.layers.operators import (
     SecondMoments,
     TotalMoment,
     Variational,
+    real_form,
 )
 
 __all__ = [
+    "ALL",
     "MEMBERSHIPS",
     "OPERATOR_KINDS",
     "REPRESENTATIONS",
@@ -35,4 +38,5 @@ __all__ = [
     "Softmax",
     "TotalMoment",
     "Variational",
+    "real_form",
 ]

@@ -30,7 +30,7 @@ class ReduLayer(nn.Module):
     spectrum : HalfSpectrum
         The transform between the features and signals.
     momentum : float
-        β: the layer is applied to points ahead of the features, see :func:`extrapolate`.
+        β. The layer takes its step from a point ahead of the features; see :func:`extrapolate`.
 
     References
     ----------
@@ -69,7 +69,7 @@ class ReduLayer(nn.Module):
         ----------
         V : Tensor of shape (F, m, C)
         membership : Tensor of shape (m, k), optional
-            True memberships, to be used instead of estimated ones.
+            True memberships, which replace the estimated ones.
 
         Returns
         -------
@@ -84,7 +84,7 @@ class ReduLayer(nn.Module):
         return torch.cat([self._step(block, respond(block), pi) for block, pi in pairs], 1)
 
     def _step(self, V: Tensor, responses: Responses, membership: Tensor | None) -> Tensor:
-        """One block of samples, for block after block of frequencies."""
+        """Apply the layer to a block of samples, one block of frequencies at a time."""
         moved = [
             self.operators.step(V[block], self.eta, block).sub_(compression, alpha=self.eta)
             for block, compression in self._compress(V, responses, membership)
@@ -94,18 +94,18 @@ class ReduLayer(nn.Module):
     def _compress(
         self, V: Tensor, responses: Responses, membership: Tensor | None
     ) -> Iterator[tuple[slice, Tensor]]:
-        """Σ_j γ_j π_j Cʲ v, for block after block of frequencies."""
+        """Blocks of frequencies, with Σ_j γ_j π_j Cʲ v at these frequencies."""
         if membership is None:
             return self.membership_rule.compress(V, responses, self)
         return zip(responses.blocks, responses.combine(self.proportions * membership), strict=True)
 
     def compression(self, V: Tensor, membership: Tensor | None = None) -> Tensor:
-        """Σ_j γ_j π_j Cʲ v with the memberships ``(m, k)`` given, or else with estimated ones."""
+        """Σ_j γ_j π_j Cʲ v with given memberships ``(m, k)``; by default with estimated ones."""
         parts = self._compress(V, self.operators.responder()(V), membership)
         return torch.cat([part for _, part in parts])
 
     def increment(self, V: Tensor, membership: Tensor | None = None) -> Tensor:
-        """The direction of the step: F times ∂ΔR/∂V if the memberships are the true ones."""
+        """The direction of the step. With true memberships it is F times ∂ΔR/∂V."""
         return self.operators.expand(V) - self.compression(V, membership)
 
     def residual_norms(self, V: Tensor) -> Tensor:
@@ -127,9 +127,9 @@ class ReduLayer(nn.Module):
         Returns
         -------
         expansion : Tensor of shape (C, C, *spatial)
-            Of E.
+            Kernel of E.
         compression : Tensor of shape (k, C, C, *spatial)
-            Of every Cʲ.
+            Kernel of each Cʲ.
 
         References
         ----------
@@ -140,7 +140,7 @@ class ReduLayer(nn.Module):
         return OperatorMatrices(self.spectrum.kernels(E), compression)
 
     def describe(self) -> dict[str, Any]:
-        """Everything but the values of the tensors, as JSON can hold it; see :meth:`empty`."""
+        """A description of all but the values of the tensors, for JSON; see :meth:`empty`."""
         return {
             "eta": self.eta,
             "momentum": self.momentum,
@@ -155,7 +155,7 @@ class ReduLayer(nn.Module):
 
     @classmethod
     def empty(cls, description: Mapping[str, Any], spectrum: HalfSpectrum) -> Self:
-        """A layer that fits a description, with tensors that have no memory yet."""
+        """A layer that fits a description. Its tensors are on the meta device."""
 
         def tensor(dtype: str, shape: list[int] | tuple[int, ...]) -> Tensor:
             return torch.empty(tuple(shape), dtype=getattr(torch, dtype), device="meta")
@@ -188,7 +188,7 @@ def extrapolate(V: Tensor, previous: Tensor, momentum: float) -> Tensor:
 
 
 def trajectory(V: Tensor, layers: Iterable[ReduLayer]) -> Iterator[tuple[Tensor, Tensor]]:
-    """Features ``(F, m, C)`` before the first layer and after each, with those a layer earlier."""
+    """Features ``(F, m, C)`` before the first layer and after each, with the previous features."""
     previous = V
     yield V, previous
     for layer in layers:
@@ -197,7 +197,7 @@ def trajectory(V: Tensor, layers: Iterable[ReduLayer]) -> Iterator[tuple[Tensor,
 
 
 def propagate(V: Tensor, layers: Iterable[ReduLayer]) -> tuple[Tensor, Tensor]:
-    """Features ``(F, m, C)`` after the last layer, and those before it."""
+    """Features ``(F, m, C)`` after the last layer, and features before the last layer."""
     return deque(trajectory(V, layers), maxlen=1).pop()
 
 

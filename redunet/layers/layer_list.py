@@ -1,4 +1,4 @@
-"""A list of modules that knows the class of its entries."""
+"""A list of modules with a type for its entries."""
 
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Generic, Self, TypeVar, overload
@@ -11,7 +11,7 @@ Entry = TypeVar("Entry", bound=nn.Module)
 class LayerList(nn.ModuleList, Generic[Entry]):
     """An ``nn.ModuleList`` whose entries are all of one class; a slice of it is a LayerList too."""
 
-    if TYPE_CHECKING:  # nothing differs when the code runs
+    if TYPE_CHECKING:  # declarations without effect at run time
 
         def __init__(self, modules: Iterable[Entry] | None = None) -> None: ...
 

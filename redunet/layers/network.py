@@ -30,7 +30,7 @@ class LayeredNetwork(nn.Module):
     lift : nn.Module, optional
         Applied to samples first.
     batch_size : int, optional
-        Samples that go through the network at one time. By default as many as have features of 2²⁴
+        Number of samples per batch. By default it is chosen so that features hold about 2²⁴
         numbers.
     """
 
@@ -67,7 +67,7 @@ class LayeredNetwork(nn.Module):
         Returns
         -------
         Tensor of shape (m, *feature_shape)
-            Of unit norm per sample; a sample whose lift is zero stays zero.
+            Features of unit norm per sample. A sample whose lift is zero stays zero.
 
         Raises
         ------
@@ -83,7 +83,8 @@ class LayeredNetwork(nn.Module):
     def trajectory(self, X: Array) -> Iterator[Tensor]:
         """Features of samples before the first layer, and after each one.
 
-        All samples are kept between layers; ``batch_size`` bounds only the work within a layer.
+        The features of all samples stay in memory between layers. ``batch_size`` limits only the
+        memory for the work within a layer.
 
         Parameters
         ----------
@@ -92,7 +93,7 @@ class LayeredNetwork(nn.Module):
         Yields
         ------
         Tensor of shape (m, *feature_shape)
-            Of unit norm per sample; the last one equals ``net(X)``.
+            Features of unit norm per sample. The last features equal ``net(X)``.
         """
         batches = [trajectory(V, self.layers) for V in self.encode(X)]
         for states in zip(*batches, strict=True):
@@ -157,12 +158,12 @@ class LayeredNetwork(nn.Module):
         return torch.cat(batches, 1)
 
     def predict(self, X: Array) -> np.ndarray:
-        """The label of largest membership for each sample, a numpy array ``(m,)``."""
+        """The label with the largest membership for each sample, a numpy array ``(m,)``."""
         with torch.no_grad():
             return self.classes_[self.membership(X).argmax(1).cpu().numpy()]
 
     def encode(self, X: Array) -> Iterator[Tensor]:
-        """Samples as they enter the first layer, in batches.
+        """Convert samples to the features that enter the first layer, in batches.
 
         Parameters
         ----------
@@ -179,7 +180,7 @@ class LayeredNetwork(nn.Module):
         return (encode(batch, self.lift, self.spectrum) for batch in X.split(size))
 
     def as_sequential(self) -> nn.Sequential:
-        """The modules of the network one after the other, to be taken apart and recombined.
+        """The modules of the network in sequence, to use them separately or in new combinations.
 
         They are: the ``lift`` if there is one, ``sphere`` from signals to half spectra
         ``(F, m, C)``, ``layer1`` and so on, and ``signal`` back.
@@ -187,10 +188,13 @@ class LayeredNetwork(nn.Module):
         Raises
         ------
         ValueError
-            If the network has momentum: its layers need the features before the last layer too.
+            If the network has momentum, because each layer then needs the features of two layers.
         """
         if any(layer.momentum for layer in self.layers):
-            raise ValueError("layers with momentum need more than the output of the layer before")
+            raise ValueError(
+                "a network with momentum has no sequential form: each layer needs the features of "
+                "the two layers before"
+            )
         parts: dict[str, nn.Module] = {} if self.lift is None else {"lift": self.lift}
         parts["sphere"] = ToSphere(self.spectrum)
         parts |= {f"layer{number}": layer for number, layer in enumerate(self.layers, 1)}

@@ -1,8 +1,9 @@
-"""A network in real arithmetic, as a graph for runtimes that know no complex numbers.
+"""A network in real arithmetic, as a graph for runtimes without complex numbers.
 
 At each frequency a complex operator becomes the real one [[Re, −Im], [Im, Re]] on real and
-imaginary parts. The half spectrum becomes a matrix product: an isometry, whose inverse is its
-transpose. The graph has no control flow that depends on the values or on the number of samples.
+imaginary parts. The half spectrum becomes a product with a matrix. This matrix is an isometry, so
+its inverse is its transpose. The graph has no control flow that depends on the values or on the
+number of samples.
 """
 
 from collections.abc import Iterable, Iterator
@@ -18,7 +19,7 @@ from redunet.rates.spectrum import HalfSpectrum, Spectrum
 
 
 class RealNetwork(Graph):
-    """Samples to features and memberships in real arithmetic.
+    """A network in real arithmetic, from samples to features and memberships.
 
     Parameters
     ----------
@@ -26,7 +27,7 @@ class RealNetwork(Graph):
         Applied to the samples first.
     spectrum : HalfSpectrum
     layers : iterable of ReduLayer
-        Their values are copied.
+        The layers, whose values are copied.
     """
 
     output_names = ("features", "membership")
@@ -39,7 +40,7 @@ class RealNetwork(Graph):
         self.layers = LayerList(RealLayer(layer, self.spectrum) for layer in layers)
 
     def forward(self, X: Tensor) -> tuple[Tensor, Tensor]:
-        """``(m, *sample_shape)`` to features ``(m, *feature_shape)`` and memberships ``(m, k)``."""
+        """Map samples to features ``(m, *feature_shape)`` and memberships ``(m, k)``."""
         features, residual_norms = self.evaluate(X)
         return features, self.layers[-1].membership_rule(residual_norms)
 
@@ -57,13 +58,13 @@ class RealNetwork(Graph):
 class RealSpectrum(Spectrum):
     """The half spectrum as a product with a real matrix: ``(m, C, *shape)`` to ``(F, m, 2C)``.
 
-    The channels are first all real parts, then all imaginary parts. Vectors stay as they are.
+    The first C channels are the real parts, the others the imaginary parts. Vectors do not change.
 
     Parameters
     ----------
     spectrum : HalfSpectrum
     like : Tensor
-        Gives precision and device.
+        A tensor with the precision and the device to use.
     """
 
     matrix: Tensor | None
@@ -78,13 +79,13 @@ class RealSpectrum(Spectrum):
         self.register_buffer("matrix", matrix)
 
     def forward(self, X: Tensor) -> Tensor:
-        """Signals ``(m, C, *shape)`` to ``(F, m, 2C)``."""
+        """Map signals ``(m, C, *shape)`` to ``(F, m, 2C)``."""
         if self.matrix is None:
             return X.unsqueeze(0)
         return torch.einsum("zfn,mcn->fmzc", self.matrix, X.flatten(2)).flatten(2)
 
     def inverse(self, V: Tensor) -> Tensor:
-        """``(F, m, 2C)`` to signals ``(m, C, *shape)``."""
+        """Map ``(F, m, 2C)`` to signals ``(m, C, *shape)``."""
         if self.matrix is None:
             return V.squeeze(0)
         parts = V.unflatten(2, (2, V.shape[2] // 2))
@@ -97,7 +98,7 @@ class RealLayer(nn.Module):
     Parameters
     ----------
     layer : ReduLayer
-        Its values are copied.
+        The layer, whose values are copied.
     spectrum : RealSpectrum
     """
 
@@ -123,7 +124,7 @@ class RealLayer(nn.Module):
 
 
 class WholeResponses(Responses):
-    """All responses at once, without blocks."""
+    """Responses that are computed at once, without blocks."""
 
     def __init__(self, V: Tensor, operators: Operators):
         self.blocks = [slice(None)]
@@ -139,7 +140,7 @@ class WholeResponses(Responses):
 
 
 def on_sphere(V: Tensor) -> Tensor:
-    """Every sample of ``(F, m, C)`` at unit norm; a sample of zero norm stays zero."""
+    """Scale every sample of ``(F, m, C)`` to unit norm. A sample of norm zero stays zero."""
     largest = V.abs().amax((0, 2))
     V = V / torch.where(largest > 0, largest, 1)[:, None]  # so that no square overflows
     length = V.square().sum((0, 2)).sqrt()

@@ -10,13 +10,13 @@ class Lift(nn.Module):
     """A module that gives samples more channels before the first layer.
 
     A subclass maps ``(m, C, *spatial)`` to ``(m, C', *spatial')``. If it commutes with cyclic
-    shifts, the network stays invariant to them. Its constructor keeps every argument as an
-    attribute of the same name, so that files can name the lift and its arguments.
+    shifts, the network stays invariant to them. Its constructor stores every argument as an
+    attribute of the same name, so that files can store the lift and its arguments.
     """
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """The keyword arguments that make an equal lift, apart from what it has been fitted to."""
+        """The keyword arguments that make an equal lift, without the results of a fit."""
         parameters = list(signature(type(self).__init__).parameters)[1:]
         return {name: getattr(self, name) for name in parameters}
 

@@ -1,4 +1,4 @@
-"""Lifting by circular convolutions: with random kernels, or with those of principal components."""
+"""Lifts by circular correlation with random kernels or with principal components."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -19,7 +19,7 @@ class CirculantLift(Lift):
     Attributes
     ----------
     kernels : Tensor of shape (out_channels, in_channels, *kernel_size)
-        Centred on the sample that they respond to.
+        A kernel is centred on the position of its response.
     """
 
     kernels: Tensor
@@ -50,7 +50,7 @@ class CirculantLift(Lift):
     def forward(self, X: Tensor) -> Tensor:
         """Lift ``(m, in_channels, *spatial)`` to ``(m, out_channels, *spatial)``."""
         self._check_fits(X)
-        # functional.pad wants the last axis first, before and after.
+        # functional.pad takes the padding before and after each axis, from the last axis on.
         padding = [p for size in reversed(self.kernel_size) for p in ((size - 1) // 2, size // 2)]
         convolve = (functional.conv1d, functional.conv2d, functional.conv3d)[self.ndim - 1]
         responses = convolve(functional.pad(X, padding, mode="circular"), self.kernels)
@@ -73,26 +73,27 @@ class CirculantLift(Lift):
 class RandomCirculantLift(CirculantLift):
     """Circular correlation with random Gaussian kernels, then a threshold that makes it sparse.
 
-    It commutes with cyclic shifts and separates signals that few channels alone do not.
+    It commutes with cyclic shifts. The added channels separate signals that would not be separable
+    in few channels.
 
     Parameters
     ----------
     in_channels, out_channels : int
-        Channels before and after.
+        Number of channels before and after the lift.
     kernel_size : int or sequence of int
         Lengths of the kernels along the spatial axes.
     ndim : {1, 2, 3}
         Number of spatial axes.
     seed : int
-        Of the kernels, whose entries are independent and standard normal; torch's global random
-        state is neither used nor changed.
+        Seed of the kernels. Their entries are independent and standard normal. The global random
+        state of torch is neither used nor changed.
     threshold : "relu" or float
-        ReLU, or the threshold t ≥ 0 of a soft threshold ``sign(x)·max(|x| − t, 0)``.
+        "relu" for a ReLU, or a number t ≥ 0 for the soft threshold ``sign(x)·max(|x| − t, 0)``.
 
     Raises
     ------
     ValueError
-        For sizes or thresholds out of range, and for signals shorter than the kernels.
+        If a size or the threshold is out of range, or signals are shorter than the kernels.
 
     References
     ----------
@@ -118,26 +119,27 @@ class RandomCirculantLift(CirculantLift):
 class PCALift(CirculantLift):
     """Circular correlation with the principal components of the samples' patches.
 
-    Call :meth:`fit` first. The components of a patch and channels together are orthonormal, the
-    strongest first.
+    Call :meth:`fit` first. A component has the size of a patch in all channels. The components are
+    orthonormal and sorted by descending eigenvalue.
 
     Parameters
     ----------
     in_channels, out_channels : int
-        Channels before and after.
+        Number of channels before and after the lift.
     kernel_size : int or sequence of int
         Size of the patches along the spatial axes.
     ndim : {1, 2, 3}
         Number of spatial axes.
     threshold : "relu" or float
-        ReLU, or the threshold t ≥ 0 of a soft threshold; 0 is none.
+        "relu" for a ReLU, or a number t ≥ 0 for a soft threshold; 0 applies none.
 
     Raises
     ------
     ValueError
-        For sizes or thresholds out of range, or more channels than a patch has dimensions.
+        If a size or the threshold is out of range, or ``out_channels`` exceeds the dimension of a
+        patch without its mean.
     RuntimeError
-        If it is used before it is fitted.
+        If the lift is used before it is fitted.
 
     References
     ----------
@@ -163,10 +165,10 @@ class PCALift(CirculantLift):
 
     @torch.no_grad()
     def fit(self, X: Array) -> "PCALift":
-        """Find the principal components of all patches, each without its mean.
+        """Compute the principal components of all patches, each without its mean.
 
-        Patches may go around the border, as the correlations will. Their second moment has no more
-        in it than the samples' autocorrelation, so no patch is ever cut out.
+        Patches wrap around the borders, as the correlations do. Their second moment follows from
+        the autocorrelation of the samples, so no patches are extracted.
 
         Parameters
         ----------
@@ -176,7 +178,7 @@ class PCALift(CirculantLift):
         self._check_fits(X)
         moment = self._patch_moment(X.to(torch.float64))
         moment = moment - moment.mean(0)
-        moment = moment - moment.mean(1, keepdim=True)  # that of patches without their means
+        moment = moment - moment.mean(1, keepdim=True)  # of patches without their means
         _, vectors = torch.linalg.eigh(moment)
         components = vectors.mT.flip(0)[: self.out_channels]
         largest = components.gather(1, components.abs().argmax(1, keepdim=True))
@@ -192,8 +194,8 @@ class PCALift(CirculantLift):
     def _patch_moment(self, X: Tensor) -> Tensor:
         """Second moment of all patches, ``(n, n)`` with n = in_channels · size of a patch.
 
-        Of places o in channel c and o' in channel d it is Σ_x X_c(x + o) X_d(x + o'): the
-        correlation of the two channels at lag o' − o.
+        The entry of place o in channel c and place o' in channel d is Σ_x X_c(x + o) X_d(x + o'),
+        summed over samples: the correlation of the two channels at lag o' − o.
         """
         shape, axes = X.shape[2:], tuple(range(2, X.ndim))
         spectrum = torch.fft.fftn(X, dim=axes).flatten(2)  # (m, C, F)

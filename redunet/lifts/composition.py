@@ -1,4 +1,4 @@
-"""Lifts in sequence, and lifts in files."""
+"""Composition of lifts, and their description in files."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -24,7 +24,7 @@ LIFTS: Registry[Lift] = Registry(
     },
 )
 
-# Modules of PyTorch that files may name, with the attributes that are their arguments.
+# PyTorch modules that files can describe, with the attributes that hold their arguments.
 TORCH_MODULES: dict[type[nn.Module], tuple[str, ...]] = {
     nn.AdaptiveAvgPool1d: ("output_size",),
     nn.AdaptiveAvgPool2d: ("output_size",),
@@ -35,7 +35,7 @@ TORCH_MODULES: dict[type[nn.Module], tuple[str, ...]] = {
 
 
 class UnknownLiftError(Exception):
-    """A file names a module whose code it cannot hold; the message is the name of its class."""
+    """A file names a module that is not registered. The message is the name of its class."""
 
 
 def composed(lift: nn.Module | Sequence[nn.Module] | None) -> nn.Module | None:
@@ -51,7 +51,7 @@ def composed(lift: nn.Module | Sequence[nn.Module] | None) -> nn.Module | None:
 
 
 def lift_to_json(lift: nn.Module | None) -> Any:
-    """Kind and arguments of a lift; only the name of the class if it is not registered."""
+    """Kind and arguments of a lift, or only the name of its class if it is not registered."""
     if lift is None:
         return None
     if type(lift) is nn.Sequential:

@@ -1,4 +1,4 @@
-"""Lifting of signals by Fourier transforms in a window that goes around them."""
+"""A lift by the short-time Fourier transform of periodic signals."""
 
 import torch
 from torch import Tensor
@@ -10,21 +10,22 @@ from redunet.lifts.rectifier import Rectifier
 
 
 class ShortTimeFourierLift(Lift):
-    """Frequencies in a window around each sample of a 1-D signal, which is taken for periodic.
+    """Short-time Fourier transform of a 1-D signal, which is continued periodically.
 
-    It commutes with cyclic shifts. The window is Hann's, centred on the sample.
+    The lift commutes with cyclic shifts. There is a Hann window centred on each position.
 
     Parameters
     ----------
     window_length : int
-        n; its frequencies 0, 1/n, …, 1/2 become channels.
+        Length n of the window. Its frequencies 0, 1/n, …, 1/2 become channels.
     phases : int, optional
-        Half-rectify the responses at so many phases, such as 4, instead of taking their modulus.
+        Number of phases at which responses are half-rectified, for example 4. By default the
+        channels are the moduli of the responses.
 
     Raises
     ------
     ValueError
-        For settings out of range, and for signals shorter than the window.
+        If a setting is out of range, or signals are shorter than the window.
     """
 
     kernels: Tensor
@@ -44,7 +45,7 @@ class ShortTimeFourierLift(Lift):
         self.register_buffer("kernels", kernels[:, None].to(dtype), persistent=False)
 
     def forward(self, X: Tensor) -> Tensor:
-        """Lift ``(m, C, T)`` to ``(m, C · frequencies · phases, T)``."""
+        """Lift ``(m, C, T)`` to ``(m, C · frequencies · phases, T)``; a modulus is one phase."""
         if X.ndim != 3 or X.shape[2] < self.window_length:
             raise ValueError(
                 f"expected signals of shape (m, C, T) with T of at least {self.window_length}, "

@@ -1,4 +1,4 @@
-"""Lifting by random kernels of many dilations, each compared with a bias of its own."""
+"""A lift by random kernels of many dilations, each with a bias of its own."""
 
 import math
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from torch.nn import functional
 from redunet._checks import Array, as_samples, check_count
 from redunet.lifts.base import Lift
 
-# The length of kernels along each axis, by number of axes; 3 beyond.
+# Length of the kernels along each axis, by number of axes; it is 3 for more axes.
 KERNEL_SIZES = {0: 1, 1: 9}
 
 # Biases lie between these quantiles of the responses.
@@ -20,10 +20,10 @@ QUANTILES = (0.2, 0.8)
 # The width of the soft step, in standard deviations of the responses.
 SOFTNESS = 0.3
 
-# Responses that are in memory at one time.
+# Number of responses that are in memory at one time.
 BLOCK_ENTRIES = 2**25
 
-# Responses of each kernel from which its bias is taken.
+# Number of responses of each kernel that determine its bias.
 FIT_ENTRIES = 2**18
 
 
@@ -31,20 +31,21 @@ class MultiScaleLift(Lift):
     """Circular correlations with random kernels of many dilations, followed by a nonlinearity.
 
     A response r of a kernel is compared with the bias b of the kernel, a random quantile of its
-    responses on the training samples. Call :meth:`fit` first, which finds the biases. The output
-    has ``kernels_per_scale`` channels for each dilation. Kernels are random with zero mean, so that
-    the level of a signal does not matter, and have unit norm.
+    responses on the training samples. Call :meth:`fit` first, which determines the biases. The
+    output has ``kernels_per_scale`` channels for each dilation. Kernels are random, with unit norm
+    and zero mean. The level of a signal therefore does not matter. Only kernels of a single entry
+    have another mean.
 
     The lift commutes with cyclic shifts. With the step, the zero frequency of a channel is √N times
-    the share of positive responses among all N places, the feature "PPV" of ROCKET. A network sees
-    the other frequencies too.
+    the share of the N responses that are above the bias. This share is the feature "PPV" of ROCKET.
+    A network uses the other frequencies too.
 
     For vectors (``ndim=0``) the kernels are random projections.
 
     Parameters
     ----------
     in_channels : int
-        Channels of the samples.
+        Number of channels of the samples.
     ndim : int
         Number of spatial axes.
     kernels_per_scale : int
@@ -55,19 +56,19 @@ class MultiScaleLift(Lift):
         Distances between neighbouring entries of a kernel. By default :meth:`fit` takes 1, 2, 4, …
         as long as half a kernel is shorter than the shortest axis.
     nonlinearity : {"step", "soft step", "relu"}
-        1 if r > b and 0 otherwise; the logistic function of (r − b)/(0.3 s), with s the standard
-        deviation of r; or max(r − b, 0).
+        "step" is 1 if r > b and 0 otherwise. "soft step" is the logistic function of
+        (r − b)/(0.3 s), with s the standard deviation of r. "relu" is max(r − b, 0).
     differences : bool
-        Add the circular first differences along each axis as input channels.
+        Whether to add the circular first differences along each axis as input channels.
     seed : int
         Seed of kernels and quantiles. Torch's global random state is neither used nor changed.
 
     Raises
     ------
     ValueError
-        For settings out of range, and for samples of another shape.
+        If a setting is out of range, or samples have another shape.
     RuntimeError
-        If it is used before it is fitted.
+        If the lift is used before it is fitted.
 
     References
     ----------
@@ -131,12 +132,13 @@ class MultiScaleLift(Lift):
 
     @torch.no_grad()
     def fit(self, X: Array) -> Self:
-        """Find the dilations, unless they are given, and the biases.
+        """Determine the biases, and the dilations if they are not given.
 
         Parameters
         ----------
         X : array-like or Tensor of shape (m, in_channels, *spatial)
-            Training samples. As many of them are used as have 2¹⁸ responses to a kernel.
+            Training samples. If they have more than 2¹⁸ responses to a kernel, a random part of
+            them is used.
         """
         X = as_samples(X)
         self._check_shape(X)
@@ -187,7 +189,7 @@ class MultiScaleLift(Lift):
         return convolve(X, kernels, dilation=dilation)
 
     def _around(self, length: int, dilation: int) -> Tensor:
-        """Places of an axis that goes around, with half a kernel more at each end."""
+        """Positions along a periodic axis, with half a kernel more at each end."""
         before = (self.kernel_size - 1) // 2 * dilation
         after = self.kernel_size // 2 * dilation
         return torch.arange(-before, length + after) % length
@@ -218,7 +220,7 @@ class MultiScaleLift(Lift):
 
 
 def _above_rank(responses: Tensor, ranks: Tensor) -> Tensor:
-    """Halfway from the response of each rank to the next, so that no response equals its bias."""
+    """Means of the responses at each rank and at the next one. No response equals its bias."""
     ordered = responses.sort(1).values
     pair = torch.stack([ranks, ranks + 1], 1).clamp_max(responses.shape[1] - 1)
     return ordered.gather(1, pair).mean(1)

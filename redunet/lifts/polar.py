@@ -1,4 +1,4 @@
-"""Images on a polar grid, where rotation is a cyclic shift."""
+"""Images on a polar grid, on which a rotation is a cyclic shift."""
 
 import math
 from collections.abc import Sequence
@@ -12,16 +12,16 @@ from redunet._checks import Array, as_samples, check_count
 def polar_samples(images: Array, radii: int | Sequence[float], angles: int) -> Tensor:
     """Sample images on circles about their centre: each radius becomes a channel.
 
-    Rotating an image by a multiple of 2π/Γ shifts its samples cyclically by as many places, up to
+    Rotation of an image by n · 2π/Γ shifts its samples cyclically by n places, up to the error of
     the interpolation.
 
     Parameters
     ----------
     images : array-like or Tensor of shape (m, C, H, W)
     radii : int or sequence of float
-        Radii in pixels, or their number R for 0, 1, …, R − 1.
+        Radii in pixels. An integer R stands for the radii 0, 1, …, R − 1.
     angles : int
-        Γ, the number of samples on each circle, counter-clockwise from the positive x axis.
+        Number Γ of samples on each circle, counter-clockwise from the positive x axis.
 
     Returns
     -------
@@ -31,7 +31,7 @@ def polar_samples(images: Array, radii: int | Sequence[float], angles: int) -> T
     Raises
     ------
     ValueError
-        If the images have another number of axes, or the grid has no points.
+        If the images do not have four axes, or the grid has no points.
 
     References
     ----------
@@ -48,7 +48,7 @@ def polar_samples(images: Array, radii: int | Sequence[float], angles: int) -> T
     dtype, device = images.dtype, images.device
     radius = torch.tensor(list(radii), dtype=dtype, device=device)[:, None]
     angle = torch.arange(angles, dtype=dtype, device=device) * (2 * math.pi / angles)
-    # grid_sample measures from −1 to 1 between the centres of the outermost pixels, y downwards.
+    # In coordinates of grid_sample, the centres of the outermost pixels are at ±1; y points down.
     x = 2 * radius * angle.cos() / max(1, width - 1)
     y = -2 * radius * angle.sin() / max(1, height - 1)
     grid = torch.stack([x, y], -1).expand(m, -1, -1, -1)

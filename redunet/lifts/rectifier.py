@@ -1,4 +1,4 @@
-"""What becomes of the complex responses of a lift: real channels that are not negative."""
+"""Conversion of the complex responses of a lift to real channels that are not negative."""
 
 import math
 
@@ -7,18 +7,19 @@ from torch import Tensor, nn
 
 
 class Rectifier(nn.Module):
-    """Half-rectified parts of complex responses at several phases, or their modulus.
+    """Complex responses, half-rectified at several phases, or their modulus.
 
-    max(Re(e^{−iφ} u), 0) at φ = 0, 2π/P, …: at four phases the positive and negative parts of the
-    real and imaginary ones. Their mean over ever more phases is |u|/π.
+    The channels of a response u are max(Re(e^{−iφ} u), 0) at the P phases φ = 0, 2π/P, …. Four
+    phases give the positive and negative parts of the real and imaginary parts. The mean over P
+    phases tends to |u|/π as P grows.
 
     Parameters
     ----------
     phases : int or None
-        P; None for the modulus.
+        Number P of phases; None for the modulus.
     """
 
-    turns: Tensor  # cos φ and sin φ, (2, P); missing without phases
+    turns: Tensor  # cos φ and sin φ, (2, P); only if there are phases
 
     def __init__(self, phases: int | None):
         super().__init__()

@@ -1,4 +1,4 @@
-"""Lifting by the wavelets of the scattering transform."""
+"""A lift by the scattering transform."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -12,34 +12,36 @@ from redunet._checks import check_count
 from redunet.lifts.base import Lift
 from redunet.lifts.rectifier import Rectifier
 
-# Entries of the wavelets' responses to the samples that are handled at one time.
+# Number of entries of the wavelet responses that are in memory at one time.
 BLOCK_ENTRIES = 2**25
 
 
 class ScatteringLift(Lift):
-    """Scattering coefficients as channels: stable under small deformations, and low-passed.
+    """Scattering coefficients as channels: low-passed, and stable under small deformations.
 
-    kymatio computes them. With ``phases`` the modulus gives way to half-rectified responses at so
-    many phases, of first order, as the papers have them. Signals are reflected at their borders,
-    so the lift does not commute with cyclic shifts.
+    kymatio computes the coefficients. With ``phases``, they are of first order, and half-rectified
+    responses at several phases replace the modulus, as in the papers. Signals are reflected at
+    their borders, so the lift does not commute with cyclic shifts.
 
     Parameters
     ----------
     shape : int or sequence of int
-        ``T`` or ``(T,)`` of signals, ``(H, W)`` of images.
+        Shape of a sample: ``T`` or ``(T,)`` for signals, ``(H, W)`` for images.
     J : int
-        Scales are 1, 2, …, 2^J; the spatial axes are 2^J times shorter afterwards.
+        Binary logarithm of the largest scale. The scales are 1, 2, …, 2^J. The lift makes spatial
+        axes 2^J times shorter.
     L : int
-        Angles of images; wavelets in an octave of signals (kymatio's Q).
+        Number of angles for images; number of wavelets per octave for signals (kymatio's Q).
     max_order : {1, 2}
         Largest order of the coefficients.
     phases : int, optional
-        Such as 4, for 1 + phases · (number of wavelets) channels; replaces ``max_order``.
+        Number of phases, for example 4. Every channel then gives 1 + phases · (number of wavelets)
+        channels, and ``max_order`` has no effect.
 
     Raises
     ------
     ValueError
-        For settings out of range, and samples of another shape.
+        If a setting is out of range, or samples have another shape.
 
     References
     ----------
@@ -90,32 +92,32 @@ class ScatteringLift(Lift):
 
 
 class Filters(NamedTuple):
-    """Of a kymatio transform, in the Fourier domain of padded signals."""
+    """Filters of a kymatio transform, in the Fourier domain of padded signals."""
 
     wavelets: Tensor  # (n, *padded)
-    lowpass: tuple[Tensor, ...]  # (padded,) of each axis: the filter is their outer product
+    lowpass: tuple[Tensor, ...]  # (padded,) for each axis; the filter is their outer product
     before: tuple[int, ...]  # padding at the start of each axis
-    kept: tuple[slice, ...]  # where the low-passed responses are sampled
+    samples: tuple[slice, ...]  # positions at which low-passed responses are sampled
 
 
 class RectifiedWavelets(nn.Module):
-    """Responses to wavelets, half-rectified at several phases, and the signal: all low-passed."""
+    """The signal and its wavelet responses, half-rectified at several phases, all low-passed."""
 
     wavelets: Tensor
     smooth0: Tensor
-    smooth1: Tensor  # of images only
+    smooth1: Tensor  # for images only
 
     def __init__(self, filters: Filters, shape: tuple[int, ...], phases: int):
         super().__init__()
         self.rectifier = Rectifier(phases)
-        # All of it follows from the settings, so a saved network need not hold it.
+        # The buffers follow from the settings, so files of networks need not contain them.
         wavelets = filters.wavelets.to(torch.get_default_dtype(), copy=True).contiguous()
         self.register_buffer("wavelets", wavelets, persistent=False)
-        axes = zip(shape, filters.lowpass, filters.before, filters.kept, strict=True)
-        for axis, (length, lowpass, before, kept) in enumerate(axes):
+        axes = zip(shape, filters.lowpass, filters.before, filters.samples, strict=True)
+        for axis, (length, lowpass, before, samples) in enumerate(axes):
             mirror = _reflection(length, before, len(lowpass))
             self.register_buffer(f"mirror{axis}", mirror, persistent=False)
-            smooth = _sampled_convolution(lowpass, kept).to(wavelets.dtype)
+            smooth = _sampled_convolution(lowpass, samples).to(wavelets.dtype)
             self.register_buffer(f"smooth{axis}", smooth, persistent=False)
         self.axes = tuple(range(-len(shape), 0))
 
@@ -126,20 +128,20 @@ class RectifiedWavelets(nn.Module):
         spectrum = torch.fft.fftn(X, dim=self.axes).unsqueeze(1)
         responses = torch.fft.ifftn(spectrum * self.wavelets, dim=self.axes)
         channels = torch.cat([X.unsqueeze(1), self.rectifier(responses)], 1)
-        # Few points are kept: a matrix for each axis is less work than a transform and back.
+        # The output has few points, so a matrix for each axis costs less than Fourier transforms.
         if len(self.axes) == 1:
             return channels @ self.smooth0.mT
         return self.smooth0 @ (channels @ self.smooth1.mT)
 
 
-def _sampled_convolution(lowpass: Tensor, kept: slice) -> Tensor:
-    """The circular convolution with a filter, ``(n,)`` in the Fourier domain, at the kept points.
+def _sampled_convolution(lowpass: Tensor, samples: slice) -> Tensor:
+    """Matrix ``(points, n)`` of a circular convolution that is evaluated at a slice of the points.
 
-    Returns ``(points, n)``.
+    The filter ``(n,)`` is given in the Fourier domain.
     """
     kernel, length = torch.fft.ifft(lowpass).real, len(lowpass)
     place = torch.arange(length)
-    return kernel[(place[kept, None] - place) % length]
+    return kernel[(place[samples, None] - place) % length]
 
 
 def _filters_1d(scattering: ScatteringTorch1D) -> Filters:
@@ -159,9 +161,9 @@ def _filters_2d(scattering: ScatteringTorch2D) -> Filters:
     padded = lowpass.shape
     return Filters(
         torch.stack([torch.as_tensor(wavelet["levels"][0]) for wavelet in scattering.psi]),
-        (lowpass[:, 0], lowpass[0] / lowpass[0, 0]),  # a Gaussian, hence a product over the axes
+        (lowpass[:, 0], lowpass[0] / lowpass[0, 0]),  # a Gaussian is separable
         tuple((p - n) // 2 for p, n in zip(padded, scattering.shape, strict=True)),
-        # kymatio drops a sample at each border.
+        # kymatio drops one sample at each border.
         tuple(slice(scale, p - scale, scale) for p in padded),
     )
 
@@ -170,7 +172,7 @@ _FILTERS = {1: _filters_1d, 2: _filters_2d}
 
 
 def _reflection(length: int, before: int, padded: int) -> Tensor:
-    """Which of the samples, reflected at both ends, stand where in the padded signal."""
+    """Index of the sample at each position of a signal that is padded by reflection."""
     period = max(1, 2 * (length - 1))
     place = (torch.arange(padded) - before) % period
     return torch.minimum(place, period - place)

@@ -1,9 +1,9 @@
-"""The mathematics of coding rates: spectra, classes, covariances, and the rates themselves."""
+"""Coding rates, and the spectra, class memberships and covariances that they are made of."""
 
 from redunet.rates.coding_rates import RateReduction, coding_rate, rate_reduction
 from redunet.rates.meter import RateReductionMeter
 from redunet.rates.partition import Partition
-from redunet.rates.spectrum import HalfSpectrum, Spectrum
+from redunet.rates.spectrum import HalfSpectrum, Spectrum, scaled, squared_norms
 
 __all__ = [
     "HalfSpectrum",
@@ -13,4 +13,6 @@ __all__ = [
     "Spectrum",
     "coding_rate",
     "rate_reduction",
+    "scaled",
+    "squared_norms",
 ]

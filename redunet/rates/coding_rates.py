@@ -1,4 +1,4 @@
-"""Coding rates: how many nats the samples take, together and class by class."""
+"""Coding rates: the number of nats that encode samples, all together or class by class."""
 
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ from redunet.rates.spectrum import HalfSpectrum
 
 
 class RateReduction(NamedTuple):
-    """The rate reduction and its two parts, scalar tensors: delta = expansion − compression."""
+    """The rate reduction and its two parts, as scalar tensors: delta = expansion − compression."""
 
     delta: Tensor
     expansion: Tensor
@@ -21,25 +21,25 @@ class RateReduction(NamedTuple):
 def coding_rate(Z: Array, eps_sq: float) -> Tensor:
     """Coding rate of all samples together, in nats.
 
-    R = 1/(2F) Σ_p log det(I + α V(p) V(p)*) with α = C/(m ε²), V the unitary DFT of Z over its
-    spatial axes and F the number of frequencies (for vectors F = 1 and V = Zᵀ).
+    R = 1/(2F) Σ_p log det(I + α V(p) V(p)*) with α = C/(m ε²). V is the unitary DFT of Z over its
+    spatial axes, and F is the number of frequencies. For vectors, F = 1 and V = Zᵀ.
 
     Parameters
     ----------
     Z : array-like or Tensor of shape (m, n), (m, C, T), (m, C, H, W), …
-        Samples first, then channels, then any number of spatial axes.
+        The axes are samples, channels, and any number of spatial axes.
     eps_sq : float
         ε², the squared precision of the code.
 
     Returns
     -------
     Tensor
-        A scalar, differentiable in ``Z``.
+        A scalar that is differentiable with respect to ``Z``.
 
     Raises
     ------
     ValueError
-        If ``Z`` is not finite, or ``eps_sq`` not positive.
+        If ``Z`` is not finite, or ``eps_sq`` is not positive.
 
     References
     ----------
@@ -52,15 +52,15 @@ def coding_rate(Z: Array, eps_sq: float) -> Tensor:
 
 
 def rate_reduction(Z: Array, labels: Array, eps_sq: float) -> RateReduction:
-    """Coding rate of all samples together, less that of the classes apart.
+    """Coding rate of all samples together minus the coding rate of the separate classes.
 
-    ΔR = R − R_c with R as in :func:`coding_rate` and
+    ΔR = R − R_c. R is the :func:`coding_rate`, and
     R_c = Σ_j γ_j/(2F) Σ_p log det(I + α_j V(p) Πʲ V(p)*), α_j = C/(tr(Πʲ) ε²), γ_j = tr(Πʲ)/m.
 
     Parameters
     ----------
     Z : array-like or Tensor of shape (m, n), (m, C, T), (m, C, H, W), …
-        Samples first, then channels, then any number of spatial axes.
+        The axes are samples, channels, and any number of spatial axes.
     labels : array-like or Tensor of shape (m,) or (m, k)
         Integers or strings, or soft memberships whose rows sum to 1.
     eps_sq : float
@@ -69,12 +69,12 @@ def rate_reduction(Z: Array, labels: Array, eps_sq: float) -> RateReduction:
     Returns
     -------
     RateReduction
-        Three scalars, differentiable in ``Z``.
+        Three scalars that are differentiable with respect to ``Z``.
 
     Raises
     ------
     ValueError
-        If ``Z`` is not finite, ``eps_sq`` not positive, or the labels are not usable.
+        If ``Z`` is not finite, ``eps_sq`` is not positive, or the labels are invalid.
 
     References
     ----------
@@ -90,7 +90,7 @@ def rate_reduction(Z: Array, labels: Array, eps_sq: float) -> RateReduction:
 def spectral_rate_reduction(
     V: Tensor, spectrum: HalfSpectrum, partition: Partition, eps_sq: float
 ) -> RateReduction:
-    """:func:`rate_reduction` of samples whose half spectrum ``(F, m, C)`` is at hand."""
+    """:func:`rate_reduction` of samples that are given as a half spectrum ``(F, m, C)``."""
     expansion = expansion_rate(V, spectrum, eps_sq)
     compression = compression_rate(V, spectrum, partition, eps_sq)
     return RateReduction(expansion - compression, expansion, compression)
@@ -107,7 +107,7 @@ def expansion_rate(V: Tensor, spectrum: HalfSpectrum, eps_sq: float) -> Tensor:
 def compression_rate(
     V: Tensor, spectrum: HalfSpectrum, partition: Partition, eps_sq: float
 ) -> Tensor:
-    """R_c of the half spectrum ``(F, m, C)``, one batch for each group of similar classes."""
+    """R_c of the half spectrum ``(F, m, C)``, from batches of classes of similar size."""
     _, m, C = V.shape
     weights = spectrum.weights.to(V.real.dtype)[:, None]  # (F, 1)
     counts = partition.counts.to(weights.dtype)
@@ -120,5 +120,5 @@ def compression_rate(
 
 
 def spectrum_of(Z: Tensor) -> HalfSpectrum:
-    """The spectrum that samples ``(m, C, *spatial)`` have."""
+    """The transform of samples ``(m, C, *spatial)`` to half spectra."""
     return HalfSpectrum(Z.shape[2:]).to(Z.device)

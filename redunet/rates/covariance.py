@@ -1,4 +1,8 @@
-"""I + a Σ v v*: its log determinant is a rate, its inverse an operator. On the smaller side."""
+"""Log determinants and inverses of regularised covariances I + a Σ v v*.
+
+A log determinant gives a coding rate, and an inverse gives an operator. Both are computed from the
+covariance of the channels or from the Gram matrix of the samples, whichever is smaller.
+"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,29 +12,30 @@ from torch import Tensor
 
 from redunet.rates.spectrum import scaled
 
-# Above this size a library's inverse is faster than that of the triangle and a product.
+# Above this size, cholesky_inverse is faster than inverting the triangular factor and multiplying.
 LARGEST_PRODUCT = 256
 
-# A Cholesky factor is trusted if its smallest pivot is this many times the rounding error of its
-# largest one: log determinants are then right to about 1e-3.
+# A Cholesky factor is trusted if its smallest pivot is more than this many times the rounding error
+# of its largest pivot. Log determinants then have a relative error of at most about 1e-3.
 LEAST_PIVOT = 1000
 
 
 @dataclass(frozen=True)
 class RegularisedCovariance:
-    """Batches of I + a Σᵢ vᵢ vᵢ*, as the Cholesky factor of the smaller of two matrices.
+    """Batches of I + a Σᵢ vᵢ vᵢ*, represented by a Cholesky factor.
 
-    det(I + a VV*) = det(I + a V*V), and (I + a VV*)⁻¹ = I − a V (I + a V*V)⁻¹ V*: with fewer
-    samples than channels nothing of the size of the channels needs to be factorised.
+    V has the columns vᵢ. Two identities allow the smaller of two matrices to be factorised:
+    det(I + a VV*) = det(I + a V*V), and (I + a VV*)⁻¹ = I − a V (I + a V*V)⁻¹ V*. With fewer
+    samples than channels, no C × C matrix is factorised.
 
     Attributes
     ----------
     factor : Tensor (…, d, d)
-        Of I + a VV* (d = C), or of I + a V*V (d = s) if ``samples`` are kept.
+        Cholesky factor of I + a VV* (d = C), or of I + a V*V (d = s) if ``samples`` are stored.
     scale : Tensor (…)
-        a.
+        The factor a.
     samples : Tensor (…, s, C) or None
-        Rows are samples.
+        The rows are vᵢ. They are stored only if V*V was factorised.
     """
 
     factor: Tensor
@@ -39,7 +44,7 @@ class RegularisedCovariance:
 
     @classmethod
     def from_samples(cls, samples: Tensor, scale: Tensor) -> "RegularisedCovariance":
-        """From rows vᵢ of ``(…, s, C)``."""
+        """The covariance of samples ``(…, s, C)`` whose rows are vᵢ."""
         count, channels = samples.shape[-2:]
         if count > channels:
             return cls.from_moment(second_moment(samples), scale)
@@ -48,7 +53,7 @@ class RegularisedCovariance:
 
     @classmethod
     def from_moment(cls, moment: Tensor, scale: Tensor) -> "RegularisedCovariance":
-        """From the second moment Σᵢ vᵢ vᵢ*, ``(…, C, C)``."""
+        """The covariance with the second moment Σᵢ vᵢ vᵢ*, ``(…, C, C)``."""
         return cls(_regularised_factor(moment, scale), scale)
 
     def log_det(self) -> Tensor:
@@ -65,9 +70,15 @@ class RegularisedCovariance:
         return inverse
 
     def inverse_factor(self) -> Tensor:
-        """W of the inverse I − W*W, ``(…, s, C)``, if samples are kept: Woodbury's identity."""
+        """The matrix W ``(…, s, C)`` in the inverse I − W*W, by Woodbury's identity.
+
+        Raises
+        ------
+        ValueError
+            If the covariance stores no samples.
+        """
         if self.samples is None:
-            raise ValueError("a covariance that keeps no samples has no such factor")
+            raise ValueError("a covariance without stored samples has no inverse factor")
         triangle = scaled(_inverted(self.factor), self.scale.sqrt()[..., None, None])
         return triangle @ self.samples.conj()
 
@@ -83,16 +94,17 @@ def log_det(samples: Tensor, scale: Tensor) -> Tensor:
     Parameters
     ----------
     samples : Tensor of shape (…, s, C)
-        Rows vᵢ.
+        The rows are vᵢ.
     scale : Tensor of shape (…)
-        a.
+        The factor a.
 
     Returns
     -------
     Tensor of shape (…)
-        Real, with a relative error below 1e-3 for samples of any length. Matrices that are too
-        badly conditioned for the precision of the samples are evaluated from the singular values
-        of the samples in double precision, which takes longer.
+        Real log determinants. The relative error is below 1e-3, whatever the norms of the samples
+        are. If a matrix is too badly conditioned for the precision of the samples, its log
+        determinant is computed from the singular values of the samples in double precision, which
+        takes longer.
     """
     value, _ = _LogDet.apply(samples, scale)
     trusted = torch.isfinite(value)
@@ -102,7 +114,7 @@ def log_det(samples: Tensor, scale: Tensor) -> Tensor:
     log_dets = exact.new_zeros(value.shape).masked_scatter(~trusted, exact)
     if not bool(trusted.any()):
         return log_dets
-    # A second evaluation, so that no gradient flows through the factors that are not trusted.
+    # Evaluate the trusted matrices again, so that no gradient flows through the other factors.
     value, _ = _LogDet.apply(samples[trusted], scale[trusted])
     return log_dets.masked_scatter(trusted, value)
 
@@ -113,16 +125,16 @@ def leading_directions(samples: Tensor, count: int) -> tuple[Tensor, Tensor]:
     Parameters
     ----------
     samples : Tensor of shape (…, s, C)
-        Rows are samples.
+        Each row is a sample.
     count : int
-        How many directions.
+        Largest number of directions.
 
     Returns
     -------
     eigenvalues : Tensor of shape (…, r), r = min(count, s, C)
-        Largest first; zero where the samples have lower rank.
+        In descending order; zero beyond the rank of the samples.
     directions : Tensor of shape (…, r, C)
-        Orthonormal rows; zero where the eigenvalue is.
+        Orthonormal rows; a row is zero if its eigenvalue is zero.
     """
     s, channels = samples.shape[-2:]
     count = min(count, s, channels)
@@ -133,10 +145,10 @@ def leading_directions(samples: Tensor, count: int) -> tuple[Tensor, Tensor]:
     if s < channels:
         lengths = values.clamp_min(torch.finfo(values.dtype).tiny).sqrt()
         directions = vectors.mT @ samples / lengths[..., None]
-    # Eigenvalues of a Gram matrix are exact to eps times the largest.
+    # The eigenvalues of a Gram matrix have errors of about eps times the largest eigenvalue.
     noise = values[..., :1] * torch.finfo(values.dtype).eps * max(s, channels)
-    found = values > noise
-    return torch.where(found, values, 0), torch.where(found[..., None], directions, 0)
+    positive = values > noise
+    return torch.where(positive, values, 0), torch.where(positive[..., None], directions, 0)
 
 
 def _log_det_by_singular_values(samples: Tensor, scale: Tensor) -> Tensor:
@@ -146,10 +158,10 @@ def _log_det_by_singular_values(samples: Tensor, scale: Tensor) -> Tensor:
 
 
 class _LogDet(torch.autograd.Function):
-    """The log determinant by a Cholesky factor of the smaller side; NaN where it is not accurate.
+    """The log determinant from a Cholesky factor of the smaller matrix; NaN where it is inaccurate.
 
-    Its gradient with respect to vᵢ, 2a (I + a VV*)⁻¹ vᵢ, takes one inverse of that factor and one
-    product, which is less than to differentiate the factorisation.
+    The gradient with respect to vᵢ is 2a (I + a VV*)⁻¹ vᵢ. It takes one inverse and one product,
+    which costs less than differentiating the factorisation.
     """
 
     @staticmethod
@@ -171,20 +183,20 @@ class _LogDet(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor, Tensor | None]:
         samples, scale, factor = ctx.saved_tensors
         with torch.autocast(samples.device.type, enabled=False):
-            if torch.is_grad_enabled():  # somebody wants second derivatives
+            if torch.is_grad_enabled():  # second derivatives are needed
                 factor = torch.linalg.cholesky(_regularised_gram(samples, scale))
             inverse = _inverse_of(factor)
             on_channels = factor.shape[-1] == samples.shape[-1]
             shrunk = samples @ inverse.mT if on_channels else inverse.conj() @ samples
-        of_samples = scaled(shrunk, (2 * gradient * scale)[..., None, None])
-        of_scale = None
+        samples_gradient = scaled(shrunk, (2 * gradient * scale)[..., None, None])
+        scale_gradient = None
         if ctx.needs_input_grad[1]:
-            of_scale = gradient * (samples.conj() * shrunk).real.sum((-2, -1))
-        return of_samples, of_scale
+            scale_gradient = gradient * (samples.conj() * shrunk).real.sum((-2, -1))
+        return samples_gradient, scale_gradient
 
 
 def _regularised_gram(samples: Tensor, scale: Tensor) -> Tensor:
-    """I + a VV* if there are at least as many samples as channels, or else I + a V*V."""
+    """I + a VV* if there are at least as many samples as channels, otherwise I + a V*V."""
     count, channels = samples.shape[-2:]
     gram = second_moment(samples) if count >= channels else samples.conj() @ samples.mT
     return _regularised(gram, scale)
@@ -200,14 +212,14 @@ def _regularised_factor(gram: Tensor, scale: Tensor) -> Tensor:
     factor, info = torch.linalg.cholesky_ex(_regularised(gram, scale))
     if bool(info.any()):
         raise ValueError(
-            f"eps_sq is too fine for {gram.real.dtype}: a second moment cannot be inverted; take a "
-            "larger eps_sq, or samples in float64"
+            f"eps_sq is too small for {gram.real.dtype}: a regularised second moment cannot be "
+            "inverted; use a larger eps_sq, or samples in float64"
         )
     return factor
 
 
 def _is_well_conditioned(factor: Tensor) -> Tensor:
-    """Whether the smallest pivot stands well above the rounding errors of the largest one.
+    """Whether the smallest pivot is well above the rounding error of the largest pivot.
 
     Each pivot has an absolute error of a few eps times the largest pivot.
     """
@@ -223,7 +235,8 @@ def _log_det_of(factor: Tensor) -> Tensor:
 def _inverse_of(factor: Tensor) -> Tensor:
     """Inverse of the matrix that has this Cholesky factor."""
     if factor.shape[-1] > LARGEST_PRODUCT:
-        # Its columns lie in memory one by one; products want rows, which are conjugates here.
+        # The result is stored by columns, and products are faster with rows. The matrix is
+        # Hermitian, so the rows of its transpose are the conjugates of its own rows.
         return torch.cholesky_inverse(factor).mT.contiguous().conj_physical()
     half = _inverted(factor)
     return half.mH @ half

@@ -1,4 +1,4 @@
-"""Rates of more samples than a batch holds, from second moments summed over batches."""
+"""Rates of samples that arrive in batches, from second moments summed over the batches."""
 
 import numpy as np
 import torch
@@ -11,11 +11,12 @@ from redunet.rates.partition import Partition
 
 
 class RateReductionMeter:
-    """R, R_c and ΔR of all samples of an epoch, whatever the batches that they came in.
+    """R, R_c and ΔR of all samples of an epoch, which arrive in batches.
 
-    They are those of :func:`redunet.rate_reduction` on all samples together, not a mean over
-    batches, whose rates are less. Samples are kept as long as they are fewer numbers than a second
-    moment of every class, k F C²; from then on they are summed to these.
+    The values equal those of :func:`redunet.rate_reduction` on all samples together. A mean over
+    batches would be lower, because batches have lower rates. The meter stores samples as long as
+    they take no more numbers than the second moments of all classes, k F C². It then adds them to
+    the second moments and discards them.
 
     Parameters
     ----------
@@ -37,10 +38,10 @@ class RateReductionMeter:
         self.reset()
 
     def reset(self) -> None:
-        """Forget all samples, as at the start of an epoch."""
+        """Discard all samples, for example at the start of an epoch."""
         self.classes_: np.ndarray | None = None
         self._shape: tuple[int, ...] | None = None
-        self._kept: list[tuple[Tensor, np.ndarray]] = []  # (F, m, C), and labels
+        self._kept: list[tuple[Tensor, np.ndarray]] = []  # samples (F, m, C) and their labels
         self._summed: np.ndarray | None = None  # the classes of the moments
         self._counts: Tensor  # (k,)
         self._moments: Tensor  # (F, k, C, C)
@@ -54,12 +55,12 @@ class RateReductionMeter:
         Z : array-like or Tensor of shape (m, n), (m, C, T), (m, C, H, W), …
             Features.
         labels : array-like or Tensor of shape (m,) or (m, k)
-            Integers or strings, or soft memberships; classes may come with any batch.
+            Integers or strings, or soft memberships. Any batch may bring new classes.
 
         Raises
         ------
         ValueError
-            If features are not finite or of another shape than before, or labels do not fit them.
+            If features are not finite, have another shape than before, or do not match the labels.
         """
         Z = as_samples(Z, name="Z")
         partition = Partition.from_labels(labels, len(Z), device=Z.device, partial=True)
@@ -77,12 +78,12 @@ class RateReductionMeter:
 
     @torch.no_grad()
     def compute(self) -> RateReduction:
-        """The rates of all samples since the last reset, scalar tensors in float64.
+        """The rates of all samples since the last reset, as scalar tensors in float64.
 
         Raises
         ------
         RuntimeError
-            If there were none.
+            If there are no samples.
         """
         if self.classes_ is None:
             raise RuntimeError("the meter has seen no samples: call update first")
@@ -106,13 +107,13 @@ class RateReductionMeter:
         return (weights * log_dets).sum() / (2 * self._spectrum.size)
 
     def _join(self) -> tuple[Tensor, Partition]:
-        """All samples that are kept, with their classes."""
+        """All stored samples and their classes."""
         V = torch.cat([V for V, _ in self._kept], 1)
         labels = np.concatenate([labels for _, labels in self._kept])
         return V, Partition.from_labels(labels, V.shape[1], device=V.device, partial=True)
 
     def _sum_up(self, classes: np.ndarray) -> None:
-        """Add the samples that are kept to the moments of these classes, and let them go."""
+        """Add the stored samples to the second moments of these classes, and discard them."""
         if not self._kept:
             return
         V, partition = self._join()
@@ -126,7 +127,7 @@ class RateReductionMeter:
             self._moments.index_add_(1, places[batch.classes], moments)
 
     def _make_room(self, classes: np.ndarray, V: Tensor) -> None:
-        """For moments of those classes that have none yet."""
+        """Add empty second moments for classes that have none yet."""
         if self._summed is not None and len(self._summed) == len(classes):
             return
         frequencies, _, channels = V.shape

@@ -1,4 +1,4 @@
-"""Memberships of samples in classes: the diagonal matrices Πʲ of the papers, without the zeros."""
+"""Memberships of samples in classes: the diagonals of the matrices Πʲ of the papers."""
 
 from abc import ABC, abstractmethod
 from functools import cached_property
@@ -19,12 +19,12 @@ class Assignments(NamedTuple):
     classes: Tensor  # positions of the classes, ascending
     samples: Tensor  # positions of the samples
     ranks: Tensor  # 0, 1, … within each class
-    weights: Tensor | None  # memberships Π; None where all are 1
+    weights: Tensor | None  # memberships Π; None if all are 1
 
     def gather(self, V: Tensor) -> Tensor:
-        """These samples of ``(F, m, C)``, times the roots of their weights.
+        """The samples of all pairs from ``(F, m, C)``, times the square roots of their weights.
 
-        Their second moments, class by class, are V Πʲ V*.
+        The second moment of the result for class j is V Πʲ V*.
         """
         members = V.index_select(1, self.samples)
         if self.weights is None:
@@ -36,8 +36,8 @@ class ClassBatch(NamedTuple):
     """A batch of classes of similar size, padded to the size of the largest."""
 
     classes: Tensor  # (g,) positions of the classes
-    samples: Tensor  # (g, s) positions of each class's samples; padding repeats any sample
-    weights: Tensor | None  # (g, s) memberships Π; 0 on padding; None where all are 1
+    samples: Tensor  # (g, s) positions of each class's samples; padding repeats a sample
+    weights: Tensor | None  # (g, s) memberships Π; 0 on padding; None if all are 1
 
     @property
     def mask(self) -> Tensor:
@@ -47,11 +47,11 @@ class ClassBatch(NamedTuple):
         return self.weights > 0
 
     def gather(self, V: Tensor) -> Tensor:
-        """Samples ``(F, m, C)`` class by class, ``(F, g, s, C)``, times the roots of their weights.
+        """Samples ``(F, m, C)`` class by class, times the square roots of their weights.
 
-        Their second moments are V Πʲ V*.
+        The second moments of the result ``(F, g, s, C)`` are V Πʲ V*.
         """
-        # Its gradient is summed by rows, that of an index entry by entry.
+        # The gradient of index_select is summed row by row, that of indexing entry by entry.
         members = V.index_select(1, self.samples.flatten()).unflatten(1, self.samples.shape)
         if self.weights is None:
             return members
@@ -70,12 +70,12 @@ class Partition(ABC):
     counts : Tensor (k,)
         tr Πʲ, the number of samples in each class, float64.
     membership : Tensor (m, k)
-        Π with one row a sample.
+        Π, with one row per sample.
     is_soft : bool
         Whether memberships were given instead of labels.
     class_batches : list of ClassBatch
-        All classes that have samples, sorted into batches by size, so that no class is padded to
-        more than twice its own size.
+        All classes that have samples, grouped by size. No class is padded to more than twice its
+        own size.
     """
 
     is_soft: ClassVar[bool]
@@ -92,30 +92,32 @@ class Partition(ABC):
         classes: np.ndarray | None = None,
         partial: bool = False,
     ) -> "Partition":
-        """Canonicalise labels.
+        """A partition from labels or soft memberships.
 
         Parameters
         ----------
         labels : array-like or Tensor
-            ``(m,)`` integers or strings, or soft memberships ``(m, k)`` whose rows sum to 1;
-            gradients flow back to those of a tensor.
+            Integers or strings ``(m,)``, or soft memberships ``(m, k)`` whose rows sum to 1.
+            Gradients flow back to memberships that are a tensor.
         num_samples : int
-            m, to check against.
+            The expected number m of samples.
         device : torch.device or str, optional
-            Where the samples are.
+            Device of the samples.
         classes : numpy array, optional
-            The sorted labels of another partition whose order of classes to follow; classes may
-            then lack samples.
+            The sorted labels of another partition, which define the classes and their order. Some
+            of the classes may then have no samples.
         partial : bool
-            These are a batch of more samples: one class will do, and classes may lack samples.
+            Whether the samples are only a batch of a larger set. A single class is then allowed,
+            and classes may have no samples.
 
         Raises
         ------
         ValueError
-            For labels of the wrong length, fewer than two classes, labels outside ``classes``,
-            a class without samples, memberships that are negative or do not sum to one.
+            If the number of labels is wrong, there are fewer than two classes, labels are not
+            among ``classes``, a class has no samples, or memberships are negative or do not sum to
+            one.
         """
-        given = labels
+        original = labels
         labels = as_labels(labels)
         if labels.ndim not in (1, 2) or len(labels) != num_samples:
             raise ValueError(
@@ -124,20 +126,20 @@ class Partition(ABC):
             )
         if labels.ndim == 2:
             _check_memberships(labels, classes, partial)
-            soft = as_tensor(given, device=device).to(torch.float64)
+            soft = as_tensor(original, device=device).to(torch.float64)
             return _SoftPartition(np.arange(soft.shape[1]) if classes is None else classes, soft)
-        if labels.dtype.kind not in "biuUS":  # these are classes, and may be as many as samples
+        if labels.dtype.kind not in "biuUS":  # integers and strings may all differ
             check_classification_targets(labels)
-        found, owners = np.unique(labels, return_inverse=True)
+        names, positions = np.unique(labels, return_inverse=True)
         if classes is not None:
-            unknown = np.setdiff1d(found, classes)
+            unknown = np.setdiff1d(names, classes)
             if len(unknown):
                 raise ValueError(f"labels {unknown.tolist()} are not among {classes.tolist()}")
-            owners = np.searchsorted(classes, labels)
-            found = classes
-        if len(found) < 2 and not partial:
-            raise ValueError(f"at least two classes are needed, got 1 class: {found.tolist()}")
-        return _HardPartition(found, as_tensor(owners, device=device))
+            positions = np.searchsorted(classes, labels)
+            names = classes
+        if len(names) < 2 and not partial:
+            raise ValueError(f"at least two classes are needed, got 1 class: {names.tolist()}")
+        return _HardPartition(names, as_tensor(positions, device=device))
 
     @abstractmethod
     def __len__(self) -> int:
@@ -156,21 +158,21 @@ class Partition(ABC):
     @property
     @abstractmethod
     def sizes(self) -> Tensor:
-        """Samples with any membership in each class, ``(k,)``."""
+        """Number of samples with a membership above 0 in each class, ``(k,)``."""
 
     @property
     @abstractmethod
     def membership(self) -> Tensor:
-        """Π with one row a sample, ``(m, k)``."""
+        """Π, with one row per sample, ``(m, k)``."""
 
     @property
     @abstractmethod
     def assignments(self) -> Assignments:
-        """All pairs of sample and class."""
+        """All pairs of a sample and a class that contains it, sorted by class."""
 
     @cached_property
     def class_batches(self) -> list[ClassBatch]:
-        """All classes that have samples, in batches of similar size."""
+        """All classes that have samples, grouped by size."""
         return class_batches(self.assignments, self.num_classes)
 
     @abstractmethod
@@ -179,11 +181,11 @@ class Partition(ABC):
 
     @abstractmethod
     def spread(self, values: Tensor) -> Tensor:
-        """Π values: to each sample what its classes have, ``(k, …)`` to ``(m, …)``."""
+        """Π values: for each sample a weighted mean over the classes, ``(k, …)`` to ``(m, …)``."""
 
     @abstractmethod
     def batch(self, run: slice) -> "Partition":
-        """Some of the samples, in the same classes."""
+        """The partition of some of the samples, with the same classes."""
 
 
 class _HardPartition(Partition):
@@ -191,12 +193,12 @@ class _HardPartition(Partition):
 
     is_soft = False
 
-    def __init__(self, classes: np.ndarray, owners: Tensor):
+    def __init__(self, classes: np.ndarray, positions: Tensor):
         super().__init__(classes)
-        self._owners = owners  # (m,) position of each sample's class
+        self._positions = positions  # (m,) position of each sample's class
 
     def __len__(self) -> int:
-        return len(self._owners)
+        return len(self._positions)
 
     @cached_property
     def counts(self) -> Tensor:
@@ -204,29 +206,29 @@ class _HardPartition(Partition):
 
     @cached_property
     def sizes(self) -> Tensor:
-        return torch.bincount(self._owners, minlength=self.num_classes)
+        return torch.bincount(self._positions, minlength=self.num_classes)
 
     @property
     def membership(self) -> Tensor:
-        return torch.nn.functional.one_hot(self._owners, self.num_classes).to(torch.float64)
+        return torch.nn.functional.one_hot(self._positions, self.num_classes).to(torch.float64)
 
     @cached_property
     def assignments(self) -> Assignments:
-        return assignments_of(self._owners, self.num_classes)
+        return assignments_of(self._positions, self.num_classes)
 
     def sums(self, values: Tensor) -> Tensor:
         total = values.new_zeros(self.num_classes, *values.shape[1:])
-        return total.index_add(0, self._owners, values)
+        return total.index_add(0, self._positions, values)
 
     def spread(self, values: Tensor) -> Tensor:
-        return values.index_select(0, self._owners)
+        return values.index_select(0, self._positions)
 
     def batch(self, run: slice) -> "_HardPartition":
-        return _HardPartition(self.classes, self._owners[run])
+        return _HardPartition(self.classes, self._positions[run])
 
 
 class _SoftPartition(Partition):
-    """Samples are shared between classes."""
+    """A sample may belong to several classes."""
 
     is_soft = True
 
@@ -265,9 +267,9 @@ class _SoftPartition(Partition):
         return _SoftPartition(self.classes, self._membership[run])
 
 
-def assignments_of(owners: Tensor, num_classes: int) -> Assignments:
-    """Assignments of samples to the position of their class, ``(m,)``."""
-    classes, samples = owners.sort(stable=True)
+def assignments_of(positions: Tensor, num_classes: int) -> Assignments:
+    """Assignments of samples to classes, from the position of each sample's class, ``(m,)``."""
+    classes, samples = positions.sort(stable=True)
     return _ranked(classes, samples, None, num_classes)
 
 
@@ -281,7 +283,7 @@ def _ranked(
 
 
 def class_batches(assignments: Assignments, num_classes: int) -> list[ClassBatch]:
-    """Assignments in batches of classes of similar size."""
+    """Classes grouped by size, with the samples that are assigned to them."""
     sizes = torch.bincount(assignments.classes, minlength=num_classes)
     starts = sizes.cumsum(0) - sizes
     batches = []
@@ -311,16 +313,16 @@ def _check_memberships(soft: np.ndarray, classes: np.ndarray | None, partial: bo
         raise ValueError(f"expected memberships in {len(classes)} classes, got {num_classes}")
     if not (soft >= 0).all():  # also catches NaN
         raise ValueError(
-            f"memberships must not be negative: {(~(soft >= 0)).sum()} are, "
-            f"the least is {soft.min()}"
+            f"memberships must be at least 0: {(~(soft >= 0)).sum()} are not, "
+            f"the smallest is {soft.min()}"
         )
     sums = soft.sum(1, dtype=np.float64)
     wrong = ~np.isclose(sums, 1, rtol=0, atol=1e-4)
     if wrong.any():
         first = int(wrong.argmax())
         raise ValueError(
-            f"memberships must sum to one over the classes: {wrong.sum()} of {len(soft)} "
-            f"samples' do not, the first is sample {first} with {sums[first]:.6g}"
+            f"the memberships of a sample must sum to one: those of {wrong.sum()} of {len(soft)} "
+            f"samples do not, the first is sample {first} with a sum of {sums[first]:.6g}"
         )
     empty = np.flatnonzero(soft.sum(0) == 0)
     if len(empty) and classes is None and not partial:

@@ -1,8 +1,8 @@
 """The transform between samples and half spectra, and the projection onto the sphere.
 
-Features live in the spectrum as a tensor of shape ``(F, m, C)``: ``F`` frequencies, ``m`` samples,
-``C`` channels. At each frequency the operators of a ReduNet are plain ``C × C`` matrices.
-A vector is a signal without spatial axes: one frequency, real numbers.
+Features are tensors of shape ``(F, m, C)`` in the spectrum: ``F`` frequencies, ``m`` samples and
+``C`` channels. At each frequency the operators of a ReduNet are ``C × C`` matrices. A vector is a
+signal without spatial axes: it has one frequency, and its spectrum is real.
 """
 
 from abc import ABC, abstractmethod
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-# The largest powers of two that are normal numbers, as are their inverses.
+# The largest exponents n for which 2ⁿ and 2⁻ⁿ are normal numbers.
 EXPONENT_LIMITS = {torch.float32: 126, torch.float64: 1022}
 
 
@@ -44,11 +44,12 @@ class Spectrum(nn.Module, ABC):
 class HalfSpectrum(Spectrum):
     """The independent half of the unitary DFT over the spatial axes of real signals.
 
-    The spectrum of a real signal repeats itself, conjugated, at opposite frequencies; one of each
-    pair is kept. Every kept frequency is multiplied by the root of its Parseval weight (1 if the
-    frequency is its own opposite, 2 otherwise). This makes the transform an isometry: norms and
-    inner products of half spectra equal those of the signals. In formulas that are written for the
-    unscaled spectrum V(p), such as ``V(p) V(p)*``, divide by ``weights``.
+    The values of the spectrum of a real signal at opposite frequencies are conjugates, so the half
+    spectrum contains one of each pair. Every value is multiplied by the square root of the Parseval
+    weight of its frequency (1 if the frequency is its own opposite, 2 otherwise). This makes the
+    transform an isometry: norms and inner products of half spectra equal those of the signals.
+    Products such as ``V(p) V(p)*`` of the unscaled spectrum V(p) are those of the half spectrum
+    divided by ``weights``.
 
     Parameters
     ----------
@@ -68,21 +69,21 @@ class HalfSpectrum(Spectrum):
     """
 
     weights: Tensor
-    _kept: Tensor
+    _positions: Tensor
     _source: Tensor
     _mirrored: Tensor
 
     def __init__(self, shape: Sequence[int] = ()):
         super().__init__(shape)
         self.size = prod(self.shape)
-        kept, weights, source, mirrored = (torch.from_numpy(a) for a in _layout(self.shape))
+        positions, weights, source, mirrored = (torch.from_numpy(a) for a in _layout(self.shape))
         self.register_buffer("weights", weights, persistent=False)
-        self.register_buffer("_kept", kept, persistent=False)
+        self.register_buffer("_positions", positions, persistent=False)
         self.register_buffer("_source", source, persistent=False)
         self.register_buffer("_mirrored", mirrored, persistent=False)
 
     def __len__(self) -> int:
-        """Number F of frequencies kept."""
+        """Number F of frequencies in the half spectrum."""
         return len(self.weights)
 
     def forward(self, X: Tensor) -> Tensor:
@@ -90,15 +91,15 @@ class HalfSpectrum(Spectrum):
         if not self.shape:
             return X.unsqueeze(0)
         spectrum = torch.fft.rfftn(X, dim=tuple(range(2, X.ndim)), norm="ortho").flatten(2)
-        kept = spectrum[:, :, self._kept].permute(2, 0, 1).contiguous()
-        return scaled(kept, self._root_weights(X.dtype))
+        half = spectrum[:, :, self._positions].permute(2, 0, 1).contiguous()
+        return scaled(half, self._root_weights(X.dtype))
 
     def inverse(self, V: Tensor) -> Tensor:
         """The half spectrum ``(F, m, C)`` back to real samples ``(m, C, *shape)``."""
         if not self.shape:
             return V.squeeze(0)
-        kept = scaled(V, self._root_weights(V.real.dtype).reciprocal()).permute(1, 2, 0)
-        spectrum = kept[:, :, self._source]
+        half = scaled(V, self._root_weights(V.real.dtype).reciprocal()).permute(1, 2, 0)
+        spectrum = half[:, :, self._source]
         spectrum = torch.where(self._mirrored, spectrum.conj(), spectrum)
         spectrum = spectrum.unflatten(2, _rfft_shape(self.shape))
         return torch.fft.irfftn(
@@ -106,9 +107,10 @@ class HalfSpectrum(Spectrum):
         )
 
     def kernels(self, operators: Tensor) -> Tensor:
-        """Matrices at each frequency ``(F, a, b)`` as kernels ``(a, b, *shape)``.
+        """Convolution kernels ``(a, b, *shape)`` of matrices at each frequency ``(F, a, b)``.
 
-        Their circular convolution with signals is what the matrices do to half spectra.
+        Circular convolution of a signal with the kernels equals multiplication of its half spectrum
+        by the matrices.
         """
         if not self.shape:
             return operators.squeeze(0)
@@ -129,21 +131,21 @@ def _rfft_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 @lru_cache(maxsize=64)
 def _layout(shape: tuple[int, ...]) -> tuple[np.ndarray, ...]:
-    """Which entries of the flattened ``rfftn`` grid are kept, and how to fill the grid from them.
+    """Positions of the half spectrum in the flattened ``rfftn`` grid, and their use to fill it.
 
-    ``rfftn`` drops the opposite frequencies along the last axis only: where that axis has frequency
-    0 (or the Nyquist one), the grid still holds both ``p`` and ``−p``.
+    ``rfftn`` omits opposite frequencies along the last axis only. At frequency 0 and at the Nyquist
+    frequency of that axis, the grid contains both ``p`` and ``−p``.
 
     Returns
     -------
-    kept : int array (F,)
-        Positions in the grid.
+    positions : int array (F,)
+        Positions of the entries of the half spectrum in the grid.
     weights : float array (F,)
         Parseval weights.
     source : int array (grid size,)
-        For every position of the grid, the kept entry that fills it…
+        For every position of the grid, the index of the entry of the half spectrum that fills it.
     mirrored : bool array (grid size,)
-        …and whether it has to be conjugated.
+        Whether that entry has to be conjugated.
     """
     if not shape:
         return np.zeros(1, int), np.ones(1), np.zeros(1, int), np.zeros(1, bool)
@@ -158,16 +160,16 @@ def _layout(shape: tuple[int, ...]) -> tuple[np.ndarray, ...]:
 
     position, partner, self_conjugate = (a.ravel() for a in (position, partner, self_conjugate))
     mirrored = partner < position
-    kept = position[~mirrored]
+    positions = position[~mirrored]
     entry_of = np.full(position.size, -1)
-    entry_of[kept] = np.arange(kept.size)
+    entry_of[positions] = np.arange(positions.size)
     source = entry_of[np.where(mirrored, partner, position)]
-    weights = np.where(self_conjugate, 1.0, 2.0)[kept]
-    return kept, weights, source, mirrored
+    weights = np.where(self_conjugate, 1.0, 2.0)[positions]
+    return positions, weights, source, mirrored
 
 
 def scaled(V: Tensor, factors: Tensor) -> Tensor:
-    """V times real factors, without making the factors complex first."""
+    """V times real factors, without converting the factors to complex numbers."""
     if not V.is_complex():
         return V * factors
     return torch.view_as_complex(torch.view_as_real(V) * factors.unsqueeze(-1))
@@ -181,7 +183,7 @@ def squared_norms(V: Tensor, dim: int | tuple[int, ...]) -> Tensor:
 
 
 def total(parts: Iterable[Tensor]) -> Tensor:
-    """The sum of one tensor or more."""
+    """The sum of one or more tensors."""
     return reduce(torch.add, parts)
 
 
@@ -205,7 +207,7 @@ def project_to_sphere(*parts: Tensor) -> Tensor:
     Parameters
     ----------
     *parts : Tensor
-        Features ``(F, m, C)``, or the same in several blocks of frequencies.
+        Features ``(F, m, C)``, in one or several blocks of frequencies.
 
     Returns
     -------
@@ -220,8 +222,8 @@ def project_to_sphere(*parts: Tensor) -> Tensor:
 def at_moderate_scale(X: Tensor) -> Tensor:
     """Samples ``(m, …)``, each divided by a power of two, so that their squares do not overflow.
 
-    The largest entry of each sample becomes a number between 1/2 and 1. Division by a power of two
-    has no rounding error, so that unit vectors made from the samples do not change.
+    The largest entry of each sample then lies between 1/2 and 1. Division by a power of two has no
+    rounding error, so unit vectors computed from the samples do not change.
     """
     largest = X.detach().abs().flatten(1).amax(1)
     limit = EXPONENT_LIMITS[X.dtype]
@@ -232,7 +234,8 @@ def at_moderate_scale(X: Tensor) -> Tensor:
 def _shrunk(V: Tensor, floor: float) -> Tensor:
     """V with real and imaginary parts below the floor set to zero.
 
-    If a gradient is wanted V stays as it is: zeros would get no gradient and never leave zero.
+    V is unchanged if it requires a gradient. Entries that are set to zero would get no gradient and
+    would stay zero.
     """
     if V.requires_grad:
         return V
@@ -242,7 +245,7 @@ def _shrunk(V: Tensor, floor: float) -> Tensor:
 
 
 class ToSphere(nn.Module):
-    """Signals ``(m, C, *spatial)`` of any length to half spectra ``(F, m, C)`` of unit norm."""
+    """Signals ``(m, C, *spatial)`` of any norm to half spectra ``(F, m, C)`` of unit norm."""
 
     def __init__(self, spectrum: HalfSpectrum):
         super().__init__()

@@ -1,4 +1,4 @@
-"""Training by back-propagation: objectives, featurizers, and fine-tuning of networks."""
+"""Training by back-propagation: losses, training of featurizers, and fine-tuning."""
 
 from redunet.training.convolutional import ReduConvLayer, ReduConvNet
 from redunet.training.featurizers import TrainingHistory, features, train

@@ -1,4 +1,4 @@
-"""The shape of a ReduNet with convolutions in the place of its operators, for back-propagation."""
+"""Networks with the structure of a ReduNet whose operators are trainable convolutions."""
 
 import torch
 from torch import Tensor, nn
@@ -8,17 +8,18 @@ from redunet.layers.membership.softmax import soft_membership
 
 
 class ReduConvLayer(nn.Module):
-    """z + η (E z − Σ_j π̂_j(z) Cʲ z), E and every Cʲ two trainable convolutions.
+    """The layer z + η (E z − Σ_j π̂_j(z) Cʲ z), with trainable convolutions as E and Cʲ.
 
-    Each convolution, 3 × 3, is followed by a layer normalisation over channels and pixels. The
-    softmax π̂_j = softmax_j(−λ ‖Cʲ z‖) is the only nonlinearity beside these.
+    E and each Cʲ consist of two 3 × 3 convolutions. Each convolution is followed by a layer
+    normalisation over channels and pixels. The softmax π̂_j = softmax_j(−λ ‖Cʲ z‖) is the only
+    other nonlinearity.
 
     Parameters
     ----------
     channels : int
-        C.
+        Number of channels, C.
     num_classes : int
-        k, the number of Cʲ.
+        Number of classes, k. There is one Cʲ per class.
     eta : float
         Step size η.
     lam : float
@@ -38,17 +39,17 @@ class ReduConvLayer(nn.Module):
         self.compression = _convolutions(channels, num_classes)
 
     def forward(self, Z: Tensor) -> Tensor:
-        """Features ``(m, C, H, W)`` to features of the same shape."""
+        """Map features ``(m, C, H, W)`` to features of the same shape."""
         responses = self._responses(Z)
         weights = self._membership_of(responses)[:, :, None, None, None]
         return Z + self.eta * (self.expansion(Z) - (weights * responses).sum(1))
 
     def membership(self, Z: Tensor) -> Tensor:
-        """π̂ of every sample ``(m, C, H, W)``, ``(m, k)``."""
+        """Memberships π̂ ``(m, k)`` of samples ``(m, C, H, W)``."""
         return self._membership_of(self._responses(Z))
 
     def _responses(self, Z: Tensor) -> Tensor:
-        """Cʲ z, ``(m, k, C, H, W)``."""
+        """Cʲ z for every class, ``(m, k, C, H, W)``."""
         return self.compression(Z).unflatten(1, (self.num_classes, -1))
 
     def _membership_of(self, responses: Tensor) -> Tensor:
@@ -60,22 +61,22 @@ class ReduConvLayer(nn.Module):
 
 
 class ReduConvNet(nn.Sequential):
-    """A residual network of four such layers, from images to logits.
+    """A residual network of four :class:`ReduConvLayer`, from images to logits.
 
-    A convolution, a rectification or none, two layers, an average over 2 × 2 pixels, two more
-    layers, the average over all pixels, and a linear classifier.
+    It consists of a convolution, an optional ReLU, two layers, average pooling over 2 × 2 pixels,
+    two more layers, average pooling over all pixels, and a linear classifier.
 
     Parameters
     ----------
     in_channels : int
-        Of the images.
+        Number of channels of the images.
     num_classes : int
-        k.
+        Number of classes, k.
     channels : int
-        C, inside.
+        Number of channels of the layers, C.
     relu : bool
-        Rectify after the first convolution. Without, nothing but memberships and normalisations is
-        nonlinear.
+        Apply a ReLU after the first convolution. Without it, the memberships and the normalisations
+        are the only nonlinearities.
 
     References
     ----------
@@ -99,7 +100,7 @@ class ReduConvNet(nn.Sequential):
 
 
 def _convolutions(channels: int, operators: int) -> nn.Sequential:
-    """Two convolutions for each operator, side by side, each with a normalisation of its own."""
+    """Two convolutions per operator, computed together; each has its own normalisation."""
     total = operators * channels
     return nn.Sequential(
         nn.Conv2d(channels, total, 3, padding=1, bias=False),

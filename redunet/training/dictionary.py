@@ -1,8 +1,9 @@
-"""The variational form of R_c: every class's second moment out of atoms that all classes share.
+"""The variational form of R_c: second moments of the classes from one shared dictionary.
 
 Z Πʲ Zᵀ ≈ Γ diag(A_j) Γᵀ with A_j = n_j C_j, n_j = tr(Πʲ). The *codes* C_j are energies relative to
-the number of samples: of unit features they sum to 1 at most, and neither the size of a batch nor
-its mixture of classes changes what they mean. Atoms (q) and codes (k, q) are stored as rows.
+the number of samples in the class. For features of unit norm they sum to at most 1. Their meaning
+does not depend on the size of a batch or on its mixture of classes. The q atoms are the rows of the
+dictionary ``(q, d)``, and the k codes are the rows of a matrix ``(k, q)``.
 
 Baek et al., Efficient Maximal Coding Rate Reduction by Variational Forms (CVPR 2022).
 """
@@ -17,21 +18,22 @@ from redunet.rates.partition import Partition
 
 
 class Approximation:
-    """How near dictionary and codes are to the second moments of a batch, without d × d matrices.
+    """The approximation of the second moments of a batch by a dictionary and codes.
 
-    M/m = Σ_j n_j ‖Z Πʲ Zᵀ/n_j − Γ diag(C_j) Γᵀ‖² (eq. 7 with M's 1/γ_j), which is zero for a class
-    that the batch lacks.
+    The squared error is M/m = Σ_j n_j ‖Z Πʲ Zᵀ/n_j − Γ diag(C_j) Γᵀ‖² (eq. 7 with M's 1/γ_j). A
+    class without samples in the batch contributes zero. No d × d matrix is computed for a class
+    with fewer than d samples.
 
     Parameters
     ----------
     Z : Tensor of shape (m, d)
         Features.
     partition : Partition
-        In k classes.
+        The partition of the features into k classes.
     dictionary : Tensor of shape (q, d)
-        Rows are atoms, Γᵀ.
+        Γᵀ, with one atom per row.
     codes : Tensor of shape (k, q)
-        Rows are C_j.
+        The codes C_j, one per row.
     """
 
     def __init__(self, Z: Tensor, partition: Partition, dictionary: Tensor, codes: Tensor):
@@ -53,34 +55,34 @@ class Approximation:
 
     @cached_property
     def squared_moments(self) -> Tensor:
-        """‖Z Πʲ Zᵀ‖² for every class, ``(k,)``, on the smaller side of each."""
+        """‖Z Πʲ Zᵀ‖² of every class, ``(k,)``, from the smaller of its two Gram matrices."""
         norms = self.counts.new_zeros(len(self.counts))
         for batch in self.partition.class_batches:
             members = batch.gather(self.Z[None])[0]  # (g, s, d)
-            few = members.shape[1] < members.shape[2]
-            gram = members @ members.mT if few else members.mT @ members
+            wide = members.shape[1] < members.shape[2]
+            gram = members @ members.mT if wide else members.mT @ members
             norms = norms.index_add(0, batch.classes, gram.square().sum((1, 2)))
         return norms
 
     def error(self) -> Tensor:
-        """M/m by eq. 9, a scalar, differentiable."""
+        """M/m by eq. 9, a differentiable scalar."""
         present = self.counts.clamp_min(torch.finfo(self.counts.dtype).tiny)
-        of_classes = (self.squared_moments / present).sum()
-        mixed = (self.codes * self.partition.sums(self.projections.square())).sum()
-        of_atoms = ((self.codes @ self.coherence.square()) * self.codes).sum(1)
-        return of_classes - 2 * mixed + (self.counts * of_atoms).sum()
+        moment_term = (self.squared_moments / present).sum()
+        cross_term = (self.codes * self.partition.sums(self.projections.square())).sum()
+        code_terms = ((self.codes @ self.coherence.square()) * self.codes).sum(1)
+        return moment_term - 2 * cross_term + (self.counts * code_terms).sum()
 
     def gradients(self) -> tuple[Tensor, Tensor]:
-        """Of M/m with respect to dictionary (eq. 10) and codes (eq. 11)."""
-        drawn = self.projections * self.partition.spread(self.codes)
-        shared = self.codes.mT @ (self.counts[:, None] * self.codes)
-        of_dictionary = (self.coherence * shared) @ self.dictionary - drawn.mT @ self.Z
-        found = self.partition.sums(self.projections.square())
-        expected = self.counts[:, None] * (self.codes @ self.coherence.square())
-        return 4 * of_dictionary, 2 * (expected - found)
+        """Gradients of M/m with respect to the dictionary (eq. 10) and the codes (eq. 11)."""
+        weighted = self.projections * self.partition.spread(self.codes)
+        correlation = self.codes.mT @ (self.counts[:, None] * self.codes)
+        of_dictionary = (self.coherence * correlation) @ self.dictionary - weighted.mT @ self.Z
+        energies = self.partition.sums(self.projections.square())
+        approximations = self.counts[:, None] * (self.codes @ self.coherence.square())
+        return 4 * of_dictionary, 2 * (approximations - energies)
 
     def lipschitz(self) -> tuple[Tensor, Tensor]:
-        """Bounds for these gradients: one for the dictionary (eq. 17), one a class (eq. 19)."""
+        """Lipschitz bounds of the gradients: of the dictionary (eq. 17), of each code (eq. 19)."""
         largest = self.codes.amax(1)
         of_dictionary = self.squared_moments.sqrt() * largest + self.counts * largest.square()
         return 4 * of_dictionary.sum(), 2 * self.counts * self.coherence.square().norm()
@@ -89,7 +91,7 @@ class Approximation:
 def variational_rates(
     dictionary: Tensor, codes: Tensor, shares: Tensor, eps_sq: float
 ) -> tuple[Tensor, Tensor]:
-    """R^v and R_c^v in nats, of classes with these shares γ ``(k,)`` of all samples (eq. 7)."""
+    """R^v and R_c^v (eq. 7), in nats. ``shares`` ``(k,)`` holds γ, the shares of the classes."""
     scale = codes.new_tensor(dictionary.shape[1] / eps_sq)  # α m = α_j n_j
     weighted = (shares @ codes).sqrt()[:, None] * dictionary
     compression = (shares[:, None] * torch.log1p(scale * codes)).sum() / 2
@@ -99,7 +101,7 @@ def variational_rates(
 def rate_gradients(
     dictionary: Tensor, codes: Tensor, shares: Tensor, eps_sq: float
 ) -> tuple[Tensor, Tensor]:
-    """Of R^v − R_c^v with respect to dictionary and codes."""
+    """Gradients of R^v − R_c^v with respect to the dictionary and the codes."""
     scale = codes.new_tensor(dictionary.shape[1] / eps_sq)
     energies = shares @ codes
     covariance = RegularisedCovariance.from_samples(energies.sqrt()[:, None] * dictionary, scale)
@@ -112,18 +114,19 @@ def rate_gradients(
 def ascend(
     approximation: Approximation, eps_sq: float, mu: float, step_size: float
 ) -> tuple[Tensor, Tensor]:
-    """Dictionary and codes after a proximal step up R^v − R_c^v − μ/(2m) M (Algorithm 1, 6–10).
+    """Dictionary and codes after one step of proximal gradient ascent (Algorithm 1, lines 6–10).
 
-    The steps are in units of one over the Lipschitz bounds of M's gradients, which dominate. Those
-    of the codes differ by class, and in these units are the same as for A; a class that the batch
-    lacks stays.
+    The objective is R^v − R_c^v − μ/(2m) M. The unit of ``step_size`` is one over the Lipschitz
+    bounds of the gradients of M, because these gradients dominate. The codes have one bound per
+    class; in these units a step of C_j equals a step of A_j. The code of a class without samples in
+    the batch stays the same.
     """
     dictionary, codes = approximation.dictionary, approximation.codes
     shares = approximation.counts / len(approximation.Z)
     of_rates = rate_gradients(dictionary, codes, shares, eps_sq)
     of_error, bounds = approximation.gradients(), approximation.lipschitz()
     slopes = [rate - mu / 2 * error for rate, error in zip(of_rates, of_error, strict=True)]
-    # A bound is zero for a class that the batch lacks, or if all codes are zero: nothing to move.
+    # A bound is zero if the batch lacks the class or if all codes are zero. Then no step is taken.
     steps = [torch.where(bound > 0, step_size / (mu / 2 * bound), 0) for bound in bounds]
     dictionary = dictionary + steps[0] * slopes[0]
     codes = codes + steps[1][:, None] * slopes[1]

@@ -1,4 +1,4 @@
-"""Training of a featurizer by an objective on its features, and what becomes of their rates."""
+"""Training of a featurizer by a loss on its features, with a record of their rates."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -16,18 +16,19 @@ from redunet.training.losses import VariationalMCR2Loss
 
 @dataclass
 class TrainingHistory:
-    """What happened in each epoch.
+    """The loss and the rates of each epoch.
 
     Attributes
     ----------
     loss : list of float
-        Mean over the epoch's batches.
+        Mean loss over the batches of the epoch.
     expansion, compression : list of float
-        R and R_c, in nats, of the features of all samples as the epoch came by them.
+        R and R_c, in nats, of the features of all samples, as computed when each batch was
+        processed.
     variational : list of float
-        R^v − R_c^v, mean over the batches; empty unless the loss is a variational one.
+        Mean of R^v − R_c^v over the batches; empty unless the loss is variational.
     seconds : list of float
-        With latching, and with the rates above.
+        Duration of the epoch, including the latching and the computation of the rates.
     """
 
     loss: list[float] = field(default_factory=list)
@@ -42,7 +43,7 @@ class TrainingHistory:
         return [r - c for r, c in zip(self.expansion, self.compression, strict=True)]
 
     def append(self, means: Tensor, rates: RateReduction, seconds: float) -> None:
-        """Add an epoch: means over batches of the loss and, if it is variational, of its rates."""
+        """Add an epoch. ``means`` holds the mean loss and, if it is variational, its two rates."""
         loss, *variational = means.tolist()
         self.loss.append(loss)
         self.expansion.append(rates.expansion.item())
@@ -62,25 +63,27 @@ def train(
     latch_every: int = 50,
     progress: bool = False,
 ) -> TrainingHistory:
-    """Train a featurizer, and follow the true rate reduction.
+    """Train a featurizer, and record the true rate reduction of its features.
 
-    With a :class:`redunet.VariationalMCR2Loss` its dictionary and the featurizer take steps in
-    turns, and it latches on all samples before the first epoch and once in a while (Algorithm 1).
+    With a :class:`redunet.VariationalMCR2Loss`, steps of its dictionary alternate with steps of the
+    featurizer. The dictionary is latched on all samples before the first epoch, and again every
+    ``latch_every`` epochs (Algorithm 1).
 
     Parameters
     ----------
     featurizer : nn.Module
-        Samples to features ``(m, d)``, of unit norm.
+        A module that maps samples to features ``(m, d)`` of unit norm.
     loss : callable
-        Of features and labels, such as :class:`redunet.MCR2Loss`.
+        A function of features and labels, such as :class:`redunet.MCR2Loss`.
     batches : DataLoader or other iterable
-        Of pairs of samples and labels, gone through once an epoch. They are moved to where the
-        featurizer is.
+        Pairs of samples and labels. Each epoch iterates over all of them, and moves them to the
+        device of the featurizer.
     optimizer : torch.optim.Optimizer
-        Of the featurizer's parameters.
+        An optimizer of the featurizer's parameters.
     epochs : int
+        Number of epochs.
     latch_every : int
-        Epochs between latchings.
+        Number of epochs from one latching to the next.
     progress : bool
         Show a progress bar on standard error.
 
@@ -103,7 +106,7 @@ def train(
             if variational is not None and epoch % latch_every == 0:
                 variational.latch(*features(featurizer, batches))
             meter.reset()
-            found = []
+            batch_values = []
             featurizer.train()
             for X, labels in _on_device(batches, featurizer):
                 Z = featurizer(X)
@@ -115,8 +118,9 @@ def train(
                 optimizer.step()
                 meter.update(Z, labels)
                 rates = () if variational is None else variational.rates(labels)
-                found.append(torch.stack([value.detach(), *rates]))
-            history.append(torch.stack(found).mean(0), meter.compute(), time.perf_counter() - start)
+                batch_values.append(torch.stack([value.detach(), *rates]))
+            means = torch.stack(batch_values).mean(0)
+            history.append(means, meter.compute(), time.perf_counter() - start)
             bar.set_postfix(rate_reduction=f"{history.delta[-1]:.4g}")
     return history
 
@@ -125,13 +129,13 @@ def train(
 def features(
     featurizer: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]
 ) -> tuple[Tensor, Tensor]:
-    """Features and labels of all batches, in evaluation mode.
+    """Compute the features of all batches, in evaluation mode.
 
     Parameters
     ----------
     featurizer : nn.Module
     batches : DataLoader or other iterable
-        Of pairs of samples and labels.
+        Pairs of samples and labels.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Fine-tuning: a constructed network and a head on it, trained further by back-propagation."""
+"""Fine-tuning: training of a constructed network and a head by back-propagation."""
 
 import copy
 import math
@@ -50,52 +50,58 @@ def finetune(
     seed: int = 0,
     progress: bool = False,
 ) -> FineTuned:
-    """Train a copy of a network, and a head on it, by back-propagation.
+    """Train a copy of a network and a head on top of it by back-propagation.
 
-    All operators are trained, complex ones and factors of low rank too. The best epoch's weights
-    are kept: those of the largest validation accuracy, or of the last epoch without validation.
+    All operators are trained, including complex operators and low-rank factors. The result has the
+    weights of the epoch with the largest validation accuracy. Without validation samples it has the
+    weights of the last epoch.
 
     Parameters
     ----------
     net : ReduNet
-        Stays as it is.
+        The network to copy. It does not change.
     X : array-like or Tensor of shape (m, *sample_shape), Dataset or DataLoader
-        Samples. A data set has its own labels, a loader its own batches.
+        Training samples. A Dataset supplies its own labels, a DataLoader also its own batches.
     labels : array-like or Tensor of shape (m,)
-        Among the labels of the network.
+        Labels of the samples. Each must be a label of the network.
     epochs : int
+        Number of epochs.
     head : {"linear", "residual"}
-        Linear on the flattened features, or the residual norms of the last layer, a head without
-        new parameters that stays invariant to shifts.
+        ``"linear"`` computes logits as linear functions of the flattened features. ``"residual"``
+        computes them from the residual norms of the last layer. It adds no parameters, and the
+        network stays invariant to shifts.
     loss : nn.Module, optional
         A function of logits and integer labels; by default cross-entropy. A loss whose attribute
         ``of_features`` is true, such as :class:`redunet.MCR2Loss`, gets features instead of logits.
     lr, momentum, weight_decay : float
-        Of stochastic gradient descent. The learning rate falls to 0 along half a cosine.
+        Learning rate, momentum and weight decay of stochastic gradient descent. The learning rate
+        falls to 0 along half a cosine.
     batch_size : int
+        Number of samples per batch.
     hermitian : bool
-        Keep all operators Hermitian, as constructed ones are.
+        Keep all operators Hermitian, as they are after the construction.
     validation : float, tuple of (X, labels), or None
-        Share of the samples to hold out, or others, for the choice of the best epoch. A data set
-        needs a tuple, or None.
+        Fraction of the samples to hold out for validation, or a separate set of validation samples.
+        Validation determines the best epoch. A Dataset or DataLoader needs a tuple or None.
     patience : int, optional
-        Stop after so many epochs without a better one.
+        Stop after this number of epochs without an improvement.
     checkpoint : str or path, optional
-        A file, written after each epoch, from which the same call goes on if it is interrupted.
+        A file that is written after each epoch. After an interruption, the same call resumes from
+        this file.
     seed : int
-        Of the head, the batches' order, and the samples held out.
+        Seed of the head, of the order of the batches, and of the choice of held-out samples.
     progress : bool
         Show a progress bar on standard error.
 
     Returns
     -------
     FineTuned
-        With ``predict``, and a ``history``.
+        The fine-tuned network, with ``predict`` and ``history``.
 
     Raises
     ------
     ValueError
-        For samples or labels that do not fit the network, or settings out of range.
+        If samples or labels do not fit the network, or settings are out of range.
 
     References
     ----------
@@ -106,7 +112,7 @@ def finetune(
     if head not in HEADS:
         raise ValueError(f"head must be one of {sorted(HEADS)}, got {head!r}")
     if takes_features(loss) and head != "residual":
-        raise ValueError("a loss of features trains no linear head: use head='residual'")
+        raise ValueError("a loss on features does not train a linear head: use head='residual'")
     generator = torch.Generator()
     train, held_out = _split(net, X, labels, validation, batch_size, generator, seed)
     with torch.random.fork_rng(devices=[]):
@@ -141,7 +147,7 @@ def finetune(
 
 
 class _FineTuning:
-    """A model on its way through the epochs."""
+    """A model and the state of its training."""
 
     def __init__(
         self,
@@ -157,7 +163,7 @@ class _FineTuning:
         self.best = _copy_of(model)
 
     def run_epoch(self, train: Batches, held_out: Batch | None) -> None:
-        """Go through the training samples once, and keep the weights if they are the best."""
+        """Train for one epoch; save a copy of the weights if they are the best so far."""
         done = self.epoch / self.settings["epochs"]
         for group in self.optimizer.param_groups:
             group["lr"] = self.settings["lr"] * (1 + math.cos(math.pi * done)) / 2
@@ -182,12 +188,12 @@ class _FineTuning:
         return self.epoch - self.best_epoch
 
     def best_model(self) -> FineTuned:
-        """The model at its best, frozen."""
+        """The model with its best weights, frozen."""
         self.model.load_state_dict(self.best)
         return self.model.requires_grad_(False).eval()
 
     def save(self, path: Path) -> None:
-        """Write all that the next epoch needs to one file, whole or not at all."""
+        """Write the state of the training to one file, completely or not at all."""
         tensors = {f"model.{n}": t for n, t in self.model.state_dict().items()}
         tensors |= {f"best.{n}": t for n, t in self.best.items()}
         tensors |= {f"momentum.{i}": t for i, t in self._momenta().items()}
@@ -201,14 +207,15 @@ class _FineTuning:
         write_tensors(tensors, path, KEY, state)
 
     def restore(self, path: Path) -> None:
-        """Go on from where :meth:`save` was."""
+        """Resume from a file that :meth:`save` wrote."""
         metadata, tensors = read_tensors(path)
         state = parse_header(metadata, KEY, path, "a checkpoint of fine-tuning")
         for name, expected in self.settings.items():
-            if state["settings"][name] != expected:
-                found = state["settings"][name]
+            stored = state["settings"][name]
+            if stored != expected:
                 raise ValueError(
-                    f"{path} is of another fine-tuning: {name} {found}, expected {expected}"
+                    f"{path} belongs to another fine-tuning: "
+                    f"{name} is {stored}, expected {expected}"
                 )
         like = self.model.state_dict()
         self.model.load_state_dict(_part(tensors, "model", like))
@@ -228,7 +235,7 @@ class _FineTuning:
 
     @torch.no_grad()
     def _validate(self, X: Tensor, targets: Tensor) -> float:
-        """Record loss and accuracy; the accuracy, and a little of the loss where that ties."""
+        """Record loss and accuracy. The score is the accuracy; the loss decides between ties."""
         loss = self._loss_of(X, targets).item()
         accuracy = (self.model(X).argmax(1).cpu() == targets).double().mean().item()
         self.model.history.validation_loss.append(loss)
@@ -250,7 +257,7 @@ def _split(
     generator: torch.Generator,
     seed: int,
 ) -> tuple[Batches, Batch | None]:
-    """Training batches of samples and positions of their classes, and validation samples."""
+    """Training batches and validation samples, with the positions of their classes."""
     if isinstance(X, Dataset | DataLoader):
         if isinstance(validation, float):
             raise ValueError("a data set cannot be split: pass validation=(X, labels), or None")
@@ -259,15 +266,15 @@ def _split(
             X = DataLoader(X, batch_size, shuffle=True, generator=generator)
         return _Targeted(net, X), held_out
     if labels is None:
-        raise ValueError("labels are missing: only a Dataset or DataLoader X has its own")
+        raise ValueError("labels are missing: only a Dataset or DataLoader supplies its own")
     X, targets = _checked(net, X, labels)
     held_out = None
     if isinstance(validation, float):
-        kept, held = train_test_split(
+        train_rows, validation_rows = train_test_split(
             np.arange(len(X)), test_size=validation, stratify=targets, random_state=seed
         )
-        held_out = X[held], targets[held]
-        X, targets = X[kept], targets[kept]
+        held_out = X[validation_rows], targets[validation_rows]
+        X, targets = X[train_rows], targets[train_rows]
     elif validation is not None:
         held_out = _checked(net, *validation)
     data = TensorDataset(X, targets)
@@ -276,7 +283,7 @@ def _split(
 
 
 class _Targeted:
-    """Batches of a loader, with positions of classes in the place of labels."""
+    """Batches of a loader, with positions of classes instead of labels."""
 
     def __init__(self, net: ReduNet, loader: DataLoader[Any]):
         self._net = net
@@ -299,7 +306,7 @@ def _copy_of(model: nn.Module) -> dict[str, Tensor]:
 
 
 def _part(tensors: dict[str, Tensor], prefix: str, like: dict[Key, Tensor]) -> dict[Key, Tensor]:
-    """Those of a checkpoint's tensors that have a prefix and something they are like."""
+    """The tensors of a checkpoint whose names have this prefix and end in a name in ``like``."""
     return {
         name: from_stored(tensors[f"{prefix}.{name}"], t)
         for name, t in like.items()

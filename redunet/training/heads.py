@@ -1,4 +1,4 @@
-"""A constructed network with a head on it, which makes logits of what it finds."""
+"""Heads that compute logits from the output of a constructed network."""
 
 import copy
 import math
@@ -17,7 +17,7 @@ from redunet.network import ReduNet
 
 
 class Head(nn.Module, ABC):
-    """Logits from what a network finds in samples.
+    """A module that computes logits from the features or the residual norms of a network.
 
     Attributes
     ----------
@@ -30,18 +30,18 @@ class Head(nn.Module, ABC):
 
     @abstractmethod
     def logits(self, found: Tensor) -> Tensor:
-        """Features or residual norms to logits ``(m, k)``."""
+        """Map features or residual norms to logits ``(m, k)``."""
 
     def fit(self, net: ReduNet, X: Tensor) -> None:
-        """Prepare for a network, on a few samples; nothing to do by default."""
+        """Adapt the head to a network and some of its samples. By default this does nothing."""
 
     def forward(self, net: ReduNet, X: Tensor) -> Tensor:
-        """Samples to logits ``(m, k)``."""
+        """Map samples to logits ``(m, k)``."""
         return self.logits(net.residual_norms(X) if self.takes_residuals else net(X))
 
 
 class LinearHead(Head):
-    """Linear functions of the flattened features, scaled so that their entries are of order 1."""
+    """Linear functions of the flattened features, after scaling the features to order 1."""
 
     takes_residuals = False
 
@@ -53,17 +53,17 @@ class LinearHead(Head):
         )
 
     def logits(self, found: Tensor) -> Tensor:
-        """Features ``(m, *feature_shape)`` to logits ``(m, k)``."""
+        """Map features ``(m, *feature_shape)`` to logits ``(m, k)``."""
         features = found.flatten(1)
         logits: Tensor = self.linear(math.sqrt(features.shape[1]) * features)
         return logits
 
 
 class ResidualHead(Head):
-    """Minus the residual norms ‖Cʲ v‖ of the last layer, times a fixed sharpness.
+    """Logits −s ‖Cʲ v‖ from the residual norms of the last layer, with a fixed sharpness s.
 
-    The sharpness makes the mean difference between the two smallest residuals of a sample equal to
-    10. With the λ = 500 of memberships only the worst samples would contribute to a gradient.
+    The sharpness is set so that the two largest logits of a sample differ by 10 on average. With
+    λ = 500, as for memberships, only the worst samples would contribute to the gradient.
     """
 
     takes_residuals = True
@@ -75,12 +75,12 @@ class ResidualHead(Head):
 
     @torch.no_grad()
     def fit(self, net: ReduNet, X: Tensor) -> None:
-        """Find the sharpness."""
+        """Set the sharpness."""
         nearest, second = net.residual_norms(X).topk(2, largest=False).values.mean(0)
         self.sharpness.copy_(10 / (second - nearest).clamp_min(1e-6))
 
     def logits(self, found: Tensor) -> Tensor:
-        """Residual norms ``(m, k)`` to logits ``(m, k)``."""
+        """Map residual norms ``(m, k)`` to logits ``(m, k)``."""
         return -self.sharpness * found
 
 
@@ -89,14 +89,14 @@ HEADS: dict[str, type[Head]] = {"linear": LinearHead, "residual": ResidualHead}
 
 @dataclass
 class FineTuningHistory:
-    """What happened in each epoch.
+    """The loss and the accuracy of each epoch.
 
     Attributes
     ----------
     loss : list of float
-        Mean over the training batches.
+        Mean loss over the training samples.
     validation_loss, validation_accuracy : list of float
-        Empty without validation samples.
+        Loss and accuracy on the validation samples; empty if there are none.
     """
 
     loss: list[float] = field(default_factory=list)
@@ -105,18 +105,21 @@ class FineTuningHistory:
 
 
 class FineTuned(nn.Module):
-    """A network with a head on it, from samples to logits; :func:`finetune` makes it.
+    """A network with a head, from samples to logits. :func:`finetune` returns one.
 
     Parameters
     ----------
     net : ReduNet
+        The network.
     head : Head
+        The head that computes logits from the output of the network.
 
     Attributes
     ----------
     classes_ : numpy array (k,)
-        Labels, in the order of the logits.
+        The labels, in the order of the logits.
     history : FineTuningHistory
+        The loss and the accuracy of each epoch.
     """
 
     def __init__(self, net: ReduNet, head: Head):
@@ -150,7 +153,7 @@ class FineTuned(nn.Module):
 
 
 class RealClassifier(Graph):
-    """A fine-tuned network in real arithmetic: samples to logits.
+    """A fine-tuned network in real arithmetic, from samples to logits.
 
     Parameters
     ----------
@@ -166,6 +169,6 @@ class RealClassifier(Graph):
         self.head = copy.deepcopy(head)
 
     def forward(self, X: Tensor) -> tuple[Tensor]:
-        """``(m, *sample_shape)`` to logits ``(m, k)``."""
+        """Map samples ``(m, *sample_shape)`` to logits ``(m, k)``."""
         features, residual_norms = self.net.evaluate(X)
         return (self.head.logits(residual_norms if self.head.takes_residuals else features),)

@@ -1,4 +1,4 @@
-"""Rate reduction as what a featurizer is trained for: less of the loss is more of ΔR."""
+"""Losses on features: the negative rate reduction, its variational form, and OLE."""
 
 import numpy as np
 import torch
@@ -12,19 +12,20 @@ from redunet.training.dictionary import Approximation, ascend, variational_rates
 
 
 class MCR2Loss(nn.Module):
-    """Minus the rate reduction, −ΔR = R_c − R, in nats.
+    """The negative rate reduction, −ΔR = R_c − R, in nats.
 
     R grows without bound with the norms of the features, so a featurizer should end with a
-    normalisation. Features that are not normalised, classes of one sample, and classes that a batch
-    lacks give finite values and gradients all the same. Half precision is computed in float32.
+    normalisation. Values and gradients are finite even if features are not normalised, classes have
+    one sample, or a batch lacks a class. Features of half precision are computed in float32.
 
     Parameters
     ----------
     eps_sq : float
         ε², the squared precision of the code.
     gamma1, gamma2 : float
-        1/(2γ₁) log det(I + γ₂ α ZZᵀ) in the place of R. With both at the number of classes in a
-        batch (MCR²-CTRL), features are first compressed, then expanded, which helps without labels.
+        γ₁ and γ₂ replace R by 1/(2γ₁) log det(I + γ₂ α ZZᵀ). If both are the number of classes in a
+        batch (MCR²-CTRL), features are first compressed and then expanded. This helps if there are
+        no labels.
 
     References
     ----------
@@ -52,9 +53,10 @@ class MCR2Loss(nn.Module):
         Parameters
         ----------
         Z : Tensor of shape (m, n), (m, C, T), (m, C, H, W), …
-            Features; with spatial axes the rates are the shift-invariant ones.
+            Features. If there are spatial axes, the rates are shift-invariant.
         labels : array-like or Tensor of shape (m,) or (m, k)
-            Integers or strings, or soft memberships whose rows sum to 1, to which gradients flow.
+            Integers or strings, or soft memberships whose rows sum to 1. Gradients flow to soft
+            memberships.
 
         Raises
         ------
@@ -74,16 +76,16 @@ class MCR2Loss(nn.Module):
 
 
 class OLELoss(nn.Module):
-    """Orthogonal low-rank embedding: Σ_j ‖Z_j‖_* − ‖Z‖_*, for comparison.
+    """Orthogonal low-rank embedding (OLE), Σ_j ‖Z_j‖_* − ‖Z‖_*, for comparison.
 
-    It is zero, its least, where classes lie in orthogonal subspaces of any dimensions. Where
-    singular values are zero its gradient is the subgradient of least norm.
+    The minimum is zero. It is reached if the classes lie in orthogonal subspaces, of any
+    dimensions. Where singular values are zero, the gradient is the subgradient of least norm.
 
     References
     ----------
     Lezama, Qiu, Musé, Sapiro. OLÉ: Orthogonal Low-rank Embedding (CVPR 2018), without the bound on
-    the norms of classes, which features of unit norm always keep; Chan et al. (JMLR 2022), Section
-    2.3.
+    the norms of classes, which features of unit norm always satisfy; Chan et al. (JMLR 2022),
+    Section 2.3.
     """
 
     of_features = True
@@ -113,36 +115,39 @@ class OLELoss(nn.Module):
 
 
 class VariationalMCR2Loss(nn.Module):
-    """The variational form of the rate reduction: a dictionary that all classes share.
+    """The variational form of the rate reduction, with a dictionary that all classes share.
 
-    Every class's second moment is approached by atoms of one dictionary, Z Πʲ Zᵀ ≈ Γ diag(A_j) Γᵀ,
-    whose log determinants are sums of logarithms. Alternate, batch by batch (Algorithm 1):
-    :meth:`update` makes the dictionary and the codes expand and compress; the loss then draws the
-    features after them. :meth:`latch` on all samples first, and once in a while.
-    :func:`redunet.train` does all of that.
+    The second moment of every class is approximated by atoms of one dictionary,
+    Z Πʲ Zᵀ ≈ Γ diag(A_j) Γᵀ. The log determinants of these approximations are sums of logarithms.
+    Training alternates between two steps for each batch (Algorithm 1). First, :meth:`update` moves
+    the dictionary and the codes so that the rate reduction grows. Then a step on the loss moves the
+    features towards them. Call :meth:`latch` on all samples before the training and again at
+    intervals. :func:`redunet.train` does all of this.
 
     Parameters
     ----------
     num_classes : int
-        k.
+        Number of classes, k.
     dim : int
-        d, dimension of the features.
+        Dimension of the features, d.
     atoms_per_class : int
-        q/k. More atoms than a class has dimensions are of no use.
+        Number of atoms per class, q/k. More atoms than the dimension of a class bring no benefit.
     eps_sq : float
         ε², the squared precision of the code.
     mu : float
-        μ, weight of the distance between second moments and their approximations.
+        μ, the weight of the distance between second moments and their approximations.
     step_size : float
-        ν_Γ and ν_A, steps of dictionary and codes in units of one over their Lipschitz bounds.
+        ν_Γ and ν_A, the step sizes of dictionary and codes. Their unit is one over the Lipschitz
+        bounds.
 
     Attributes
     ----------
     dictionary : Tensor of shape (q, d)
-        Γᵀ: an atom of unit norm in each row.
+        Γᵀ, with one atom of unit norm per row.
     codes : Tensor of shape (k, q)
-        Each class's energy on each atom, relative to its number of samples: A_j = tr(Πʲ) · codes_j.
-        So they suit batches of any size and mixture.
+        Energy of each class on each atom, relative to the number of samples in the class:
+        A_j = tr(Πʲ) · codes_j. The codes are therefore valid for batches of any size and mixture of
+        classes.
 
     References
     ----------
@@ -177,7 +182,7 @@ class VariationalMCR2Loss(nn.Module):
         self.register_buffer("codes", own)
 
     def forward(self, Z: Tensor, labels: Array) -> Tensor:
-        """μ/(2m) M: how far the second moments of a batch are from the approximations, a scalar.
+        """The loss of a batch, μ/(2m) M: the error of the approximations, a scalar.
 
         Parameters
         ----------
@@ -203,7 +208,7 @@ class VariationalMCR2Loss(nn.Module):
         Z : Tensor of shape (m, d)
             Features of unit norm.
         labels : array-like or Tensor of shape (m,) or (m, k)
-            As for the loss.
+            See :meth:`forward`.
         """
         with _full_precision(Z):
             rates = self.rates(labels)
@@ -216,7 +221,7 @@ class VariationalMCR2Loss(nn.Module):
         Parameters
         ----------
         labels : array-like or Tensor of shape (m,) or (m, k)
-            Of a batch, for the shares γ of its classes.
+            Labels of a batch. They determine the shares γ of the classes.
         """
         partition = self._partition(labels, np.shape(labels)[0])
         shares = (partition.counts / len(partition)).to(self.codes.dtype)
@@ -224,14 +229,14 @@ class VariationalMCR2Loss(nn.Module):
 
     @torch.no_grad()
     def update(self, Z: Tensor, labels: Array) -> None:
-        """One step of dictionary and codes up the objective, with the features as they are.
+        """Take one ascent step on the objective with dictionary and codes; features stay fixed.
 
         Parameters
         ----------
         Z : Tensor of shape (m, d)
             Features of unit norm.
         labels : array-like or Tensor of shape (m,) or (m, k)
-            As for the loss.
+            See :meth:`forward`.
         """
         with _full_precision(Z):
             approximation = self._approximation(Z, labels)
@@ -241,17 +246,18 @@ class VariationalMCR2Loss(nn.Module):
 
     @torch.no_grad()
     def latch(self, Z: Tensor, labels: Array) -> None:
-        """Take the leading eigenvectors and eigenvalues of every class (Algorithm 2).
+        """Set atoms and codes to the leading eigenvectors and eigenvalues of each class.
 
-        The best there is as μ grows; exact if no class has more than ``atoms_per_class``
-        dimensions. Classes without samples stay as they are.
+        This is Algorithm 2. The result is optimal in the limit of large μ, and exact if no class
+        has more than ``atoms_per_class`` dimensions. Atoms and codes of classes without samples do
+        not change.
 
         Parameters
         ----------
         Z : Tensor of shape (m, d)
-            Features, best of all samples.
+            Features, preferably of all samples.
         labels : array-like or Tensor of shape (m,) or (m, k)
-            As for the loss.
+            See :meth:`forward`.
         """
         Z = self._features(Z)
         partition = self._partition(labels, len(Z))
@@ -260,11 +266,11 @@ class VariationalMCR2Loss(nn.Module):
         for batch in partition.class_batches:
             classes = batch.classes
             values, directions = leading_directions(batch.gather(Z[None])[0], blocks[1])
-            found = values.shape[1]
-            old = atoms[classes, :found]
-            atoms[classes, :found] = torch.where(values[..., None] > 0, directions, old)
+            count = values.shape[1]
+            old = atoms[classes, :count]
+            atoms[classes, :count] = torch.where(values[..., None] > 0, directions, old)
             codes[classes] = 0
-            codes[classes, classes, :found] = values / partition.counts[classes, None].to(values)
+            codes[classes, classes, :count] = values / partition.counts[classes, None].to(values)
 
     def _features(self, Z: Tensor) -> Tensor:
         Z = _as_vectors(Z)
@@ -298,8 +304,8 @@ def takes_features(loss: object) -> bool:
 def nuclear_norm(samples: Tensor) -> Tensor:
     """Sums of the singular values of ``(…, s, n)``, with the subgradient of least norm.
 
-    ‖Z‖_* is the largest inner product of Z with matrices that have no singular value above 1. The
-    best of these, which is UV* without the directions of zero singular values, is the subgradient.
+    ‖Z‖_* is the largest inner product of Z with a matrix whose singular values are at most 1. The
+    maximiser UV*, without the directions of zero singular values, is this subgradient.
     """
     with torch.no_grad():
         U, values, Vh = torch.linalg.svd(samples, full_matrices=False)

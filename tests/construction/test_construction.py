@@ -199,7 +199,7 @@ def test_progress_bar_goes_to_standard_error(capsys):
 
 def test_too_fine_a_precision_is_an_error_that_says_so():
     X, labels = samples(8, 20).float(), np.arange(8) % 2
-    with pytest.raises(ValueError, match=r"eps_sq is too fine for torch\.float32"):
+    with pytest.raises(ValueError, match=r"eps_sq is too small for torch\.float32"):
         ReduNet.construct(X, labels, num_layers=1, eps_sq=1e-12, eta=1e-12)
 
 

@@ -153,7 +153,7 @@ def test_eigenvalues_are_those_of_the_operators(circle):
     assert ax.get_title() == "Operators of layer 1"
     assert plot_eigenvalues(net).get_title() == "Operators of layer 5"
     names = [text.get_text() for text in ax.get_legend().get_texts()]
-    assert names == ["$\\gamma_j C^j$, 0", "$\\gamma_j C^j$, 1", "$E$"]
+    assert names == ["$\\gamma_j C^j$, class 0", "$\\gamma_j C^j$, class 1", "$E$"]
 
 
 def test_kernels_are_drawn_around_their_origin(images, circle):
@@ -168,7 +168,7 @@ def test_kernels_are_drawn_around_their_origin(images, circle):
         np.testing.assert_allclose(drawn.ravel()[1:], kernel.ravel()[1:], rtol=1e-5)
         low, high = picture.get_clim()
         assert low == -high
-    assert [ax.get_ylabel() for ax in axes[:2, 0]] == ["E", "C of digit 0"]
+    assert [ax.get_ylabel() for ax in axes[:2, 0]] == ["E", "C, class digit 0"]
 
     net, _, _ = circle
     axes = plot_kernels(net)

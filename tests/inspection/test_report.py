@@ -81,11 +81,11 @@ def test_the_worst_samples_are_those_furthest_on_the_wrong_side(path, problem):
     worst, second = np.argsort(margins)[::-1][:2]
     text = Page(path.read_text(encoding="utf-8")).text
     lines = [
-        f"Sample {i}: its class is {names[i]}, found {net.predict(X[i : i + 1])[0]}."
+        f"Sample {i}: true class {names[i]}, predicted class {net.predict(X[i : i + 1])[0]}."
         for i in (worst, second)
     ]
     assert -1 < text.find(lines[0]) < text.find(lines[1])
-    assert text.count("its class is") == 2
+    assert text.count("true class ") == 2
 
 
 @pytest.mark.skipif(BROWSER is None, reason="needs chromium")
@@ -119,7 +119,7 @@ def test_rectified_layers_have_no_explanations(tmp_path):
 def test_unknown_labels_leave_the_old_page(problem, tmp_path):
     net, X, _ = problem
     (tmp_path / "report.html").write_text("old")
-    with pytest.raises(ValueError, match="not \\['<x>'\\]"):
+    with pytest.raises(ValueError, match="got \\['<x>'\\]"):
         report(net, X[:2], ["<x>", "<1>"], tmp_path / "report.html")
     assert [f.read_text() for f in tmp_path.iterdir()] == ["old"]
 

@@ -114,7 +114,7 @@ def test_an_interrupted_training_goes_on(digits, tmp_path, monkeypatch):
     assert resumed.history == expected.history
     finished = finetune(net, samples, labels, checkpoint=path, **options)
     torch.testing.assert_close(finished.state_dict(), expected.state_dict(), rtol=0, atol=0)
-    with pytest.raises(ValueError, match=r"of another fine-tuning: lr 0\.01, expected 0\.02"):
+    with pytest.raises(ValueError, match=r"to another fine-tuning: lr is 0\.01, expected 0\.02"):
         finetune(net, samples, labels, checkpoint=path, lr=0.02, **options)
     write_tensors({"a": torch.zeros(1)}, path, "other", {})
     with pytest.raises(ValueError, match="is not a checkpoint of fine-tuning"):
@@ -159,7 +159,7 @@ def test_data_sets_and_loaders(digits):
     ("options", "message"),
     [
         ({"head": "conv"}, "head must be one of"),
-        ({"loss": MCR2Loss()}, "a loss of features trains no linear head"),
+        ({"loss": MCR2Loss()}, "a loss on features does not train a linear head"),
         ({"epochs": 0}, "epochs must be at least 1"),
         ({"lr": -1.0}, "lr must be a positive number"),
         ({"labels": [11] * 400}, r"labels \[11\] are not among"),

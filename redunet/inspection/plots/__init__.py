@@ -1,1 +1,1 @@
-"""Pictures; :mod:`redunet.plots` has them all."""
+"""Plots of networks and features; :mod:`redunet.plots` exports all of them."""

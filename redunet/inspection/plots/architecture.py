@@ -9,19 +9,20 @@ from torch import nn
 from redunet.inspection.palette import PALETTE
 from redunet.network import ReduNet
 
-# In the units of the diagram's axes.
+# Size of a box and gap between two boxes, in units of the axes.
 BOX = (2.3, 1.5)
 GAP = 0.55
 
 
 def plot_architecture(net: ReduNet, *, ax: Axes | None = None) -> Axes:
-    """The network from left to right, and below it what happens in one of its layers.
+    """Draw a network from left to right, and the steps of one of its layers below.
 
     Parameters
     ----------
     net : ReduNet
+        The network to draw.
     ax : matplotlib Axes, optional
-        Where to draw; by default on a new figure, which is as wide as the network needs.
+        Axes to draw on; by default those of a new figure, which is as wide as necessary.
 
     Returns
     -------
@@ -35,10 +36,10 @@ def plot_architecture(net: ReduNet, *, ax: Axes | None = None) -> Axes:
     width = max(len(stages), len(parts)) * (BOX[0] + GAP) - GAP
     if ax is None:
         _, ax = plt.subplots(figsize=(0.75 * width, 4.2), layout="constrained")
-    tops = _draw_chain(ax, stages, y=3.2, color=PALETTE[0])
-    inside = _draw_chain(ax, parts, y=0, color=PALETTE[1])
-    layers = tops[-3]  # before features and membership; opened below
-    for corner, end in ((layers, inside[0]), (layers + BOX[0], inside[-1] + BOX[0])):
+    upper = _draw_chain(ax, stages, y=3.2, color=PALETTE[0])
+    lower = _draw_chain(ax, parts, y=0, color=PALETTE[1])
+    layers = upper[-3]  # the box before features and membership
+    for corner, end in ((layers, lower[0]), (layers + BOX[0], lower[-1] + BOX[0])):
         ax.plot([corner, end], [3.2, BOX[1]], ":", color="0.6", linewidth=1)
     ax.set(xlim=(-0.1, width + 0.1), ylim=(-0.6, 5))
     ax.set_aspect("equal")
@@ -47,7 +48,7 @@ def plot_architecture(net: ReduNet, *, ax: Axes | None = None) -> Axes:
 
 
 def _stages(net: ReduNet) -> list[tuple[str, str]]:
-    """What samples go through: a name, and what comes out of it."""
+    """Names of the stages of a network, with the shape of what each of them returns."""
     channels, *spatial = net.feature_shape
     settings = net.settings
     steps = f"η = {settings.eta:.3g}\nε² = {settings.eps_sq:.3g}"
@@ -60,10 +61,10 @@ def _stages(net: ReduNet) -> list[tuple[str, str]]:
         names = " +\n".join(type(lift).__name__ for lift in lifts)
         stages.append((names, _shape(net.feature_shape)))
     if spatial:
-        kept = f"{len(net.spectrum)} of {net.spectrum.size}\nfrequencies × {channels}"
-        stages.append(("Fourier, P$_S$", kept))
+        size = f"{len(net.spectrum)} of {net.spectrum.size}\nfrequencies × {channels}"
+        stages.append(("Fourier, P$_S$", size))
     else:
-        stages.append(("P$_S$", f"{channels} numbers"))
+        stages.append(("P$_S$", "scaled to norm 1"))
     return [
         *stages,
         (f"{count} layer{'s' * (count > 1)}", steps),
@@ -73,18 +74,22 @@ def _stages(net: ReduNet) -> list[tuple[str, str]]:
 
 
 def _parts_of_a_layer(net: ReduNet) -> list[tuple[str, str]]:
-    """One layer, step by step, and the sizes of its operators."""
+    """Names of the steps of one layer, with the sizes of its operators."""
     channels, frequencies, k = net.feature_shape[0], len(net.spectrum), len(net.classes_)
     times = f"{frequencies} × " if frequencies > 1 else ""
     layer = net.layers[0]
     shape = f"({channels} × {channels})"
     representation = layer.operators.description
+    rule = layer.membership_rule
+    name, compression = "compression", "\\mathrm{compression})$"
+    if rule.has_class_weights:
+        name, compression = "$\\hatπ(v)$", "Σ_jγ_j\\hatπ_jC^jv)$"
     return [
         ("$E\\,v$", f"{times}{shape}"),
         ("$C^1v,\\ …,\\ C^k v$", f"{k} × {times}{shape}\n{representation}"),
-        ("$\\hatπ(v)$", layer.membership_rule.formula),
-        ("step", "$v + η\\,(Ev -$\n$Σ_jγ_j\\hatπ_jC^jv)$"),
-        ("P$_S$", "norm 1"),
+        (name, rule.formula),
+        ("step", f"$v + η\\,(Ev -$\n${compression}"),
+        ("P$_S$", "scaled to norm 1"),
     ]
 
 
@@ -93,7 +98,7 @@ def _shape(shape: tuple[int, ...]) -> str:
 
 
 def _draw_chain(ax: Axes, boxes: list[tuple[str, str]], *, y: float, color: str) -> list[float]:
-    """Boxes in a row, with arrows between them; returns where each begins."""
+    """Draw boxes in a row with arrows between them; returns the left edge of each box."""
     starts = [i * (BOX[0] + GAP) for i in range(len(boxes))]
     arrow = {"arrowstyle": "-|>", "color": "0.4", "shrinkA": 2, "shrinkB": 2}
     for i, (x, (title, text)) in enumerate(zip(starts, boxes, strict=True)):

@@ -1,4 +1,4 @@
-"""How many layers it takes: accuracy by depth."""
+"""Plot of the accuracy by depth."""
 
 from typing import Any
 
@@ -19,15 +19,15 @@ class AccuracyByDepthDisplay:
     Parameters
     ----------
     accuracies : array-like of shape (num_layers,)
-        Share of the samples for which a layer finds the class of largest membership right; of the
-        first layer before it has moved any.
+        Share of the samples whose class has the largest membership, for each layer. A layer
+        estimates memberships before it moves the samples.
     name : str, optional
-        Of the samples, for the legend.
+        Name of the samples, for the legend.
 
     Attributes
     ----------
     ax_, figure_, line_
-        What :meth:`plot` has drawn, and where.
+        Axes, figure and line of the last :meth:`plot`.
     """
 
     ax_: Axes
@@ -48,37 +48,38 @@ class AccuracyByDepthDisplay:
         name: str | None = None,
         ax: Axes | None = None,
     ) -> "AccuracyByDepthDisplay":
-        """Ask every layer for the classes of samples, and draw how often it is right.
+        """Compute the accuracy of the memberships of each layer, and plot it.
 
         Parameters
         ----------
         net : ReduNet
         X : array-like or Tensor of shape (m, *net.sample_shape)
         labels : array-like or Tensor of shape (m,)
-            The right ones.
+            True labels of the samples.
         name : str, optional
-            Of the samples, for the legend.
+            Name of the samples, for the legend.
         ax : matplotlib Axes, optional
-            Where to draw; by default on a new figure. Draw twice to compare.
+            Axes to draw on; by default those of a new figure. Pass the same axes twice to compare
+            two accuracies.
 
         Returns
         -------
         AccuracyByDepthDisplay
         """
         with torch.no_grad():
-            found = net.residual_norms_by_layer(X).argmin(2).cpu().numpy()
-        accuracies = (net.classes_[found] == as_labels(labels)).mean(1)
+            nearest = net.residual_norms_by_layer(X).argmin(2).cpu().numpy()
+        accuracies = (net.classes_[nearest] == as_labels(labels)).mean(1)
         return cls(accuracies, name=name).plot(ax=ax)
 
     def plot(self, ax: Axes | None = None, **kwargs: Any) -> "AccuracyByDepthDisplay":
-        """Draw accuracy by layer.
+        """Plot the accuracy by layer.
 
         Parameters
         ----------
         ax : matplotlib Axes, optional
-            Where to draw; by default on a new figure.
+            Axes to draw on; by default those of a new figure.
         **kwargs
-            For ``Axes.plot``.
+            Further arguments of ``Axes.plot``.
 
         Returns
         -------
@@ -88,7 +89,7 @@ class AccuracyByDepthDisplay:
             _, ax = plt.subplots(layout="constrained")
         style = {"marker": "." if len(self.accuracies) <= 60 else "", "label": self.name} | kwargs
         (self.line_,) = ax.plot(np.arange(1, len(self.accuracies) + 1), self.accuracies, **style)
-        ax.set(xlabel="layer", ylabel="accuracy", title="Accuracy of the memberships by layer")
+        ax.set(xlabel="layer", ylabel="accuracy", title="Accuracy of memberships, layer by layer")
         ax.set_ylim(None, 1.01)
         ax.locator_params(axis="x", integer=True)
         if self.name is not None:

@@ -1,4 +1,4 @@
-"""Which class pulls at one sample, layer by layer."""
+"""Plot of the explanation of one sample."""
 
 import numpy as np
 from matplotlib.figure import FigureBase
@@ -7,14 +7,14 @@ from redunet.inspection.explanation import Explanation
 
 
 def plot_explanation(explanation: Explanation, *, figure: FigureBase | None = None) -> np.ndarray:
-    """‖Cʲv‖, memberships and the parts of the step of one sample, by layer.
+    """Plot ‖Cʲv‖, the memberships and the parts of the step of one sample by layer.
 
     Parameters
     ----------
     explanation : Explanation
-        See :func:`redunet.explain`.
+        The explanation of a sample; see :func:`redunet.explain`.
     figure : matplotlib Figure or SubFigure, optional
-        Where to draw; by default a new figure.
+        Figure to draw on; by default a new one.
 
     Returns
     -------

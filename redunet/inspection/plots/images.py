@@ -1,4 +1,4 @@
-"""Images that show what features mean: those in a class's main directions, and nearest ones."""
+"""Plots of images by their features: principal directions of classes, and nearest images."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -21,26 +21,27 @@ def plot_principal_images(
     images: int = 10,
     figure: FigureBase | None = None,
 ) -> np.ndarray:
-    """Images whose features are most coherent with the principal directions of their class.
+    """Draw the images whose features are most coherent with a principal direction of their class.
 
-    A row for each class, and in it the one image nearest to each of its directions; or, with
-    ``label``, a row for each direction of that class, and in it the images nearest to it.
+    By default each row belongs to a class, and shows the most coherent image for each principal
+    direction. With ``label``, each row belongs to a principal direction of that class, and shows
+    the most coherent images.
 
     Parameters
     ----------
     X : array-like or Tensor of shape (m, H, W), (m, 1, H, W) or (m, 3, H, W)
-        Images; values from 0 to 1 where they have colours.
+        Images. The values of colour images are between 0 and 1.
     Z : array-like or Tensor of shape (m, …)
-        Their features.
+        Features of the images.
     labels : array-like or Tensor of shape (m,)
     label : optional
-        One of the labels.
+        Label of the only class to draw; by default all classes are drawn.
     components : int
-        Principal directions, at most.
+        Largest number of principal directions.
     images : int
-        Images of each direction, at most; only with ``label``.
+        Largest number of images per direction, if ``label`` is given.
     figure : matplotlib Figure or SubFigure, optional
-        Where to draw; by default a new figure.
+        Figure to draw on; by default a new one.
 
     Returns
     -------
@@ -49,7 +50,7 @@ def plot_principal_images(
     Raises
     ------
     ValueError
-        If no sample has the ``label``, or ``X`` are not images.
+        If no sample has the ``label``, or ``X`` does not contain images.
 
     References
     ----------
@@ -78,21 +79,21 @@ def plot_nearest_images(
     images: int = 9,
     figure: FigureBase | None = None,
 ) -> np.ndarray:
-    """Images, framed, and beside each the images whose features are most coherent with its own.
+    """Draw images in frames, each followed by the images with the most coherent features.
 
-    With all shifts of a test image against all shifts of training images this shows equivariance:
-    the nearest ones are shifted as the image itself is.
+    Applied to all shifts of a test image and all shifts of training images, this shows
+    equivariance: the nearest images are shifted in the same way as the image itself.
 
     Parameters
     ----------
     query : tuple of images (q, H, W) or (q, C, H, W), and features (q, …)
-        C is 1 or 3.
+        The images in frames, and their features. C is 1 or 3.
     others : tuple of images (m, …) and features (m, …)
-        Where to look for the nearest.
+        The images among which the nearest are chosen, and their features.
     images : int
-        How many nearest ones to draw, at most.
+        Largest number of nearest images per row.
     figure : matplotlib Figure or SubFigure, optional
-        Where to draw; by default a new figure.
+        Figure to draw on; by default a new one.
 
     Returns
     -------
@@ -101,17 +102,17 @@ def plot_nearest_images(
     Raises
     ------
     ValueError
-        If the first of a pair are not images.
+        If the first entry of ``query`` or ``others`` does not contain images.
 
     References
     ----------
     Chan et al., ReduNet (JMLR 2022), Figure 30.
     """
-    found, candidates = _as_images(query[0]), _as_images(others[0])
+    queries, candidates = _as_images(query[0]), _as_images(others[0])
     similarity = cosine_similarity(query[1], others[1])
     nearest = np.argsort(-similarity, axis=1, kind="stable")[:, :images]
-    axes = _grid(figure, len(found), 1 + nearest.shape[1])
-    for row, image, chosen in zip(axes, found, nearest, strict=True):
+    axes = _grid(figure, len(queries), 1 + nearest.shape[1])
+    for row, image, chosen in zip(axes, queries, nearest, strict=True):
         _draw_row(row, np.concatenate([image[None], candidates[chosen]]))
         row[0].spines[:].set(visible=True, color="#D55E00", linewidth=2)
     axes[0, 0].set_title("image", fontsize="small")
@@ -121,7 +122,7 @@ def plot_nearest_images(
 
 
 def _coherent(Z: Tensor, members: np.ndarray, components: int) -> np.ndarray:
-    """Samples of a class by |cos| with each principal direction, descending: (components, m_j)."""
+    """Samples of a class in descending order of |cos| with each direction, (components, m_j)."""
     places = np.flatnonzero(members)
     Z = Z[torch.as_tensor(places, device=Z.device)].double()
     directions = torch.linalg.svd(Z, full_matrices=False).Vh[:components]
@@ -130,7 +131,7 @@ def _coherent(Z: Tensor, members: np.ndarray, components: int) -> np.ndarray:
 
 
 def _as_images(X: Array) -> np.ndarray:
-    """``(m, H, W)`` of grey images, ``(m, H, W, 3)`` of coloured ones."""
+    """Grey images as ``(m, H, W)``, colour images as ``(m, H, W, 3)``."""
     X = as_samples(X, name="X").detach().cpu()
     if X.ndim == 4 and X.shape[1] in (1, 3):
         return (X[:, 0] if X.shape[1] == 1 else X.movedim(1, -1)).numpy()
@@ -141,7 +142,7 @@ def _as_images(X: Array) -> np.ndarray:
 
 
 def _grid(figure: FigureBase | None, rows: int, columns: int) -> np.ndarray:
-    """Axes without ticks and frames."""
+    """Axes without ticks and frames, in rows and columns."""
     if figure is None:
         figure = plt.figure(figsize=(0.7 * columns + 1.2, 0.75 * rows + 0.3), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False)
@@ -152,7 +153,7 @@ def _grid(figure: FigureBase | None, rows: int, columns: int) -> np.ndarray:
 
 
 def _draw_row(row: np.ndarray, images: np.ndarray, name: str = "") -> None:
-    """Images from the left; what is left of the row stays empty."""
+    """Draw images from the left. Any further axes of the row stay empty."""
     for ax, image in zip(row, images, strict=False):
         ax.imshow(image, cmap="gray_r" if image.ndim == 2 else None)
     row[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize="small")

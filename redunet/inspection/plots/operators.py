@@ -1,4 +1,4 @@
-"""What the operators of a layer are: their eigenvalues, and their kernels."""
+"""Plots of the operators of a layer: eigenvalues and kernels."""
 
 from typing import Any
 
@@ -14,19 +14,21 @@ from redunet.network import ReduNet
 
 @torch.no_grad()
 def plot_eigenvalues(net: ReduNet, layer: int = -1, *, ax: Axes | None = None) -> Axes:
-    """Eigenvalues of E and of all γ_j Cʲ of a layer, at all frequencies, in descending order.
+    """Plot the eigenvalues of E and of each γ_j Cʲ of a layer, in descending order.
 
-    All of them are at most α. Directions of eigenvalue α are empty: E expands the samples into
-    them, Cʲ compresses what class j has there. The smaller an eigenvalue, the more the samples, or
-    those of a class, fill its direction already.
+    The eigenvalues of all frequencies are plotted together. All of them are at most α. For E, a
+    direction with eigenvalue α is one in which there are no samples; E expands the samples into it.
+    For γ_j Cʲ, it is a direction in which class j has no samples; Cʲ compresses class j along it.
+    The smaller an eigenvalue, the more the samples fill its direction.
 
     Parameters
     ----------
     net : ReduNet
+        The network.
     layer : int
-        Which one; by default the last.
+        Index of the layer; by default the last.
     ax : matplotlib Axes, optional
-        Where to draw; by default on a new figure.
+        Axes to draw on; by default those of a new figure.
 
     Returns
     -------
@@ -47,10 +49,10 @@ def plot_eigenvalues(net: ReduNet, layer: int = -1, *, ax: Axes | None = None) -
         class_colors(len(net.classes_)),
         strict=True,
     ):
-        _draw_sorted(ax, values, color=color, linewidth=1, label=f"$\\gamma_j C^j$, {label}")
+        _draw_sorted(ax, values, color=color, linewidth=1, label=f"$\\gamma_j C^j$, class {label}")
     _draw_sorted(ax, torch.linalg.eigvalsh(expansion), color="black", linewidth=2, label="$E$")
     title = f"Operators of layer {range(1, len(net.layers) + 1)[layer]}"
-    ax.set(xlabel="number of the eigenvalue", ylabel="eigenvalue", yscale="log", title=title)
+    ax.set(xlabel="index of the eigenvalue", ylabel="eigenvalue", yscale="log", title=title)
     ax.legend(frameon=False, fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
     return ax
 
@@ -64,22 +66,24 @@ def _draw_sorted(ax: Axes, values: torch.Tensor, **style: Any) -> None:
 def plot_kernels(
     net: ReduNet, layer: int = -1, *, channels: int = 4, figure: FigureBase | None = None
 ) -> np.ndarray:
-    """The operators of a layer as kernels of circular convolutions; on vectors, as matrices.
+    """Draw the operators of a layer as kernels of circular convolutions.
 
-    One row for E and for every Cʲ, one column for each channel, from that channel to itself. The
-    centre, where a kernel is nearly α times a unit impulse, would outshine all the rest: it is left
-    out (grey).
+    There is one row for E and for each Cʲ, and one column for each channel. A column shows the
+    kernel from that channel to itself. Near its centre a kernel is nearly α times a unit impulse,
+    which is much larger than the other values. The centre is therefore left out (grey).
+
+    The operators of a network on vectors are drawn as matrices without their diagonals.
 
     Parameters
     ----------
     net : ReduNet
-        On vectors, 1-D signals or images.
+        A network on vectors, 1-D signals or images.
     layer : int
-        Which one; by default the last.
+        Index of the layer; by default the last.
     channels : int
-        How many to draw, at most.
+        Largest number of channels to draw.
     figure : matplotlib Figure or SubFigure, optional
-        Where to draw; by default a new figure.
+        Figure to draw on; by default a new one.
 
     Returns
     -------
@@ -100,7 +104,7 @@ def plot_kernels(
     E, C = net.layers[layer].kernels()
     kernels = torch.cat([E[None], C]).cpu()
     count = min(channels, net.feature_shape[0]) if spatial else 1
-    names = ["E", *(f"C of {label}" for label in net.classes_)]
+    names = ["E", *(f"C, class {label}" for label in net.classes_)]
     if figure is None:
         size = (1.1 * count + 1.5, 1.1 * len(names))
         figure = plt.figure(figsize=size, layout="constrained")
@@ -113,12 +117,12 @@ def plot_kernels(
             _draw_kernel(ax, picture, limit)
         row[0].set_ylabel(name, rotation=0, ha="right", va="center")
     for number, ax in enumerate(axes[0], 1):
-        ax.set_title(f"channel {number}" if spatial else "without diagonal", fontsize="small")
+        ax.set_title(f"channel {number}" if spatial else "without the diagonal", fontsize="small")
     return axes
 
 
 def _without_impulse(kernel: torch.Tensor, *, is_matrix: bool) -> np.ndarray:
-    """The kernel with its origin in the middle, or the matrix; less the part of the identity."""
+    """The kernel with its origin in the middle, or the matrix, without the part of the identity."""
     picture = kernel.double().numpy().copy()
     if is_matrix:
         np.fill_diagonal(picture, np.nan)
@@ -128,7 +132,7 @@ def _without_impulse(kernel: torch.Tensor, *, is_matrix: bool) -> np.ndarray:
 
 
 def _draw_kernel(ax: Axes, picture: np.ndarray, limit: float) -> None:
-    """An image of two axes, or a curve of one."""
+    """Draw a kernel with two axes as an image, and a kernel with one axis as a curve."""
     ax.set(xticks=[], yticks=[])
     if picture.ndim == 2:
         ax.imshow(picture, cmap="RdBu_r", vmin=-limit, vmax=limit)

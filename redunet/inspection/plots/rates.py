@@ -1,4 +1,4 @@
-"""Rates layer by layer."""
+"""Plot of the rates by layer."""
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
@@ -8,14 +8,14 @@ from redunet.inspection.palette import PALETTE
 
 
 def plot_rates(history: RateHistory, *, ax: Axes | None = None) -> Axes:
-    """ΔR, R and R_c before the first layer and after each one.
+    """Plot ΔR, R and R_c before the first layer and after each layer.
 
     Parameters
     ----------
     history : RateHistory
-        ``net.history``; validation rates, if there are any, are drawn dashed.
+        The history of a network, ``net.history``. Validation rates are drawn as dashed lines.
     ax : matplotlib Axes, optional
-        Where to draw; by default on a new figure.
+        Axes to draw on; by default those of a new figure.
 
     Returns
     -------
@@ -27,8 +27,8 @@ def plot_rates(history: RateHistory, *, ax: Axes | None = None) -> Axes:
     """
     if ax is None:
         _, ax = plt.subplots(layout="constrained")
-    both = [("", history, "-"), (" (validation)", history.validation, "--")]
-    for suffix, rates, style in both:
+    histories = [("", history, "-"), (" (validation)", history.validation, "--")]
+    for suffix, rates, style in histories:
         if rates is None:
             continue
         layers = range(len(rates.delta))

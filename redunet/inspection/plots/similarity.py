@@ -1,4 +1,4 @@
-"""How features lie to each other: cosine similarities, and how many dimensions they fill."""
+"""Plots of the cosine similarities of features, and of the dimensions that they fill."""
 
 from itertools import pairwise
 
@@ -19,14 +19,14 @@ def cosine_similarity(A: Array, B: Array) -> np.ndarray:
 
 
 def plot_similarity(Z: Array, labels: Array, *, ax: Axes | None = None) -> Axes:
-    """Heat map of the absolute cosine similarity of all pairs of samples, sorted by class.
+    """Draw a heat map of |cosine similarity| for all pairs of samples, sorted by class.
 
     Parameters
     ----------
     Z : array-like or Tensor of shape (m, …)
     labels : array-like or Tensor of shape (m,)
     ax : matplotlib Axes, optional
-        Where to draw; by default on a new figure.
+        Axes to draw on; by default those of a new figure.
 
     Returns
     -------
@@ -69,16 +69,17 @@ def plot_similarity_histogram(
     ax: Axes | None = None,
     label: str = "",
 ) -> Axes:
-    """Histogram of the absolute cosine similarity of training and test samples across classes.
+    """Draw a histogram of |cosine similarity| between training and test samples.
 
     Parameters
     ----------
     train, test : tuple of samples (m, …) and labels (m,)
-        Only pairs of different classes count.
+        Training samples and test samples. Only pairs from different classes are counted.
     ax : matplotlib Axes, optional
-        Where to draw; by default on a new figure. Draw twice to compare.
+        Axes to draw on; by default those of a new figure. Pass the same axes twice to compare two
+        histograms.
     label : str
-        Name in the legend.
+        Name of the histogram in the legend.
 
     Returns
     -------
@@ -98,7 +99,7 @@ def plot_similarity_histogram(
     ax.set(
         xlabel="|cosine similarity|",
         ylabel="share of pairs",
-        title="Training against test samples of other classes",
+        title="Training and test samples of different classes",
     )
     if label:
         ax.legend()
@@ -106,16 +107,16 @@ def plot_similarity_histogram(
 
 
 def plot_singular_values(Z: Array, labels: Array, *, ax: Axes | None = None) -> Axes:
-    """Singular values of all samples together, and of each class.
+    """Plot the singular values of all samples together, and of each class.
 
-    How many of them are large is the number of dimensions that the samples, or a class, fill.
+    The number of large singular values is the number of dimensions that the samples fill.
 
     Parameters
     ----------
     Z : array-like or Tensor of shape (m, …)
     labels : array-like or Tensor of shape (m,)
     ax : matplotlib Axes, optional
-        Where to draw; by default on a new figure.
+        Axes to draw on; by default those of a new figure.
 
     Returns
     -------
@@ -135,5 +136,5 @@ def plot_singular_values(Z: Array, labels: Array, *, ax: Axes | None = None) -> 
     values = torch.linalg.svdvals(Z)
     ax.plot(np.arange(1, len(values) + 1), values, color="black", linewidth=2, label="all")
     ax.set(xlabel="component", ylabel="singular value", title="Singular values", ylim=(0, None))
-    ax.legend(frameon=False, fontsize="small", ncols=2)
+    ax.legend(title="class", frameon=False, fontsize="small", ncols=2)
     return ax

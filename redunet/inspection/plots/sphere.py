@@ -1,4 +1,4 @@
-"""Samples on the circle S¹ and the sphere S², and their ways there through a network."""
+"""Plots of samples on the circle S¹ or the sphere S², and of their paths through a network."""
 
 from typing import Any
 
@@ -12,7 +12,8 @@ from redunet._checks import Array, as_labels, as_samples
 from redunet.inspection.palette import MARKERS, class_colors
 from redunet.network import ReduNet
 
-# Where paths on the circle begin: the layers go outwards, or they would lie on each other.
+# Radius at which paths on the circle begin. Later layers have larger radii, so that the parts of a
+# path do not overlap.
 INNER_RADIUS = 0.35
 
 
@@ -24,10 +25,10 @@ def plot_sphere(Z: Array, labels: Array, *, subspace_dim: int = 0, ax: Axes | No
     Z : array-like or Tensor of shape (m, 2) or (m, 3)
     labels : array-like or Tensor of shape (m,)
     subspace_dim : {0, 1, 2}
-        Draw the principal subspace of each class too: a line through the origin, or the great
-        circle of a plane. By default none.
+        Dimension of the principal subspace that is drawn for each class: 1 for a line through the
+        origin, 2 for the great circle of a plane, 0 for none.
     ax : matplotlib Axes, optional
-        Where to draw, of projection "3d" for the sphere; by default on a new figure.
+        Axes to draw on, with projection "3d" for the sphere; by default those of a new figure.
 
     Returns
     -------
@@ -36,9 +37,10 @@ def plot_sphere(Z: Array, labels: Array, *, subspace_dim: int = 0, ax: Axes | No
     Raises
     ------
     ValueError
-        If samples have neither two nor three coordinates, or fewer than ``subspace_dim`` + 1.
+        If samples do not have two or three coordinates, or if ``subspace_dim`` is not smaller than
+        the number of coordinates.
     TypeError
-        If samples on the sphere are to be drawn on axes of two dimensions.
+        If samples on the sphere are drawn on two-dimensional axes.
 
     References
     ----------
@@ -63,20 +65,19 @@ def plot_sphere(Z: Array, labels: Array, *, subspace_dim: int = 0, ax: Axes | No
 
 
 def plot_paths(net: ReduNet, X: Array, labels: Array, *, ax: Axes | None = None) -> Axes:
-    """The ways of samples through the layers, on the circle S¹ or the sphere S².
+    """Draw the paths of samples through the layers, on the circle S¹ or the sphere S².
 
-    On the circle every layer is drawn a little further outwards than the one before it, and the
-    last on the circle itself; on the sphere paths begin at small points. Large points are where
-    they end.
+    Paths begin at small points and end at large points. On the circle, each layer is drawn a little
+    further outwards than the layer before, and the last layer lies on the circle itself.
 
     Parameters
     ----------
     net : ReduNet
-        With features of two or three dimensions.
+        A network whose features have two or three dimensions.
     X : array-like or Tensor of shape (m, *net.sample_shape)
     labels : array-like or Tensor of shape (m,)
     ax : matplotlib Axes, optional
-        Where to draw, of projection "3d" for the sphere; by default on a new figure.
+        Axes to draw on, with projection "3d" for the sphere; by default those of a new figure.
 
     Returns
     -------
@@ -85,13 +86,13 @@ def plot_paths(net: ReduNet, X: Array, labels: Array, *, ax: Axes | None = None)
     Raises
     ------
     ValueError
-        If the features have neither two nor three coordinates.
+        If the features do not have two or three coordinates.
     TypeError
-        If samples on the sphere are to be drawn on axes of two dimensions.
+        If samples on the sphere are drawn on two-dimensional axes.
 
     References
     ----------
-    Chan et al., ReduNet (JMLR 2022), Figure 15, which has the two ends.
+    Chan et al., ReduNet (JMLR 2022), Figure 15, which shows the beginnings and the ends.
     """
     with torch.no_grad():
         paths = torch.stack(list(net.trajectory(X))).flatten(2).cpu().numpy()  # (L + 1, m, n)
@@ -101,13 +102,13 @@ def plot_paths(net: ReduNet, X: Array, labels: Array, *, ax: Axes | None = None)
     ax = _axes(dim) if ax is None else ax
     _draw_unit(ax, dim)
     for label, style in _class_styles(labels):
-        ways = paths[:, labels == label]
-        # One line for all of them: what is not a number interrupts it.
-        gap = np.full_like(ways[:1], np.nan)
-        line = np.concatenate([ways, gap]).swapaxes(0, 1).reshape(-1, dim)
+        class_paths = paths[:, labels == label]
+        # One line draws all paths of the class. NaN separates them.
+        gap = np.full_like(class_paths[:1], np.nan)
+        line = np.concatenate([class_paths, gap]).swapaxes(0, 1).reshape(-1, dim)
         ax.plot(*line.T, color=style["color"], linewidth=0.7, alpha=0.5)
-        _scatter(ax, ways[0], s=4, color=style["color"])
-        _scatter(ax, ways[-1], label=str(label), s=22, **style)
+        _scatter(ax, class_paths[0], s=4, color=style["color"])
+        _scatter(ax, class_paths[-1], label=str(label), s=22, **style)
     _finish(ax, dim)
     return ax
 
@@ -124,7 +125,7 @@ def _axes(dim: int) -> Axes:
 
 
 def _class_styles(labels: np.ndarray) -> list[tuple[object, dict[str, Any]]]:
-    """Colour and marker of every class."""
+    """Labels of the classes, with the colour and the marker of each."""
     classes = np.unique(labels)
     return [
         (label, {"color": tuple(color), "marker": MARKERS[i % len(MARKERS)]})
@@ -133,7 +134,7 @@ def _class_styles(labels: np.ndarray) -> list[tuple[object, dict[str, Any]]]:
 
 
 def _unit_of_subspace(samples: np.ndarray, dim: int) -> np.ndarray:
-    """The line between the two unit vectors of a principal direction; the circle of a plane."""
+    """The part of a principal line within the sphere, or the great circle of a plane."""
     directions = np.linalg.svd(samples, full_matrices=False)[2][:dim]
     if dim == 1:
         return np.concatenate([directions, -directions])
@@ -142,14 +143,14 @@ def _unit_of_subspace(samples: np.ndarray, dim: int) -> np.ndarray:
 
 
 def _draw_unit(ax: Axes, dim: int) -> None:
-    """The circle or sphere that the samples lie on."""
+    """Draw the circle or the sphere on which the samples lie."""
     turn = np.linspace(0, 2 * np.pi, 61)
     if dim == 2:
         ax.plot(np.cos(turn), np.sin(turn), color="0.8", linewidth=1, zorder=0)
         return
     sphere = _in_space(ax)
     sphere.set_axis_off()
-    sphere.view_init(elev=25, azim=35)  # looks at the octant that is positive in all coordinates
+    sphere.view_init(elev=25, azim=35)  # towards the octant with positive coordinates
     tilt = np.linspace(0, np.pi, 31)
     x, y = np.outer(np.cos(turn), np.sin(tilt)), np.outer(np.sin(turn), np.sin(tilt))
     z = np.outer(np.ones_like(turn), np.cos(tilt))
@@ -157,7 +158,7 @@ def _draw_unit(ax: Axes, dim: int) -> None:
 
 
 def _scatter(ax: Axes, points: np.ndarray, **style: Any) -> None:
-    """Points ``(m, 2)`` or ``(m, 3)``."""
+    """Draw points ``(m, 2)`` or ``(m, 3)``."""
     if points.shape[1] == 2:
         ax.scatter(points[:, 0], points[:, 1], linewidths=0, **style)
     else:
@@ -165,14 +166,14 @@ def _scatter(ax: Axes, points: np.ndarray, **style: Any) -> None:
 
 
 def _in_space(ax: Axes) -> Axes3D:
-    """The axes, which must have three dimensions."""
+    """The axes, which must be three-dimensional."""
     if not isinstance(ax, Axes3D):
         raise TypeError('the sphere needs axes of projection "3d"')
     return ax
 
 
 def _finish(ax: Axes, dim: int) -> None:
-    """Equal scales, and the legend where no sample can be."""
+    """Set equal scales, and place the legend where there are no samples."""
     ax.set_aspect("equal")
     if dim == 2:
         ax.legend(title="class", loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)

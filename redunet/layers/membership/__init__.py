@@ -1,4 +1,4 @@
-"""How a layer estimates the classes of samples: kinds of membership."""
+"""Kinds of membership: how a layer estimates the classes of samples."""
 
 from redunet._registry import Registry
 from redunet.layers.membership.base import Layer, Membership

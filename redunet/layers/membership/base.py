@@ -38,7 +38,7 @@ class Layer(Protocol):
 
 @dataclass(frozen=True)
 class Membership(ABC):
-    """How a layer estimates the memberships of samples, and what it compresses by them.
+    """How a layer estimates the memberships of samples, and how it compresses samples by them.
 
     A subclass is a frozen dataclass. Its fields are its options. It implements :meth:`__call__`;
     most kinds need no more.
@@ -95,5 +95,5 @@ class Membership(ABC):
 
     @property
     def formula(self) -> str:
-        """The rule as a diagram of the network shows it, in matplotlib's mathtext."""
+        """The formula of the rule in matplotlib's mathtext, for diagrams of the network."""
         return type(self).__name__

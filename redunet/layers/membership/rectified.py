@@ -1,4 +1,4 @@
-"""The residual of a sample by rectified linear units, in place of a weighted sum over classes."""
+"""Compression by rectified linear units instead of a weighted sum over classes."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,8 +25,8 @@ class Rectified(Membership):
     Parameters
     ----------
     lam : float
-        λ, the sharpness of the softmax that gives memberships to whoever asks for them. It has no
-        influence on the features.
+        λ, the sharpness of the softmax that estimates memberships. The features do not depend on
+        it.
 
     References
     ----------
@@ -47,7 +47,7 @@ class Rectified(Membership):
     def compress(
         self, V: Tensor, responses: Responses, layer: Layer
     ) -> Iterator[tuple[slice, Tensor]]:
-        """α (v − Σ_j ReLU(Pʲ v)), for all frequencies at once."""
+        """The compression α (v − Σ_j ReLU(Pʲ v)), at all frequencies together."""
         yield slice(None), torch.cat([self._compress(v, layer) for v in _split(V, layer)], 1)
 
     def _compress(self, V: Tensor, layer: Layer) -> Tensor:
@@ -55,14 +55,14 @@ class Rectified(Membership):
         class_scales = layer.alpha / layer.proportions  # α_j
         complement = layer.operators.respond(V) / class_scales[:, None]  # (F, m, k, C)
         class_parts = (V.unsqueeze(2) - complement).unbind(2)
-        # Rectification is entry by entry in the domain of the signals.
+        # Rectification acts on the entries of signals, not of half spectra.
         signals = torch.stack([spectrum.inverse(part) for part in class_parts], 1)
         residual = rectified_residual(spectrum.inverse(V), signals)
         return layer.alpha * spectrum(residual)
 
     @property
     def formula(self) -> str:
-        """The rule as a diagram of the network shows it."""
+        """The formula of the rule, for diagrams of the network."""
         return "rectified"
 
 
@@ -74,7 +74,7 @@ def rectified_residual(Z: Tensor, class_parts: Tensor) -> Tensor:
     Z : Tensor of shape (m, C, *spatial)
         Samples, as signals.
     class_parts : Tensor of shape (m, k, C, *spatial)
-        Pʲz, the part of each sample in each class's subspace.
+        Pʲ z, the part of each sample in the subspace of each class.
 
     Returns
     -------
@@ -84,7 +84,7 @@ def rectified_residual(Z: Tensor, class_parts: Tensor) -> Tensor:
 
 
 def _split(V: Tensor, layer: Layer) -> tuple[Tensor, ...]:
-    """Samples in blocks whose responses at all frequencies fit into memory together."""
+    """Split samples into blocks whose responses at all frequencies fit into memory."""
     if torch.compiler.is_exporting():  # an exported graph takes any number of samples
         return (V,)
     entries = V.shape[0] * V.shape[2] * len(layer.proportions)

@@ -16,8 +16,8 @@ class Softmax(Membership):
     Parameters
     ----------
     lam : float
-        λ > 0, the sharpness. ``math.inf`` assigns every sample to the class of least residual (to
-        the first of them if several tie).
+        λ > 0, the sharpness. ``math.inf`` assigns every sample to the class with the smallest
+        residual, or to the first of these classes if there is a tie.
 
     Raises
     ------
@@ -40,7 +40,7 @@ class Softmax(Membership):
 
     @property
     def formula(self) -> str:
-        """The rule as a diagram of the network shows it."""
+        """The formula of the rule, for diagrams of the network."""
         return f"softmax of\n$-λ\\|C^jv\\|$, $λ={self.lam:g}$"
 
 

@@ -1,7 +1,14 @@
-"""The linear operators of a layer: how they are represented, and how they are made from samples."""
+"""The linear operators of a layer: their representations, and their computation from samples."""
 
 from redunet._registry import Kinds, Registry
-from redunet.layers.operators.base import DenseExpansion, OperatorMatrices, Operators, Responses
+from redunet.layers.operators.base import (
+    ALL,
+    DenseExpansion,
+    OperatorMatrices,
+    Operators,
+    Responses,
+    real_form,
+)
 from redunet.layers.operators.dense import DenseOperators
 from redunet.layers.operators.exact import Exact, exact_moments
 from redunet.layers.operators.kind import Collect, OperatorKind
@@ -17,6 +24,7 @@ REPRESENTATIONS: Kinds[Operators] = Kinds(
 )
 
 __all__ = [
+    "ALL",
     "OPERATOR_KINDS",
     "REPRESENTATIONS",
     "Collect",
@@ -33,4 +41,5 @@ __all__ = [
     "TotalMoment",
     "Variational",
     "exact_moments",
+    "real_form",
 ]

@@ -9,18 +9,18 @@ from torch import Tensor, nn
 
 from redunet.rates.spectrum import safe_sqrt, scaled, squared_norms, total
 
-# Bytes of the responses of all classes that are in memory at one time. On a CPU one block should
-# stay in the cache, on a GPU it should keep the device busy.
+# Number of bytes in one block of responses. On a CPU a block should fit in the cache. On a GPU it
+# should be large enough to use the whole device.
 BLOCK_BYTES = {"cpu": 2**24, "cuda": 2**29}
 
-# A matrix product for fewer samples than this is not worth a call of its own.
+# Smallest number of samples per block. Smaller matrix products are inefficient.
 LEAST_SAMPLES = 512
 
 ALL = slice(None)
 
 
 class OperatorMatrices(NamedTuple):
-    """Operators written out as matrices."""
+    """Operators as matrices."""
 
     expansion: Tensor  # E(p), (F, C, C)
     compression: Tensor  # Cʲ(p), (F, k, C, C)
@@ -37,9 +37,9 @@ class Operators(nn.Module, ABC):
     Parameters
     ----------
     num_classes : int
-        k.
+        Number of classes, k.
     channels : int
-        C.
+        Number of channels, C.
     """
 
     def __init__(self, num_classes: int, channels: int):
@@ -87,11 +87,11 @@ class Operators(nn.Module, ABC):
         """
 
     def step(self, V: Tensor, eta: float, frequencies: slice = ALL) -> Tensor:
-        """v + η E v for every sample, at some of the frequencies."""
+        """v + η E v for every sample at the given frequencies."""
         return V + eta * self.expand(V, frequencies)
 
     def responder(self) -> Callable[[Tensor], "Responses"]:
-        """A function from samples ``(F, m, C)`` to their responses, for block after block."""
+        """A function that maps blocks of samples ``(F, m, C)`` to their responses."""
         return lambda V: Responses(V, self)
 
     def matrices(self) -> OperatorMatrices:
@@ -105,35 +105,35 @@ class Operators(nn.Module, ABC):
     def make_hermitian_(self) -> None:
         """Replace the operators by the closest Hermitian ones, in place.
 
-        Nothing to do by default, for representations that are Hermitian by construction.
+        By default this does nothing, as is right for representations that are always Hermitian.
         """
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> Self:
-        """Operators that have these parameters and buffers, by name."""
+        """Construct operators from their parameters and buffers, by name."""
         constructor: Callable[..., Self] = cls  # of a subclass, which takes its tensors by name
         return constructor(**tensors)
 
     @property
     def description(self) -> str:
-        """The representation in a word or two, for summaries and diagrams."""
+        """A short name of the representation, for summaries and diagrams."""
         return type(self).__name__.removesuffix("Operators").lower()
 
     @property
     def width(self) -> int:
-        """Numbers that one sample needs at one frequency while its responses are computed."""
+        """Number of entries that the responses of one sample need at one frequency."""
         return self.num_classes * self.channels
 
     def samples_per_block(self, V: Tensor) -> int:
-        """Samples that fill a block with themselves, or with their responses at one frequency."""
+        """Number of samples that fit in a block, with their responses at one frequency."""
         entries = max(self.width, len(V) * V.shape[2])
         return max(LEAST_SAMPLES, block_entries(V) // entries)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """Move complex operators as pairs of reals.
+        """Convert complex operators as pairs of real numbers.
 
-        ``nn.Module.to(torch.float64)`` would otherwise drop their imaginary parts, and
-        ``.double()`` leave them as they are.
+        Otherwise ``nn.Module.to(torch.float64)`` would drop the imaginary parts, and ``.double()``
+        would not convert complex operators at all.
         """
 
         def as_pairs(t: Tensor) -> Tensor:
@@ -150,7 +150,7 @@ class DenseExpansion(Operators):
     expansion : Tensor of shape (F, C, C)
         E(p), real for vectors (F = 1), complex for signals.
     num_classes : int
-        k.
+        Number of classes, k.
     """
 
     expansion: nn.Parameter
@@ -176,8 +176,8 @@ class DenseExpansion(Operators):
 class Responses:
     """Cʲ v of samples for all classes.
 
-    All responses together are far larger than the samples. They are therefore computed for a block
-    of frequencies at a time, and leave it as norms or as sums.
+    All responses together are far larger than the samples. They are therefore computed for one
+    block of frequencies at a time. Only their norms or weighted sums are returned.
 
     Parameters
     ----------
@@ -203,7 +203,7 @@ class Responses:
         return safe_sqrt(total(squared_norms(self._respond(block), dim=0) for block in self.blocks))
 
     def combine(self, weights: Tensor) -> Iterator[Tensor]:
-        """Σ_j w_j Cʲ v with the weights ``(m, k)`` of each sample, ``(F_b, m, C)`` a block."""
+        """Σ_j w_j Cʲ v with the weights ``(m, k)`` of each sample, ``(F_b, m, C)`` per block."""
         for block in self.blocks:
             yield scaled(self._respond(block), weights[:, :, None]).sum(2)
 
@@ -229,5 +229,5 @@ def real_form(matrices: Tensor) -> Tensor:
 
 
 def block_entries(V: Tensor) -> int:
-    """Numbers of the type of ``V`` that make a block of :data:`BLOCK_BYTES`."""
+    """Number of entries of the type of ``V`` in a block of :data:`BLOCK_BYTES`."""
     return BLOCK_BYTES.get(V.device.type, BLOCK_BYTES["cuda"]) // V.element_size()

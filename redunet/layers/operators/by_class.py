@@ -1,4 +1,4 @@
-"""Weighted sums of responses, in which most samples need the operators of one class only."""
+"""Weighted sums of responses with a shortcut for samples that belong to a single class."""
 
 from abc import abstractmethod
 from collections.abc import Iterator
@@ -14,12 +14,12 @@ from redunet.rates.spectrum import scaled
 class ResponsesByClass(Responses):
     """Responses whose sums take a shortcut for samples that belong to a single class.
 
-    With sharp memberships these are nearly all samples. They are gathered by class and multiplied
-    with the operators of that class alone.
+    With sharp memberships, nearly all samples belong to a single class. They are gathered by class
+    and multiplied by the operators of that class only.
     """
 
     def combine(self, weights: Tensor) -> Iterator[Tensor]:
-        """Σ_j w_j Cʲ v with the weights ``(m, k)`` of each sample, ``(F_b, m, C)`` a block.
+        """Σ_j w_j Cʲ v with the weights ``(m, k)`` of each sample, ``(F_b, m, C)`` per block.
 
         Weights below the rounding error of a sample's largest weight are set to zero, which also
         avoids slow subnormal products.
@@ -62,9 +62,9 @@ class ResponsesByClass(Responses):
 
     @abstractmethod
     def _weighted_sum(self, block: slice, samples: Tensor | slice, weights: Tensor) -> Tensor:
-        """Σ_j w_j Cʲ v over all classes for some of the samples, ``(F_b, len(weights), C)``."""
+        """Σ_j w_j Cʲ v over all classes for a subset of the samples, ``(F_b, len(weights), C)``."""
 
 
 def of_classes(operators: Tensor, classes: Tensor) -> Tensor:
-    """Operators ``(F, k, …)`` of the classes given in increasing order, ``(F, g, …)``."""
+    """Select from operators ``(F, k, …)`` those of some classes, in order: ``(F, g, …)``."""
     return operators if len(classes) == operators.shape[1] else operators[:, classes]

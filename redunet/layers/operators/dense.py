@@ -35,12 +35,12 @@ class DenseOperators(DenseExpansion):
         self.compression = nn.Parameter(compression, requires_grad=False)
 
     def respond(self, V: Tensor, frequencies: slice = ALL) -> Tensor:
-        """Cʲ v, ``(F, m, k, C)``: the matrices of all classes stacked into one product."""
+        """Cʲ v, ``(F, m, k, C)``, in one product with the matrices of all classes."""
         matrices = self.compression[frequencies]
         return (V @ matrices.flatten(1, 2).mT).unflatten(2, matrices.shape[1:3])
 
     def responder(self) -> Callable[[Tensor], Responses]:
-        """A function from samples ``(F, m, C)`` to their responses, for block after block."""
+        """A function that maps blocks of samples ``(F, m, C)`` to their responses."""
         return lambda V: DenseResponses(V, self)
 
     def matrices(self) -> OperatorMatrices:
@@ -66,28 +66,29 @@ class DenseOperators(DenseExpansion):
 class DenseResponses(ResponsesByClass):
     """Responses to dense operators.
 
-    The responses of vectors are one product, which is kept. With many frequencies only one block is
-    kept at a time: to multiply again costs less than to write all responses and read them back.
+    For vectors, all responses are computed once, by one product. For signals, they are computed
+    again for each use, one block of frequencies at a time. This costs less than writing all
+    responses to memory and reading them back.
     """
 
     def __init__(self, V: Tensor, operators: DenseOperators):
         super().__init__(V, operators)
         self._compression = operators.compression
         is_vector = len(V) == 1 and not V.is_complex()
-        self._kept = operators.respond(V) if is_vector else None
+        self._all = operators.respond(V) if is_vector else None
 
     def norms(self) -> Tensor:
         """‖Cʲ v‖ over all frequencies and channels, ``(m, k)``."""
-        if self._kept is None:
+        if self._all is None:
             return super().norms()
-        return safe_sqrt(squared_norms(self._kept, dim=0))
+        return safe_sqrt(squared_norms(self._all, dim=0))
 
     def combine(self, weights: Tensor) -> Iterator[Tensor]:
-        """Σ_j w_j Cʲ v with the weights ``(m, k)`` of each sample, ``(F_b, m, C)`` a block."""
-        if self._kept is None:
+        """Σ_j w_j Cʲ v with the weights ``(m, k)`` of each sample, ``(F_b, m, C)`` per block."""
+        if self._all is None:
             return super().combine(weights)
         weights = weights.to(self._V.dtype)
-        return iter([(weights[:, None] @ self._kept[0]).squeeze(1)[None]])
+        return iter([(weights[:, None] @ self._all[0]).squeeze(1)[None]])
 
     def _of_own_class(self, block: slice, samples: Tensor, classes: Tensor) -> Tensor:
         return self._V[block][:, samples] @ of_classes(self._compression[block], classes).mT

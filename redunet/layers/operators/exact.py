@@ -1,4 +1,4 @@
-"""Exact operators: the inverses of the papers, dense or from the samples of small classes."""
+"""Exact operators: the inverses of the papers, as dense or as low-rank matrices."""
 
 from abc import abstractmethod
 from dataclasses import dataclass
@@ -18,8 +18,8 @@ from redunet.rates.partition import Partition
 class Exact(OperatorKind):
     """E = α (I + α M)⁻¹ and Cʲ = α_j (I + α_j M_j)⁻¹, exact up to rounding.
 
-    Dense matrices, or the identity less the samples of the class if classes are so small that this
-    is less work.
+    The operators are dense matrices. If classes have few samples, each Cʲ is instead a multiple of
+    the identity minus a low-rank matrix, which takes less work.
 
     References
     ----------
@@ -36,10 +36,10 @@ class Exact(OperatorKind):
 
 
 def exact_moments(info: DatasetInfo) -> SecondMoments:
-    """Moments of the classes, or their samples if the largest class is so small that it pays.
+    """Second moments in the representation that takes less work.
 
-    Norms and sums of responses take C² products per sample and class with dense operators, and
-    r(C + r) with r samples of the class.
+    For each sample and class, norms and sums of responses take C² products with dense operators,
+    and r(C + r) products if the class is represented by its r samples.
     """
     largest, channels = int(info.sizes.max()), info.channels
     small = largest * (channels + largest) < channels**2
@@ -47,7 +47,7 @@ def exact_moments(info: DatasetInfo) -> SecondMoments:
 
 
 class ClassFactors(SecondMoments):
-    """Second moments of the classes as factorised matrices; each process factorises a part."""
+    """Second moments of the classes as factorised matrices. Each process factorises a part."""
 
     def __init__(self, info: DatasetInfo):
         super().__init__(info)
@@ -62,14 +62,14 @@ class ClassFactors(SecondMoments):
         return self.info.processes.shard(t.flatten(0, 1))
 
     def all_classes(self, part: Tensor) -> Tensor:
-        """The parts of all processes, ``(F, k, …)``."""
+        """Gather the parts of all processes, ``(F, k, …)``."""
         frequencies, classes = len(self.info.spectrum), len(self.info.counts)
         whole = self.info.processes.all_gather(part, frequencies * classes)
         return whole.unflatten(0, (frequencies, classes))
 
 
 class ClassMoments(ClassFactors):
-    """The moments of the classes as matrices. Operators are dense."""
+    """The second moments of the classes as matrices. Operators are dense."""
 
     def __init__(self, info: DatasetInfo):
         super().__init__(info)
@@ -99,7 +99,7 @@ class ClassMoments(ClassFactors):
 
 
 class ClassVectors(ClassFactors, TotalMoment):
-    """A few vectors for each class in place of its moment. Operators have low rank."""
+    """Vectors for each class instead of its second moment. Operators have low rank."""
 
     @abstractmethod
     def class_vectors(self) -> Tensor:
@@ -124,13 +124,13 @@ class ClassVectors(ClassFactors, TotalMoment):
 
 
 class ClassSamples(ClassVectors):
-    """The samples of each class, if they are fewer than the channels: exact, and less work."""
+    """The samples of each class: exact, and less work if they are fewer than the channels."""
 
     def __init__(self, info: DatasetInfo):
         super().__init__(info)
         largest = int(info.sizes.max())
         self._samples = info.zeros(len(info.spectrum), len(info.counts), largest, info.channels)
-        self._filled = info.offsets.clone()  # places of other processes stay 0
+        self._filled = info.offsets.clone()  # the places of other processes stay 0
 
     def add(self, V: Tensor, partition: Partition) -> None:
         """Add a batch of samples ``(F, m, C)`` with their classes."""

@@ -1,4 +1,4 @@
-"""How the operators of a layer are made from samples: the base class of all kinds."""
+"""The base class of all kinds of operators. A kind makes operators from samples."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from typing import Any
 from redunet.layers.operators.base import Operators
 from redunet.layers.operators.moments import DatasetInfo, SecondMoments
 
-# Runs once over all samples: adds every batch to the moments and finishes them.
+# A function that runs once over all samples, adds every batch to the moments, and finishes them.
 Collect = Callable[[SecondMoments], None]
 
 
@@ -23,7 +23,7 @@ class OperatorKind(ABC):
     def gather(
         self, info: DatasetInfo, collect: Collect, previous: Operators | None, depth: int
     ) -> SecondMoments:
-        """Second moments of the samples, from one pass over them or more.
+        """Second moments of the samples, from one or more passes over them.
 
         Parameters
         ----------
@@ -39,11 +39,11 @@ class OperatorKind(ABC):
         Returns
         -------
         SecondMoments
-            Finished.
+            The finished second moments.
         """
 
     def check(self, channels: int) -> None:  # noqa: B027
-        """Raise ValueError if the options do not suit features of so many channels."""
+        """Raise ValueError if the options do not suit this number of channels."""
 
     @property
     def arguments(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Operators as a multiple of the identity less a matrix of low rank."""
+"""Operators as a multiple of the identity minus a matrix of low rank."""
 
 from collections.abc import Callable
 from functools import cache
@@ -38,17 +38,17 @@ class LowRankOperators(DenseExpansion):
 
     @property
     def rank(self) -> int:
-        """Number r of rows of every factor."""
+        """Number of rows of every factor, r."""
         return self.factors.shape[2]
 
     @property
     def description(self) -> str:
-        """The representation in a word or two."""
+        """A short name of the representation."""
         return f"rank {self.rank}"
 
     @property
     def width(self) -> int:
-        """Numbers that one sample needs at one frequency: its coefficients W_j v of all classes."""
+        """Number of entries that one sample needs at one frequency: W_j v for all classes."""
         return self.num_classes * self.rank
 
     def respond(self, V: Tensor, frequencies: slice = ALL) -> Tensor:
@@ -58,7 +58,7 @@ class LowRankOperators(DenseExpansion):
         return scaled(V.unsqueeze(2) - in_class, self.scales[:, None])
 
     def responder(self) -> Callable[[Tensor], Responses]:
-        """A function from samples ``(F, m, C)`` to their responses, for block after block."""
+        """A function that maps blocks of samples ``(F, m, C)`` to their responses."""
         norm_rows = cache(self._norm_rows)
         return lambda V: LowRankResponses(V, self, norm_rows)
 
@@ -69,10 +69,11 @@ class LowRankOperators(DenseExpansion):
         )
 
     def _norm_rows(self, start: int, stop: int) -> Tensor | None:
-        """R*W with RR* = 2I − WW*, ``(F_b, k, r, C)``, for some of the frequencies.
+        """R*W with RR* = 2I − WW*, ``(F_b, k, r, C)``, for a range of frequencies.
 
-        ‖v − W*Wv‖² = ‖v‖² − ‖R*Wv‖². There is no such R if training took ‖W‖² beyond 2. During
-        training there is none either, because its gradient would cost a factorisation.
+        Then ‖v − W*Wv‖² = ‖v‖² − ‖R*Wv‖². Returns None if R does not exist, because training has
+        raised ‖W‖² above 2. Also returns None during training, because gradients through the
+        factorisation are expensive.
         """
         factors = self.factors[start:stop]
         if factors.requires_grad and torch.is_grad_enabled():
@@ -103,8 +104,8 @@ class LowRankResponses(ResponsesByClass):
     def norms(self) -> Tensor:
         """‖Cʲ v‖ over all frequencies and channels, ``(m, k)``.
 
-        The residual of a sample well within its class is a difference of squares, whose error is of
-        order √eps. That is far too small to confuse the class with another one.
+        The residual is the root of a difference of squares. For a sample close to its class, the
+        error is of order √eps, which is far too small to confuse the class with another class.
         """
         in_class = total(self._squared_norms_in_class(block) for block in self.blocks)
         return self._scales * safe_sqrt(squared_norms(self._V, dim=0)[:, None] - in_class)

@@ -1,6 +1,6 @@
 """Second moments of all samples and of every class, summed batch by batch and over processes.
 
-Operators and rates are made of the second moment M_j(p) = V(p) Πʲ V(p)* of each class at each
+Operators and rates are functions of the second moment M_j(p) = V(p) Πʲ V(p)* of each class at each
 frequency, and of their sum M(p).
 """
 
@@ -28,17 +28,17 @@ class DatasetInfo:
     spectrum : HalfSpectrum
         The transform between features and signals.
     channels : int
-        C.
+        Number of channels, C.
     dtype : torch.dtype
-        Of the half spectra.
+        Data type of the half spectra.
     counts : Tensor of shape (k,)
-        tr Πʲ over all processes.
+        tr Πʲ, the sum of the memberships in each class, over all processes.
     sizes : Tensor of shape (k,)
         Number of samples with any membership in each class, over all processes.
     offsets : Tensor of shape (k,)
-        How many of these belong to processes of lower rank than this one.
+        Number of these samples that belong to processes with a lower rank than this process.
     eps_sq : float
-        ε².
+        ε², the squared precision of the code.
     processes : Processes
         The processes that share the samples.
     """
@@ -62,7 +62,7 @@ class DatasetInfo:
         eps_sq: float,
         processes: Processes,
     ) -> Self:
-        """From the partition of this process; the counts of all processes are added up."""
+        """Sizes and counts from the partitions of all processes."""
         counts = processes.all_reduce(partition.counts.clone())
         sizes = torch.stack(processes.all_gather_object(partition.sizes.cpu())).to(counts.device)
         return cls(
@@ -88,14 +88,17 @@ class DatasetInfo:
 
     @property
     def class_alphas(self) -> Tensor:
-        """α_j = C/(m_jε²), ``(k,)``; a class without samples, whose moment is 0, has any value."""
+        """α_j = C/(m_jε²), ``(k,)``.
+
+        For a class without samples the value does not matter, because its moment is 0.
+        """
         return self.channels / (torch.where(self.counts > 0, self.counts, 1) * self.eps_sq)
 
     @property
     def scales(self) -> Tensor:
         """α over the Parseval weight of each frequency, ``(F,)``.
 
-        Half spectra contain the root of the weight, so their moments contain the weight.
+        Half spectra include the root of the weight, so their moments include the weight.
         """
         return self.alpha / self._weights
 
@@ -109,7 +112,7 @@ class DatasetInfo:
         return self.spectrum.weights.to(self.dtype.to_real())
 
     def zeros(self, *shape: int) -> Tensor:
-        """Zeros of the type of the half spectra, on their device."""
+        """Zeros with the type and the device of the half spectra."""
         return torch.zeros(shape, dtype=self.dtype, device=self.counts.device)
 
 
@@ -146,7 +149,7 @@ class SecondMoments(ABC):
         """E = α (I + α M)⁻¹ and all Cʲ = α_j (I + α_j M_j)⁻¹."""
 
     def rates(self) -> RateReduction:
-        """R, R_c and ΔR of the samples: log determinants of the matrices that operators invert."""
+        """R, R_c and ΔR of the samples, from log determinants of the matrices to be inverted."""
         spectrum = self.info.spectrum
         weights = spectrum.weights / (2 * spectrum.size)
         log_dets = self._all_frequencies(self._total.log_det())
@@ -156,7 +159,7 @@ class SecondMoments(ABC):
         return RateReduction(expansion - compression, expansion, compression)
 
     def factorise(self, total: Tensor) -> None:
-        """Factorise the second moment of all samples, ``(F, C, C)``; each process does a part."""
+        """Factorise the second moment of all samples, ``(F, C, C)``. Each process does a part."""
         shard = self.info.processes.shard
         self._total = RegularisedCovariance.from_moment(shard(total), shard(self.info.scales))
 
@@ -165,14 +168,14 @@ class SecondMoments(ABC):
         return self._all_frequencies(self._total.inverse()).mul_(self.info.alpha)
 
     def _all_frequencies(self, part: Tensor) -> Tensor:
-        """The parts of all processes, ``(F, …)``."""
+        """Gather the parts of all processes, ``(F, …)``."""
         return self.info.processes.all_gather(part, len(self.info.spectrum))
 
 
 class TotalMoment(SecondMoments):
-    """Second moments of which that of all samples together is summed as a dense matrix.
+    """Second moments that sum the moment of all samples as a dense matrix.
 
-    A base class for representations of the classes that do not give their sum by themselves.
+    This is a base class for representations of classes that do not provide this sum themselves.
     """
 
     def __init__(self, info: DatasetInfo):

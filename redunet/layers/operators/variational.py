@@ -1,4 +1,4 @@
-"""Variational operators: each class by its leading directions, followed from layer to layer."""
+"""Variational operators: leading directions of each class, updated from layer to layer."""
 
 from dataclasses import dataclass
 
@@ -29,15 +29,15 @@ class Variational(OperatorKind):
     Parameters
     ----------
     rank : int
-        r, directions of each class and frequency.
+        Number of directions per class and frequency, r.
     latch_every : int, optional
-        Iterate the directions to convergence after every so many layers, not in the first layer
-        only.
+        Number of layers from one latching to the next. By default only the first layer latches.
 
     References
     ----------
     Baek et al., Efficient Maximal Coding Rate Reduction by Variational Forms (CVPR 2022): their
-    dictionary and codes Γ diag(A_j) Γ* correspond to the directions, their latching to the start.
+    dictionary and codes Γ diag(A_j) Γ* correspond to the directions, and their latching to the
+    iteration in the first layer.
     """
 
     rank: int
@@ -56,7 +56,7 @@ class Variational(OperatorKind):
     def gather(
         self, info: DatasetInfo, collect: Collect, previous: Operators | None, depth: int
     ) -> "SketchedMoments":
-        """Second moments from one pass over the samples; from more passes where it latches."""
+        """Second moments from one pass over the samples, or more passes if the layer latches."""
         if isinstance(previous, LowRankOperators):
             sketch = orthonormal_rows(previous.factors.detach().to(info.counts.device))
             latches = bool(self.latch_every) and depth % (self.latch_every or 1) == 0
@@ -79,9 +79,10 @@ class SketchedMoments(ClassVectors):
     exact if the rank of M_j is at most r. This is one step of subspace iteration: the rows of Y are
     the next sketch. No C × C matrix of a class is ever formed.
 
-    For the rates, the part N of M_j that the approximation misses is taken as spread evenly over
-    the C − r remaining directions; its trace is known. As log det(I + A + N) ≤ log det(I + A) +
-    log det(I + N), this bounds the rate from above, so that ΔR is never overstated.
+    The approximation misses a part N of M_j, of which only the trace is known. For the rates, N is
+    assumed to be spread evenly over the C − r remaining directions. As log det(I + A + N) ≤
+    log det(I + A) + log det(I + N), this bounds the rate of the class from above. ΔR is therefore
+    never overestimated.
 
     Parameters
     ----------
@@ -95,7 +96,7 @@ class SketchedMoments(ClassVectors):
         self._products = torch.zeros_like(sketch)
         self._missed = torch.zeros(
             sketch.shape[:2], dtype=sketch.dtype.to_real(), device=sketch.device
-        )  # traces of the moments; in the end, of the parts that the approximations miss
+        )  # traces: first of the moments, later of the parts that the approximations miss
 
     def add(self, V: Tensor, partition: Partition) -> None:
         """Add a batch of samples ``(F, m, C)`` with their classes."""
@@ -127,7 +128,7 @@ class SketchedMoments(ClassVectors):
 
 
 def random_sketch(info: DatasetInfo, rank: int) -> Tensor:
-    """A start for subspace iteration, ``(F, k, r, C)``: the same on all processes and devices."""
+    """A random sketch, ``(F, k, r, C)``, which is the same on all processes and devices."""
     start = torch.randn(rank, info.channels, generator=torch.Generator().manual_seed(0))
     start = torch.linalg.qr(start.to(info.dtype.to_real()).mT).Q.mT
     shape = len(info.spectrum), len(info.counts), *start.shape
@@ -135,10 +136,11 @@ def random_sketch(info: DatasetInfo, rank: int) -> Tensor:
 
 
 def orthonormal_rows(rows: Tensor) -> Tensor:
-    """An orthonormal basis of the space that rows ``(…, r, C)`` span.
+    """An orthonormal basis of the span of the rows ``(…, r, C)``.
 
-    Cholesky factors are used because they come in batches on any device. Rows are scaled first, so
-    that weak directions are not lost beside strong ones; rows of length zero stay zero.
+    It uses a Cholesky factorisation because that supports batches on all devices. Rows are first
+    scaled to unit norm, so that weak directions are not lost beside strong ones. Rows of norm zero
+    stay zero.
     """
     lengths = torch.linalg.vector_norm(rows, dim=-1, keepdim=True)
     rows = rows / torch.where(lengths > 0, lengths, 1)
@@ -148,7 +150,7 @@ def orthonormal_rows(rows: Tensor) -> Tensor:
 def rounded_cholesky(gram: Tensor) -> Tensor:
     """Cholesky factor of a positive semi-definite matrix ``(…, r, r)``.
 
-    The diagonal is raised by the rounding error, so that the factor exists.
+    The rounding error is added to the diagonal, so that the factor exists.
     """
     diagonal = gram.diagonal(dim1=-2, dim2=-1).real
     precision = torch.finfo(diagonal.dtype)
