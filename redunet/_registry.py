@@ -57,10 +57,15 @@ class Kinds(Generic[Part]):
         """The kind that has this name."""
         if name not in self._kinds:
             raise ValueError(
-                f"{self._part} must be one of {sorted(self._kinds)} or an instance of "
+                f"{self._part} must be one of {self.names} or an instance of "
                 f"{self._base.__name__}, got {name!r}"
             )
         return self._kinds[name]
+
+    @property
+    def names(self) -> list[str]:
+        """The names of all kinds, sorted."""
+        return sorted(self._kinds)
 
     def __contains__(self, part: str | Part) -> bool:
         """Whether a name, or the kind of an instance, is registered."""

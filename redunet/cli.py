@@ -26,6 +26,7 @@ from redunet.files.atomic import atomic_write
 from redunet.files.exporting import export
 from redunet.inspection.html_report import report
 from redunet.inspection.summary import description, evaluation, readable
+from redunet.layers import OPERATOR_KINDS
 from redunet.lifts import RandomCirculantLift
 from redunet.network import ReduNet
 from redunet.plots import plot_rates, plot_similarity
@@ -54,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run a command. Returns the exit status: 0, or 1 after an error (2 for wrong usage)."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments[:1] == ["demo"]:  # it has its own parser
-        demo.main(arguments[1:])
+        demo.main(arguments[1:], prog="redunet demo")
         return 0
     options = _parser().parse_args(arguments)
     try:
@@ -117,7 +118,7 @@ def evaluate(options: argparse.Namespace) -> dict[str, Any]:
 
 def info(options: argparse.Namespace) -> dict[str, Any]:
     """Show the layers, shapes, parameters, memory, settings and rates of a saved network."""
-    return description(ReduNet.load(options.net))
+    return description(ReduNet.load(options.net, device=options.device))
 
 
 def plot(options: argparse.Namespace) -> dict[str, Any]:
@@ -151,7 +152,7 @@ def write_report(options: argparse.Namespace) -> dict[str, Any]:
 
 def export_network(options: argparse.Namespace) -> dict[str, Any]:
     """Export a saved network to a torch.export file (.pt2) or an ONNX file (.onnx)."""
-    net = ReduNet.load(options.net)
+    net = ReduNet.load(options.net, device=options.device)
     export(net, options.output, options.output.suffix.removeprefix("."))
     return {"written": str(options.output)}
 
@@ -186,7 +187,7 @@ def _parser() -> argparse.ArgumentParser:
         ("--seed", {"type": int, "default": 0, "help": "seed of the random kernels"}),
         (
             "--operators",
-            {"choices": ["exact", "variational"], "default": "exact", "help": OPERATORS},
+            {"choices": OPERATOR_KINDS.names, "default": "exact", "help": OPERATORS},
         ),
         ("--rank", {"type": int, "help": "rank of variational operators"}),
         ("--momentum", {"type": float, "default": 0.0, "help": "momentum β, for example 0.9"}),

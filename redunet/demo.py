@@ -39,10 +39,10 @@ class Problem(NamedTuple):
     lift: RandomCirculantLift
 
 
-def main(arguments: list[str] | None = None) -> None:
+def main(arguments: list[str] | None = None, prog: str = "python -m redunet.demo") -> None:
     """Construct networks, compare them, and draw figures."""
     parser = argparse.ArgumentParser(
-        prog="python -m redunet.demo",
+        prog=prog,
         description="Construct a translation-invariant ReduNet on handwritten digits and compare "
         "it with a plain ReduNet and a linear SVM, on test digits and on their cyclic shifts.",
     )

@@ -29,7 +29,7 @@ def textures(per_class, seed):
         band = np.exp(-((np.abs(along) - 0.2) ** 2) / 0.013 - across**2 / 0.02)
         waves = np.fft.ifft2(band * np.fft.fft2(rng.normal(size=(per_class, SIZE, SIZE)))).real
         X.append(waves / waves.std() + 0.7 * rng.normal(size=waves.shape))
-        labels += [f"{degrees}°"] * per_class
+        labels += [f"{degrees:3d}°"] * per_class
     return torch.tensor(np.concatenate(X), dtype=torch.float32).unsqueeze(1), np.array(labels)
 
 

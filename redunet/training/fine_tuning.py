@@ -259,6 +259,8 @@ def _split(
 ) -> tuple[Batches, Batch | None]:
     """Training batches and validation samples, with the positions of their classes."""
     if isinstance(X, Dataset | DataLoader):
+        if labels is not None:
+            raise ValueError(f"X is a {type(X).__name__}, which has its own labels")
         if isinstance(validation, float):
             raise ValueError("a data set cannot be split: pass validation=(X, labels), or None")
         held_out = None if validation is None else _checked(net, *validation)

@@ -246,7 +246,8 @@ def test_depth_shows_how_often_each_layer_is_right(images):
         found = net.classes_[net.residual_norms(X, layer).argmin(1)]
         assert display.line_.get_ydata()[layer] == (found == names).mean()
     assert display.line_.get_xdata().tolist() == [1, 2, 3]
-    again = AccuracyByDepthDisplay([0.5, 0.75], name="other").plot(ax=display.ax_, color="red")
+    again = AccuracyByDepthDisplay([0.25, 0.75], name="other").plot(ax=display.ax_, color="red")
+    assert display.ax_.get_ylim()[0] < 0.25  # so that it can be seen
     assert [text.get_text() for text in display.ax_.get_legend().get_texts()] == ["test", "other"]
     assert again.line_.get_color() == "red"
     assert again.figure_ is display.figure_

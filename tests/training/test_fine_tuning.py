@@ -153,6 +153,8 @@ def test_data_sets_and_loaders(digits):
         assert len(tuned.history.loss) == 4
     with pytest.raises(ValueError, match="a data set cannot be split"):
         finetune(net, data)
+    with pytest.raises(ValueError, match="X is a TensorDataset, which has its own labels"):
+        finetune(net, data, labels)
 
 
 @pytest.mark.parametrize(

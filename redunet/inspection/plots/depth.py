@@ -90,7 +90,7 @@ class AccuracyByDepthDisplay:
         style = {"marker": "." if len(self.accuracies) <= 60 else "", "label": self.name} | kwargs
         (self.line_,) = ax.plot(np.arange(1, len(self.accuracies) + 1), self.accuracies, **style)
         ax.set(xlabel="layer", ylabel="accuracy", title="Accuracy of memberships, layer by layer")
-        ax.set_ylim(None, 1.01)
+        ax.set_ylim(None, 1.01, auto=None)  # a second curve may lie lower
         ax.locator_params(axis="x", integer=True)
         if self.name is not None:
             ax.legend(frameon=False)

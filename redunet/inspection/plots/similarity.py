@@ -135,6 +135,7 @@ def plot_singular_values(Z: Array, labels: Array, *, ax: Axes | None = None) -> 
         ax.plot(np.arange(1, len(values) + 1), values, color=color, linewidth=1, label=label)
     values = torch.linalg.svdvals(Z)
     ax.plot(np.arange(1, len(values) + 1), values, color="black", linewidth=2, label="all")
-    ax.set(xlabel="component", ylabel="singular value", title="Singular values", ylim=(0, None))
+    ax.set(xlabel="component", ylabel="singular value", title="Singular values")
+    ax.set_ylim(0, None, auto=None)  # further curves on the same axes may be higher
     ax.legend(title="class", frameon=False, fontsize="small", ncols=2)
     return ax
