@@ -85,7 +85,7 @@ class ReduLayer(nn.Module):
 
     def _step(self, V: Tensor, responses: Responses, membership: Tensor | None) -> Tensor:
         """Step 2 of Algorithm 1 for a block of samples, one block of frequencies at a time."""
-        # Line 9 is the soft assignment, inside of _compress. Line 11 is the step and the projection.
+        # Line 9, the soft assignment, is in _compress. Line 11 is the step and the projection.
         moved = [
             self.operators.step(V[block], self.eta, block).sub_(compression, alpha=self.eta)
             for block, compression in self._compress(V, responses, membership)
