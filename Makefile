@@ -3,9 +3,10 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 ARGS ?=
-NUMERICAL = tests/rates tests/layers tests/construction tests/lifts tests/training tests/test_network.py tests/test_extension.py
+NUMERICAL = tests/rates tests/layers tests/construction tests/lifts tests/training \
+	tests/test_network.py tests/test_extension.py
 
-.PHONY: install demo test test-roundings lint docs clean
+.PHONY: install demo test test-roundings test-default test-compatible lint docs clean
 
 install: $(VENV)/.installed
 
@@ -28,8 +29,12 @@ test: lint
 	$(BIN)/python -m pytest $(ARGS)
 
 # The tests of the mathematics once more, with the roundings of other processors.
-test-roundings: install
+test-roundings: test-default test-compatible
+
+test-default: install
 	ATEN_CPU_CAPABILITY=default $(BIN)/python -m pytest $(NUMERICAL) $(ARGS)
+
+test-compatible: install
 	MKL_CBWR=COMPATIBLE $(BIN)/python -m pytest $(NUMERICAL) $(ARGS)
 
 # A warning is an error.

@@ -19,7 +19,7 @@ def cosine_similarity(A: Array, B: Array) -> np.ndarray:
 
 
 def plot_similarity(Z: Array, labels: Array, *, ax: Axes | None = None) -> Axes:
-    """Draw a heat map of |cosine similarity| for all pairs of samples, sorted by class.
+    """Draw a heat map of absolute cosine similarities for all pairs of samples, sorted by class.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def plot_similarity_histogram(
     ax: Axes | None = None,
     label: str = "",
 ) -> Axes:
-    """Draw a histogram of |cosine similarity| between training and test samples.
+    """Draw a histogram of absolute cosine similarities between training and test samples.
 
     Parameters
     ----------
