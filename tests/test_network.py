@@ -10,15 +10,11 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from redunet import NearestSubspaceClassifier, RandomCirculantLift, ReduNet, Variational
 from redunet.datasets import all_shifts, digits, mnist, subsample
+from tests.samples import samples
 
 SETTINGS = {"num_layers": 3, "eta": 0.3, "eps_sq": 0.2, "lam": 5.0}
 LABELS = np.arange(8) % 2
 shapes = st.lists(st.integers(1, 6), min_size=1, max_size=3).map(tuple)
-
-
-def samples(m, *shape, seed=0, dtype=torch.float64):
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(m, *shape, generator=generator, dtype=torch.float64).to(dtype)
 
 
 def small_network(shape=(1, 6, 5), dtype=torch.float64, **options):

@@ -100,8 +100,7 @@ def expansion_rate(V: Tensor, spectrum: HalfSpectrum, eps_sq: float) -> Tensor:
     """R of the half spectrum ``(F, m, C)``."""
     _, m, C = V.shape
     weights = spectrum.weights.to(V.real.dtype)
-    log_dets = log_det(V, C / (m * eps_sq) / weights)
-    return (weights * log_dets).sum() / (2 * spectrum.size)
+    return mean_rate(log_det(V, C / (m * eps_sq) / weights), spectrum)
 
 
 def compression_rate(
@@ -115,8 +114,24 @@ def compression_rate(
     for batch in partition.class_batches:
         count = counts[batch.classes]  # (g,)
         log_dets = log_det(batch.gather(V), C / (count * eps_sq) / weights)
-        total = total + (count / m * weights * log_dets).sum()
-    return total / (2 * spectrum.size)
+        total = total + count / m @ mean_rate(log_dets, spectrum)
+    return total
+
+
+def mean_rate(log_dets: Tensor, spectrum: HalfSpectrum) -> Tensor:
+    """1/(2F) Σ_p log det(p) over the full spectrum.
+
+    Parameters
+    ----------
+    log_dets : Tensor of shape (F,) or (F, k)
+        At each frequency of the half spectrum.
+    spectrum : HalfSpectrum
+
+    Returns
+    -------
+    Tensor, scalar or of shape (k,)
+    """
+    return spectrum.weights.to(log_dets.dtype) @ log_dets / (2 * spectrum.size)
 
 
 def spectrum_of(Z: Tensor) -> HalfSpectrum:

@@ -5,7 +5,12 @@ import torch
 from torch import Tensor
 
 from redunet._checks import Array, as_labels, as_samples, check_positive, check_sample_shape
-from redunet.rates.coding_rates import RateReduction, spectral_rate_reduction, spectrum_of
+from redunet.rates.coding_rates import (
+    RateReduction,
+    mean_rate,
+    spectral_rate_reduction,
+    spectrum_of,
+)
 from redunet.rates.covariance import RegularisedCovariance, second_moment
 from redunet.rates.partition import Partition
 
@@ -96,15 +101,14 @@ class RateReductionMeter:
         weights = self._spectrum.weights[:, None].to(self._counts.dtype)  # (F, 1)
         total, present = self._moments.sum(1), self._counts > 0
         counts, moments = self._counts[present], self._moments[:, present]
-        expansion = self._rate(total, channels / (m * self.eps_sq) / weights[:, 0], weights[:, 0])
-        compression = self._rate(
-            moments, channels / (counts * self.eps_sq) / weights, weights * counts / m
-        )
+        expansion = self._rate(total, channels / (m * self.eps_sq) / weights[:, 0])
+        rates = self._rate(moments, channels / (counts * self.eps_sq) / weights)
+        compression = counts / m @ rates
         return RateReduction(expansion - compression, expansion, compression)
 
-    def _rate(self, moments: Tensor, scale: Tensor, weights: Tensor) -> Tensor:
+    def _rate(self, moments: Tensor, scale: Tensor) -> Tensor:
         log_dets = RegularisedCovariance.from_moment(moments, scale).log_det()
-        return (weights * log_dets).sum() / (2 * self._spectrum.size)
+        return mean_rate(log_dets, self._spectrum)
 
     def _join(self) -> tuple[Tensor, Partition]:
         """All stored samples and their classes."""

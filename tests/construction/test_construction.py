@@ -18,14 +18,9 @@ from redunet.construction.settings import as_membership, as_operator_kind
 from redunet.layers import DatasetInfo, Variational
 from redunet.rates.partition import Partition
 from redunet.rates.spectrum import HalfSpectrum, project_to_sphere
+from tests.samples import unit_samples as samples
 
 SETTINGS = {"num_layers": 4, "eta": 0.3, "eps_sq": 0.2, "lam": 5.0}
-
-
-def samples(m, *shape, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    X = torch.randn(m, *shape, generator=generator, dtype=torch.float64)
-    return X / X.flatten(1).norm(dim=1).reshape(m, *[1] * len(shape))
 
 
 def circulant_family(X):

@@ -6,12 +6,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from redunet import NearestSubspaceClassifier
 from redunet.datasets import all_shifts
-
-
-def samples(m, *shape, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(m, *shape, generator=generator, dtype=torch.float64)
-
+from tests.samples import samples
 
 LABELS = np.array([0] * 4 + [1] * 9 + [2] * 20)  # on both sides of ten features
 

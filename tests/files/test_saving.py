@@ -14,17 +14,13 @@ from safetensors.torch import save_file
 from redunet import RandomCirculantLift, ReduNet
 from redunet.files import tensors as storage
 from redunet.network import KEY
+from tests.samples import samples
 
 LABELS = np.array(["no", "yes"])[np.arange(8) % 2]
 
 
-def samples(*shape, dtype=torch.float64):
-    generator = torch.Generator().manual_seed(0)
-    return torch.randn(8, *shape, generator=generator, dtype=torch.float64).to(dtype)
-
-
 def network(*shape, dtype=torch.float64, **options):
-    X = samples(*shape, dtype=dtype)
+    X = samples(8, *shape, dtype=dtype)
     return ReduNet.construct(X, LABELS, **{"num_layers": 2, "eps_sq": 0.5, **options}), X
 
 
@@ -51,7 +47,7 @@ def saved(tmp_path):
 )
 def test_round_trip(shape, dtype, options, tmp_path):
     lift = RandomCirculantLift(shape[0], 3, 3, len(shape) - 1, threshold=0.1) if shape[1:] else None
-    X = samples(*shape, dtype=dtype)
+    X = samples(8, *shape, dtype=dtype)
     net, X = network(*shape, dtype=dtype, lift=lift, validation=(X[:3], LABELS[:3]), **options)
     net.batch_size = 5
     net.save(tmp_path / "net.safetensors")

@@ -5,14 +5,9 @@ import pytest
 import torch
 
 from redunet import ReduNet, rate_reduction
+from tests.samples import unit_samples as samples
 
 EPS_SQ, ETA = 0.2, 0.3
-
-
-def samples(m, *shape, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    X = torch.randn(m, *shape, generator=generator, dtype=torch.float64)
-    return X / X.flatten(1).norm(dim=1).reshape(m, *[1] * len(shape))
 
 
 @pytest.mark.parametrize("shape", [(4,), (3, 5), (3, 6), (2, 3, 4), (2, 2, 3, 3)])

@@ -8,13 +8,9 @@ from hypothesis import strategies as st
 
 from redunet import MultiScaleLift, ReduNet, datasets, export
 from redunet.lifts.multi_scale import automatic_dilations
+from tests.samples import samples
 
 NONLINEARITIES = ("step", "soft step", "relu")
-
-
-def samples(m, *shape, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(m, *shape, generator=generator, dtype=torch.float64)
 
 
 @given(

@@ -11,10 +11,7 @@ from torch import nn
 from redunet import ReduNet, ScatteringLift, ShortTimeFourierLift
 from redunet.datasets import all_shifts, sinusoids
 from redunet.lifts.rectifier import Rectifier
-
-
-def samples(*shape, seed=0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+from tests.samples import samples
 
 
 @pytest.mark.parametrize("max_order", [1, 2])

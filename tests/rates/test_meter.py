@@ -5,11 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from redunet import RateReductionMeter, rate_reduction
-
-
-def samples(m, *shape, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(m, *shape, generator=generator, dtype=torch.float64)
+from tests.samples import samples
 
 
 @given(

@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from torch import nn
 
+from redunet.inspection.axes import given_or_new
 from redunet.inspection.palette import PALETTE
 from redunet.network import ReduNet
 
@@ -34,8 +35,7 @@ def plot_architecture(net: ReduNet, *, ax: Axes | None = None) -> Axes:
     """
     stages, parts = _stages(net), _parts_of_a_layer(net)
     width = max(len(stages), len(parts)) * (BOX[0] + GAP) - GAP
-    if ax is None:
-        _, ax = plt.subplots(figsize=(0.75 * width, 4.2), layout="constrained")
+    ax = given_or_new(ax, figsize=(0.75 * width, 4.2))
     upper = _draw_chain(ax, stages, y=3.2, color=PALETTE[0])
     lower = _draw_chain(ax, parts, y=0, color=PALETTE[1])
     layers = upper[-3]  # the box before features and membership

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from matplotlib.axes import Axes
@@ -10,6 +9,7 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 
 from redunet._checks import Array, as_labels
+from redunet.inspection.axes import given_or_new
 from redunet.network import ReduNet
 
 
@@ -85,8 +85,7 @@ class AccuracyByDepthDisplay:
         -------
         AccuracyByDepthDisplay
         """
-        if ax is None:
-            _, ax = plt.subplots(layout="constrained")
+        ax = given_or_new(ax)
         style = {"marker": "." if len(self.accuracies) <= 60 else "", "label": self.name} | kwargs
         (self.line_,) = ax.plot(np.arange(1, len(self.accuracies) + 1), self.accuracies, **style)
         ax.set(xlabel="layer", ylabel="accuracy", title="Accuracy of memberships, layer by layer")

@@ -8,6 +8,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import FigureBase
 
+from redunet.inspection.axes import given_or_new
 from redunet.inspection.palette import class_colors
 from redunet.network import ReduNet
 
@@ -38,8 +39,7 @@ def plot_eigenvalues(net: ReduNet, layer: int = -1, *, ax: Axes | None = None) -
     ----------
     Chan et al., ReduNet (JMLR 2022), eqs. 13 and 14.
     """
-    if ax is None:
-        _, ax = plt.subplots(layout="constrained")
+    ax = given_or_new(ax)
     chosen = net.layers[layer]
     proportions = chosen.proportions[:, None, None]
     expansion, compression = chosen.operators.matrices()

@@ -1,9 +1,9 @@
 """Plot of the rates by layer."""
 
-import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
 from redunet.construction.construction import RateHistory
+from redunet.inspection.axes import given_or_new
 from redunet.inspection.palette import PALETTE
 
 
@@ -25,8 +25,7 @@ def plot_rates(history: RateHistory, *, ax: Axes | None = None) -> Axes:
     ----------
     Chan et al., ReduNet (JMLR 2022), Figures 15(c), 16(d) and 16(h).
     """
-    if ax is None:
-        _, ax = plt.subplots(layout="constrained")
+    ax = given_or_new(ax)
     histories = [("", history, "-"), (" (validation)", history.validation, "--")]
     for suffix, rates, style in histories:
         if rates is None:

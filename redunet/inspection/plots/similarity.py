@@ -2,13 +2,13 @@
 
 from itertools import pairwise
 
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from matplotlib.axes import Axes
 from torch.nn.functional import normalize
 
 from redunet._checks import Array, as_labels, as_samples
+from redunet.inspection.axes import given_or_new
 from redunet.inspection.palette import class_colors
 
 
@@ -36,8 +36,7 @@ def plot_similarity(Z: Array, labels: Array, *, ax: Axes | None = None) -> Axes:
     ----------
     Chan et al., ReduNet (JMLR 2022), Figures 16(a), (b), (e) and (f).
     """
-    if ax is None:
-        _, ax = plt.subplots(layout="constrained")
+    ax = given_or_new(ax)
     Z, labels = as_samples(Z, name="Z"), as_labels(labels)
     order = np.argsort(labels, kind="stable")
     classes, counts = np.unique(labels, return_counts=True)
@@ -89,8 +88,7 @@ def plot_similarity_histogram(
     ----------
     Chan et al., ReduNet (JMLR 2022), Figures 16(c) and (g).
     """
-    if ax is None:
-        _, ax = plt.subplots(layout="constrained")
+    ax = given_or_new(ax)
     across = as_labels(train[1])[:, None] != as_labels(test[1])[None]
     similarity = cosine_similarity(train[0], test[0])[across]
     bins = np.linspace(0, 1, 51).tolist()
@@ -126,8 +124,7 @@ def plot_singular_values(Z: Array, labels: Array, *, ax: Axes | None = None) -> 
     ----------
     Chan et al., ReduNet (JMLR 2022), Figures 12(c) and 18.
     """
-    if ax is None:
-        _, ax = plt.subplots(layout="constrained")
+    ax = given_or_new(ax)
     Z, labels = as_samples(Z, name="Z").detach().flatten(1).cpu(), as_labels(labels)
     classes = np.unique(labels)
     for label, color in zip(classes, class_colors(len(classes)), strict=True):

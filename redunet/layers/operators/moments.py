@@ -13,7 +13,7 @@ from torch import Tensor
 
 from redunet._processes import Processes
 from redunet.layers.operators.base import Operators
-from redunet.rates.coding_rates import RateReduction
+from redunet.rates.coding_rates import RateReduction, mean_rate
 from redunet.rates.covariance import RegularisedCovariance
 from redunet.rates.partition import Partition
 from redunet.rates.spectrum import HalfSpectrum
@@ -151,11 +151,10 @@ class SecondMoments(ABC):
     def rates(self) -> RateReduction:
         """R, R_c and ΔR of the samples, from log determinants of the matrices to be inverted."""
         spectrum = self.info.spectrum
-        weights = spectrum.weights / (2 * spectrum.size)
         log_dets = self._all_frequencies(self._total.log_det())
-        expansion = weights @ log_dets.to(weights.dtype)
-        class_log_dets = self.class_log_dets().to(weights.dtype)
-        compression = weights @ class_log_dets @ self.info.proportions
+        expansion = mean_rate(log_dets.double(), spectrum)
+        class_rates = mean_rate(self.class_log_dets().double(), spectrum)
+        compression = class_rates @ self.info.proportions
         return RateReduction(expansion - compression, expansion, compression)
 
     def factorise(self, total: Tensor) -> None:
