@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from numbers import Real
 from typing import TypeAlias
 
 import numpy as np
@@ -73,11 +74,21 @@ def as_tensor(X: Array, *, device: torch.device | str | None = None) -> Tensor:
             "into memory"
         )
     array = np.asarray(X)
+    if array.dtype == object:
+        array = _as_numbers(array)
     if not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
     if not array.flags.writeable or any(stride < 0 for stride in array.strides):
         array = array.copy()
     return torch.as_tensor(array, device=device)
+
+
+def _as_numbers(array: np.ndarray) -> np.ndarray:
+    """An array of objects as one of floats."""
+    try:
+        return array.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"expected an array of numbers, got one of objects: {error}") from error
 
 
 def as_network_input(
@@ -125,6 +136,8 @@ def check_finite(X: Tensor, name: str) -> None:
 def check_positive(**values: float | None) -> None:
     """Raise ValueError unless every keyword's value is None or a positive, finite number."""
     for name, value in values.items():
+        if not (value is None or isinstance(value, Real)):
+            raise TypeError(f"{name} must be a number, got {value!r}")
         if value is not None and not (value > 0 and math.isfinite(value)):
             raise ValueError(f"{name} must be a positive number, got {value}")
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import is_dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 
@@ -33,6 +34,7 @@ class Kinds(Generic[Part]):
     def __init__(self, base: type, part: str, kinds: Mapping[str, type[Part]]):
         self._base = base
         self._part = part
+        self._own = frozenset(kinds)
         self._kinds = dict(kinds)
 
     def register(self, name: str, kind: type[Part]) -> None:
@@ -42,15 +44,21 @@ class Kinds(Generic[Part]):
         ----------
         name : str
         kind : type
-            A subclass of the base class. Registering a name again replaces its kind.
+            A subclass of the base class. Registering a name of your own again replaces its kind.
 
         Raises
         ------
         TypeError
-            If ``kind`` is not a subclass of the base class.
+            If ``kind`` is not a subclass of the base class, or not a dataclass if that is one.
+        ValueError
+            If the name belongs to a kind of the package.
         """
         if not (isinstance(kind, type) and issubclass(kind, self._base)):
             raise TypeError(f"{self._part} must derive from {self._base.__name__}, got {kind!r}")
+        if is_dataclass(self._base) and "__dataclass_params__" not in vars(kind):
+            raise TypeError(f"{kind.__name__} must be a dataclass: add @dataclass(frozen=True)")
+        if name in self._own:
+            raise ValueError(f"{name!r} is a kind of the package: choose another name")
         self._kinds[name] = kind
 
     def __getitem__(self, name: str) -> type[Part]:

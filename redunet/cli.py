@@ -153,7 +153,7 @@ def write_report(options: argparse.Namespace) -> dict[str, Any]:
 def export_network(options: argparse.Namespace) -> dict[str, Any]:
     """Export a saved network to a torch.export file (.pt2) or an ONNX file (.onnx)."""
     net = ReduNet.load(options.net, device=options.device)
-    export(net, options.output, options.output.suffix.removeprefix("."))
+    export(net, options.output)
     return {"written": str(options.output)}
 
 

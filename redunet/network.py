@@ -1,5 +1,7 @@
 """ReduNet, the constructed network, which is an ordinary ``nn.Module``."""
 
+import copy
+import json
 from collections.abc import Sequence
 from os import PathLike
 from typing import Any, Literal, Self
@@ -250,7 +252,19 @@ class ReduNet(LayeredNetwork):
             "history": self.history.to_json(),
             "lift": lift_to_json(self.lift),
         }
+        self._check_readable(header)
         write_tensors(self.state_dict(), path, KEY, header)
+
+    def _check_readable(self, header: dict[str, Any]) -> None:
+        """Raise TypeError if :meth:`load` could not make a network from this header."""
+        try:
+            self._from_header(json.loads(json.dumps(header)), copy.deepcopy(self.lift))
+        except TypeError as error:
+            raise TypeError(
+                f"the network could not be read back from a file: {error}. The constructor of "
+                "operators takes their tensors by name, that of other kinds their options; see "
+                "docs/extending.md"
+            ) from error
 
     @classmethod
     def load(
@@ -274,7 +288,8 @@ class ReduNet(LayeredNetwork):
         Raises
         ------
         ValueError
-            If the file does not hold a network, or its tensors do not fit its header.
+            If the file does not hold a network, its tensors do not fit its header, or the lift
+            that is passed does not fit the network.
         """
         metadata, tensors = read_tensors(path)
         header = parse_header(metadata, KEY, path, "a network that ReduNet.save wrote")
@@ -288,6 +303,13 @@ class ReduNet(LayeredNetwork):
                 f"{path} has a damaged header: {type(error).__name__} {error}"
             ) from error
         fill(net, tensors, path)
+        if lift is not None and net.lift is lift:
+            shape = tuple(lift(torch.zeros(1, *net.sample_shape, dtype=net.dtype)).shape[1:])
+            if shape != net.feature_shape:
+                raise ValueError(
+                    f"the lift gives features of shape {shape}, but the network in {path} takes "
+                    f"{net.feature_shape}"
+                )
         return net.requires_grad_(False).to(device)
 
     @classmethod

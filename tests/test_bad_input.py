@@ -11,6 +11,7 @@ import torch
 from redunet import (
     Exact,
     NearestSubspaceClassifier,
+    RandomCirculantLift,
     ReduNet,
     ReduNetClassifier,
     Softmax,
@@ -315,3 +316,48 @@ def test_sparse_matrices_get_an_error_that_says_so(make):
             way(make(array))
     with pytest.raises(TypeError, match="expected a dense tensor, got one of layout"):
         net(torch.from_numpy(array).to_sparse())
+
+
+def test_arrays_of_objects():
+    array = np.random.default_rng(0).normal(size=(8, 4))
+    net = construct(array)
+    torch.testing.assert_close(net(array.astype(object)), net(array))
+    frame = pytest.importorskip("pandas").DataFrame(array).convert_dtypes()
+    torch.testing.assert_close(construct(frame)(frame), net(array))
+    with pytest.raises(TypeError, match=r"expected an array of numbers, got one of objects: .*red"):
+        net(np.array([[1.0, 2.0, 3.0, "red"]], dtype=object))
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"eps_sq": "auto"}, TypeError, "eps_sq must be a number, got 'auto'"),
+        (
+            {"lift": RandomCirculantLift},
+            TypeError,
+            "a lift must be a torch module",
+        ),
+        (
+            {"lift": "random"},
+            TypeError,
+            "or a list of them, got 'random'",
+        ),
+        ({"labels": np.zeros((8, 1))}, ValueError, r"pass labels\.ravel\(\) if these are labels"),
+        (
+            {"lift": RandomCirculantLift(3, 4, 3, ndim=1)},
+            ValueError,
+            r"in_channels=3 and samples of shape \(m, 3, T\), got a batch of shape \(1, 2, 5\)",
+        ),
+    ],
+)
+def test_other_mistakes(options, error, message):
+    with pytest.raises(error, match=message):
+        construct(**options)
+
+
+def test_folders_that_do_not_exist(tmp_path):
+    net = construct()
+    with pytest.raises(FileNotFoundError, match=f"no such folder: {tmp_path / 'none'}"):
+        net.save(tmp_path / "none" / "net.safetensors")
+    with pytest.raises(IsADirectoryError, match="is a folder, not a file"):
+        ReduNet.load(tmp_path)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from redunet import Lift, ReduNet, datasets, explain, export, finetune, rate_reduction, report
 from redunet.inspection.summary import description
@@ -99,7 +99,7 @@ class PowerLaw(Membership):
 
     exponent: float = 8.0
 
-    def __call__(self, residual_norms: Tensor) -> Tensor:
+    def __call__(self, residual_norms, proportions):
         """Residual norms (m, k) to memberships (m, k)."""
         return torch.softmax(-self.exponent * residual_norms.clamp_min(1e-12).log(), dim=1)
 
@@ -177,7 +177,7 @@ def test_forward_and_membership(net):
     shifted = X.roll(5, -1)
     torch.testing.assert_close(net(shifted), Z.roll(5, -1), rtol=0, atol=1e-10)
     torch.testing.assert_close(net.membership(shifted), membership, rtol=0, atol=1e-10)
-    expected = net.layers[-1].membership_rule(net.residual_norms(X))
+    expected = net.layers[-1].assign(net.residual_norms(X))
     torch.testing.assert_close(membership, expected)
 
 
@@ -247,3 +247,73 @@ def test_exported_graphs_are_equal(net, tmp_path):
         features, membership = graph(batch)
         torch.testing.assert_close(features, net(batch), rtol=0, atol=1e-10)
         torch.testing.assert_close(membership, net.membership(batch), rtol=0, atol=1e-10)
+
+
+class Unnamed(DiagonalOperators):
+    """The constructor does not take the tensors under their names."""
+
+    def __init__(self, matrices, gains):
+        super().__init__(matrices, gains)
+
+
+def test_a_network_that_could_not_be_read_back_is_not_saved(tmp_path):
+    REPRESENTATIONS.register("unnamed", Unnamed)
+    net = ReduNet.construct(X, LABELS, num_layers=1, operators="diagonal")
+    operators = net.layers[0].operators
+    net.layers[0].operators = Unnamed(operators.expansion.data, operators.gains.data)
+    with pytest.raises(TypeError, match=r"could not be read back from a file: .*expansion"):
+        net.save(tmp_path / "net.safetensors")
+    assert not list(tmp_path.iterdir())
+
+
+def test_mistakes_in_kinds_are_found_when_they_are_registered():
+    class Plain(Membership):
+        def __call__(self, residual_norms, proportions):
+            return residual_norms
+
+    with pytest.raises(TypeError, match="Plain must be a dataclass: add @dataclass"):
+        MEMBERSHIPS.register("plain", Plain)
+    with pytest.raises(ValueError, match="'softmax' is a kind of the package"):
+        MEMBERSHIPS.register("softmax", PowerLaw)
+
+
+class Stateless(Lift):
+    """A lift without a constructor."""
+
+    def forward(self, X):
+        return torch.cat([X, X.abs()], 1)
+
+
+class Forgetful(Lift):
+    """A lift that does not keep its argument."""
+
+    def __init__(self, power):
+        super().__init__()
+
+    def forward(self, X):
+        return torch.cat([X, X.abs()], 1)
+
+
+def test_lifts_with_and_without_arguments(tmp_path):
+    LIFTS.register("Stateless", Stateless)
+    LIFTS.register("Forgetful", Forgetful)
+    net = ReduNet.construct(X, LABELS, num_layers=1, lift=Stateless())
+    assert "Stateless()" in repr(net)
+    net.save(tmp_path / "net.safetensors")
+    assert torch.equal(ReduNet.load(tmp_path / "net.safetensors")(X), net(X))
+    net = ReduNet.construct(X, LABELS, num_layers=1, lift=Forgetful(2))
+    assert "Forgetful" in repr(net)
+    with pytest.raises(
+        TypeError, match=r"Forgetful must store its argument 'power' as an attribut"
+    ):
+        net.save(tmp_path / "other.safetensors")
+
+
+def test_a_lift_that_does_not_fit_the_file_is_refused(tmp_path):
+    LIFTS._kinds.pop("SlopeLift")
+    net = ReduNet.construct(X, LABELS, num_layers=1, lift=SlopeLift([1]))
+    net.save(tmp_path / "net.safetensors")
+    twin = ReduNet.load(tmp_path / "net.safetensors", lift=SlopeLift([1]))
+    assert torch.equal(twin(X), net(X))
+    with pytest.raises(ValueError, match=r"features of shape \(9, 16\), but the network in"):
+        ReduNet.load(tmp_path / "net.safetensors", lift=SlopeLift([1, 2]))

@@ -10,7 +10,7 @@ from redunet.layers import Membership, Softmax
 class Uniform(Membership):
     sharpness: float = float("inf")
 
-    def __call__(self, residual_norms):
+    def __call__(self, residual_norms, proportions):
         return residual_norms * 0 + 1 / residual_norms.shape[1]
 
 

@@ -26,6 +26,9 @@ from redunet.rates import HalfSpectrum
 # Signals with fewer channels need a lift.
 FEWEST_CHANNELS = 4
 
+# Classes whose sizes differ by more than this factor are uneven.
+MOST_UNEVEN = 2
+
 # Longer steps ηα can make features of new samples meaningless if a class has few samples.
 LONGEST_STEP = 5.0
 
@@ -108,6 +111,7 @@ def build(
         # 3. The layers.
         settings = request.settle(spectrum.size, info.alpha)
         _warn_of_overshoot(info, settings)
+        _warn_of_uneven_classes(info, settings)
         construction = Construction(
             settings, info, samples, validation=validation_set, offload=offload
         )
@@ -144,6 +148,18 @@ def _warn_of_few_channels(feature_shape: tuple[int, ...]) -> None:
             "the power at each frequency, because it is invariant to shifts; pass for example "
             f"lift=RandomCirculantLift({channels}, 32, 3, ndim={len(spatial)}), or flatten the "
             "signals to vectors if invariance is not wanted",
+            stacklevel=5,
+        )
+
+
+def _warn_of_uneven_classes(info: DatasetInfo, settings: Settings) -> None:
+    """Warn if the membership of the papers may miss classes that are much smaller than others."""
+    smallest, largest = info.counts.min().item(), info.counts.max().item()
+    if settings.membership.favours_large_classes and largest > MOST_UNEVEN * smallest:
+        warnings.warn(
+            f"classes have from {smallest:g} to {largest:g} samples, and the membership of the "
+            "papers favours large classes: pass membership=Softmax(balanced=True) if small classes "
+            "matter as much",
             stacklevel=5,
         )
 

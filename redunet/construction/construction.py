@@ -6,6 +6,7 @@ that exceed the memory of a machine therefore need no other method.
 """
 
 import math
+import warnings
 from collections.abc import Iterable
 from typing import Any, NamedTuple, Protocol
 
@@ -24,6 +25,9 @@ from redunet.rates import RateReduction
 
 # A decrease of ΔR by up to this many units of rounding error is ignored.
 ROUNDING = 10
+
+# A construction that stops because ΔR falls by more than this fraction gets a warning.
+NOTICEABLE_FALL = 0.01
 
 
 class Checkpoint(Protocol):
@@ -106,6 +110,7 @@ class Construction:
                 if checkpoint:
                     checkpoint.save(self.state())
                 bar.update()
+        self._warn_of_a_fall()
 
     def state(self) -> ConstructionState:
         """Everything that is needed to continue after the last layer."""
@@ -229,6 +234,18 @@ class Construction:
         """Whether ΔR has decreased by more than the rounding error."""
         rounding = ROUNDING * torch.finfo(self.info.dtype).eps * float(rates.expansion)
         return float(rates.delta) < self.history.delta[-1] - rounding
+
+    def _warn_of_a_fall(self) -> None:
+        """Warn if the construction stopped because its last layer lowered ΔR."""
+        before, after = self.history.delta[-2:]
+        if self.settings.tol is not None and before - after > NOTICEABLE_FALL * abs(before):
+            warnings.warn(
+                f"the construction stopped after {len(self.layers)} layer(s) because the last one "
+                f"lowered the rate reduction, from {before:.4g} to {after:.4g}: many estimated "
+                "memberships are wrong, or the step is too long; scale the samples, add a constant "
+                "feature of 1 to vectors, or pass a smaller eta",
+                stacklevel=6,
+            )
 
     def _record(self, rates: RateReduction) -> None:
         self.history.append(rates)

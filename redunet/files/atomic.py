@@ -14,6 +14,8 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     replaces, or else the default ones of the process.
     """
     path = Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"no such folder: {path.parent}")
     temporary = path.with_name(f".unfinished-{os.getpid()}-{path.name}")
     try:
         temporary.touch()

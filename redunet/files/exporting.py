@@ -37,7 +37,7 @@ class Exportable(Protocol):
 
 
 def export(
-    net: Exportable, path: str | os.PathLike[str], format: Literal["pt2", "onnx"] = "pt2"
+    net: Exportable, path: str | os.PathLike[str], format: Literal["pt2", "onnx"] | None = None
 ) -> None:
     """Write a network to a file that runs without redunet, for batches of any size.
 
@@ -54,7 +54,8 @@ def export(
     path : str or path
         Path of the file, conventionally ``*.pt2`` or ``*.onnx``. The file is written completely or
         not at all.
-    format : {"pt2", "onnx"}
+    format : {"pt2", "onnx"}, optional
+        By default the ending of the file.
         "pt2" is for ``torch.export.load(path).module()``, and "onnx" is for ONNX runtimes. "onnx"
         needs the extra packages of ``pip install redunet[onnx]``.
 
@@ -63,13 +64,14 @@ def export(
     ValueError
         If ``format`` is not one of these.
     """
-    if format not in _WRITERS:
-        raise ValueError(f"format must be one of {list(_WRITERS)}, got {format!r}")
+    name = format or Path(path).suffix.removeprefix(".")
+    if name not in _WRITERS:
+        raise ValueError(f"format must be one of {list(_WRITERS)}, got {name!r}")
     graph = net.real_form().eval()
     batch = torch.export.Dim("batch", min=1)
     program = torch.export.export(graph, (net.example(),), dynamic_shapes=({0: batch},))
     with atomic_write(path) as temporary:
-        _WRITERS[format](program, temporary, graph.output_names)
+        _WRITERS[name](program, temporary, graph.output_names)
 
 
 def _write_pt2(

@@ -39,6 +39,8 @@ def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, str], dict[str
         If it is not a complete safetensors file.
     """
     path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder, not a file")
     if not path.is_file():
         raise FileNotFoundError(f"no such file: {path}")
     try:

@@ -214,7 +214,7 @@ def explain(net: ReduNet, x: Array) -> Explanation:
         point = extrapolate(*before, layer.momentum)
         norms_by_class = layer.residual_norms(point)
         residuals.append(norms_by_class[0])
-        memberships.append(layer.membership_rule(norms_by_class)[0])
+        memberships.append(layer.assign(norms_by_class)[0])
         expansion.append(layer.eta * norms(layer.operators.expand(point))[0])
         angles.append(_angle(before[0], after[0]))
     residual_norms, by_layer = torch.stack(residuals), torch.stack(memberships)

@@ -117,7 +117,11 @@ class ReduLayer(nn.Module):
 
     def membership(self, V: Tensor) -> Tensor:
         """Estimated memberships π̂ of every sample: ``(F, m, C)`` to ``(m, k)``."""
-        return self.membership_rule(self.residual_norms(V))
+        return self.assign(self.residual_norms(V))
+
+    def assign(self, residual_norms: Tensor) -> Tensor:
+        """Memberships from residual norms: ``(m, k)`` to ``(m, k)``."""
+        return self.membership_rule(residual_norms, self.proportions)
 
     def kernels(self) -> OperatorMatrices:
         """The operators as kernels of circular convolutions between signals.

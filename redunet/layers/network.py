@@ -113,7 +113,7 @@ class LayeredNetwork(nn.Module):
         Tensor of shape (m, k)
             Rows sum to 1; columns are in the order of ``classes_``.
         """
-        return self.layers[-1].membership_rule(self.residual_norms(X))
+        return self.layers[-1].assign(self.residual_norms(X))
 
     def residual_norms(self, X: Array, layer: int = -1) -> Tensor:
         """‖Cʲ v‖ of samples before a layer, from which the layer estimates their memberships.
@@ -178,6 +178,11 @@ class LayeredNetwork(nn.Module):
         X = as_network_input(X, self.sample_shape, device=like.device, dtype=like.dtype)
         size = self.batch_size or default_batch_size(self.spectrum, self.feature_shape[0])
         return (encode(batch, self.lift, self.spectrum) for batch in X.split(size))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of samples and features."""
+        return self.layers[0].proportions.dtype
 
     def as_sequential(self) -> nn.Sequential:
         """The modules of the network in sequence, to use them separately or in new combinations.

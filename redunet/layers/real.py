@@ -42,7 +42,8 @@ class RealNetwork(Graph):
     def forward(self, X: Tensor) -> tuple[Tensor, Tensor]:
         """Map samples to features ``(m, *feature_shape)`` and memberships ``(m, k)``."""
         features, residual_norms = self.evaluate(X)
-        return features, self.layers[-1].membership_rule(residual_norms)
+        last = self.layers[-1]
+        return features, last.membership_rule(residual_norms, last.proportions)
 
     def evaluate(self, X: Tensor) -> tuple[Tensor, Tensor]:
         """Features, and the residual norms ``(m, k)`` of the last layer."""

@@ -16,10 +16,28 @@ class Lift(nn.Module):
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """The keyword arguments that make an equal lift, without the results of a fit."""
+        """The keyword arguments that make an equal lift, without the results of a fit.
+
+        Raises
+        ------
+        TypeError
+            If the constructor has an argument that is not an attribute.
+        """
+        if type(self).__init__ is nn.Module.__init__:
+            return {}
         parameters = list(signature(type(self).__init__).parameters)[1:]
+        missing = [name for name in parameters if name not in dir(self)]
+        if missing:
+            raise TypeError(
+                f"{type(self).__name__} must store its argument {missing[0]!r} as an attribute of "
+                "the same name"
+            )
         return {name: getattr(self, name) for name in parameters}
 
     def extra_repr(self) -> str:
         """Shown in ``repr``."""
-        return ", ".join(f"{name}={value!r}" for name, value in self.arguments.items())
+        try:
+            arguments = self.arguments
+        except TypeError:  # a repr never fails
+            return "…"
+        return ", ".join(f"{name}={value!r}" for name, value in arguments.items())

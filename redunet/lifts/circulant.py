@@ -62,7 +62,8 @@ class CirculantLift(Lift):
         if X.ndim != self.ndim + 2 or X.shape[1] != self.in_channels:
             axes = ", ".join(["T"] if self.ndim == 1 else ["D", "H", "W"][-self.ndim :])
             raise ValueError(
-                f"expected samples of shape (m, {self.in_channels}, {axes}), got {tuple(X.shape)}"
+                f"this lift takes in_channels={self.in_channels} and samples of shape "
+                f"(m, {self.in_channels}, {axes}), got a batch of shape {tuple(X.shape)}"
             )
         if any(n < size for n, size in zip(X.shape[2:], self.kernel_size, strict=True)):
             raise ValueError(

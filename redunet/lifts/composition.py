@@ -42,7 +42,7 @@ def composed(lift: nn.Module | Sequence[nn.Module] | None) -> nn.Module | None:
     """One module that applies one lift, or several lifts one after the other."""
     if lift is None or isinstance(lift, nn.Module):
         return lift
-    if isinstance(lift, str):
+    if isinstance(lift, str | type):
         raise TypeError(f"a lift must be a torch module, or a list of them, got {lift!r}")
     wrong = [type(part).__name__ for part in lift if not isinstance(part, nn.Module)]
     if wrong:

@@ -215,7 +215,8 @@ class MultiScaleLift(Lift):
                 f", {axis}" for axis in ("T" if self.ndim == 1 else "DHW"[3 - self.ndim :])
             )
             raise ValueError(
-                f"expected samples of shape (m, {self.in_channels}{axes}), got {tuple(X.shape)}"
+                f"this lift takes in_channels={self.in_channels} and samples of shape "
+                f"(m, {self.in_channels}{axes}), got a batch of shape {tuple(X.shape)}"
             )
 
 

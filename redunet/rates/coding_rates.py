@@ -114,7 +114,7 @@ def compression_rate(
     for batch in partition.class_batches:
         count = counts[batch.classes]  # (g,)
         log_dets = log_det(batch.gather(V), C / (count * eps_sq) / weights)
-        total = total + count / m @ mean_rate(log_dets, spectrum)
+        total = total + (count / m * mean_rate(log_dets, spectrum)).sum()
     return total
 
 
@@ -131,7 +131,9 @@ def mean_rate(log_dets: Tensor, spectrum: HalfSpectrum) -> Tensor:
     -------
     Tensor, scalar or of shape (k,)
     """
-    return spectrum.weights.to(log_dets.dtype) @ log_dets / (2 * spectrum.size)
+    weights = spectrum.weights.to(log_dets.dtype).view(-1, *[1] * (log_dets.ndim - 1))
+    # No matrix product, which autocast would turn into half precision.
+    return (weights * log_dets).sum(0) / (2 * spectrum.size)
 
 
 def spectrum_of(Z: Tensor) -> HalfSpectrum:

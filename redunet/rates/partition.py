@@ -308,7 +308,8 @@ def _octaves(sizes: Tensor) -> list[Tensor]:
 def _check_memberships(soft: np.ndarray, classes: np.ndarray | None, partial: bool) -> None:
     num_classes = soft.shape[1]
     if num_classes < 2 and not partial:
-        raise ValueError(f"at least two classes are needed, got memberships in {num_classes}")
+        hint = "; pass labels.ravel() if these are labels" if num_classes == 1 else ""
+        raise ValueError(f"at least two classes are needed, got memberships in {num_classes}{hint}")
     if classes is not None and len(classes) != num_classes:
         raise ValueError(f"expected memberships in {len(classes)} classes, got {num_classes}")
     if not (soft >= 0).all():  # also catches NaN

@@ -57,6 +57,7 @@ def test_it_gets_as_far_as_many_small_steps():
         {"operators": Variational(2), "membership": Softmax(3.0), "momentum": 0.4},
     ],
 )
+@pytest.mark.filterwarnings("ignore:the construction stopped")
 def test_settings_that_are_given_are_not_changed(given):
     net = ReduNet.construct(samples(6), LABELS, **given)
     for name, value in given.items():
@@ -82,3 +83,11 @@ def test_signals_of_few_channels_get_one_warning():
         ReduNet.construct(samples(2, 7, 8), LABELS, num_layers=2, lift=lift)
         ReduNet.construct(samples(4, 7), LABELS, num_layers=2)
         ReduNet.construct(samples(2), LABELS, num_layers=2)  # vectors
+
+
+def test_a_construction_that_stops_because_the_rate_reduction_falls_says_so():
+    X = torch.randn(60, 4, generator=torch.Generator().manual_seed(0))  # nothing to learn
+    with pytest.warns(UserWarning, match="stopped after . layer.* lowered the rate reduc") as found:
+        net = ReduNet.construct(X, LABELS, eta=1e4)
+    assert net.history.delta[-1] < net.history.delta[-2]
+    assert any(warning.filename == __file__ for warning in found)

@@ -53,13 +53,16 @@ class Membership(ABC):
     has_class_weights: ClassVar[bool] = True
 
     @abstractmethod
-    def __call__(self, residual_norms: Tensor) -> Tensor:
+    def __call__(self, residual_norms: Tensor, proportions: Tensor) -> Tensor:
         """Memberships of samples.
 
         Parameters
         ----------
         residual_norms : Tensor of shape (m, k)
-            ‖Cʲ v‖ of each sample v against each class j.
+            ‖Cʲ v‖ of each sample v against each class j. It contains a factor of 1/m_j, the inverse
+            of the size of the class.
+        proportions : Tensor of shape (k,)
+            γ_j, the share of each class in the samples of the construction.
 
         Returns
         -------
@@ -85,8 +88,13 @@ class Membership(ABC):
         frequencies : slice
         compression : Tensor of shape (frequencies, m, C)
         """
-        weights = layer.proportions * self(responses.norms())
+        weights = layer.proportions * self(responses.norms(), layer.proportions)
         return zip(responses.blocks, responses.combine(weights), strict=True)
+
+    @property
+    def favours_large_classes(self) -> bool:
+        """Whether classes with many samples attract samples of small classes."""
+        return False
 
     @property
     def arguments(self) -> dict[str, Any]:

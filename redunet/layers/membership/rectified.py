@@ -40,7 +40,7 @@ class Rectified(Membership):
     def __post_init__(self) -> None:
         check_sharpness(self.lam)
 
-    def __call__(self, residual_norms: Tensor) -> Tensor:
+    def __call__(self, residual_norms: Tensor, proportions: Tensor) -> Tensor:
         """``(m, k)`` to ``(m, k)``."""
         return soft_membership(residual_norms, self.lam)
 
@@ -59,6 +59,11 @@ class Rectified(Membership):
         signals = torch.stack([spectrum.inverse(part) for part in class_parts], 1)
         residual = rectified_residual(spectrum.inverse(V), signals)
         return layer.alpha * spectrum(residual)
+
+    @property
+    def favours_large_classes(self) -> bool:
+        """True, because memberships are those of a softmax."""
+        return True
 
     @property
     def formula(self) -> str:
