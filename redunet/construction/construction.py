@@ -275,4 +275,7 @@ def gather(
         moments.finish()
 
     previous = layers[-1].operators if layers else None
-    return kind.gather(info, collect, previous, len(layers or ()))
+    moments = kind.gather(info, collect, previous, len(layers or ()))
+    if not isinstance(moments, SecondMoments):
+        raise TypeError(f"{kind}.gather must return SecondMoments, got {moments!r}")
+    return moments

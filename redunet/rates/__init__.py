@@ -2,10 +2,11 @@
 
 from redunet.rates.coding_rates import RateReduction, coding_rate, rate_reduction
 from redunet.rates.meter import RateReductionMeter
-from redunet.rates.partition import Partition
+from redunet.rates.partition import ClassBatch, Partition
 from redunet.rates.spectrum import HalfSpectrum, Spectrum, scaled, squared_norms
 
 __all__ = [
+    "ClassBatch",
     "HalfSpectrum",
     "Partition",
     "RateReduction",
