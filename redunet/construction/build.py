@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from redunet._checks import Array, memory_advice
 from redunet._processes import Processes
@@ -46,6 +46,40 @@ class Parts(NamedTuple):
     batch_size: int | None
 
 
+class Encoder:
+    """The way from samples to features: a copy of the lift, and a transform to half spectra.
+
+    Parameters
+    ----------
+    example : Tensor of shape (1, *sample_shape)
+        One sample, which shows shapes, precision and device.
+    lift : nn.Module or None
+        Applied to samples first.
+    """
+
+    def __init__(self, example: Tensor, lift: nn.Module | None):
+        self.device, self.dtype = example.device, example.dtype
+        if lift is not None:
+            lift = copy.deepcopy(lift).to(self.device, self.dtype).eval()
+        self.lift = lift
+        self.sample_shape = tuple(example.shape[1:])
+        self.feature_shape = tuple((example if lift is None else lift(example)).shape[1:])
+        self.spectrum = HalfSpectrum(self.feature_shape[1:]).to(self.device)
+
+    def __call__(self, X: Tensor) -> Tensor:
+        """Samples ``(m, *sample_shape)`` to half spectra ``(F, m, C)`` of unit norm."""
+        return encode(X, self.lift, self.spectrum)
+
+    def describe(
+        self, samples: LabelledFeatures, eps_sq: float, processes: Processes
+    ) -> DatasetInfo:
+        """Sizes and counts of encoded samples."""
+        dtype = self.dtype.to_complex() if self.spectrum.shape else self.dtype
+        return DatasetInfo.from_partition(
+            samples.partition, self.spectrum, self.feature_shape[0], dtype, eps_sq, processes
+        )
+
+
 def build(
     X: Array | Data,
     labels: Array | None,
@@ -67,47 +101,31 @@ def build(
     """
     # 1. The shapes of samples and features.
     source = as_source(X, labels, device)
-    example = source.example
-    device, dtype = example.device, example.dtype
-    if lift is not None:
-        lift = copy.deepcopy(lift).to(device, dtype).eval()
-    sample_shape = tuple(example.shape[1:])
-    feature_shape = tuple((example if lift is None else lift(example)).shape[1:])
-    channels, spectrum = feature_shape[0], HalfSpectrum(feature_shape[1:]).to(device)
+    encoder = Encoder(source.example, lift)
+    spectrum, channels = encoder.spectrum, encoder.feature_shape[0]
     request.operators.check(channels)
     if lift is None:
-        _warn_of_few_channels(feature_shape)
-
-    def dataset_info(samples: LabelledFeatures) -> DatasetInfo:
-        return DatasetInfo.from_partition(
-            samples.partition,
-            spectrum,
-            channels,
-            dtype.to_complex() if spectrum.shape else dtype,
-            request.eps_sq_for(spectrum.size),
-            processes,
-        )
-
-    samples_at_a_time = batch_size or default_batch_size(spectrum, channels)
-    with memory_advice(samples_at_a_time), working_folder(workdir) as folder:
+        _warn_of_few_channels(encoder.feature_shape)
+    eps_sq = request.eps_sq_for(spectrum.size)
+    size = batch_size or default_batch_size(spectrum, channels)
+    with memory_advice(size), working_folder(workdir) as folder:
         # 2. All samples as features of unit norm.
         read = partial(
             collect,
-            encode=partial(encode, lift=lift, spectrum=spectrum),
-            sample_shape=sample_shape,
-            dtype=dtype,
-            batch_size=samples_at_a_time,
+            encode=encoder,
+            sample_shape=encoder.sample_shape,
+            dtype=encoder.dtype,
+            batch_size=size,
             folder=folder,
             processes=processes,
         )
         samples = read(source)
-        info, validation_set = dataset_info(samples), None
+        info, validation_set = encoder.describe(samples, eps_sq, processes), None
         if validation is not None:
             data, targets = validation if isinstance(validation, tuple) else (validation, None)
-            held_out = read(
-                as_source(data, targets, device, "validation X"), classes=samples.partition.classes
-            )
-            validation_set = dataset_info(held_out), held_out
+            validation_source = as_source(data, targets, encoder.device, "validation X")
+            held_out = read(validation_source, classes=samples.partition.classes)
+            validation_set = encoder.describe(held_out, eps_sq, processes), held_out
         # 3. The layers.
         settings = request.settle(spectrum.size, info.alpha)
         _warn_of_overshoot(info, settings)
@@ -115,27 +133,33 @@ def build(
         construction = Construction(
             settings, info, samples, validation=validation_set, offload=offload
         )
-        folder_checkpoint = None
-        if checkpoint is not None:
-            folder_checkpoint = FolderCheckpoint(
-                checkpoint,
-                processes,
-                num_layers=settings.num_layers,
-                spectrum=spectrum,
-                device=device,
-                layer_device=torch.device("cpu") if offload else device,
-                home=samples.current.home,
-            )
-        construction.run(progress=progress and processes.rank == 0, checkpoint=folder_checkpoint)
+        construction.run(
+            progress=progress and processes.rank == 0,
+            checkpoint=None if checkpoint is None else _checkpoint_of(construction, checkpoint),
+        )
     return Parts(
         construction.layers,
         samples.partition.classes,
         settings,
         construction.history,
-        sample_shape,
-        feature_shape,
-        lift,
+        encoder.sample_shape,
+        encoder.feature_shape,
+        encoder.lift,
         batch_size,
+    )
+
+
+def _checkpoint_of(construction: Construction, folder: str | os.PathLike[str]) -> FolderCheckpoint:
+    """A checkpoint in a folder, with layers and features where the construction has them."""
+    device = construction.info.counts.device
+    return FolderCheckpoint(
+        folder,
+        construction.info.processes,
+        num_layers=construction.settings.num_layers,
+        spectrum=construction.info.spectrum,
+        device=device,
+        layer_device=torch.device("cpu") if construction.offload else device,
+        home=construction.samples.current.home,
     )
 
 
