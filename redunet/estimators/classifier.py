@@ -22,8 +22,9 @@ from torch import Tensor, nn
 
 from redunet._checks import Array, check_count
 from redunet.construction.defaults import default_eps_sq
-from redunet.layers import OperatorKind
+from redunet.layers import OperatorKind, Softmax
 from redunet.network import ReduNet
+from redunet.rates.covariance import PrecisionError
 
 # Candidates for ε² of vectors. For signals they are divided by the number of frequencies.
 CANDIDATES = np.geomspace(1e-3, 3, 8)
@@ -247,6 +248,7 @@ class ReduNetClassifier(
             eta=self.eta,
             eps_sq=eps_sq,
             lift=self.lift,
+            membership=Softmax(balanced=True),  # as predictions, whatever the sizes of the classes
             operators=self.operators,
             rank=self.rank,
         )
@@ -266,9 +268,13 @@ class ReduNetClassifier(
 
         def losses(eps_sq: float, depth: int) -> list[tuple[float, float]]:
             """Log loss on held-out samples and its best sharpness, for depths up to ``depth``."""
-            nets = [
-                self._construct(samples[train], targets[train], depth, eps_sq) for train, _ in folds
-            ]
+            try:
+                nets = [
+                    self._construct(samples[train], targets[train], depth, eps_sq)
+                    for train, _ in folds
+                ]
+            except PrecisionError:  # a candidate that is too small for the type of the samples
+                return [(np.inf, DEFAULT_SHARPNESS)] * depth
             return [
                 _least_loss(
                     np.concatenate(

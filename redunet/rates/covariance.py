@@ -20,6 +20,10 @@ LARGEST_PRODUCT = 256
 LEAST_PIVOT = 1000
 
 
+class PrecisionError(ValueError):
+    """A regularised second moment cannot be inverted in the precision of the samples."""
+
+
 @dataclass(frozen=True)
 class RegularisedCovariance:
     """Batches of I + a Σᵢ vᵢ vᵢ*, represented by a Cholesky factor.
@@ -211,7 +215,7 @@ def _regularised(gram: Tensor, scale: Tensor) -> Tensor:
 def _regularised_factor(gram: Tensor, scale: Tensor) -> Tensor:
     factor, info = torch.linalg.cholesky_ex(_regularised(gram, scale))
     if bool(info.any()):
-        raise ValueError(
+        raise PrecisionError(
             f"eps_sq is too small for {gram.real.dtype}: a regularised second moment cannot be "
             "inverted; use a larger eps_sq, or samples in float64"
         )

@@ -13,6 +13,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from redunet import RandomCirculantLift, ReduNetClassifier
 from redunet.datasets import all_shifts
+from redunet.estimators import classifier
 from redunet.estimators.classifier import CANDIDATES
 
 
@@ -129,3 +130,14 @@ def test_a_lift_stays_as_it_is():
     assert model.net_.lift.kernels.dtype == torch.float64
     assert lift.kernels.dtype == torch.float32
     assert torch.equal(lift.kernels, kernels)
+
+
+def test_candidates_that_are_too_small_for_the_precision_are_skipped(monkeypatch):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(30, 60)).astype(np.float32)  # E is singular but for the identity
+    y = np.arange(30) % 3
+    X[:, 0] += 3 * y
+    with pytest.raises(ValueError, match="eps_sq is too small for"):
+        ReduNetClassifier(1, eps_sq=1e-14).fit(X, y)
+    monkeypatch.setattr(classifier, "CANDIDATES", np.array([1e-14, 0.3]))
+    assert ReduNetClassifier(1, random_state=0).fit(X, y).eps_sq_ == 0.3
