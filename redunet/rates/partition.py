@@ -67,15 +67,8 @@ class Partition(ABC):
     ----------
     classes : numpy array (k,)
         The labels, sorted; ``0 … k−1`` for soft memberships.
-    counts : Tensor (k,)
-        tr Πʲ, the number of samples in each class, float64.
-    membership : Tensor (m, k)
-        Π, with one row per sample.
     is_soft : bool
         Whether memberships were given instead of labels.
-    class_batches : list of ClassBatch
-        All classes that have samples, grouped by size. No class is padded to more than twice its
-        own size.
     """
 
     is_soft: ClassVar[bool]
@@ -153,7 +146,7 @@ class Partition(ABC):
     @property
     @abstractmethod
     def counts(self) -> Tensor:
-        """tr Πʲ of every class, ``(k,)``."""
+        """tr Πʲ, the number of samples in each class, ``(k,)``, float64."""
 
     @property
     @abstractmethod
