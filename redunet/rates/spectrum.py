@@ -220,15 +220,19 @@ def project_to_sphere(*parts: Tensor) -> Tensor:
 
 
 def at_moderate_scale(X: Tensor) -> Tensor:
-    """Samples ``(m, …)``, each divided by a power of two, so that their squares do not overflow.
+    """Samples ``(m, …)``, divided by powers of two if their squares could overflow or underflow.
 
-    The largest entry of each sample then lies between 1/2 and 1. Division by a power of two has no
-    rounding error, so unit vectors computed from the samples do not change.
+    If any sample is so long or short, the largest entry of each sample becomes a number between 1/2
+    and 1. Division by a power of two has no rounding error, so unit vectors computed from the
+    samples do not change.
     """
-    largest = X.detach().abs().flatten(1).amax(1)
+    least, most = torch.aminmax(X.detach().flatten(1), dim=1)
+    exponent = torch.frexp(torch.maximum(-least, most)).exponent
     limit = EXPONENT_LIMITS[X.dtype]
-    exponent = torch.frexp(largest).exponent.clamp(-limit, limit)
-    return X * torch.exp2(-exponent.to(X.dtype)).view(-1, *[1] * (X.ndim - 1))
+    if bool((exponent.abs() < limit // 4).all()):
+        return X  # no square overflows or underflows
+    factors = torch.exp2(-exponent.clamp(-limit, limit).to(X.dtype))
+    return X * factors.view(-1, *[1] * (X.ndim - 1))
 
 
 def _shrunk(V: Tensor, floor: float) -> Tensor:
