@@ -7,8 +7,8 @@ The reasons and measurements for these values are in docs/choosing.md.
 # number of frequencies, so ε² for signals is divided by that number.
 EPS_SQ_OF_VECTORS = 0.5
 
-# The step ηα of a layer. With steps from 1 to 4, 10 layers reach the rate reduction that takes 100
-# layers with the step of the papers. With steps above 5, features of new samples can become
+# The step ηα of a layer. On the embedded digits as vectors, 10 layers with this step reach a larger
+# rate reduction than 100 layers with η = 0.5. With steps of about 10, features of new samples became
 # meaningless.
 STEP = 2.0
 
