@@ -8,7 +8,7 @@ The reasons and measurements for these values are in docs/choosing.md.
 EPS_SQ_OF_VECTORS = 0.5
 
 # The step ηα of a layer. On the embedded digits as vectors, 10 layers with this step reach a larger
-# rate reduction than 100 layers with η = 0.5. With steps of about 10, features of new samples became
+# rate reduction than 100 layers with η = 0.5. With a step of 10, features of new samples became
 # meaningless.
 STEP = 2.0
 
