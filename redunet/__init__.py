@@ -10,16 +10,20 @@ from redunet.files import export
 from redunet.inspection import explain
 from redunet.layers import Exact, Rectified, Softmax, Variational
 from redunet.lifts import (
+    Band,
+    JoinedLift,
     Lift,
     MultiScaleLift,
     PCALift,
     RandomCirculantLift,
     ScatteringLift,
     ShortTimeFourierLift,
+    Standardize,
     polar_samples,
 )
 from redunet.network import ReduNet
 from redunet.rates import RateReduction, RateReductionMeter, coding_rate, rate_reduction
+from redunet.search import Search
 from redunet.training import (
     FineTuned,
     MCR2Loss,
@@ -36,8 +40,10 @@ if TYPE_CHECKING:  # loaded on use, because they load matplotlib
     from redunet.inspection.html_report import report
 
 __all__ = [
+    "Band",
     "Exact",
     "FineTuned",
+    "JoinedLift",
     "Lift",
     "MCR2Loss",
     "MultiScaleLift",
@@ -53,8 +59,10 @@ __all__ = [
     "ReduNet",
     "ReduNetClassifier",
     "ScatteringLift",
+    "Search",
     "ShortTimeFourierLift",
     "Softmax",
+    "Standardize",
     "Variational",
     "VariationalMCR2Loss",
     "__version__",

@@ -15,13 +15,14 @@ from redunet._checks import Array, check_count
 from redunet._processes import Processes
 from redunet.construction import RateHistory, Settings
 from redunet.construction.build import build
-from redunet.construction.settings import Request, as_membership, as_operator_kind
+from redunet.construction.settings import SHARPNESS, Request, as_membership, as_operator_kind
 from redunet.construction.sources import Data
 from redunet.files.tensors import fill, parse_header, read_tensors, write_tensors
 from redunet.layers import Membership, OperatorKind, ReduLayer
 from redunet.layers.network import LayeredNetwork
 from redunet.lifts import UnknownLiftError, composed, lift_from_json, lift_to_json
 from redunet.rates import HalfSpectrum
+from redunet.search import Search
 
 # The key and the version of the header of saved networks.
 KEY = "redunet"
@@ -91,7 +92,7 @@ class ReduNet(LayeredNetwork):
         eta: float | None = None,
         eps_sq: float | None = None,
         lam: float = 500.0,
-        lift: nn.Module | Sequence[nn.Module] | None = None,
+        lift: Literal["auto"] | nn.Module | Sequence[nn.Module] | None = None,
         operators: Literal["exact", "variational"] | OperatorKind = "exact",
         rank: int | None = None,
         membership: Literal["softmax", "rectified"] | Membership = "softmax",
@@ -123,7 +124,7 @@ class ReduNet(LayeredNetwork):
             Integers or strings, or soft memberships whose rows sum to 1. None for a Dataset.
         num_layers : int, optional
             Number of layers, or the largest number if ``tol`` is given. By default layers are added
-            until one raises ΔR by less than 1 %, but at most 50.
+            until one raises ΔR by less than 1 %, but at most 50. With ``lift="auto"`` it is 1.
         eta : float, optional
             Step size η. By default 2/α with α = C/(mε²), so that the step ηα is 2.
         eps_sq : float, optional
@@ -131,10 +132,12 @@ class ReduNet(LayeredNetwork):
             divided by the number of frequencies, which is 1 for vectors.
         lam : float
             Sharpness λ of the estimated membership; ``math.inf`` makes it hard.
-        lift : nn.Module or list of them, optional
+        lift : "auto", nn.Module or list of them, optional
             Applied to the samples first, one after the other, such as
-            :class:`redunet.RandomCirculantLift`, or ``[ScatteringLift(…), nn.Flatten()]``. The
-            network keeps a copy.
+            :class:`redunet.MultiScaleLift`, or ``[ScatteringLift(…), nn.Flatten()]``. The network
+            keeps a copy. "auto" leaves the lift, ε², the operators and the membership to a
+            :class:`redunet.Search`. One layer is then enough to classify; ask for more to get
+            features.
         operators : {"exact", "variational"} or OperatorKind
             How operators are made; see :class:`redunet.layers.Exact` and
             :class:`redunet.layers.Variational`. Variational operators take less work and memory and
@@ -197,6 +200,20 @@ class ReduNet(LayeredNetwork):
         >>> net.predict(X).shape
         (100,)
         """
+        if isinstance(lift, str):
+            _check_automatic(lift, eps_sq, lam, operators, rank, membership)
+            search = Search().fit(
+                X,
+                labels,
+                device=device,
+                batch_size=batch_size,
+                process_group=process_group,
+                progress=progress,
+            )
+            chosen = search.arguments
+            lift, eps_sq = chosen["lift"], chosen["eps_sq"]
+            operators, membership = chosen["operators"], chosen["membership"]
+            num_layers = 1 if num_layers is None and tol is None else num_layers
         request = Request(
             num_layers=num_layers,
             eta=eta,
@@ -335,4 +352,19 @@ class ReduNet(LayeredNetwork):
             feature_shape=feature_shape,
             lift=None if lift is None else lift.to(layers[0].proportions.dtype),
             batch_size=header["batch_size"],
+        )
+
+
+def _check_automatic(lift: str, eps_sq: object, lam: float, *others: object) -> None:
+    """Raise ValueError unless a lift in words is "auto", and leaves all choices to the search."""
+    if lift != "auto":
+        raise ValueError(f'lift must be "auto", a torch module or a list of them, got {lift!r}')
+    given = {"eps_sq": eps_sq is not None, "lam": lam != SHARPNESS}
+    defaults = {"operators": "exact", "rank": None, "membership": "softmax"}
+    for (name, default), value in zip(defaults.items(), others, strict=True):
+        given[name] = value is not default and value != default
+    for name in (name for name, is_given in given.items() if is_given):
+        raise ValueError(
+            f'lift="auto" chooses {name} itself: leave it out, or use redunet.Search and pass its '
+            "arguments with your own changes"
         )

@@ -13,8 +13,10 @@ PACKAGE = Path(redunet.__file__).parent
 FLOORS = [
     {"_version", "_moved", "_checks", "_processes", "_registry"},
     {"rates", "files"},
-    {"layers", "lifts", "datasets"},
+    {"lifts", "datasets"},
+    {"layers"},
     {"construction"},
+    {"search"},
     {"network"},
     {"training", "estimators", "inspection"},
     {"plots"},

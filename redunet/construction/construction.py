@@ -251,7 +251,9 @@ class Construction:
         self.history.append(rates)
         if self.validation and self.history.validation is not None:
             info, held_out = self.validation
-            moments = gather(Exact(), info, held_out, held_out.current)
+            moments = gather(
+                self.settings.operators.for_rates or Exact(), info, held_out, held_out.current
+            )
             self.history.validation.append(moments.rates())
 
     def _gather(self, points: Iterable[Tensor], new: ReduLayer | None = None) -> SecondMoments:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from redunet._checks import Array, as_samples
+from redunet._checks import Array, as_labels, as_samples
 
 # Pairs of samples and labels.
 Data: TypeAlias = Dataset[Any] | DataLoader[Any]
@@ -45,6 +45,14 @@ class ArraySource:
         """Batches of at most ``batch_size`` samples."""
         return iter(self.X.split(batch_size))
 
+    def labelled_batches(self, batch_size: int) -> Iterator[tuple[Tensor, np.ndarray]]:
+        """Batches of at most ``batch_size`` samples with their labels."""
+        labels = as_labels(self.labels)
+        starts = range(0, len(self.X), batch_size)
+        return zip(
+            self.X.split(batch_size), (labels[i : i + batch_size] for i in starts), strict=True
+        )
+
 
 class DatasetSource:
     """Samples of a PyTorch data set. Only one batch at a time is in memory.
@@ -64,28 +72,34 @@ class DatasetSource:
         self._device = torch.device(device or "cpu")
         self._name = name
         self._labels: list[np.ndarray] = []
-        self.example = next(self._samples(1))[:1]
+        self.example = next(self._samples(1))[0][:1]
         self.home = torch.device("cpu")
 
     def batches(self, batch_size: int) -> Iterator[Tensor]:
         """Batches of at most ``batch_size`` samples. After the last, ``labels`` is complete."""
+        return (samples for samples, _ in self.labelled_batches(batch_size))
+
+    def labelled_batches(self, batch_size: int) -> Iterator[tuple[Tensor, np.ndarray]]:
+        """Batches of at most ``batch_size`` samples with their labels."""
         self._labels = []
-        for samples in self._samples(batch_size):
-            yield from samples.split(batch_size)
+        for samples, labels in self._samples(batch_size):
+            self._labels.append(labels)
+            for start in range(0, len(samples), batch_size):
+                stop = start + batch_size
+                yield samples[start:stop], labels[start:stop]
 
     @property
     def labels(self) -> np.ndarray:
         """Labels of the samples that have been read."""
         return np.concatenate(self._labels)
 
-    def _samples(self, batch_size: int) -> Iterator[Tensor]:
+    def _samples(self, batch_size: int) -> Iterator[tuple[Tensor, np.ndarray]]:
         data = self._data
         loader = data if isinstance(data, DataLoader) else DataLoader(data, batch_size)
         start = 0
         for samples, labels in loader:
             name = f"{self._name}[{start}:{start + len(samples)}]"
-            yield as_samples(samples, device=self._device, name=name)
-            self._labels.append(np.asarray(labels))
+            yield as_samples(samples, device=self._device, name=name), np.asarray(labels)
             start += len(samples)
 
 

@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from redunet.lifts.blocks import in_blocks
 from redunet.rates.spectrum import HalfSpectrum, at_moderate_scale, project_to_sphere
 
 # Number of entries in the features of one batch, unless the user sets a batch size.
@@ -10,7 +11,7 @@ BATCH_ENTRIES = 2**24
 
 def encode(X: Tensor, lift: nn.Module | None, spectrum: HalfSpectrum) -> Tensor:
     """Lift samples ``(m, *sample_shape)``, and return half spectra ``(F, m, C)`` of unit norm."""
-    features = X if lift is None else lift(X)
+    features = X if lift is None else in_blocks(lift, X)
     return project_to_sphere(spectrum(at_moderate_scale(features)))
 
 

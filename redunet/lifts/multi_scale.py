@@ -24,7 +24,7 @@ SOFTNESS = 0.3
 BLOCK_ENTRIES = 2**25
 
 # Number of responses of each kernel that determine its bias.
-FIT_ENTRIES = 2**18
+FIT_ENTRIES = 2**15
 
 
 class MultiScaleLift(Lift):
@@ -137,7 +137,7 @@ class MultiScaleLift(Lift):
         Parameters
         ----------
         X : array-like or Tensor of shape (m, in_channels, *spatial)
-            Training samples. If they have more than 2¹⁸ responses to a kernel, a random part of
+            Training samples. If they have more than 2¹⁵ responses to a kernel, a random part of
             them is used.
         """
         X = as_samples(X)

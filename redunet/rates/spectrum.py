@@ -86,6 +86,31 @@ class HalfSpectrum(Spectrum):
         """Number F of frequencies in the half spectrum."""
         return len(self.weights)
 
+    @property
+    def frequencies(self) -> Tensor:
+        """The frequency of each entry along each axis, from −n/2 to n/2, ``(F, axes)``."""
+        indices = torch.unravel_index(self._positions, _rfft_shape(self.shape) or (1,))
+        axes = [
+            torch.where(p > n // 2, p - n, p) for p, n in zip(indices, self.shape, strict=False)
+        ]
+        return torch.stack(axes, 1) if axes else self._positions.new_zeros(1, 0)
+
+    def positions_of(self, shape: Sequence[int]) -> Tensor:
+        """Positions of the frequencies that signals on a smaller grid have, in their order.
+
+        Parameters
+        ----------
+        shape : sequence of int
+            Lengths of the smaller grid: odd, or equal to those of the larger grid.
+
+        Returns
+        -------
+        Tensor of shape (F',)
+        """
+        largest = [n // 2 for n in shape]
+        limits = torch.tensor(largest, device=self._positions.device)
+        return (self.frequencies.abs() <= limits).all(1).nonzero()[:, 0]
+
     def forward(self, X: Tensor) -> Tensor:
         """Real samples ``(m, C, *shape)`` to their half spectrum ``(F, m, C)``."""
         if not self.shape:
@@ -126,7 +151,7 @@ class HalfSpectrum(Spectrum):
 
 
 def _rfft_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
-    return (*shape[:-1], shape[-1] // 2 + 1)
+    return (*shape[:-1], shape[-1] // 2 + 1) if shape else ()
 
 
 @lru_cache(maxsize=64)

@@ -9,6 +9,7 @@ from redunet.layers.operators.base import (
     Responses,
     real_form,
 )
+from redunet.layers.operators.block_diagonal import BlockDiagonal, BlockDiagonalOperators
 from redunet.layers.operators.dense import DenseOperators
 from redunet.layers.operators.exact import Exact, exact_moments
 from redunet.layers.operators.kind import Collect, OperatorKind
@@ -17,16 +18,26 @@ from redunet.layers.operators.moments import DatasetInfo, SecondMoments, TotalMo
 from redunet.layers.operators.variational import Variational
 
 OPERATOR_KINDS: Registry[OperatorKind] = Registry(
-    OperatorKind, "operators", {"exact": Exact, "variational": Variational}
+    OperatorKind,
+    "operators",
+    {"block diagonal": BlockDiagonal, "exact": Exact, "variational": Variational},
 )
 REPRESENTATIONS: Kinds[Operators] = Kinds(
-    Operators, "representation", {"dense": DenseOperators, "low rank": LowRankOperators}
+    Operators,
+    "representation",
+    {
+        "block diagonal": BlockDiagonalOperators,
+        "dense": DenseOperators,
+        "low rank": LowRankOperators,
+    },
 )
 
 __all__ = [
     "ALL",
     "OPERATOR_KINDS",
     "REPRESENTATIONS",
+    "BlockDiagonal",
+    "BlockDiagonalOperators",
     "Collect",
     "DatasetInfo",
     "DenseExpansion",

@@ -74,13 +74,18 @@ class ClassMoments(ClassFactors):
     def __init__(self, info: DatasetInfo):
         super().__init__(info)
         self._moments = info.zeros(
-            len(info.spectrum), len(info.counts), info.channels, info.channels
+            len(info.spectrum),
+            len(info.counts),
+            info.channels,
+            info.channels,
+            dtype=info.moment_dtype,
         )
 
     def add(self, V: Tensor, partition: Partition) -> None:
         """Add a batch of samples ``(F, m, C)`` with their classes."""
         for batch in partition.class_batches:
-            self._moments.index_add_(1, batch.classes, second_moment(batch.gather(V)))
+            members = batch.gather(V).to(self.info.moment_dtype)
+            self._moments.index_add_(1, batch.classes, second_moment(members))
 
     def finish(self) -> None:
         """Sum over all processes and factorise."""
@@ -95,7 +100,8 @@ class ClassMoments(ClassFactors):
         """E = α (I + α M)⁻¹ and all Cʲ = α_j (I + α_j M_j)⁻¹."""
         inverses = self.all_classes(self._classes.inverse())
         alphas = self.info.class_alphas.to(inverses.real.dtype)
-        return DenseOperators(self.expansion(), inverses.mul_(alphas[:, None, None]))
+        compression = inverses.mul_(alphas[:, None, None]).to(self.info.dtype)
+        return DenseOperators(self.expansion(), compression)
 
 
 class ClassVectors(ClassFactors, TotalMoment):
@@ -108,7 +114,8 @@ class ClassVectors(ClassFactors, TotalMoment):
     def finish(self) -> None:
         """Sum over all processes and factorise."""
         self._classes = RegularisedCovariance.from_samples(
-            self.shard(self.class_vectors()), self.shard(self.info.class_scales)
+            self.shard(self.class_vectors().to(self.info.moment_dtype)),
+            self.shard(self.info.class_scales),
         )
         super().finish()
 
@@ -120,7 +127,7 @@ class ClassVectors(ClassFactors, TotalMoment):
 
     def factors(self) -> Tensor:
         """All W_j, ``(F, k, r, C)``."""
-        return self.all_classes(self._classes.inverse_factor())
+        return self.all_classes(self._classes.inverse_factor()).to(self.info.dtype)
 
 
 class ClassSamples(ClassVectors):

@@ -19,6 +19,12 @@ from redunet.rates.partition import Partition
 from redunet.rates.spectrum import HalfSpectrum
 
 
+# The largest C/ε² in units of the inverse rounding error, up to which second moments are summed in
+# the type of the samples. It bounds the condition of the matrices to be inverted. Above it they are
+# summed and inverted in double precision.
+LARGEST_CONDITION = 0.01
+
+
 @dataclass(frozen=True)
 class DatasetInfo:
     """The sizes and counts of a data set that are known before the first pass over it.
@@ -108,12 +114,22 @@ class DatasetInfo:
         return self.class_alphas.to(self._weights.dtype) / self._weights[:, None]
 
     @property
-    def _weights(self) -> Tensor:
-        return self.spectrum.weights.to(self.dtype.to_real())
+    def moment_dtype(self) -> torch.dtype:
+        """Data type of second moments: that of the half spectra, or double precision for fine ε².
 
-    def zeros(self, *shape: int) -> Tensor:
-        """Zeros with the type and the device of the half spectra."""
-        return torch.zeros(shape, dtype=self.dtype, device=self.counts.device)
+        Operators always have the type of the half spectra.
+        """
+        if self.channels / self.eps_sq * torch.finfo(self.dtype).eps < LARGEST_CONDITION:
+            return self.dtype
+        return torch.complex128 if self.dtype.is_complex else torch.float64
+
+    @property
+    def _weights(self) -> Tensor:
+        return self.spectrum.weights.to(self.moment_dtype.to_real())
+
+    def zeros(self, *shape: int, dtype: torch.dtype | None = None) -> Tensor:
+        """Zeros on the device of the half spectra, by default of their type."""
+        return torch.zeros(shape, dtype=dtype or self.dtype, device=self.counts.device)
 
 
 class SecondMoments(ABC):
@@ -164,7 +180,8 @@ class SecondMoments(ABC):
 
     def expansion(self) -> Tensor:
         """E = α (I + α M)⁻¹, ``(F, C, C)``."""
-        return self._all_frequencies(self._total.inverse()).mul_(self.info.alpha)
+        inverse = self._all_frequencies(self._total.inverse()).mul_(self.info.alpha)
+        return inverse.to(self.info.dtype)
 
     def _all_frequencies(self, part: Tensor) -> Tensor:
         """Gather the parts of all processes, ``(F, …)``."""
@@ -179,10 +196,13 @@ class TotalMoment(SecondMoments):
 
     def __init__(self, info: DatasetInfo):
         super().__init__(info)
-        self._moment = info.zeros(len(info.spectrum), info.channels, info.channels)
+        self._moment = info.zeros(
+            len(info.spectrum), info.channels, info.channels, dtype=info.moment_dtype
+        )
 
     def add(self, V: Tensor, partition: Partition) -> None:
         """Add a batch of samples ``(F, m, C)`` with their classes."""
+        V = V.to(self.info.moment_dtype)
         self._moment.baddbmm_(V.mT, V.conj())
 
     def finish(self) -> None:
