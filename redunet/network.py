@@ -15,7 +15,7 @@ from redunet._checks import Array, check_count
 from redunet._processes import Processes
 from redunet.construction import RateHistory, Settings
 from redunet.construction.build import build
-from redunet.construction.settings import SHARPNESS, Request, as_membership, as_operator_kind
+from redunet.construction.settings import Request, as_membership, as_operator_kind, check_automatic
 from redunet.construction.sources import Data
 from redunet.files.tensors import fill, parse_header, read_tensors, write_tensors
 from redunet.layers import Membership, OperatorKind, ReduLayer
@@ -201,21 +201,16 @@ class ReduNet(LayeredNetwork):
         (100,)
         """
         if isinstance(lift, str):
-            _check_automatic(lift, eps_sq, lam, operators, rank, membership)
-            search = Search().fit(
-                X,
-                labels,
-                device=device,
-                batch_size=batch_size,
-                process_group=process_group,
-                progress=progress,
-            )
-            chosen = search.arguments
-            lift, eps_sq = chosen["lift"], chosen["eps_sq"]
-            operators, membership = chosen["operators"], chosen["membership"]
-            num_layers = 1 if num_layers is None and tol is None else num_layers
+            check_automatic(lift, eps_sq, lam, operators, rank, membership)
+            options: Any = {"device": device, "batch_size": batch_size, "progress": progress}
+            search = Search().fit(X, labels, process_group=process_group, **options)
+            chosen, names = search.arguments, ("eps_sq", "operators", "membership")
+            eps_sq, operators, membership = (chosen[name] for name in names)
+            module, depth = chosen["lift"], 1 if num_layers is None and tol is None else num_layers
+        else:
+            module, depth = composed(lift), num_layers
         request = Request(
-            num_layers=num_layers,
+            num_layers=depth,
             eta=eta,
             eps_sq=eps_sq,
             membership=as_membership(membership, lam),
@@ -229,7 +224,7 @@ class ReduNet(LayeredNetwork):
             X,
             labels,
             request,
-            lift=composed(lift),
+            lift=module,
             validation=validation,
             batch_size=batch_size,
             device=device,
@@ -352,19 +347,4 @@ class ReduNet(LayeredNetwork):
             feature_shape=feature_shape,
             lift=None if lift is None else lift.to(layers[0].proportions.dtype),
             batch_size=header["batch_size"],
-        )
-
-
-def _check_automatic(lift: str, eps_sq: object, lam: float, *others: object) -> None:
-    """Raise ValueError unless a lift in words is "auto", and leaves all choices to the search."""
-    if lift != "auto":
-        raise ValueError(f'lift must be "auto", a torch module or a list of them, got {lift!r}')
-    given = {"eps_sq": eps_sq is not None, "lam": lam != SHARPNESS}
-    defaults = {"operators": "exact", "rank": None, "membership": "softmax"}
-    for (name, default), value in zip(defaults.items(), others, strict=True):
-        given[name] = value is not default and value != default
-    for name in (name for name, is_given in given.items() if is_given):
-        raise ValueError(
-            f'lift="auto" chooses {name} itself: leave it out, or use redunet.Search and pass its '
-            "arguments with your own changes"
         )

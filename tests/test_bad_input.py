@@ -91,7 +91,7 @@ def test_labels(labels, message):
         ({"tol": 1.5}, r"tol must be None or in \[0, 1\), got 1.5"),
         (
             {"operators": "fast"},
-            r"operators must be one of \['exact', 'variational'\] or an instance of",
+            r"operators must be one of \['block diagonal', 'exact', 'variational'\] or an instance of",
         ),
         ({"operators": "variational"}, "operators='variational' needs the option rank"),
         ({"operators": "variational", "rank": 0}, "rank must be at least 1, got 0"),
@@ -339,8 +339,8 @@ def test_arrays_of_objects():
         ),
         (
             {"lift": "random"},
-            TypeError,
-            "or a list of them, got 'random'",
+            ValueError,
+            "lift must be \"auto\", a torch module or a list of them, got 'random'",
         ),
         ({"labels": np.zeros((8, 1))}, ValueError, r"pass labels\.ravel\(\) if these are labels"),
         (

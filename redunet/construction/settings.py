@@ -142,6 +142,21 @@ def as_operator_kind(operators: str | OperatorKind, rank: int | None) -> Operato
     return operators
 
 
+def check_automatic(lift: str, eps_sq: object, lam: float, *others: object) -> None:
+    """Raise ValueError unless a lift in words is "auto", and leaves all choices to the search."""
+    if lift != "auto":
+        raise ValueError(f'lift must be "auto", a torch module or a list of them, got {lift!r}')
+    given = {"eps_sq": eps_sq is not None, "lam": lam != SHARPNESS}
+    defaults = {"operators": "exact", "rank": None, "membership": "softmax"}
+    for (name, default), value in zip(defaults.items(), others, strict=True):
+        given[name] = value is not default and value != default
+    for name in (name for name, is_given in given.items() if is_given):
+        raise ValueError(
+            f'lift="auto" chooses {name} itself: leave it out, or use redunet.Search and pass its '
+            "arguments with your own changes"
+        )
+
+
 def _with_options(kind: type[Kind], setting: str, options: Mapping[str, float]) -> Kind:
     """An instance of a kind with these options. Error messages refer to it by ``setting``."""
     names = {field.name for field in fields(kind)}

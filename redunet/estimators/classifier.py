@@ -215,7 +215,8 @@ class ReduNetClassifier(
         ----------
         X : array-like of the shape that :meth:`fit` takes
         """
-        return self.classes_[self._residuals(X).argmin(1)]
+        nearest = self._residuals(X).argmin(1)
+        return self.classes_[nearest]
 
     def __sklearn_tags__(self) -> Tags:
         """What scikit-learn's tools may expect."""
@@ -248,7 +249,7 @@ class ReduNetClassifier(
         if isinstance(self.lift, str):
             if self.lift != "auto":
                 raise ValueError(
-                    f'lift must be "auto", a torch module, a list of them or None, got {self.lift!r}'
+                    f'lift must be "auto", None, a module or a list of them, got {self.lift!r}'
                 )
             lifts = [*automatic_lifts(sample_shape, seed), *(self.candidates or ())]
             return Search(lifts, eps_sq=self.eps_sq, most_blocks=most_blocks, seed=seed)

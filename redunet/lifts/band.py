@@ -1,5 +1,7 @@
 """A lift that keeps a band of low frequencies."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -37,11 +39,20 @@ class Band(Lift):
     def forward(self, X: Tensor) -> Tensor:
         """Map ``(m, C, *spatial)`` to ``(m, C, 2P + 1, …, 2P + 1)``."""
         places = 2 * self.frequencies + 1
-        for axis in range(2, X.ndim):
-            if X.shape[axis] > places:
-                matrix = resampling(X.shape[axis], places).to(X.device, X.dtype)
-                X = (X.transpose(axis, -1) @ matrix.mT).transpose(axis, -1)
-        return X
+        return resampled(X, [min(length, places) for length in X.shape[2:]])
+
+
+def resampled(X: Tensor, shape: Sequence[int]) -> Tensor:
+    """Signals ``(m, C, *spatial)`` with the same Fourier coefficients on another grid.
+
+    The last axis comes first, because it lies densely in memory. The others are then shorter.
+    """
+    for axis in reversed(range(2, X.ndim)):
+        length, places = X.shape[axis], shape[axis - 2]
+        if length != places:
+            matrix = resampling(length, places).to(X.device, X.dtype)
+            X = (X.transpose(axis, -1) @ matrix.mT).transpose(axis, -1)
+    return X
 
 
 def resampling(length: int, places: int) -> Tensor:

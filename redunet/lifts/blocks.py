@@ -3,23 +3,24 @@
 import torch
 from torch import Tensor, nn
 
-# Largest number of entries between two lifts that are in memory at one time.
-BLOCK_ENTRIES = 2**25
+# Largest number of entries between two lifts that are in memory at one time. They should fit in the
+# cache.
+BLOCK_ENTRIES = 2**22
 
 
-def in_blocks(lift: nn.Module, X: Tensor) -> Tensor:
-    """``lift(X)``. A sequence of lifts is applied to one block of samples at a time.
+def in_blocks(lift: nn.Module, X: Tensor, last: nn.Module | None = None) -> Tensor:
+    """``lift(X)``, or ``last(lift(X))``. Several lifts are applied to one block at a time.
 
     A lift of many channels may come before one that keeps a narrow band of frequencies. Its result
     for all samples could be far larger than the features in the end.
     """
-    if torch.compiler.is_exporting() or not isinstance(lift, nn.Sequential) or len(lift) < 2:
-        return lift(X)
-    part, entries = X[:1], 1
-    for module in lift:
-        part = module(part)
-        entries = max(entries, part.numel())
+    parts = list(lift) if type(lift) is nn.Sequential else [lift]
+    whole = nn.Sequential(*parts, *([] if last is None else [last]))
+    if torch.compiler.is_exporting() or len(whole) == 1:
+        return whole(X)
+    example, entries = X[:1], 1
+    for part in whole:
+        example = part(example)
+        entries = max(entries, example.numel())
     size = max(1, BLOCK_ENTRIES // entries)
-    if size >= len(X):
-        return lift(X)
-    return torch.cat([lift(block) for block in X.split(size)])
+    return whole(X) if size >= len(X) else torch.cat([whole(block) for block in X.split(size)])

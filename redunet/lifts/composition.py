@@ -62,7 +62,8 @@ def lift_to_json(lift: nn.Module | None) -> Any:
     if type(lift) is nn.Sequential:
         return [lift_to_json(part) for part in lift]
     if type(lift) is JoinedLift:
-        return {"kind": "JoinedLift", "lifts": [lift_to_json(part) for part in lift.lifts]}
+        parts = [lift_to_json(part) for part in lift.lifts]
+        return {"kind": "JoinedLift", "lifts": parts, "bands": lift.bands}
     if type(lift) in TORCH_MODULES:
         arguments = {name: getattr(lift, name) for name in TORCH_MODULES[type(lift)]}
         return {"kind": type(lift).__name__, **arguments}
@@ -86,7 +87,7 @@ def lift_from_json(fields: Any) -> nn.Module | None:
         return nn.Sequential(*(part for part in parts if part is not None))
     if fields.get("kind") == "JoinedLift":
         parts = [lift_from_json(part) for part in fields["lifts"]]
-        return JoinedLift(part for part in parts if part is not None)
+        return JoinedLift((part for part in parts if part is not None), fields["bands"])
     if "unknown" in fields:
         raise UnknownLiftError(fields["unknown"])
     for module in TORCH_MODULES:

@@ -20,11 +20,12 @@ QUANTILES = (0.2, 0.8)
 # The width of the soft step, in standard deviations of the responses.
 SOFTNESS = 0.3
 
-# Number of responses that are in memory at one time.
-BLOCK_ENTRIES = 2**25
+# Number of responses that are in memory at one time. A block should fit in the cache.
+BLOCK_ENTRIES = 2**22
 
-# Number of responses of each kernel that determine its bias.
+# Number of responses of each kernel that determine its bias, and of those that are sorted for it.
 FIT_ENTRIES = 2**15
+SORTED_ENTRIES = 2**12
 
 
 class MultiScaleLift(Lift):
@@ -137,8 +138,8 @@ class MultiScaleLift(Lift):
         Parameters
         ----------
         X : array-like or Tensor of shape (m, in_channels, *spatial)
-            Training samples. If they have more than 2¹⁵ responses to a kernel, a random part of
-            them is used.
+            Training samples. If they have more than 2¹⁵ responses to a kernel, random samples of
+            them are used, and the quantiles come from 2¹² of their responses.
         """
         X = as_samples(X)
         self._check_shape(X)
@@ -150,12 +151,14 @@ class MultiScaleLift(Lift):
         most = max(1, FIT_ENTRIES // math.prod(X.shape[2:]))
         chosen = torch.randperm(len(X), generator=generator)[:most].to(X.device)
         samples = self._with_differences(X[chosen])
+        entries = len(samples) * math.prod(X.shape[2:])
+        places = torch.randperm(entries, generator=generator)[:SORTED_ENTRIES].to(X.device)
         low, high = QUANTILES
         quantiles = low + (high - low) * torch.rand(self.biases.shape, generator=generator)
         for scale in range(len(self.dilations)):
             responses = self._respond(samples, scale).transpose(0, 1).flatten(1)  # (K, m·N)
-            ranks = (quantiles[scale] * (responses.shape[1] - 2)).round().long().clamp_min(0)
-            self.biases[scale] = _above_rank(responses, ranks.to(X.device))
+            ranks = (quantiles[scale] * (len(places) - 2)).round().long().clamp_min(0)
+            self.biases[scale] = _above_rank(responses[:, places], ranks.to(X.device))
             self.spreads[scale] = responses.std(1, correction=0).clamp_min(
                 torch.finfo(X.dtype).tiny
             )

@@ -1,9 +1,13 @@
 """Memberships from residuals, at the sharpness with the least log loss."""
 
+import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+# A class of fewer samples is not judged: without one of them, too little of it is left.
+LEAST_SAMPLES = 3
 
 # The range of sharpnesses of relative residuals, and the number of bisections inside it.
 SHARPNESSES = (0.1, 1e4)
@@ -17,6 +21,57 @@ class Calibration(NamedTuple):
     losses: Tensor  # (e, m) the log loss of each sample
 
 
+class Verdict(NamedTuple):
+    """What held-out residuals tell about a network."""
+
+    sharpness: float  # NaN if no sample is judged, as are loss, standard error and accuracy
+    loss: float
+    standard_error: float
+    accuracy: float
+
+
+class Judge:
+    """Judges residuals of held-out samples by the samples of classes that are large enough.
+
+    Parameters
+    ----------
+    targets : Tensor of shape (m,)
+        Positions of the true classes.
+    counts : Tensor of shape (k,)
+        Number of samples in each class.
+
+    Attributes
+    ----------
+    count : int
+        Number of samples that are judged.
+    """
+
+    def __init__(self, targets: Tensor, counts: Tensor):
+        self._judged = counts[targets] >= LEAST_SAMPLES
+        self._targets = targets[self._judged]
+        self.count = len(self._targets)
+
+    def losses(self, squared_residuals: Tensor) -> Tensor:
+        """Mean log losses of tables ``(e, m, k)``, each at its best sharpness, ``(e,)``."""
+        return self._calibrated(squared_residuals).losses.mean(1)
+
+    def verdict(self, squared_residuals: Tensor) -> Verdict:
+        """The verdict on one table ``(m, k)``."""
+        if not self.count:
+            return Verdict(*[math.nan] * 4)
+        sharpness, losses = self._calibrated(squared_residuals[None])
+        right = squared_residuals[self._judged].argmin(1) == self._targets
+        return Verdict(
+            sharpness.item(),
+            losses.mean().item(),
+            losses.std(correction=0).item() / self.count**0.5,
+            right.double().mean().item(),
+        )
+
+    def _calibrated(self, squared_residuals: Tensor) -> Calibration:
+        return calibrate(squared_residuals[:, self._judged].clamp_min(0).sqrt(), self._targets)
+
+
 def calibrate(residuals: Tensor, targets: Tensor) -> Calibration:
     """The sharpness t with the least mean log loss of softmax(−t r).
 
@@ -28,10 +83,6 @@ def calibrate(residuals: Tensor, targets: Tensor) -> Calibration:
         Relative residuals of samples in all classes, in several settings.
     targets : Tensor of shape (m,)
         Positions of the true classes.
-
-    Returns
-    -------
-    Calibration
     """
     own = residuals[:, torch.arange(len(targets), device=targets.device), targets]  # (e, m)
     low, high = (residuals.new_full((len(residuals),), t).log() for t in SHARPNESSES)

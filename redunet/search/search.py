@@ -1,9 +1,7 @@
 """The search for the lifts, bands and precisions of a network."""
 
-import copy
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
@@ -17,63 +15,26 @@ from tqdm import tqdm
 from redunet._checks import Array, check_count, check_positive
 from redunet._processes import Processes
 from redunet.construction.sources import Data, Source, as_source
-from redunet.layers import BlockDiagonal, Exact, Softmax
+from redunet.layers import BlockDiagonal, Exact, OperatorKind, Softmax
 from redunet.layers.encoding import default_batch_size, encode
-from redunet.lifts import Band, JoinedLift, Lift
+from redunet.lifts import Band, JoinedLift
 from redunet.lifts.blocks import in_blocks
+from redunet.lifts.joined import widest
 from redunet.rates import HalfSpectrum, Partition
-from redunet.rates.covariance import second_moment
-from redunet.search.calibration import calibrate
-from redunet.search.candidates import automatic_bands, automatic_lifts
-from redunet.search.leave_one_out import LeaveOneOut, as_double
-from redunet.search.subset import Subset, draw
+from redunet.search.automatic import automatic_bands, automatic_lifts
+from redunet.search.calibration import Judge
+from redunet.search.candidate import Candidate, fitted_copy, name_of
+from redunet.search.leave_one_out import LeaveOneOut, moments_of_classes
+from redunet.search.subset import draw
 
 # Candidates for ε², times the number of frequencies.
 PRECISIONS = np.geomspace(1e-4, 1e2, 13)
 
-# Where no class has two samples, nothing can be left out: ε² times the number of frequencies, the
-# band, and the sharpness are these.
+# If no class is large enough to judge the candidates, ε² times the number of frequencies, the band
+# and the sharpness are these.
 DEFAULT_PRECISION = 0.1
 DEFAULT_BAND = 2
 DEFAULT_SHARPNESS = 10.0
-
-
-@dataclass(frozen=True, eq=False)
-class Candidate:
-    """A lift with a band, and its leave-one-out results.
-
-    Attributes
-    ----------
-    name : str
-        The lift in words.
-    lift : nn.Module or None
-        The fitted lift, which ends with the band.
-    band : int or None
-        Largest frequency that is kept; None for all.
-    channels : int
-        Number of channels, C.
-    precisions : numpy array (e,)
-        The values of ε² that were compared.
-    losses : numpy array (e,)
-        Mean log loss at each of them.
-    eps_sq : float
-        The ε² with the smallest loss.
-    loss, standard_error, accuracy : float
-        Mean log loss at this ε², its standard error, and the share of samples that are assigned to
-        their own class. Each sample is left out of its class.
-    """
-
-    name: str
-    lift: nn.Module | None
-    band: int | None
-    channels: int
-    precisions: np.ndarray
-    losses: np.ndarray
-    eps_sq: float
-    loss: float
-    standard_error: float
-    accuracy: float
-    squared_residuals: Tensor = field(repr=False)  # (m, k) at this ε²
 
 
 class Search:
@@ -86,11 +47,12 @@ class Search:
 
     On small sets many candidates are equally good, as far as the samples can tell. Those within one
     standard error of the best loss, or within 1/m of it, are joined to one network, but at most
-    ``most_blocks``: a :class:`redunet.JoinedLift` with :class:`redunet.layers.BlockDiagonal`
-    operators, which average the squared residuals.
+    ``most_blocks``, and none with a wider band than the best: a :class:`redunet.JoinedLift` with
+    :class:`redunet.layers.BlockDiagonal` operators, which average the squared residuals.
 
-    Samples of a class of one cannot be left out, and are not counted. If there is no larger class,
-    all lifts are joined, with ε² = 0.1 divided by the number of frequencies, and a band of 2.
+    Samples of a class of one or two are not left out, because too little of the class would remain.
+    If there is no larger class, all lifts are joined, with ε² = 0.1 divided by the number of
+    frequencies, and a band of 2.
 
     Parameters
     ----------
@@ -195,11 +157,9 @@ class Search:
                 f"at least two classes are needed, got 1 class: {subset.classes.tolist()}"
             )
         self._partition = partition
-        self._targets = torch.from_numpy(np.searchsorted(subset.classes, subset.labels)).to(
-            subset.X.device
-        )
+        targets = np.searchsorted(subset.classes, subset.labels)
         self._counts = torch.from_numpy(subset.counts).to(subset.X.device).double()
-        self._judged = self._counts[self._targets] > 1
+        self._judge = Judge(torch.from_numpy(targets).to(subset.X.device), self._counts)
         lifts = self.candidates
         if lifts is None:
             lifts = automatic_lifts(tuple(subset.X.shape[1:]), self.seed)
@@ -212,25 +172,36 @@ class Search:
                 self._refined(candidate, source, batch_size, processes)
                 for candidate in self.chosen_
             ]
-        self._calibrate()
+        table = torch.stack([candidate.squared_residuals for candidate in self.chosen_]).mean(0)
+        verdict = self._judge.verdict(table)
+        self.loss_, self.accuracy_ = verdict.loss, verdict.accuracy
+        self.sharpness_ = verdict.sharpness if self._judge.count else DEFAULT_SHARPNESS
         return self
 
     @property
     def arguments(self) -> dict[str, Any]:
         """The keyword arguments of :meth:`redunet.ReduNet.construct` that were chosen."""
         blocks = len(self.chosen_)
-        channels = [candidate.channels for candidate in self.chosen_]
-        precisions = [candidate.eps_sq for candidate in self.chosen_]
+        lifts = list(dict.fromkeys(candidate.lift for candidate in self.chosen_))
+        by_lift = [[c for c in self.chosen_ if c.lift is lift] for lift in lifts]
+        chosen = [candidate for of_lift in by_lift for candidate in of_lift]
+        channels = [candidate.channels for candidate in chosen]
+        precisions = [candidate.eps_sq for candidate in chosen]
         eps_sq = float(np.exp(np.mean(np.log(precisions))))
         alpha = sum(channels) / (self._counts.sum().item() * eps_sq)
+        lift: nn.Module | None
+        operators: OperatorKind
         if blocks == 1:
-            lift, operators = self.chosen_[0].lift, Exact()
+            lift, operators = chosen[0].whole, Exact()
         else:
-            lift = JoinedLift([candidate.lift or nn.Identity() for candidate in self.chosen_])
+            lift = JoinedLift(
+                [lift or nn.Identity() for lift in lifts],
+                [[candidate.band for candidate in of_lift] for of_lift in by_lift],
+            )
             operators = BlockDiagonal(
                 channels,
                 [value / blocks for value in precisions],
-                [candidate.band for candidate in self.chosen_],
+                [candidate.band for candidate in chosen],
             )
         sharpness = self.sharpness_ / (len(self._counts) * alpha)
         return {
@@ -242,30 +213,24 @@ class Search:
 
     def _compare(self, lifts: Sequence[nn.Module | None], progress: bool) -> list[Candidate]:
         """The results of all bands of some lifts."""
-        candidates = []
+        candidates: list[Candidate] = []
         with tqdm(lifts, desc="lifts", disable=not progress) as bar:
             for lift in bar:
-                fitted = None if lift is None else _fitted(lift, self._subset.X)
+                fitted = None if lift is None else fitted_copy(lift, self._subset.X)
                 candidates += self._bands_of(lift, fitted)
         return candidates
 
     def _bands_of(self, lift: nn.Module | None, fitted: nn.Module | None) -> Iterator[Candidate]:
         """The results of one lift with each band."""
-        X, name = self._subset.X, _name(lift)
+        X, name = self._subset.X, name_of(lift)
         example = X[:1] if fitted is None else fitted(X[:1])
         shape = tuple(example.shape[1:])
         bands = automatic_bands(shape) if self.bands is None else self.bands
-        widest = None if None in bands else Band(max(b for b in bands if b is not None))
-        whole = _sequence(fitted, widest)
-        features = X if whole is None else in_blocks(whole, X)
-        for band in bands if shape[1:] else [None]:
-            limit = None if band is None else Band(band)
-            yield self._candidate(
-                name,
-                _sequence(fitted, limit),
-                band,
-                features if limit is None else limit(features),
-            )
+        bands = bands if shape[1:] else [None]
+        features = in_blocks(fitted or nn.Identity(), X, widest(bands))
+        for band in bands:
+            limited = features if band is None else Band(band)(features)
+            yield self._candidate(name, fitted, band, limited)
 
     def _candidate(
         self,
@@ -279,55 +244,48 @@ class Search:
         spectrum = HalfSpectrum(features.shape[2:]).to(features.device)
         V = encode(features, None, spectrum)
         counts = None if moments is None else self._counts
-        held_out = LeaveOneOut(
-            V, self._partition, spectrum.weights, moments=moments, counts=counts
-        )
+        held_out = LeaveOneOut(V, self._partition, spectrum.weights, moments=moments, counts=counts)
         precisions = PRECISIONS / spectrum.size
         if self.eps_sq is not None:
             precisions = np.array([self.eps_sq])
-        elif not self._judged.any():
+        elif not self._judge.count:
             precisions = np.array([DEFAULT_PRECISION / spectrum.size])
         table = held_out.squared_residuals(torch.from_numpy(precisions).to(V.device))
-        losses = self._losses(table)
-        best = int(losses.mean(1).nan_to_num(math.inf).argmin())
+        losses = self._judge.losses(table).cpu().numpy()
+        best = int(losses.argmin())
+        _, loss, standard_error, accuracy = self._judge.verdict(table[best])
         return Candidate(
             name,
             lift,
             band,
             features.shape[1],
             precisions,
-            losses.mean(1).cpu().numpy(),
+            losses,
             float(precisions[best]),
-            losses[best].mean().item(),
-            losses[best].std(correction=0).item() / max(1, losses.shape[1]) ** 0.5,
-            self._accuracy(table[best]),
+            loss,
+            standard_error,
+            accuracy,
             table[best],
         )
 
-    def _losses(self, table: Tensor) -> Tensor:
-        """Log losses ``(e, m')`` of squared residuals ``(e, m, k)``, of the judged samples."""
-        residuals = table[:, self._judged].clamp_min(0).sqrt()
-        return calibrate(residuals, self._targets[self._judged]).losses
-
-    def _accuracy(self, squared_residuals: Tensor) -> float:
-        right = squared_residuals.argmin(1) == self._targets
-        return right[self._judged].double().mean().item()
-
     def _choose(self) -> list[Candidate]:
-        """The candidates that the samples cannot tell from the best one, the best first."""
+        """The candidates that the samples cannot tell from the best one, the best first.
+
+        Bands wider than that of the best are left out, because all blocks share the widest grid.
+        """
         best = self.candidates_[0]
-        judged = int(self._judged.sum())
-        if judged == 0:
+        if not self._judge.count:
             wanted = [c for c in self.candidates_ if c.band in (DEFAULT_BAND, None)]
             return (wanted or self.candidates_)[: self.most_blocks]
-        most = best.loss + max(best.standard_error, 1 / judged)
-        return [c for c in self.candidates_ if c.loss <= most][: self.most_blocks]
+        most = best.loss + max(best.standard_error, 1 / self._judge.count)
+        good = [c for c in self.candidates_ if c.loss <= most and _width(c) <= _width(best)]
+        return good[: self.most_blocks]
 
     def _refined(
         self, candidate: Candidate, source: Source, batch_size: int | None, processes: Processes
     ) -> Candidate:
         """The candidate with ε² from the operators of all samples."""
-        lift, X = candidate.lift, self._subset.X
+        lift, X = candidate.whole, self._subset.X
         features = X if lift is None else in_blocks(lift, X)
         spectrum = HalfSpectrum(features.shape[2:]).to(X.device)
         size = batch_size or default_batch_size(spectrum, candidate.channels)
@@ -341,19 +299,7 @@ class Search:
             moments = part if isinstance(moments, int) else moments.add_(part)
         assert isinstance(moments, Tensor)
         moments = processes.all_reduce(moments)
-        return self._candidate(candidate.name, lift, candidate.band, features, moments)
-
-    def _calibrate(self) -> None:
-        """Sharpness, loss and accuracy of the network of the chosen candidates."""
-        table = torch.stack([candidate.squared_residuals for candidate in self.chosen_]).mean(0)
-        if not self._judged.any():
-            self.sharpness_, self.loss_, self.accuracy_ = DEFAULT_SHARPNESS, math.nan, math.nan
-            return
-        residuals = table[self._judged].clamp_min(0).sqrt()[None]
-        sharpness, losses = calibrate(residuals, self._targets[self._judged])
-        self.sharpness_ = sharpness.item()
-        self.loss_ = losses.mean().item()
-        self.accuracy_ = self._accuracy(table)
+        return self._candidate(candidate.name, candidate.lift, candidate.band, features, moments)
 
     def __str__(self) -> str:
         """A table of the candidates."""
@@ -365,46 +311,5 @@ class Search:
         return tabulate(rows, headers, floatfmt=("", "", "g", ".3g", ".3f", ".3f"), missingval="–")
 
 
-def moments_of_classes(V: Tensor, partition: Partition) -> Tensor:
-    """Second moments of the classes in a batch ``(F, m, C)``, in double precision, (F, k, C, C)."""
-    frequencies, _, channels = V.shape
-    dtype = torch.complex128 if V.is_complex() else torch.float64
-    moments = torch.zeros(
-        frequencies, partition.num_classes, channels, channels, dtype=dtype, device=V.device
-    )
-    for batch in partition.class_batches:
-        moments.index_add_(1, batch.classes, second_moment(as_double(batch.gather(V))))
-    return moments
-
-
-def _fitted(lift: nn.Module, X: Tensor) -> nn.Module:
-    """A copy of a lift, whose parts with a method ``fit`` are fitted one after the other."""
-    lift = copy.deepcopy(lift).to(X.device, X.dtype).eval()
-    parts = list(lift) if isinstance(lift, nn.Sequential) else [lift]
-    for number, part in enumerate(parts):
-        if isinstance(part, Lift) and hasattr(part, "fit"):
-            part.fit(X)
-        if number < len(parts) - 1:
-            X = part(X)
-    return lift
-
-
-def _sequence(lift: nn.Module | None, band: nn.Module | None) -> nn.Module | None:
-    """A lift followed by a band."""
-    if lift is None or band is None:
-        return band if lift is None else lift
-    parts = list(lift) if isinstance(lift, nn.Sequential) else [lift]
-    return nn.Sequential(*parts, band)
-
-
-def _name(lift: nn.Module | None) -> str:
-    """A lift in words: the kind of its last part, and the options that are words or are true."""
-    if lift is None:
-        return "samples"
-    last = lift[-1] if isinstance(lift, nn.Sequential) else lift
-    if not isinstance(last, Lift):
-        return type(last).__name__
-    options = last.arguments.items()
-    words = [str(value) for _, value in options if isinstance(value, str)]
-    words += [name.replace("_", " ") for name, value in options if value is True]
-    return ", ".join([type(last).__name__, *words])
+def _width(candidate: Candidate) -> float:
+    return math.inf if candidate.band is None else candidate.band

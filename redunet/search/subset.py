@@ -1,6 +1,5 @@
 """A random subset of labelled samples that are read batch by batch."""
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -42,13 +41,12 @@ def draw(source: Source, most: int, batch_size: int, seed: int, processes: Proce
     if processes.size == 1:
         classes, counts = np.unique(labels, return_counts=True)
         return Subset(X, labels[kept], classes, counts)
-    parts = processes.all_gather_object((X.cpu(), keys, labels[kept], *_counted(labels)))
-    X = torch.cat([part[0] for part in parts]).to(X.device)
-    keys, drawn = (np.concatenate([part[i] for part in parts]) for i in (1, 2))
-    X, _, kept = _smallest(most, X, keys, np.arange(len(X)))
-    everything = np.concatenate([np.repeat(names, sizes) for *_, names, sizes in parts])
-    classes, counts = np.unique(everything, return_counts=True)
-    return Subset(X, drawn[kept], classes, counts)
+    parts = processes.all_gather_object((X.cpu(), keys, labels[kept], labels))
+    samples, numbers, drawn, everything = zip(*parts, strict=True)
+    X = torch.cat(samples).to(X.device)
+    X, _, kept = _smallest(most, X, np.concatenate(numbers), np.arange(len(X)))
+    classes, counts = np.unique(np.concatenate(everything), return_counts=True)
+    return Subset(X, np.concatenate(drawn)[kept], classes, counts)
 
 
 def _smallest(
@@ -59,10 +57,6 @@ def _smallest(
         return X, keys, kept
     chosen = np.sort(np.argpartition(keys, most)[:most])
     return X[torch.from_numpy(chosen).to(X.device)], keys[chosen], kept[chosen]
-
-
-def _counted(labels: np.ndarray) -> Iterator[np.ndarray]:
-    return iter(np.unique(labels, return_counts=True))
 
 
 def _hard(labels: np.ndarray, num_samples: int) -> np.ndarray:

@@ -1,6 +1,7 @@
 """The construction against independent truths: dense circulant families and the textbook."""
 
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from redunet.construction import Construction, RateHistory, Settings
 from redunet.construction.feature_store import FeatureStore
 from redunet.construction.labelled_features import LabelledFeatures
 from redunet.construction.settings import as_membership, as_operator_kind
-from redunet.layers import DatasetInfo, Variational
+from redunet.layers import DatasetInfo, Softmax, Variational
 from redunet.rates.partition import Partition
 from redunet.rates.spectrum import HalfSpectrum, project_to_sphere
 from tests.samples import unit_samples as samples
@@ -192,10 +193,29 @@ def test_progress_bar_goes_to_standard_error(capsys):
     assert shown.out == ""
 
 
+@pytest.mark.parametrize("shape", [(20,), (3,), (4, 5)])
+def test_a_fine_precision_is_summed_and_inverted_in_double_precision(shape):
+    X, labels = samples(60, *shape).float(), np.arange(60) % 2
+    X[:, 0] += 3
+    settings = {"num_layers": 1, "eps_sq": 1e-8, "membership": Softmax(math.inf)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of few channels
+        coarse, fine = (ReduNet.construct(Z, labels, **settings) for Z in (X, X.double()))
+    assert coarse.dtype == torch.float32
+    np.testing.assert_allclose(coarse.history.delta[0], fine.history.delta[0], rtol=1e-5)
+    E, C = coarse.layers[0].operators.matrices()
+    expected = fine.layers[0].operators.matrices()
+    for found, exact in zip((E, C), expected, strict=True):
+        scale = exact.abs().max()
+        torch.testing.assert_close(
+            (found / scale).to(exact.dtype), exact / scale, rtol=0, atol=1e-3
+        )
+
+
 def test_too_fine_a_precision_is_an_error_that_says_so():
-    X, labels = samples(8, 20).float(), np.arange(8) % 2
-    with pytest.raises(ValueError, match=r"eps_sq is too small for torch\.float32"):
-        ReduNet.construct(X, labels, num_layers=1, eps_sq=1e-12, eta=1e-12)
+    X, labels = samples(8, 20), np.arange(8) % 2
+    with pytest.raises(ValueError, match=r"eps_sq is too small for torch\.float64"):
+        ReduNet.construct(X, labels, num_layers=1, eps_sq=1e-25, eta=1e-25)
 
 
 VARIANTS = [

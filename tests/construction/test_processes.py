@@ -30,6 +30,8 @@ CASES = [
     ("vectors", LABELS, {"operators": Variational(3, latch_every=2)}),
     ("signals", LABELS, {"operators": "variational", "rank": 2}),
     ("signals", LABELS, {"stop": 2}),
+    ("signals", LABELS, {"lift": "auto", "eps_sq": None}),
+    ("vectors", LABELS, {"lift": "auto", "eps_sq": None}),
 ]
 
 pytestmark = pytest.mark.skipif(

@@ -140,7 +140,9 @@ class BlockMoments(SecondMoments):
         """The operators of the blocks, with their factors α/α_b."""
         blocks = [block.operators() for block in self._blocks]
         weights = torch.tensor(self._weights, dtype=self.info.dtype.to_real())
-        return BlockDiagonalOperators(blocks, self._positions, weights.to(self._positions[0].device))
+        return BlockDiagonalOperators(
+            blocks, self._positions, weights.to(self._positions[0].device)
+        )
 
     @property
     def _weights(self) -> list[float]:

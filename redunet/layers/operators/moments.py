@@ -18,7 +18,6 @@ from redunet.rates.covariance import RegularisedCovariance
 from redunet.rates.partition import Partition
 from redunet.rates.spectrum import HalfSpectrum
 
-
 # The largest C/ε² in units of the inverse rounding error, up to which second moments are summed in
 # the type of the samples. It bounds the condition of the matrices to be inverted. Above it they are
 # summed and inverted in double precision.

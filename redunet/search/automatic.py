@@ -1,6 +1,7 @@
 """The lifts among which a search chooses, and the bands that suit a shape."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 from torch import nn
 
@@ -17,7 +18,7 @@ IMAGE_KERNEL_SIZE = 3
 # Largest frequencies of the bands, by number of spatial axes; the last are for more axes.
 BANDS: Sequence[Sequence[int]] = ([], [0, 1, 2, 4, 8, 16, 32], [1, 2, 3, 4], [1, 2])
 
-NONLINEARITIES = ("relu", "soft step", "step")
+NONLINEARITIES: tuple[Literal["relu", "soft step", "step"], ...] = ("relu", "soft step", "step")
 
 
 def automatic_lifts(sample_shape: Sequence[int], seed: int = 0) -> list[nn.Module]:
