@@ -1,32 +1,29 @@
 """The command line, which constructs, evaluates, plots and exports networks.
 
-Data are ``.npz`` files with samples ``X`` and labels ``y``, or folders that contain one folder of
-images per class. Results go to standard output, as JSON with ``--json``. Progress and errors go to
-standard error.
+Data are tables such as ``.csv`` files, ``.ts`` files of time series, ``.npz`` files with samples
+``X`` and labels ``y``, or folders that contain one folder of images per class. Results go to
+standard output, as JSON with ``--json``. Progress and errors go to standard error.
 """
 
 import argparse
 import json
 import sys
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from tabulate import tabulate
 from torch import Tensor, nn
 
-from redunet import demo
-from redunet._checks import as_samples
+from redunet import datasets, demo
 from redunet._version import __version__
-from redunet.datasets import image_folder
 from redunet.files.atomic import atomic_write
 from redunet.files.exporting import export
 from redunet.inspection.html_report import report
 from redunet.inspection.summary import description, evaluation, readable
-from redunet.layers import OPERATOR_KINDS
 from redunet.lifts import RandomCirculantLift
 from redunet.network import ReduNet
 from redunet.plots import plot_rates, plot_similarity
@@ -37,16 +34,39 @@ SHOWN = 30
 # Errors that users can correct. All other errors are bugs and show a traceback.
 EXPECTED = (ValueError, TypeError, OSError, MemoryError)
 
+# Options that go to ReduNet.construct if they are given.
+PASSED = ("num_layers", "eta", "momentum", "batch_size", "device", "checkpoint")
+
+# Options that go there as well, and that lift="auto" would choose itself.
+CHOSEN = ("eps_sq", "lam", "operators", "rank")
+
+# Options of random kernels.
+KERNELS = ("out_channels", "kernel_size", "seed")
+
 # Help texts of options that do not fit on one line.
+DATA = (
+    "table (.csv, .tsv, .txt), time series (.ts), arrays X and y (.npz), or folder with one folder "
+    "of images per class"
+)
+LABEL = "column of the labels in a table: last, first or its name"
+LENGTH = "length of the series of a .ts file, if short ones are continued (default: the longest)"
+FILL = "value that continues short series of a .ts file (default: the mean of each series)"
+TRAIN = "training samples for an RBF SVM, whose accuracy is shown for comparison"
+LIFT = (
+    "auto chooses the lift, ε², the operators and the sharpness; random takes random kernels for "
+    "signals and images; flatten treats them as vectors, without invariance to shifts (default: "
+    "auto, or random if --eps-sq, --lam, --operators, --rank or an option of random kernels is "
+    "given)"
+)
+FLATTEN = "the same as --lift flatten"
+CHANNELS = "number of random kernels (default: 16)"
 NUM_LAYERS = (
-    "number of layers (default: layers are added until one raises the rate reduction by less than "
-    "1 %%, at most 50)"
+    "number of layers (default: 1 with --lift auto; otherwise layers are added until one raises "
+    "the rate reduction by less than 1 %%, at most 50)"
 )
 EPS_SQ = "squared precision ε² (default: 0.5 divided by the number of frequencies)"
 ETA = "step size η (default: the step ηC/(mε²) is 2)"
-FLATTEN = "treat signals as vectors, without lift and without invariance to shifts"
-CHANNELS = "number of random kernels of the lift for signals; 0 for no lift"
-OPERATORS = "exact operators, or variational operators, which need --rank"
+OPERATORS = "exact operators, or variational operators, which need --rank (default: exact)"
 BATCH_SIZE = "number of samples per batch; smaller batches take less memory"
 CHECKPOINT = "folder that stores finished layers; an interrupted construction resumes from it"
 
@@ -68,52 +88,53 @@ def main(arguments: list[str] | None = None) -> int:
     if options.json:
         print(json.dumps(result, indent=2))
     else:
-        width = max(len(name) for name in result)
-        for name, value in result.items():
-            print(f"{name:<{width}}  {readable(value)}")
+        rows = [(name, readable(value)) for name, value in result.items()]
+        print(tabulate(rows, tablefmt="plain", disable_numparse=True))
     return 0
 
 
 def construct(options: argparse.Namespace) -> dict[str, Any]:
     """Construct a network from samples and labels, and save it to a file."""
-    color = 3 if options.color else 1
-    X, y = _load(options.data, (color, options.image_size, options.image_size))
-    X = as_samples(X)
-    net = ReduNet.construct(
-        X,
-        y,
-        num_layers=options.num_layers,
-        eta=options.eta,
-        eps_sq=options.eps_sq,
-        lam=options.lam,
-        lift=_lift(X.shape[1:], options),
-        operators=options.operators,
-        rank=options.rank,
-        momentum=options.momentum,
-        batch_size=options.batch_size,
-        device=options.device,
-        checkpoint=options.checkpoint,
-        progress=True,
+    X, y = datasets.load(
+        options.data,
+        label=options.label,
+        length=options.length,
+        fill=options.fill,
+        size=(options.image_size, options.image_size),
+        color=options.color,
     )
+    given = _given(options, PASSED + CHOSEN)
+    net = ReduNet.construct(X, y, lift=_lift(tuple(X.shape[1:]), options), progress=True, **given)
     net.save(options.output)
     return {"written": str(options.output), **description(net)}
 
 
-def _lift(shape: tuple[int, ...], options: argparse.Namespace) -> nn.Module | None:
+def _given(options: argparse.Namespace, names: tuple[str, ...]) -> dict[str, Any]:
+    """Those of some options that the user gives."""
+    values = {name: getattr(options, name) for name in names}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _lift(
+    shape: tuple[int, ...], options: argparse.Namespace
+) -> nn.Module | Literal["auto"] | None:
     """The lift for samples of this shape, according to the options."""
     channels, *spatial = shape
-    if options.flatten:
+    kind = options.lift or ("random" if _given(options, CHOSEN + KERNELS) else "auto")
+    if kind == "random" and spatial:
+        arguments = {"out_channels": 16, "kernel_size": 3, **_given(options, KERNELS)}
+        return RandomCirculantLift(channels, ndim=len(spatial), **arguments)
+    if kind == "flatten":
         return nn.Flatten()
-    if not (spatial and options.channels):
-        return None
-    size = options.kernel_size
-    return RandomCirculantLift(channels, options.channels, size, len(spatial), seed=options.seed)
+    return "auto" if kind == "auto" else None
 
 
 def evaluate(options: argparse.Namespace) -> dict[str, Any]:
     """Show the accuracy of a saved network on labelled samples, and the rates of their features."""
     net = ReduNet.load(options.net, device=options.device)
-    return evaluation(net, *_load(options.data, net.sample_shape))
+    X, y = _load(options.data, net, options)
+    train = _load(options.train, net, options) if options.train else None
+    return evaluation(net, X, y, train=train)
 
 
 def info(options: argparse.Namespace) -> dict[str, Any]:
@@ -130,7 +151,7 @@ def plot(options: argparse.Namespace) -> dict[str, Any]:
     axes = np.atleast_1d(axes)
     plot_rates(net.history, ax=axes[0])
     if options.data:
-        X, y = _load(options.data, net.sample_shape)
+        X, y = _load(options.data, net, options)
         rows = np.concatenate([np.flatnonzero(y == label)[:SHOWN] for label in np.unique(y)])
         X, y = X[rows], y[rows]
         with torch.no_grad():
@@ -144,9 +165,10 @@ def plot(options: argparse.Namespace) -> dict[str, Any]:
 def write_report(options: argparse.Namespace) -> dict[str, Any]:
     """Write an HTML report on a saved network and its results on labelled samples."""
     net = ReduNet.load(options.net, device=options.device)
-    X, y = _load(options.data, net.sample_shape)
+    X, y = _load(options.data, net, options)
     title = options.title or f"{options.net.name} on {options.data.name}"
-    report(net, X, y, options.output, title=title)
+    train = _load(options.train, net, options) if options.train else None
+    report(net, X, y, options.output, title=title, train=train)
     return {"written": str(options.output)}
 
 
@@ -165,41 +187,43 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"redunet {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    formats = ".npz file with arrays X and y, or folder with one folder of images per class"
-    data = ("data", {"type": Path, "metavar": "DATA", "help": formats})
+    data = ("data", {"type": Path, "metavar": "DATA", "help": DATA})
+    label = ("--label", {"default": "last", "metavar": "COLUMN", "help": LABEL})
+    fill = ("--fill", {"type": float, "metavar": "VALUE", "help": FILL})
+    train = ("--train", {"type": Path, "metavar": "DATA", "help": TRAIN})
     net = ("net", {"type": Path, "metavar": "NET", "help": "file of a saved network"})
 
-    command = _command(commands, "construct", construct, data)
+    command = _command(commands, "construct", construct, data, label, fill)
     _add_output(command, "file for the network", Path("net.safetensors"))
     for name, settings in (
-        (
-            "--image-size",
-            {"type": int, "default": 32, "help": "size of the images in a folder"},
-        ),
+        ("--length", {"type": int, "help": LENGTH}),
+        ("--image-size", {"type": int, "default": 32, "help": "size of the images in a folder"}),
         ("--color", {"action": "store_true", "help": "read images in a folder in colour"}),
+        ("--lift", {"choices": ("auto", "random", "flatten", "none"), "help": LIFT}),
+        (
+            "--flatten",
+            {"action": "store_const", "dest": "lift", "const": "flatten", "help": FLATTEN},
+        ),
+        ("--channels", {"type": int, "dest": "out_channels", "metavar": "N", "help": CHANNELS}),
+        ("--kernel-size", {"type": int, "help": "size of the random kernels (default: 3)"}),
+        ("--seed", {"type": int, "help": "seed of the random kernels (default: 0)"}),
         ("--num-layers", {"type": int, "help": NUM_LAYERS}),
         ("--eps-sq", {"type": float, "help": EPS_SQ}),
         ("--eta", {"type": float, "help": ETA}),
-        ("--lam", {"type": float, "default": 500.0, "help": "sharpness λ of memberships"}),
-        ("--flatten", {"action": "store_true", "help": FLATTEN}),
-        ("--channels", {"type": int, "default": 16, "help": CHANNELS}),
-        ("--kernel-size", {"type": int, "default": 3, "help": "size of the random kernels"}),
-        ("--seed", {"type": int, "default": 0, "help": "seed of the random kernels"}),
-        (
-            "--operators",
-            {"choices": OPERATOR_KINDS.names, "default": "exact", "help": OPERATORS},
-        ),
+        ("--lam", {"type": float, "help": "sharpness λ of memberships"}),
+        ("--operators", {"choices": ("exact", "variational"), "help": OPERATORS}),
         ("--rank", {"type": int, "help": "rank of variational operators"}),
-        ("--momentum", {"type": float, "default": 0.0, "help": "momentum β, for example 0.9"}),
+        ("--momentum", {"type": float, "help": "momentum β, for example 0.9"}),
         ("--batch-size", {"type": int, "help": BATCH_SIZE}),
         ("--checkpoint", {"type": Path, "metavar": "FOLDER", "help": CHECKPOINT}),
     ):
         command.add_argument(name, **settings)
-    _command(commands, "evaluate", evaluate, net, data)
+    _command(commands, "evaluate", evaluate, net, data, label, fill, train)
     _command(commands, "info", info, net)
     optional = (data[0], {**data[1], "nargs": "?"})
-    _add_output(_command(commands, "plot", plot, net, optional), "image file", Path("redunet.png"))
-    command = _command(commands, "report", write_report, net, data)
+    command = _command(commands, "plot", plot, net, optional, label, fill)
+    _add_output(command, "image file", Path("redunet.png"))
+    command = _command(commands, "report", write_report, net, data, label, fill, train)
     command.add_argument("--title", help="title of the report (default: NET on DATA)")
     _add_output(command, "file for the report", Path("report.html"))
     command = _command(commands, "export", export_network, net)
@@ -246,21 +270,16 @@ def _add_output(command: argparse.ArgumentParser, text: str, default: Path | Non
     )
 
 
-def _load(path: Path, shape: tuple[int, ...]) -> tuple[np.ndarray | Tensor, np.ndarray]:
-    """Arrays X and y. No code in the file is run. Images are brought to the given shape."""
+def _load(path: Path, net: ReduNet, options: argparse.Namespace) -> tuple[Tensor, np.ndarray]:
+    """Samples and labels for a network. Images and series are brought to the network's shape."""
+    shape = net.sample_shape
     if path.is_dir():
         if len(shape) != 3 or shape[0] not in (1, 3):
             raise ValueError(
                 f"images have shape (1, H, W) or (3, H, W), but the network takes {shape}"
             )
-        return image_folder(path, shape[1:], color=shape[0] == 3)
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} is not an .npz file of plain arrays") from error
-    if not arrays.keys() >= {"X", "y"}:
-        raise ValueError(
-            f"{path} should contain arrays X and y, it contains {', '.join(arrays) or 'none'}"
-        )
-    return arrays["X"], arrays["y"]
+        return datasets.image_folder(path, shape[1:], color=shape[0] == 3)
+    length = shape[1] if len(shape) == 2 else None
+    X, labels = datasets.load(path, label=options.label, length=length, fill=options.fill)
+    # A reader takes labels as integers if all of them are. Some labels of the network may not be.
+    return X, labels.astype(str) if net.classes_.dtype.kind == "U" else labels

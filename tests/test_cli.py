@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from sklearn.datasets import load_digits
+from sklearn.datasets import load_digits, load_iris
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
 
 from redunet import ReduNet, __version__
 from redunet.cli import main
@@ -60,6 +63,21 @@ def test_evaluate_tells_the_accuracy(folder, capsys):
     found = json.loads(printed)
     assert found["samples"] == 200
     assert found["accuracy"] == (net.predict(data["X"]) == data["y"]).mean()
+    assert found["chance level (largest class)"] == np.bincount(data["y"]).max() / 200
+    assert "accuracy of an RBF SVM" not in found
+
+
+def test_evaluate_compares_with_a_support_vector_machine(folder, capsys):
+    net, test, train = (folder / name for name in ("net.safetensors", "test.npz", "train.npz"))
+    status, printed, _ = run(capsys, "evaluate", net, test, "--train", train)
+    assert status == 0
+    X, y = (np.load(train)[name] for name in ("X", "y"))
+    X_test, y_test = (np.load(test)[name] for name in ("X", "y"))
+    svm = make_pipeline(StandardScaler(), SVC()).fit(X.reshape(400, 64), y)
+    accuracy = svm.score(X_test.reshape(200, 64), y_test)
+    assert f"accuracy of an RBF SVM        {accuracy:.6g}\n" in printed
+    columns = {line.index(line.split("  ")[-1].strip()) for line in printed.splitlines()}
+    assert columns == {len("chance level (largest class)  ")}
 
 
 def test_plot_and_export_write_files(folder, capsys):
@@ -78,8 +96,26 @@ def test_errors_are_one_line(folder, capsys):
     np.savez(folder / "other.npz", a=np.zeros(3))
     np.savez(folder / "pickled.npz", X=np.array([object()]), y=np.zeros(1))
     (folder / "text.npz").write_text("no archive")
+    np.savez(folder / "letters.npz", X=np.zeros((2, 1, 8, 8)), y=["a", "b"])
+    np.savez(folder / "w.npz", X=np.zeros((2, 7)), y=[0, 1])
     for arguments, message in (
         (["construct", folder / "none.npz"], "No such file or directory"),
+        (["construct", folder / "data.xlsx"], "or a file that ends in .csv, .tsv, .txt, .ts or"),
+        (["construct", folder / "train.npz", "--lift", "auto", "--eps-sq", "1"], "eps_sq"),
+        (
+            ["evaluate", folder / "net.safetensors", folder / "letters.npz"],
+            "labels must be among the network's classes [0 1 2 3 4 5 6 7 8 9], got ['a' 'b']",
+        ),
+        (
+            [
+                "evaluate",
+                folder / "net.safetensors",
+                folder / "test.npz",
+                "--train",
+                folder / "w.npz",
+            ],
+            "training samples must have shape (1, 8, 8), got (7,)",
+        ),
         (["construct", folder / "other.npz"], "should contain arrays X and y, it contains a"),
         (["construct", folder / "pickled.npz"], "pickled.npz is not an .npz file of plain arrays"),
         (["construct", folder / "text.npz"], "text.npz is not an .npz file of plain arrays"),
@@ -136,18 +172,118 @@ def test_folders_of_images_are_data(tmp_path, capsys):
     assert "the network takes (64,)" in error
 
 
+def test_tables_are_data(tmp_path, capsys):
+    frame = load_iris()
+    names = frame.target_names[frame.target]
+    files = {}
+    for part, rows in (("train", slice(None, None, 2)), ("test", slice(1, None, 2))):
+        lines = [
+            ",".join([name, *map(str, x)])
+            for name, x in zip(names[rows], frame.data[rows], strict=True)
+        ]
+        files[part] = tmp_path / f"{part}.csv"
+        files[part].write_text("\n".join(["species,a,b,c,d", *lines]))
+    net = tmp_path / "net.safetensors"
+    assert run(capsys, "construct", files["train"], "-o", net, "--label", "species")[0] == 0
+    assert ReduNet.load(net).classes_.tolist() == ["setosa", "versicolor", "virginica"]
+    arguments = (net, files["test"], "--label", "first", "--train", files["train"])
+    status, printed, _ = run(capsys, "evaluate", *arguments, "--json")
+    assert status == 0
+    found = json.loads(printed)
+    assert found["accuracy"] > 0.9
+    assert found["accuracy of an RBF SVM"] > 0.9
+    assert found["chance level (largest class)"] == pytest.approx(1 / 3)
+    status, _, error = run(capsys, "construct", files["train"])
+    assert status == 1
+    assert "labels must be integers or names of classes, got 0.2 in 'd'" in error
+    page = tmp_path / "page.html"
+    assert run(capsys, "report", *arguments, "-o", page)[0] == 0
+    assert "accuracy of an RBF SVM" in page.read_text(encoding="utf-8")
+
+
+def test_labels_like_integers_are_names_if_the_networks_classes_are(tmp_path, capsys):
+    """The table of the test samples contains no other labels."""
+    rng = np.random.default_rng(0)
+    for file, classes in (("train", ["1", "2", "x"] * 10), ("test", ["1", "2"] * 5)):
+        rows = [f"{rng.normal()},{rng.normal()},{name}" for name in classes]
+        (tmp_path / f"{file}.csv").write_text("\n".join(["a,b,label", *rows]))
+    files = [tmp_path / name for name in ("net.safetensors", "train.csv", "test.csv")]
+    assert run(capsys, "construct", files[1], "-o", files[0], "--eps-sq", "0.1")[0] == 0
+    assert run(capsys, "evaluate", files[0], files[2])[0] == 0
+
+
+def write_ts(path, lengths, seed):
+    """Sinusoids of one or two periods in 20 values, at level 3."""
+    rng = np.random.default_rng(seed)
+    lines = ["@classLabel true 1 2", "@data"]
+    for number, length in enumerate(lengths):
+        times = 2 * np.pi * (1 + number % 2) * (np.arange(length) + rng.integers(20)) / 20
+        values = 3 + np.sin(times) + 0.1 * rng.normal(size=length)
+        lines.append(",".join(map(str, values)) + f":{1 + number % 2}")
+    path.write_text("\n".join(lines))
+
+
+def test_time_series_are_data(tmp_path, capsys):
+    train, test, net = (tmp_path / name for name in ("train.ts", "test.ts", "net.safetensors"))
+    write_ts(train, [30, 40, 36, 33] * 6, seed=0)
+    write_ts(test, [31, 28, 40, 39] * 6, seed=1)
+    assert run(capsys, "construct", train, "-o", net)[0] == 0
+    assert ReduNet.load(net).sample_shape == (1, 40)
+    status, printed, _ = run(capsys, "evaluate", net, test, "--json")
+    assert status == 0
+    assert json.loads(printed)["accuracy"] > 0.9
+    fixed = ["--length", "45", "--fill", "3"]
+    assert run(capsys, "construct", train, "-o", net, *fixed, "--channels", "4")[0] == 0
+    assert ReduNet.load(net).feature_shape == (4, 45)
+    assert run(capsys, "evaluate", net, test, "--fill", "3", "--train", train)[0] == 0
+    write_ts(test, [50], seed=1)
+    status, _, error = run(capsys, "evaluate", net, test)
+    assert status == 1
+    assert "series 0 has 50 values, but length is 45" in error
+
+
 def test_settings_follow_the_data(folder, tmp_path):
     """Unless they are given."""
     path = tmp_path / "net.safetensors"
-    train = str(folder / "train.npz")
-    assert main(["construct", train, "-o", str(path), "--num-layers", "1"]) == 0
+    construct = ["construct", str(folder / "train.npz"), "-o", str(path), "--num-layers", "1"]
+    assert main([*construct, "--lift", "random"]) == 0
     net = ReduNet.load(path)
     assert net.feature_shape == (16, 8, 8)
     assert net.settings.eps_sq == 0.5 / 64
     assert net.settings.eta * 16 / (400 * net.settings.eps_sq) == pytest.approx(2)
-    assert main(["construct", train, "-o", str(path), "--num-layers", "1", "--flatten"]) == 0
-    net = ReduNet.load(path)
-    assert net.feature_shape == (64,)
-    assert (net.settings.eps_sq, net.settings.eta) == (0.5, 2 * 400 * 0.5 / 64)
-    assert main(["construct", train, "-o", str(path), "--num-layers", "1", "--channels", "0"]) == 0
+    for flatten in (["--flatten"], ["--lift", "flatten"]):
+        assert main([*construct, *flatten]) == 0
+        net = ReduNet.load(path)
+        assert net.feature_shape == (64,)
+        assert (net.settings.eps_sq, net.settings.eta) == (0.5, 2 * 400 * 0.5 / 64)
+    assert main([*construct, "--lift", "none"]) == 0
     assert ReduNet.load(path).feature_shape == (1, 8, 8)
+
+
+@pytest.mark.parametrize(
+    ("options", "lift"),
+    [
+        ([], "auto"),
+        (["--num-layers", "2", "--eta", "0.1", "--momentum", "0.5"], "auto"),
+        (["--lift", "auto"], "auto"),
+        (["--lift", "none"], "None"),
+        (["--eps-sq", "0.1"], "RandomCirculantLift"),
+        (["--seed", "1"], "RandomCirculantLift"),
+        (["--operators", "variational", "--rank", "3"], "RandomCirculantLift"),
+        (["--lift", "flatten", "--eps-sq", "0.1"], "Flatten"),
+    ],
+)
+def test_the_lift_is_chosen_unless_options_say_otherwise(folder, monkeypatch, options, lift):
+    passed = {}
+
+    def construct(X, y, **settings):
+        passed.update(settings)
+        raise ValueError("this is enough")
+
+    monkeypatch.setattr(ReduNet, "construct", construct)
+    assert main(["construct", str(folder / "train.npz"), *options]) == 1
+    found = passed.pop("lift")
+    assert (found if found == "auto" else type(found).__name__.removesuffix("Type")) == lift
+    assert passed.pop("progress")
+    names = {option[2:].replace("-", "_") for option in options if option.startswith("--")}
+    assert passed.keys() == names - {"lift", "seed"}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import redunet.datasets
 import redunet.plots
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -38,11 +39,11 @@ def test_sessions(page, tmp_path, monkeypatch):
 
 def test_every_public_name_is_in_the_reference():
     listed = re.findall(r"^   (redunet[.\w]+)$", (DOCS / "api.md").read_text(), re.M)
-    for prefix, module in (("redunet", redunet), ("redunet.plots", redunet.plots)):
+    for module in (redunet, redunet.plots, redunet.datasets):
         for name in module.__all__:
             is_module = isinstance(getattr(module, name), type(redunet))
             if not (is_module or name.startswith("__")):
-                assert f"{prefix}.{name}" in listed
+                assert f"{module.__name__}.{name}" in listed
     assert len(listed) == len(set(listed))
 
 

@@ -13,6 +13,7 @@ import redunet
 from redunet import _moved, datasets, plots
 
 ROOMS = (
+    "datasets",
     "rates",
     "layers",
     "construction",
@@ -25,11 +26,7 @@ ROOMS = (
 PUBLIC = [
     *(getattr(redunet, name) for name in redunet.__all__),
     *(getattr(plots, name) for name in plots.__all__),
-    *(
-        function
-        for name, function in inspect.getmembers(datasets, inspect.isfunction)
-        if function.__module__ == datasets.__name__ and not name.startswith("_")
-    ),
+    *(getattr(datasets, name) for name in datasets.__all__),
 ]
 
 
@@ -64,6 +61,7 @@ def test_docstrings_name_every_parameter(documented, function):
 @pytest.mark.parametrize(
     "module",
     [
+        "datasets.series",
         "estimators.classifier",
         "estimators.clustering",
         "inspection.explanation",

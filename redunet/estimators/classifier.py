@@ -206,7 +206,8 @@ class ReduNetClassifier(
         ----------
         X : array-like of the shape that :meth:`fit` takes
         """
-        return softmax(-self.sharpness_ * self._residuals(X), axis=1)
+        residuals = self._residuals(X)
+        return softmax(-self.sharpness_ * residuals, axis=1)
 
     def predict(self, X: Array) -> np.ndarray:
         """The label of the class with the smallest residual for each sample, ``(m,)``.

@@ -58,12 +58,15 @@ def report(
     *,
     title: str = "ReduNet",
     worst: int = 5,
+    train: tuple[Array, Array] | None = None,
 ) -> None:
     """Write an HTML report on a network and its results on samples.
 
     The report shows a summary, the rates and the accuracy by layer, similarities and singular
     values before and after the network, the confusion matrix, and an explanation of the worst
-    samples. It is a single HTML file that contains all pictures and loads no other files.
+    samples. Beside the accuracy of the network, it shows the chance level, which is the share of
+    the largest class in ``labels``. The report is a single HTML file that contains all pictures and
+    loads no other files.
 
     Parameters
     ----------
@@ -80,6 +83,9 @@ def report(
     worst : int
         Number of samples to explain. These are the samples whose residual for their own class
         exceeds the smallest other residual by the most.
+    train : tuple of (X, labels), optional
+        Training samples. The report then also shows the accuracy of a support vector machine with
+        an RBF kernel that is trained on these samples, flattened and scaled feature by feature.
 
     Raises
     ------
@@ -88,18 +94,14 @@ def report(
         network.
     """
     X, labels = as_samples(X), as_labels(labels)
-    unknown = np.setdiff1d(labels, net.classes_)
-    if unknown.size:
-        raise ValueError(
-            f"labels must be among the network's classes {net.classes_}, got {unknown}"
-        )
+    results = evaluation(net, X, labels, train=train)
     with torch.no_grad():
         residuals = net.residual_norms_by_layer(X).cpu().numpy()
     page = _template().render(
         title=title,
         version=__version__,
         summary=_readable(description(net)),
-        results=_readable(evaluation(net, X, labels)),
+        results=_readable(results),
         pictures=_pictures(net, X, labels, residuals),
         worst=_worst(net, X, labels, residuals[-1], worst),
     )

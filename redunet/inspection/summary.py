@@ -2,10 +2,14 @@
 
 from typing import Any
 
+import numpy as np
 import torch
 from sklearn.metrics import accuracy_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
 
-from redunet._checks import Array, as_labels
+from redunet._checks import Array, as_labels, as_samples, check_sample_shape
 from redunet.network import ReduNet
 from redunet.rates.coding_rates import rate_reduction
 
@@ -31,17 +35,57 @@ def description(net: ReduNet) -> dict[str, Any]:
 
 
 @torch.no_grad()
-def evaluation(net: ReduNet, X: Array, labels: Array) -> dict[str, Any]:
-    """Accuracy of a network's memberships on labelled samples, and rates of their features."""
+def evaluation(
+    net: ReduNet, X: Array, labels: Array, *, train: tuple[Array, Array] | None = None
+) -> dict[str, Any]:
+    """Accuracy of a network on labelled samples, accuracies to compare it with, and rates.
+
+    The chance level is the share of the largest class in ``labels``. If training samples are given,
+    the accuracy of a support vector machine with an RBF kernel is added. It is trained on the
+    flattened training samples, scaled feature by feature.
+
+    Raises
+    ------
+    ValueError
+        If samples do not have the shape that the network takes, or if a label is not a label of the
+        network.
+    """
+    X, labels = as_samples(X), as_labels(labels)
+    check_sample_shape(X, net.sample_shape)
+    unknown = np.setdiff1d(labels, net.classes_)
+    if unknown.size:
+        raise ValueError(
+            f"labels must be among the network's classes {net.classes_}, got {unknown}"
+        )
     rates = rate_reduction(net(X), labels, net.settings.eps_sq)
-    predictions = net.predict(X)
+    _, counts = np.unique(labels, return_counts=True)
+    results = {
+        "samples": len(X),
+        "accuracy": float(accuracy_score(labels, net.predict(X))),
+        "chance level (largest class)": float(counts.max() / len(labels)),
+    }
+    if train is not None:
+        results["accuracy of an RBF SVM"] = _accuracy_of_svm(*train, X, labels)
     return {
-        "samples": len(predictions),
-        "accuracy": float(accuracy_score(as_labels(labels), predictions)),
+        **results,
         "rate reduction": rates.delta.item(),
         "expansion": rates.expansion.item(),
         "compression": rates.compression.item(),
     }
+
+
+def _accuracy_of_svm(
+    X_train: Array, labels_train: Array, X: torch.Tensor, labels: np.ndarray
+) -> float:
+    """Accuracy of a support vector machine on flattened samples."""
+    X_train = as_samples(X_train, name="training X")
+    if X_train.shape[1:] != X.shape[1:]:
+        raise ValueError(
+            f"training samples must have shape {tuple(X.shape[1:])}, got {tuple(X_train.shape[1:])}"
+        )
+    svm = make_pipeline(StandardScaler(), SVC())
+    svm.fit(X_train.flatten(1).cpu().numpy(), as_labels(labels_train))
+    return float(svm.score(X.flatten(1).cpu().numpy(), labels))
 
 
 def readable(value: object) -> str:

@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
 
 from redunet import RandomCirculantLift, ReduNet, datasets, report
 from redunet.cli import main
@@ -69,6 +72,25 @@ def test_a_page_that_holds_everything(path, problem):
     accuracy = (net.predict(X) == names).mean()
     assert f"{accuracy:.6g}" in page.text
     assert f"{net.history.delta[-1]:.6g}" in page.text
+
+
+def test_the_accuracy_has_something_to_compare_with(path, problem, tmp_path):
+    net, X, names = problem
+    chance = np.unique(names, return_counts=True)[1].max() / len(names)
+    text = Page(path.read_text(encoding="utf-8")).text
+    assert "RBF SVM" not in text
+    assert f"chance level (largest class){chance:.6g}" in text
+    digits, labels = datasets.digits()
+    train = digits[:100], np.array([f"<{label}>" for label in labels[:100]])
+    report(net, X, names, tmp_path / "report.html", worst=0, train=train)
+    svm = make_pipeline(StandardScaler(), SVC()).fit(train[0].flatten(1), train[1])
+    text = Page((tmp_path / "report.html").read_text(encoding="utf-8")).text
+    accuracy = svm.score(X.flatten(1), names)
+    assert f"accuracy of an RBF SVM{accuracy:.6g}" in text
+    with pytest.raises(
+        ValueError, match=r"training samples must have shape \(1, 8, 8\), got \(64,"
+    ):
+        report(net, X, names, tmp_path / "report.html", train=(train[0].flatten(1), train[1]))
 
 
 def test_the_worst_samples_are_those_furthest_on_the_wrong_side(path, problem):
