@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from redunet import ReduNet, datasets, demo
+from redunet import ReduNet, cli, datasets, demo
 
 ROOT = Path(__file__).parents[1]
 
@@ -147,15 +147,23 @@ def test_the_lines_of_python_about_classifiers(tmp_path):
     assert float(run("-c", code, cwd=tmp_path).stdout) > 0.9
 
 
-def test_the_lines_of_python_about_images_of_ones_own(tmp_path):
+def test_the_lines_about_tables_and_images_of_ones_own(tmp_path, monkeypatch, capsys):
     X, labels = datasets.digits()
     for i, (image, label) in enumerate(zip(X[:300, 0], labels[:300].tolist(), strict=True)):
         folder = tmp_path / "pets" / ("train" if i < 200 else "test") / f"pet {label}"
         folder.mkdir(parents=True, exist_ok=True)
         pixels = (255 * image).to(torch.uint8).numpy()
         Image.fromarray(pixels).save(folder / f"{i}.png")
-    code = lines_of_python("docs/own_data.md") + "\nprint(accuracy)"
+    code = lines_of_python("docs/own_data.md", blocks=2) + "\nprint(accuracy)"
     assert float(run("-c", code, cwd=tmp_path).stdout) > 0.5
+    monkeypatch.chdir(tmp_path)
+    page = (ROOT / "docs" / "own_data.md").read_text()
+    for command in re.findall(r"^    redunet (.*(?:wine|pets).*)$", page, re.MULTILINE):
+        assert cli.main(command.split()) == 0, command
+    names = re.findall(r"^    (.*?)  +[0-9.]+$", page, re.MULTILINE)
+    assert "accuracy of an RBF SVM" in names
+    printed = capsys.readouterr().out
+    assert all(re.search(rf"^{re.escape(name)}  ", printed, re.MULTILINE) for name in names)
 
 
 def test_the_lines_of_python_about_losses(tmp_path):

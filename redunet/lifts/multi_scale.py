@@ -178,18 +178,20 @@ class MultiScaleLift(Lift):
     def _lift(self, X: Tensor) -> Tensor:
         X = self._with_differences(X)
         scales = range(len(self.biases))
-        return torch.cat([self._activate(self._respond(X, i), i) for i in scales], 1)
+        return torch.cat(
+            [self._activate(self._respond(X, i, -self.biases[i]), i) for i in scales], 1
+        )
 
-    def _respond(self, X: Tensor, scale: int) -> Tensor:
-        """Responses to the kernels of one dilation, ``(m, K, *spatial)``."""
+    def _respond(self, X: Tensor, scale: int, offsets: Tensor | None = None) -> Tensor:
+        """Responses to the kernels of one dilation, ``(m, K, *spatial)``, plus offsets ``(K,)``."""
         kernels = self.kernels[scale]
         if self.ndim == 0:
-            return functional.linear(X, kernels)
+            return functional.linear(X, kernels, offsets)
         dilation = (self.dilations or ())[scale]
         for axis in range(2, X.ndim):
             X = X.index_select(axis, self._around(X.shape[axis], dilation).to(X.device))
         convolve = (functional.conv1d, functional.conv2d, functional.conv3d)[self.ndim - 1]
-        return convolve(X, kernels, dilation=dilation)
+        return convolve(X, kernels, offsets, dilation=dilation)
 
     def _around(self, length: int, dilation: int) -> Tensor:
         """Positions along a periodic axis, with half a kernel more at each end."""
@@ -197,15 +199,14 @@ class MultiScaleLift(Lift):
         after = self.kernel_size // 2 * dilation
         return torch.arange(-before, length + after) % length
 
-    def _activate(self, responses: Tensor, scale: int) -> Tensor:
-        """The nonlinearity of responses ``(m, K, *spatial)`` to the kernels of one dilation."""
-        shape = (-1, *[1] * self.ndim)
-        above = responses - self.biases[scale].view(shape)
+    def _activate(self, above: Tensor, scale: int) -> Tensor:
+        """The nonlinearity of r − b, ``(m, K, *spatial)``, for the kernels of one dilation."""
         if self.nonlinearity == "step":
             return (above > 0).to(above.dtype)
         if self.nonlinearity == "relu":
-            return above.relu()
-        return torch.sigmoid(above / (SOFTNESS * self.spreads[scale].view(shape)))
+            return above.relu_()
+        widths = SOFTNESS * self.spreads[scale].view(-1, *[1] * self.ndim)
+        return above.div_(widths).sigmoid_()
 
     def _with_differences(self, X: Tensor) -> Tensor:
         if not self.differences:
