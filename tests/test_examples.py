@@ -158,7 +158,7 @@ def test_the_lines_about_tables_and_images_of_ones_own(tmp_path, monkeypatch, ca
     assert float(run("-c", code, cwd=tmp_path).stdout) > 0.5
     monkeypatch.chdir(tmp_path)
     page = (ROOT / "docs" / "own_data.md").read_text()
-    for command in re.findall(r"^    redunet (.*(?:wine|pets).*)$", page, re.MULTILINE):
+    for command in re.findall(r"^    redunet (.*wine.*)$", page, re.MULTILINE):
         assert cli.main(command.split()) == 0, command
     names = re.findall(r"^    (.*?)  +[0-9.]+$", page, re.MULTILINE)
     assert "accuracy of an RBF SVM" in names

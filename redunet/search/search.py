@@ -8,7 +8,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from sklearn.utils.multiclass import check_classification_targets
-from tabulate import tabulate
+
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -303,6 +303,8 @@ class Search:
 
     def __str__(self) -> str:
         """A table of the candidates."""
+        from tabulate import tabulate
+
         rows = [
             ["*" if c in self.chosen_ else "", c.name, c.band, c.eps_sq, c.loss, c.accuracy]
             for c in self.candidates_

@@ -1,0 +1,77 @@
+"""Samples and labels from a file or a folder of any kind."""
+
+import os
+import zipfile
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from redunet._checks import as_samples
+from redunet.datasets.folders import image_folder
+from redunet.datasets.series import read_ts
+from redunet.datasets.tables import read_table
+
+
+def load(
+    path: str | os.PathLike[str],
+    *,
+    label: str = "last",
+    length: int | None = None,
+    fill: float | None = None,
+    size: tuple[int, int] = (32, 32),
+    color: bool = False,
+) -> tuple[Tensor, np.ndarray]:
+    """Samples and labels from a file or a folder.
+
+    Parameters
+    ----------
+    path : str or path
+        A table (``.csv``, ``.tsv`` or ``.txt``; see :func:`read_table`), time series (``.ts``; see
+        :func:`read_ts`), an ``.npz`` file with arrays ``X`` and ``y``, or a folder that contains
+        one folder of images per class (see :func:`image_folder`). No code in the file is run.
+    label : str
+        For tables: the column of the labels.
+    length, fill : optional
+        For ``.ts`` files: how short series are continued; see :func:`pad_series`.
+    size : tuple of int
+        For images: height and width of the result.
+    color : bool
+        For images: whether the result has three channels.
+
+    Returns
+    -------
+    X : Tensor of shape (m, n), (m, C, T), (m, C, H, W), …
+    labels : numpy array (m,)
+
+    Raises
+    ------
+    ValueError
+        If the file is of another kind, or cannot be used.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return image_folder(path, size, color=color)
+    ending = path.suffix.lower()
+    if ending in (".csv", ".tsv", ".txt"):
+        return read_table(path, label)
+    if ending == ".ts":
+        return read_ts(path, length=length, fill=fill)
+    if ending == ".npz":
+        return _read_npz(path)
+    raise ValueError(
+        f"{path} should be a folder of images, or a file that ends in .csv, .tsv, .txt, .ts or .npz"
+    )
+
+
+def _read_npz(path: Path) -> tuple[Tensor, np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except (ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path} is not an .npz file of plain arrays") from error
+    if not arrays.keys() >= {"X", "y"}:
+        raise ValueError(
+            f"{path} should contain arrays X and y, it contains {', '.join(arrays) or 'none'}"
+        )
+    return as_samples(arrays["X"]), arrays["y"]

@@ -1,0 +1,143 @@
+"""Time series, whose lengths may differ."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from redunet._checks import Array, as_samples, as_tensor, check_count
+from redunet.datasets.labels import labels_from_text
+from redunet.files.ts import parse_ts
+
+
+def pad_series(
+    series: Iterable[Array], length: int | None = None, *, fill: Array | None = None
+) -> Tensor:
+    """Time series of different lengths as one tensor.
+
+    A short series is continued by its own mean, channel by channel. Its mean does not change, and
+    a constant added to the series is a constant added to the padded series. Kernels whose entries
+    sum to zero respond with zero inside the padding. They respond to the two joints: the end of the
+    series, and its beginning, which follows the padding cyclically. A network also sees the share
+    of the padding, and thus the lengths.
+
+    Such kernels do not see the level of a series. If levels distinguish the classes, pass the mean
+    of all training series as ``fill``: the height of the two joints then shows the level.
+
+    Parameters
+    ----------
+    series : iterable of array-like or Tensor, of shape (T_i,) or (C, T_i)
+        Series of one channel, or of C channels.
+    length : int, optional
+        Length T of the result; by default the length of the longest series. Pass the length that a
+        network was constructed for when you prepare new series for it.
+    fill : float or array-like of shape (C,), optional
+        The value that continues short series, or one value for each channel. By default it is the
+        mean of each series. Pass the same ``fill`` when you prepare new series.
+
+    Returns
+    -------
+    Tensor of shape (m, C, T)
+        float64 if a series is, and float32 otherwise.
+
+    Raises
+    ------
+    ValueError
+        If there are no series, values are missing or infinite, numbers of channels differ, a series
+        is longer than ``length``, or ``fill`` does not fit the channels.
+
+    Examples
+    --------
+    >>> pad_series([[1.0, 2.0, 3.0, 4.0], [1.0, 5.0]]).tolist()
+    [[[1.0, 2.0, 3.0, 4.0]], [[1.0, 5.0, 3.0, 3.0]]]
+    """
+    check_count(length=length)
+    parts = [_checked(one, number) for number, one in enumerate(series)]
+    if not parts:
+        raise ValueError("expected at least one series, got none")
+    channels = [len(part) for part in parts]
+    lengths = [part.shape[1] for part in parts]
+    other = next((number for number, count in enumerate(channels) if count != channels[0]), None)
+    if other is not None:
+        raise ValueError(
+            f"series must have shape (C, T_i) with the same number of channels C, got "
+            f"{tuple(parts[0].shape)} for series 0 and {tuple(parts[other].shape)} for series "
+            f"{other}"
+        )
+    longest = max(lengths)
+    if length is not None and longest > length:
+        raise ValueError(
+            f"series {lengths.index(longest)} has {longest} values, but length is {length}: pass a "
+            f"length of at least {longest}, also for the samples of the construction, or cut the "
+            "series"
+        )
+    level = None if fill is None else as_tensor(fill)
+    if level is not None and tuple(level.shape) not in ((), (channels[0],)):
+        raise ValueError(
+            f"fill must be a number, or {channels[0]} numbers for the channels, got shape "
+            f"{tuple(level.shape)}"
+        )
+    return torch.stack([_padded(part, length or longest, level) for part in parts])
+
+
+def _checked(one: Array, number: int) -> Tensor:
+    """A series as a finite tensor ``(C, T)``."""
+    values = as_tensor(one)
+    if values.ndim not in (1, 2):
+        raise ValueError(
+            f"series must have shape (T_i,) or (C, T_i), got {tuple(values.shape)} for series "
+            f"{number}"
+        )
+    values = torch.atleast_2d(values)
+    missing = values.isnan().nonzero()
+    if len(missing):
+        channel, position = missing[0].tolist()
+        raise ValueError(
+            f"series {number} has {len(missing)} missing values (NaN), the first in channel "
+            f"{channel} at position {position}: fill them, for example with "
+            "pandas.Series.interpolate, or leave the series out. If they mark its end, cut it there"
+        )
+    return as_samples(values[None], name=f"series {number}")[0]
+
+
+def _padded(values: Tensor, length: int, level: Tensor | None) -> Tensor:
+    """Channels ``(C, T_i)``, continued to ``(C, T)`` by a level or by their means."""
+    level = values.mean(1) if level is None else level.to(values)
+    padding = level.reshape(-1, 1).expand(len(values), length - values.shape[1])
+    return torch.cat([values, padding], 1)
+
+
+def read_ts(
+    path: str | os.PathLike[str], *, length: int | None = None, fill: Array | None = None
+) -> tuple[Tensor, np.ndarray]:
+    """Time series and their labels from a ``.ts`` file of the UCR and UEA archives.
+
+    Parameters
+    ----------
+    path : str or path
+        A line behind ``@data`` holds the channels of a series and its label, separated by colons.
+        The line ``@classLabel`` names the classes. Other lines that begin with ``@``, and comments,
+        are ignored.
+    length, fill : optional
+        How :func:`pad_series` continues short series.
+
+    Returns
+    -------
+    X : Tensor of shape (m, C, T), float32
+    labels : numpy array (m,)
+        int64 if all labels are integers, and str otherwise.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged, it has no class labels, values are missing, or a series is longer
+        than ``length``.
+    """
+    series, labels = parse_ts(Path(path))
+    try:
+        return pad_series(series, length, fill=fill), labels_from_text(labels)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error

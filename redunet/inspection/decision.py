@@ -1,0 +1,194 @@
+"""The decision between two classes for one sample, as a sum over frequencies, scales and places."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from redunet._checks import Array, as_network_input, as_tensor
+from redunet.layers.layer import extrapolate, propagate
+from redunet.lifts import Band, JoinedLift, MultiScaleLift
+from redunet.lifts.band import resampled
+from redunet.network import ReduNet
+from redunet.search.candidate import name_of
+from redunet.search.leave_one_out import as_double
+
+# Number of frequencies, and of scales, that are printed.
+PRINTED_SHARES = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Decision:
+    """Why a layer prefers one class to another for a sample; see :meth:`from_network`.
+
+    The relative residual of a sample v in class j is r_j = γ_j ‖Cʲ v‖ / α. It is the norm of
+    (I + α_j M_j)⁻¹ v, where M_j is the second moment of the class. The smaller it is, the better
+    the class fits. Its square is a sum over frequencies, over channels, and over places. The
+    difference of the squares of two classes is therefore a sum of *shares*. Positive shares speak
+    for the first class, negative shares for the second.
+
+    Attributes
+    ----------
+    classes : tuple of two labels
+        The winner, and the class that it is compared with.
+    residuals : tuple of two floats
+        Their relative residuals.
+    frequencies : int array (F, axes)
+        The frequency of each share along each axis. A frequency stands for its opposite too.
+    by_frequency : numpy array (F,)
+        The share of each frequency.
+    by_scale : dict from str to float
+        The share of each scale. For signals, the channels of a :class:`redunet.MultiScaleLift` have
+        one scale for each dilation. The channels of any other lift have one scale, which has the
+        name of the lift. A :class:`redunet.JoinedLift` has the scales of all its lifts; scales of
+        the same name are added.
+    by_place : numpy array (*spatial)
+        The share of each place of the sample. It comes from all that the kernels see around this
+        place. Kernels see the two ends of an axis as neighbours. A narrow band blurs these shares.
+        If a lift gives the features a grid that cannot be interpolated, the places are those of
+        the features.
+    """
+
+    classes: tuple[Any, Any]
+    residuals: tuple[float, float]
+    frequencies: np.ndarray
+    by_frequency: np.ndarray
+    by_scale: dict[str, float]
+    by_place: np.ndarray
+
+    @classmethod
+    @torch.no_grad()
+    def from_network(
+        cls, net: ReduNet, x: Array, *, classes: Sequence[Any] | None = None, layer: int = -1
+    ) -> Self:
+        """Decompose the decision of a layer for one sample.
+
+        Parameters
+        ----------
+        net : ReduNet
+        x : array-like or Tensor of shape net.sample_shape
+            One sample, without an axis of samples.
+        classes : sequence of two labels, optional
+            The classes to compare. By default those with the largest memberships, the largest
+            first. Its residual is the smaller one, unless classes differ in size and the membership
+            is not balanced.
+        layer : int
+            Index of the layer; by default the last, whose memberships are the prediction. Later
+            layers see features that the layers before have moved.
+
+        Returns
+        -------
+        Decision
+
+        Raises
+        ------
+        ValueError
+            If the sample does not have the shape that the network takes, or ``classes`` are not two
+            labels of the network.
+        """
+        layers = list(net.layers)
+        chosen, earlier = layers[layer], layers[: range(len(layers))[layer]]
+        gamma, alpha = chosen.proportions, chosen.alpha
+        X = as_network_input(
+            as_tensor(x)[None], net.sample_shape, device=gamma.device, dtype=gamma.dtype
+        )
+        (V,) = net.encode(X)
+        point = extrapolate(*propagate(V, earlier), chosen.momentum)
+        responses = as_double(chosen.operators.respond(point)[:, 0])  # (F, k, C)
+        responses = responses * (gamma / alpha).double()[:, None]
+        residuals = responses.abs().square().sum((0, 2)).sqrt().cpu().numpy()
+        if classes is None:
+            membership = chosen.assign(chosen.residual_norms(point))[0].cpu().numpy()
+            # If memberships round to zero, the residuals decide.
+            pair = np.lexsort((residuals, -membership))[:2]
+        else:
+            pair = _positions(classes, net.classes_)
+        responses = responses[:, pair.tolist()]
+        squares = responses.abs().square()
+        shares = (squares[:, 1] - squares[:, 0]).cpu().numpy()  # (F, C)
+        by_scale: dict[str, float] = {}
+        for scale, share in zip(_scales(net.lift, X), shares.sum(0).tolist(), strict=True):
+            by_scale[scale] = by_scale.get(scale, 0.0) + share
+        signals = _on_grid(net.spectrum.inverse(responses), net.sample_shape[1:])
+        squares = signals.square().sum(1)
+        winner, other = net.classes_[pair].tolist()
+        return cls(
+            (winner, other),
+            (float(residuals[pair[0]]), float(residuals[pair[1]])),
+            frequencies=net.spectrum.frequencies.cpu().numpy(),
+            by_frequency=shares.sum(1),
+            by_scale=by_scale,
+            by_place=(squares[1] - squares[0]).cpu().numpy(),
+        )
+
+    @property
+    def difference(self) -> float:
+        """The difference of the squared residuals, the sum of all shares of each kind."""
+        winner, other = self.residuals
+        return other**2 - winner**2
+
+    @property
+    def frequency_names(self) -> list[str]:
+        """Each frequency in words: a number for one axis, numbers in parentheses for more."""
+        names = [", ".join(map(str, p)).replace("-", "−") for p in self.frequencies.tolist()]
+        return [f"({name})" for name in names] if self.frequencies.shape[1] > 1 else names
+
+    def percentages(self, shares: Any) -> np.ndarray:
+        """Shares in percent of the absolute value of the difference."""
+        return 100 * np.asarray(shares) / (abs(self.difference) or 1.0)
+
+    def __str__(self) -> str:
+        """The two classes, their residuals, and the largest shares of frequencies and scales."""
+        (winner, other), (smaller, larger) = self.classes, self.residuals
+        lines = [
+            f"{winner} rather than {other}",
+            f"residuals: {smaller:.4f} and {larger:.4f}; squared, they differ by "
+            f"{self.difference:.4g}",
+            f"shares of the difference, positive for {winner} and negative for {other}:",
+        ]
+        if self.frequencies.shape[1]:
+            lines.append(f"  frequencies: {self._largest(self.frequency_names, self.by_frequency)}")
+        lines.append(f"  scales: {self._largest(list(self.by_scale), self.by_scale.values())}")
+        return "\n".join(lines)
+
+    def _largest(self, names: list[str], shares: Any) -> str:
+        percentages = self.percentages(list(shares))
+        order = np.argsort(-np.abs(percentages), kind="stable")[:PRINTED_SHARES]
+        numbers = [f"{percentage:+.0f} %".replace("-", "−") for percentage in percentages]
+        return ", ".join(f"{names[i]}: {numbers[i]}" for i in order.tolist())
+
+
+def _positions(classes: Sequence[Any], labels: np.ndarray) -> np.ndarray:
+    """Positions of two classes among the labels of a network."""
+    found = [np.flatnonzero(labels == label) for label in classes]
+    if len(found) != 2 or not all(map(len, found)) or found[0] == found[1]:
+        raise ValueError(f"classes must be two of the labels {labels}, got {classes}")
+    return np.concatenate(found)
+
+
+def _scales(lift: nn.Module | None, X: Tensor) -> list[str]:
+    """The scale of each channel that a lift gives samples ``X``."""
+    scales = [name_of(None)] * X.shape[1]
+    for part in lift if type(lift) is nn.Sequential else [lift or nn.Identity()]:
+        features = part(X)
+        if isinstance(part, JoinedLift):
+            pairs = zip(part.lifts, part.bands, strict=True)
+            scales = [scale for one, bands in pairs for scale in _scales(one, X) * len(bands)]
+        elif isinstance(part, MultiScaleLift) and part.ndim:
+            dilations = part.dilations or ()
+            scales = [f"dilation {d}" for d in dilations for _ in range(part.kernels_per_scale)]
+        elif not isinstance(part, Band | nn.Identity):
+            scales = [name_of(part)] * features.shape[1]
+        X = features
+    return scales
+
+
+def _on_grid(signals: Tensor, shape: Sequence[int]) -> Tensor:
+    """Signals ``(2, C, *spatial)`` on the grid of the sample, if its shape permits."""
+    lengths = signals.shape[2:]
+    pairs = zip(lengths, shape, strict=False)
+    fits = all(length == places or length < places and length % 2 for length, places in pairs)
+    return resampled(signals, shape) if fits and len(lengths) == len(shape) else signals

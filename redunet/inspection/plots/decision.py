@@ -1,0 +1,131 @@
+"""Plot of the decision between two classes for one sample."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap, to_rgba
+from matplotlib.figure import FigureBase
+
+from redunet._checks import Array, as_tensor
+from redunet.inspection.decision import Decision
+from redunet.inspection.palette import PALETTE
+
+# Colours of shares that speak for the winner, and of those that speak for the other class.
+FOR, AGAINST = PALETTE[:2]
+
+# The same colours for places. Where the share is zero, the sample shows through.
+OVERLAY = LinearSegmentedColormap.from_list(
+    "decision",
+    [
+        (0.0, to_rgba(AGAINST, 0.9)),
+        (0.5, to_rgba(AGAINST, 0.0)),
+        (0.5, to_rgba(FOR, 0.0)),
+        (1.0, to_rgba(FOR, 0.9)),
+    ],
+)
+
+# If there are several axes, only so many frequencies have a bar of their own.
+NAMED_FREQUENCIES = 8
+
+
+def plot_decision(decision: Decision, x: Array, *, figure: FigureBase | None = None) -> np.ndarray:
+    """Draw the shares of a decision on the sample itself, by frequency and by scale.
+
+    All shares are in percent of the difference between the squared residuals. Blue shares speak for
+    the winner, orange ones for the other class. A share at a place comes from all that the kernels
+    see around it, and is blurred if the band is narrow; see :class:`redunet.inspection.Decision`.
+    Vectors have shares by scale only. Samples with three or more spatial axes are not drawn.
+
+    Parameters
+    ----------
+    decision : Decision
+        For example ``explain(net, x).decision``.
+    x : array-like or Tensor of shape net.sample_shape
+        The sample.
+    figure : matplotlib Figure or SubFigure, optional
+        Figure to draw on; by default a new one.
+
+    Returns
+    -------
+    numpy array of one to three matplotlib Axes
+
+    Raises
+    ------
+    ValueError
+        If the sample does not have the spatial axes of the shares.
+    """
+    sample = as_tensor(x).detach().cpu().numpy()
+    spatial = decision.by_place.ndim
+    is_drawn = spatial in (1, 2)
+    if is_drawn and sample.ndim != 1 + spatial:
+        raise ValueError(
+            f"the sample must have one axis of channels and {spatial} of places, got shape "
+            f"{sample.shape}"
+        )
+    widths = [2.2 if spatial == 1 else 1.2] * is_drawn + [1.0] * (spatial > 0) + [1.0]
+    if figure is None:
+        figure = plt.figure(figsize=(4 * sum(widths), 3.6), layout="constrained")
+    axes: np.ndarray = figure.subplots(1, len(widths), width_ratios=widths, squeeze=False)[0]
+    if is_drawn:
+        _draw_places(axes[0], decision, sample)
+    if spatial:
+        _draw_frequencies(axes[-2], decision)
+    _draw_bars(axes[-1], list(decision.by_scale), decision.percentages([*decision.by_scale.values()]))
+    axes[-1].set_title("By scale")
+    winner, other = decision.classes
+    axes[0].set_title(f"{winner} (blue) rather than {other} (orange)")
+    return axes
+
+
+def _draw_places(ax: Axes, decision: Decision, sample: np.ndarray) -> None:
+    """Draw the shares of places over an image, or behind the curves of a series."""
+    shares = decision.percentages(decision.by_place)
+    limit = max(np.abs(shares).max(), np.finfo(float).tiny)
+    if sample.ndim == 3:
+        height, width = sample.shape[1:]
+        extent = (-0.5, width - 0.5, height - 0.5, -0.5)
+        ax.imshow(sample.mean(0), cmap="gray_r", extent=extent)
+        ax.set(xticks=[], yticks=[])
+    else:
+        low, high = sample.min(), sample.max()
+        margin = 0.05 * (high - low) or 1.0
+        extent = (-0.5, sample.shape[1] - 0.5, low - margin, high + margin)
+        ax.plot(sample.T, color="black", linewidth=0.8)
+        ax.set_xlabel("place")
+        shares = shares[None]
+    overlay = ax.imshow(
+        shares, cmap=OVERLAY, vmin=-limit, vmax=limit, extent=extent, aspect="equal" if sample.ndim == 3 else "auto"
+    )
+    ax.figure.colorbar(overlay, ax=ax, label="share of the place [%]")
+
+
+def _draw_frequencies(ax: Axes, decision: Decision) -> None:
+    """Draw a bar for each frequency of one axis, or for the largest shares of several axes."""
+    percentages = decision.percentages(decision.by_frequency)
+    ax.set_title("By frequency")
+    if decision.frequencies.shape[1] == 1:
+        ax.bar(decision.frequencies[:, 0], percentages, width=0.8, color=_colors(percentages))
+        ax.axhline(0, color="black", linewidth=0.8)
+        ax.set(xlabel="frequency", ylabel="share [%]")
+        ax.locator_params(axis="x", integer=True)
+        return
+    order = np.argsort(-np.abs(percentages), kind="stable")
+    shown, others = order[:NAMED_FREQUENCIES], order[NAMED_FREQUENCIES:]
+    names = [decision.frequency_names[i] for i in shown]
+    values = percentages[shown]
+    if others.size:
+        names, values = [*names, f"{others.size} others"], np.append(values, percentages[others].sum())
+    _draw_bars(ax, names, values)
+
+
+def _draw_bars(ax: Axes, names: list[str], percentages: np.ndarray) -> None:
+    """Draw a horizontal bar for each name, the first on top."""
+    ax.barh(np.arange(len(names)), percentages, color=_colors(percentages))
+    ax.axvline(0, color="black", linewidth=0.8)
+    ax.set_yticks(range(len(names)), names)
+    ax.invert_yaxis()
+    ax.set_xlabel("share [%]")
+
+
+def _colors(percentages: np.ndarray) -> list[str]:
+    return [FOR if share >= 0 else AGAINST for share in percentages]

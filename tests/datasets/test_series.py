@@ -1,0 +1,166 @@
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from redunet import RandomCirculantLift, ReduNet
+from redunet.datasets import pad_series, read_ts
+
+TS = """# Comments, and lines that describe the data
+%# are ignored.
+@problemName Walks
+@TIMESTAMPS False
+@missing false
+@univariate false
+@dimensions 2
+@equalLength false
+@classlabel True walk run
+
+@data
+1.0,2.0,3.0:4,5,-6e-1:walk
+# one more comment
+ 1,2 : 7,9 : run
+"""
+
+
+def unequal(*lengths, channels=2, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return [5 + torch.randn(channels, length, generator=generator) for length in lengths]
+
+
+def test_a_short_series_is_continued_by_its_mean():
+    parts = unequal(7, 4, 5)
+    X = pad_series(parts)
+    assert X.shape == (3, 2, 7)
+    for x, part in zip(X, parts, strict=True):
+        length = part.shape[1]
+        assert torch.equal(x[:, :length], part)
+        expected = part.mean(1, keepdim=True).expand(2, 7 - length)
+        torch.testing.assert_close(x[:, length:], expected)
+        torch.testing.assert_close(x.mean(1), part.mean(1))
+
+
+def test_padding_leaves_no_step_beside_a_level():
+    parts = unequal(9, 6, 3)
+    raised = pad_series([part + 1000 for part in parts])
+    torch.testing.assert_close(raised - 1000, pad_series(parts), rtol=0, atol=1e-3)
+
+
+def test_kernels_that_sum_to_zero_respond_only_at_the_joints():
+    short, longest = unequal(8, 30, channels=1)
+    X = pad_series([short, longest])
+    kernels = torch.randn(4, 1, 5, generator=torch.Generator().manual_seed(1))
+    kernels -= kernels.mean(2, keepdim=True)
+    responses = functional.conv1d(functional.pad(X, (2, 2), mode="circular"), kernels)
+    inside = responses[0, :, 8 + 2 : 30 - 2]  # no kernel there reaches a value of the series
+    torch.testing.assert_close(inside, torch.zeros_like(inside), rtol=0, atol=1e-5)
+    assert responses[0, :, 8].abs().min() > 1e-3
+    zeros = functional.pad(short, (0, 22))
+    steps = functional.conv1d(functional.pad(zeros, (2, 2), mode="circular"), kernels)
+    assert steps[:, [8, 29]].abs().amax() > 2 * responses[0, :, [8, 29]].abs().amax()
+
+
+def test_a_network_of_unequal_series():
+    parts = unequal(20, 14, 17, 20, 12, 19, 20, 15, channels=1)
+    labels = [0, 1] * 4
+    X = pad_series(parts)
+    lift = RandomCirculantLift(1, 8, 3, ndim=1)
+    net = ReduNet.construct(X, labels, lift=lift, num_layers=1)
+    torch.testing.assert_close(
+        net.residual_norms(X.roll(3, 2)), net.residual_norms(X), rtol=1e-4, atol=1e-5
+    )
+    assert net(pad_series(parts[:1], 20)).shape[0] == 1
+
+
+def test_series_of_one_channel_of_any_type():
+    X = pad_series([[1, 2, 3], (4,), np.array([5.0, 6.0])])
+    assert X.tolist() == [[[1, 2, 3]], [[4, 4, 4]], [[5, 6, 5.5]]]
+    assert pad_series([np.ones(3, np.float32), np.ones(2, np.float32)]).dtype == torch.float32
+    assert pad_series([np.ones(3), np.ones(2)]).dtype == torch.float64
+    assert pad_series([np.ones(3, np.float32), np.ones(2)]).dtype == torch.float64
+    assert pad_series(np.ones((4, 2, 3))).shape == (4, 2, 3)
+
+
+def test_the_length_of_the_result():
+    assert pad_series([[1.0, 3.0]], length=4).tolist() == [[[1, 3, 2, 2]]]
+    with pytest.raises(
+        ValueError, match="series 1 has 3 values, but length is 2: pass a length of"
+    ):
+        pad_series([[1.0], [1.0, 2.0, 3.0]], length=2)
+
+
+def test_a_fixed_value_may_continue_the_series():
+    parts = [[[1.0, 3.0], [5.0, 5.0]], [[2.0], [7.0]]]
+    assert pad_series(parts, fill=0)[1].tolist() == [[2, 0], [7, 0]]
+    assert pad_series(parts, fill=[-1, 8.5])[1].tolist() == [[2, -1], [7, 8.5]]
+    assert pad_series(parts, 3, fill=torch.zeros(2))[0].tolist() == [[1, 3, 0], [5, 5, 0]]
+    with pytest.raises(
+        ValueError, match=r"fill must be a number, or 2 numbers .* got shape \(3,\)"
+    ):
+        pad_series(parts, fill=[1, 2, 3])
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ([], "expected at least one series, got none"),
+        (
+            [[1.0], [[1.0, 2.0], [3.0, np.nan]]],
+            r"series 1 has 1 missing values \(NaN\), the first in channel 1 at position 1: fill "
+            "them, for example with pandas.Series.interpolate",
+        ),
+        ([[1.0], [np.inf]], "series 1 must be finite"),
+        ([[1.0], []], "series 1 has no values"),
+        ([[1.0], np.ones((2, 3))], r"\(1, 1\) for series 0 and \(2, 3\) for series 1"),
+        ([np.ones((1, 1, 3))], r"shape \(T_i,\) or \(C, T_i\), got \(1, 1, 3\) for series 0"),
+    ],
+)
+def test_series_that_cannot_be_padded(parts, message):
+    with pytest.raises(ValueError, match=message):
+        pad_series(parts)
+
+
+def write(folder, text, name="walks.ts"):
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+def test_a_ts_file(tmp_path):
+    path = write(tmp_path, TS)
+    X, labels = read_ts(path)
+    assert X.dtype == torch.float32
+    expected = [[[1, 2, 3], [4, 5, -0.6]], [[1, 2, 1.5], [7, 9, 8]]]
+    torch.testing.assert_close(X, torch.tensor(expected))
+    assert labels.tolist() == ["walk", "run"]
+    assert read_ts(str(path), length=5)[0].shape == (2, 2, 5)
+    assert read_ts(path, fill=0)[0][1].tolist() == [[1, 2, 0], [7, 9, 0]]
+
+
+def test_labels_of_a_ts_file_may_be_integers(tmp_path):
+    X, labels = read_ts(write(tmp_path, "@classLabel true 1 2\n@data\n1,2:2\n3,4:1\n"))
+    assert X.tolist() == [[[1, 2]], [[3, 4]]]
+    assert labels.tolist() == [2, 1]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("2.0", "?", "walks.ts: series 0 has 1 missing values .* in channel 0 at position 1"),
+        ("2.0", "NaN", "walks.ts: series 0 has 1 missing values"),
+        ("2.0", "two", "line 12: could not convert string to float: 'two'"),
+        (",2.0", "", r"line 12: all channels of a sample .* same length, got \[2, 3\]"),
+        ("7,9 :", "", "walks.ts: series must have shape .* the same number of channels"),
+        (": run", "", "line 14: .* one of the classes walk, run, .* got the class '7,9'"),
+        ("run\n\n@data", "run", "is not a .ts file: it has no line @data"),
+        ("True walk run", "false", "such as '@classLabel true walk run', got @classLabel false"),
+        ("True walk run", "true", "got @classLabel true"),
+        ("@classlabel True walk run", "@targetLabel true", "got no such line"),
+        ("@TIMESTAMPS False", "@timeStamps TRUE", "has time stamps"),
+        ("walk\n# one", "stand\n# one", "classes walk, run, separated by colons, got .* 'stand'"),
+    ],
+)
+def test_ts_files_that_cannot_be_read(tmp_path, old, new, message):
+    assert TS.count(old) == 1
+    with pytest.raises(ValueError, match=message):
+        read_ts(write(tmp_path, TS.replace(old, new)))
