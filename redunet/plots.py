@@ -6,11 +6,13 @@ Functions that draw on one set of axes take and return ``ax``. Functions that dr
 
 from redunet.inspection.palette import MARKERS, PALETTE, class_colors
 from redunet.inspection.plots.architecture import plot_architecture
+from redunet.inspection.plots.decision import plot_decision
 from redunet.inspection.plots.depth import AccuracyByDepthDisplay
 from redunet.inspection.plots.explanation import plot_explanation
 from redunet.inspection.plots.images import plot_nearest_images, plot_principal_images
 from redunet.inspection.plots.operators import plot_eigenvalues, plot_kernels
 from redunet.inspection.plots.rates import plot_rates
+from redunet.inspection.plots.search import plot_search
 from redunet.inspection.plots.similarity import (
     plot_similarity,
     plot_similarity_histogram,
@@ -24,6 +26,7 @@ __all__ = [
     "AccuracyByDepthDisplay",
     "class_colors",
     "plot_architecture",
+    "plot_decision",
     "plot_eigenvalues",
     "plot_explanation",
     "plot_kernels",
@@ -31,6 +34,7 @@ __all__ = [
     "plot_paths",
     "plot_principal_images",
     "plot_rates",
+    "plot_search",
     "plot_similarity",
     "plot_similarity_histogram",
     "plot_singular_values",

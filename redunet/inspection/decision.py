@@ -62,7 +62,7 @@ class Decision:
     @classmethod
     @torch.no_grad()
     def from_network(
-        cls, net: ReduNet, x: Array, *, classes: Sequence[Any] | None = None, layer: int = -1
+        cls, net: ReduNet, x: Array, *, classes: Sequence[Any] | None = None, layer: int = 0
     ) -> Self:
         """Decompose the decision of a layer for one sample.
 
@@ -72,12 +72,13 @@ class Decision:
         x : array-like or Tensor of shape net.sample_shape
             One sample, without an axis of samples.
         classes : sequence of two labels, optional
-            The classes to compare. By default those with the largest memberships, the largest
-            first. Its residual is the smaller one, unless classes differ in size and the membership
-            is not balanced.
+            The classes to compare. By default those with the largest memberships in this layer. The
+            first has the smaller residual, unless classes differ in size and the membership is not
+            balanced.
         layer : int
-            Index of the layer; by default the last, whose memberships are the prediction. Later
-            layers see features that the layers before have moved.
+            Index of the layer; by default the first, which sees the features of the sample itself.
+            Most decisions are made there. Each layer moves the features towards its winner, so
+            residuals in later layers show only what the layers before have decided.
 
         Returns
         -------
@@ -190,5 +191,5 @@ def _on_grid(signals: Tensor, shape: Sequence[int]) -> Tensor:
     """Signals ``(2, C, *spatial)`` on the grid of the sample, if its shape permits."""
     lengths = signals.shape[2:]
     pairs = zip(lengths, shape, strict=False)
-    fits = all(length == places or length < places and length % 2 for length, places in pairs)
+    fits = all(length == places or (length < places and length % 2) for length, places in pairs)
     return resampled(signals, shape) if fits and len(lengths) == len(shape) else signals

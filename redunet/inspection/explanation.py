@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from redunet._checks import Array, as_tensor, check_sample_shape
+from redunet.inspection.decision import Decision
 from redunet.layers.layer import extrapolate, trajectory
 from redunet.network import ReduNet
 from redunet.rates.spectrum import norms
@@ -48,6 +49,9 @@ class Explanation:
         η γ_j π̂_j ‖Cʲ v‖, the lengths of the parts that compress the classes.
     angles : numpy array (num_layers,)
         Angle by which each layer turns the sample, in degrees.
+    decision : Decision
+        Why the first layer prefers a class to the second one: the shares of frequencies, scales and
+        places.
     """
 
     classes: np.ndarray
@@ -56,6 +60,7 @@ class Explanation:
     expansion: np.ndarray
     compression: np.ndarray
     angles: np.ndarray
+    decision: Decision
 
     @property
     def prediction(self) -> Any:
@@ -227,6 +232,7 @@ def explain(net: ReduNet, x: Array) -> Explanation:
         expansion=torch.stack(expansion).cpu().numpy(),
         compression=compression.cpu().numpy(),
         angles=np.array(angles),
+        decision=Decision.from_network(net, x),
     )
 
 

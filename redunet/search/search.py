@@ -8,7 +8,6 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from sklearn.utils.multiclass import check_classification_targets
-
 from torch import Tensor, nn
 from tqdm import tqdm
 

@@ -1,5 +1,7 @@
 """Plot of the decision between two classes for one sample."""
 
+from typing import Any
+
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
@@ -17,12 +19,15 @@ FOR, AGAINST = PALETTE[:2]
 OVERLAY = LinearSegmentedColormap.from_list(
     "decision",
     [
-        (0.0, to_rgba(AGAINST, 0.9)),
+        (0.0, to_rgba(AGAINST, 0.75)),
         (0.5, to_rgba(AGAINST, 0.0)),
         (0.5, to_rgba(FOR, 0.0)),
-        (1.0, to_rgba(FOR, 0.9)),
+        (1.0, to_rgba(FOR, 0.75)),
     ],
 )
+
+# Grey level of the darkest pixel of an image, from 0 for white to 1 for black.
+DARKEST = 0.45
 
 # If there are several axes, only so many frequencies have a bar of their own.
 NAMED_FREQUENCIES = 8
@@ -62,15 +67,16 @@ def plot_decision(decision: Decision, x: Array, *, figure: FigureBase | None = N
             f"the sample must have one axis of channels and {spatial} of places, got shape "
             f"{sample.shape}"
         )
-    widths = [2.2 if spatial == 1 else 1.2] * is_drawn + [1.0] * (spatial > 0) + [1.0]
+    widths = [9.0 if spatial == 1 else 5.0] * is_drawn + [4.0] * (spatial > 0) + [4.0]
     if figure is None:
-        figure = plt.figure(figsize=(4 * sum(widths), 3.6), layout="constrained")
+        figure = plt.figure(figsize=(max(6.0, sum(widths)), 3.6), layout="constrained")
     axes: np.ndarray = figure.subplots(1, len(widths), width_ratios=widths, squeeze=False)[0]
     if is_drawn:
         _draw_places(axes[0], decision, sample)
     if spatial:
         _draw_frequencies(axes[-2], decision)
-    _draw_bars(axes[-1], list(decision.by_scale), decision.percentages([*decision.by_scale.values()]))
+    scales = decision.by_scale
+    _draw_bars(axes[-1], list(scales), decision.percentages(list(scales.values())))
     axes[-1].set_title("By scale")
     winner, other = decision.classes
     axes[0].set_title(f"{winner} (blue) rather than {other} (orange)")
@@ -80,22 +86,22 @@ def plot_decision(decision: Decision, x: Array, *, figure: FigureBase | None = N
 def _draw_places(ax: Axes, decision: Decision, sample: np.ndarray) -> None:
     """Draw the shares of places over an image, or behind the curves of a series."""
     shares = decision.percentages(decision.by_place)
-    limit = max(np.abs(shares).max(), np.finfo(float).tiny)
+    limit = np.abs(shares).max() or 1.0
+    style: dict[str, Any] = {"cmap": OVERLAY, "vmin": -limit, "vmax": limit}
     if sample.ndim == 3:
-        height, width = sample.shape[1:]
+        grey = sample.mean(0)
+        low, high = grey.min(), grey.max()
+        height, width = grey.shape
         extent = (-0.5, width - 0.5, height - 0.5, -0.5)
-        ax.imshow(sample.mean(0), cmap="gray_r", extent=extent)
+        # The darkest pixels are grey, so that they do not hide the shares.
+        ax.imshow(grey, cmap="gray_r", vmin=low, vmax=low + ((high - low) or 1.0) / DARKEST)
+        overlay = ax.imshow(shares, extent=extent, interpolation="bilinear", **style)
         ax.set(xticks=[], yticks=[])
     else:
-        low, high = sample.min(), sample.max()
-        margin = 0.05 * (high - low) or 1.0
-        extent = (-0.5, sample.shape[1] - 0.5, low - margin, high + margin)
         ax.plot(sample.T, color="black", linewidth=0.8)
+        extent = (-0.5, sample.shape[1] - 0.5, *ax.get_ylim())
+        overlay = ax.imshow(shares[None], extent=extent, aspect="auto", **style)
         ax.set_xlabel("place")
-        shares = shares[None]
-    overlay = ax.imshow(
-        shares, cmap=OVERLAY, vmin=-limit, vmax=limit, extent=extent, aspect="equal" if sample.ndim == 3 else "auto"
-    )
     ax.figure.colorbar(overlay, ax=ax, label="share of the place [%]")
 
 
@@ -106,7 +112,7 @@ def _draw_frequencies(ax: Axes, decision: Decision) -> None:
     if decision.frequencies.shape[1] == 1:
         ax.bar(decision.frequencies[:, 0], percentages, width=0.8, color=_colors(percentages))
         ax.axhline(0, color="black", linewidth=0.8)
-        ax.set(xlabel="frequency", ylabel="share [%]")
+        ax.set(xlabel="frequency", ylabel="share [%]", xlim=(-1, decision.frequencies.max() + 1))
         ax.locator_params(axis="x", integer=True)
         return
     order = np.argsort(-np.abs(percentages), kind="stable")
@@ -114,7 +120,8 @@ def _draw_frequencies(ax: Axes, decision: Decision) -> None:
     names = [decision.frequency_names[i] for i in shown]
     values = percentages[shown]
     if others.size:
-        names, values = [*names, f"{others.size} others"], np.append(values, percentages[others].sum())
+        names.append(f"{others.size} others")
+        values = np.append(values, percentages[others].sum())
     _draw_bars(ax, names, values)
 
 
