@@ -50,7 +50,7 @@ DATA = (
 )
 LABEL = "column of the labels in a table: last, first or its name"
 LENGTH = "length of the series of a .ts file, if short ones are continued (default: the longest)"
-FILL = "value that continues short series of a .ts file (default: the mean of each series)"
+FILL = "value that continues short series of a .ts file, or mean for their own (default: 0)"
 TRAIN = "training samples for an RBF SVM, whose accuracy is shown for comparison"
 LIFT = (
     "auto chooses the lift, ε², the operators and the sharpness; random takes random kernels for "
@@ -189,7 +189,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     data = ("data", {"type": Path, "metavar": "DATA", "help": DATA})
     label = ("--label", {"default": "last", "metavar": "COLUMN", "help": LABEL})
-    fill = ("--fill", {"type": float, "metavar": "VALUE", "help": FILL})
+    fill = ("--fill", {"type": _fill, "default": 0.0, "metavar": "VALUE", "help": FILL})
     train = ("--train", {"type": Path, "metavar": "DATA", "help": TRAIN})
     net = ("net", {"type": Path, "metavar": "NET", "help": "file of a saved network"})
 
@@ -240,6 +240,11 @@ class _Help(argparse.ArgumentDefaultsHelpFormatter):
         if action.default is None or action.default is False:
             return action.help
         return super()._get_help_string(action)
+
+
+def _fill(text: str) -> float | str:
+    """A number, or the word that stands for the mean of each series."""
+    return text if text == "mean" else float(text)
 
 
 def _command(

@@ -227,9 +227,10 @@ def test_time_series_are_data(tmp_path, capsys):
     train, test, net = (tmp_path / name for name in ("train.ts", "test.ts", "net.safetensors"))
     write_ts(train, [30, 40, 36, 33] * 6, seed=0)
     write_ts(test, [31, 28, 40, 39] * 6, seed=1)
-    assert run(capsys, "construct", train, "-o", net)[0] == 0
+    by_mean = ["--fill", "mean"]
+    assert run(capsys, "construct", train, "-o", net, *by_mean)[0] == 0
     assert ReduNet.load(net).sample_shape == (1, 40)
-    status, printed, _ = run(capsys, "evaluate", net, test, "--json")
+    status, printed, _ = run(capsys, "evaluate", net, test, *by_mean, "--json")
     assert status == 0
     assert json.loads(printed)["accuracy"] > 0.9
     fixed = ["--length", "45", "--fill", "3"]

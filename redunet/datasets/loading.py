@@ -9,7 +9,7 @@ from torch import Tensor
 
 from redunet._checks import as_samples
 from redunet.datasets.folders import image_folder
-from redunet.datasets.series import read_ts
+from redunet.datasets.series import Fill, read_ts
 from redunet.datasets.tables import read_table
 
 
@@ -18,7 +18,7 @@ def load(
     *,
     label: str = "last",
     length: int | None = None,
-    fill: float | None = None,
+    fill: Fill = 0.0,
     size: tuple[int, int] = (32, 32),
     color: bool = False,
 ) -> tuple[Tensor, np.ndarray]:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -12,20 +13,21 @@ from redunet._checks import Array, as_samples, as_tensor, check_count
 from redunet.datasets.labels import labels_from_text
 from redunet.files.ts import parse_ts
 
+# What continues a short series: a value, a value for each channel, or its own mean.
+Fill: TypeAlias = Array | Literal["mean"]
 
-def pad_series(
-    series: Iterable[Array], length: int | None = None, *, fill: Array | None = None
-) -> Tensor:
+
+def pad_series(series: Iterable[Array], length: int | None = None, *, fill: Fill = 0.0) -> Tensor:
     """Time series of different lengths as one tensor.
 
-    A short series is continued by its own mean, channel by channel. Its mean does not change, and
-    a constant added to the series is a constant added to the padded series. Kernels whose entries
+    A short series is continued by zeros, as is usual for archives of series. Kernels whose entries
     sum to zero respond with zero inside the padding. They respond to the two joints: the end of the
-    series, and its beginning, which follows the padding cyclically. A network also sees the share
-    of the padding, and thus the lengths.
+    series, and its beginning, which follows the padding cyclically. The height of the joints shows
+    the level of the series, and the share of the padding its length. A network uses both.
 
-    Such kernels do not see the level of a series. If levels distinguish the classes, pass the mean
-    of all training series as ``fill``: the height of the two joints then shows the level.
+    If the level of a series means nothing, pass ``fill="mean"``. Each channel of a series is then
+    continued by its own mean, so that a constant added to the series is a constant added to the
+    padded series, which such kernels do not see.
 
     Parameters
     ----------
@@ -34,9 +36,9 @@ def pad_series(
     length : int, optional
         Length T of the result; by default the length of the longest series. Pass the length that a
         network was constructed for when you prepare new series for it.
-    fill : float or array-like of shape (C,), optional
-        The value that continues short series, or one value for each channel. By default it is the
-        mean of each series. Pass the same ``fill`` when you prepare new series.
+    fill : float, array-like of shape (C,) or "mean"
+        The value that continues short series, or one value for each channel, or the mean of each
+        series. Pass the same ``fill`` when you prepare new series.
 
     Returns
     -------
@@ -52,7 +54,7 @@ def pad_series(
     Examples
     --------
     >>> pad_series([[1.0, 2.0, 3.0, 4.0], [1.0, 5.0]]).tolist()
-    [[[1.0, 2.0, 3.0, 4.0]], [[1.0, 5.0, 3.0, 3.0]]]
+    [[[1.0, 2.0, 3.0, 4.0]], [[1.0, 5.0, 0.0, 0.0]]]
     """
     check_count(length=length)
     parts = [_checked(one, number) for number, one in enumerate(series)]
@@ -74,7 +76,11 @@ def pad_series(
             f"length of at least {longest}, also for the samples of the construction, or cut the "
             "series"
         )
-    level = None if fill is None else as_tensor(fill)
+    if isinstance(fill, str) and fill != "mean":
+        raise ValueError(
+            f'fill must be a number, a number for each channel, or "mean", got {fill!r}'
+        )
+    level = None if isinstance(fill, str) else as_tensor(fill)
     if level is not None and tuple(level.shape) not in ((), (channels[0],)):
         raise ValueError(
             f"fill must be a number, or {channels[0]} numbers for the channels, got shape "
@@ -111,7 +117,7 @@ def _padded(values: Tensor, length: int, level: Tensor | None) -> Tensor:
 
 
 def read_ts(
-    path: str | os.PathLike[str], *, length: int | None = None, fill: Array | None = None
+    path: str | os.PathLike[str], *, length: int | None = None, fill: Fill = 0.0
 ) -> tuple[Tensor, np.ndarray]:
     """Time series and their labels from a ``.ts`` file of the UCR and UEA archives.
 

@@ -14,7 +14,7 @@ def test_the_ending_says_how_to_read(tmp_path):
         assert labels.tolist() == ["x", "y"]
     (tmp_path / "data.ts").write_text("@classLabel true 1 2\n@data\n1,2:2\n3:1\n")
     X, labels = load(str(tmp_path / "data.ts"), length=3)
-    assert X.tolist() == [[[1, 2, 1.5]], [[3, 3, 3]]]
+    assert X.tolist() == [[[1, 2, 0]], [[3, 0, 0]]]
     assert labels.tolist() == [2, 1]
     np.savez(tmp_path / "data.npz", X=np.arange(6, dtype=np.uint8).reshape(2, 3), y=["a", "b"])
     X, labels = load(tmp_path / "data.npz")

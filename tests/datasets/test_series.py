@@ -30,7 +30,7 @@ def unequal(*lengths, channels=2, seed=0):
 
 def test_a_short_series_is_continued_by_its_mean():
     parts = unequal(7, 4, 5)
-    X = pad_series(parts)
+    X = pad_series(parts, fill="mean")
     assert X.shape == (3, 2, 7)
     for x, part in zip(X, parts, strict=True):
         length = part.shape[1]
@@ -42,13 +42,13 @@ def test_a_short_series_is_continued_by_its_mean():
 
 def test_padding_leaves_no_step_beside_a_level():
     parts = unequal(9, 6, 3)
-    raised = pad_series([part + 1000 for part in parts])
-    torch.testing.assert_close(raised - 1000, pad_series(parts), rtol=0, atol=1e-3)
+    raised = pad_series([part + 1000 for part in parts], fill="mean")
+    torch.testing.assert_close(raised - 1000, pad_series(parts, fill="mean"), rtol=0, atol=1e-3)
 
 
 def test_kernels_that_sum_to_zero_respond_only_at_the_joints():
     short, longest = unequal(8, 30, channels=1)
-    X = pad_series([short, longest])
+    X = pad_series([short, longest], fill="mean")
     kernels = torch.randn(4, 1, 5, generator=torch.Generator().manual_seed(1))
     kernels -= kernels.mean(2, keepdim=True)
     responses = functional.conv1d(functional.pad(X, (2, 2), mode="circular"), kernels)
@@ -74,7 +74,7 @@ def test_a_network_of_unequal_series():
 
 def test_series_of_one_channel_of_any_type():
     X = pad_series([[1, 2, 3], (4,), np.array([5.0, 6.0])])
-    assert X.tolist() == [[[1, 2, 3]], [[4, 4, 4]], [[5, 6, 5.5]]]
+    assert X.tolist() == [[[1, 2, 3]], [[4, 0, 0]], [[5, 6, 0]]]
     assert pad_series([np.ones(3, np.float32), np.ones(2, np.float32)]).dtype == torch.float32
     assert pad_series([np.ones(3), np.ones(2)]).dtype == torch.float64
     assert pad_series([np.ones(3, np.float32), np.ones(2)]).dtype == torch.float64
@@ -82,7 +82,7 @@ def test_series_of_one_channel_of_any_type():
 
 
 def test_the_length_of_the_result():
-    assert pad_series([[1.0, 3.0]], length=4).tolist() == [[[1, 3, 2, 2]]]
+    assert pad_series([[1.0, 3.0]], length=4).tolist() == [[[1, 3, 0, 0]]]
     with pytest.raises(
         ValueError, match="series 1 has 3 values, but length is 2: pass a length of"
     ):
@@ -91,9 +91,11 @@ def test_the_length_of_the_result():
 
 def test_a_fixed_value_may_continue_the_series():
     parts = [[[1.0, 3.0], [5.0, 5.0]], [[2.0], [7.0]]]
-    assert pad_series(parts, fill=0)[1].tolist() == [[2, 0], [7, 0]]
+    assert pad_series(parts)[1].tolist() == [[2, 0], [7, 0]]
     assert pad_series(parts, fill=[-1, 8.5])[1].tolist() == [[2, -1], [7, 8.5]]
     assert pad_series(parts, 3, fill=torch.zeros(2))[0].tolist() == [[1, 3, 0], [5, 5, 0]]
+    with pytest.raises(ValueError, match=r'fill must be .* or "mean", got \'zeros\''):
+        pad_series(parts, fill="zeros")
     with pytest.raises(
         ValueError, match=r"fill must be a number, or 2 numbers .* got shape \(3,\)"
     ):
@@ -130,11 +132,11 @@ def test_a_ts_file(tmp_path):
     path = write(tmp_path, TS)
     X, labels = read_ts(path)
     assert X.dtype == torch.float32
-    expected = [[[1, 2, 3], [4, 5, -0.6]], [[1, 2, 1.5], [7, 9, 8]]]
+    expected = [[[1, 2, 3], [4, 5, -0.6]], [[1, 2, 0], [7, 9, 0]]]
     torch.testing.assert_close(X, torch.tensor(expected))
     assert labels.tolist() == ["walk", "run"]
     assert read_ts(str(path), length=5)[0].shape == (2, 2, 5)
-    assert read_ts(path, fill=0)[0][1].tolist() == [[1, 2, 0], [7, 9, 0]]
+    assert read_ts(path, fill="mean")[0][1].tolist() == [[1, 2, 1.5], [7, 9, 8]]
 
 
 def test_labels_of_a_ts_file_may_be_integers(tmp_path):
