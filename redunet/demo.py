@@ -1,4 +1,4 @@
-"""A demonstration: a network, constructed in seconds, recognises digits in any position.
+"""A demonstration: a network that chooses its own settings recognises digits in any position.
 
 Run it with ``python -m redunet.demo``; ``--help`` shows the options.
 """
@@ -12,30 +12,34 @@ from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
+import torch
 from sklearn.metrics import accuracy_score
 from sklearn.model_selection import train_test_split
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
-from sklearn.svm import LinearSVC
+from sklearn.svm import SVC
 from torch import Tensor
 
 from redunet import datasets
+from redunet.estimators import ReduNetClassifier
 from redunet.inspection.palette import MARKERS, PALETTE
 from redunet.lifts import RandomCirculantLift
 from redunet.network import ReduNet
-from redunet.plots import plot_rates, plot_similarity
+from redunet.plots import plot_rates, plot_search, plot_similarity
+from redunet.search import Search
 
 # Widths of the columns in the table of rates: three for training images, one for test images.
 WIDTHS = (17, 12, 14, 16)
 
+# Number of candidates of the search that are printed.
+PRINTED = 5
+
 
 class Problem(NamedTuple):
-    """Training and test images with their labels, and a lift that suits them."""
+    """Training and test images with their labels, and a lift for a deep network."""
 
     name: str
     train: tuple[Tensor, Tensor]
     test: tuple[Tensor, Tensor]
-    stride: int  # difference of successive shifts in the test
+    stride: int  # difference of successive shifts in the figure
     lift: RandomCirculantLift
 
 
@@ -43,8 +47,9 @@ def main(arguments: list[str] | None = None, prog: str = "python -m redunet.demo
     """Construct networks, compare them, and draw figures."""
     parser = argparse.ArgumentParser(
         prog=prog,
-        description="Construct a translation-invariant ReduNet on handwritten digits and compare "
-        "it with a plain ReduNet and a linear SVM, on test digits and on their cyclic shifts.",
+        description="Construct a translation-invariant ReduNet on handwritten digits, which "
+        "chooses its own settings. Compare it with a plain ReduNet and an RBF SVM, on test digits "
+        "and on their cyclic shifts. Construct a deep network for features.",
     )
     parser.add_argument(
         "--data-dir",
@@ -62,37 +67,44 @@ def main(arguments: list[str] | None = None, prog: str = "python -m redunet.demo
     print(f"{problem.name}: {len(X)} training and {len(X_test)} test images\n")
 
     start = time.perf_counter()
-    net = ReduNet.construct(
-        X,
-        labels,
-        lift=problem.lift,
-        validation=problem.test,
-        progress=True,
-    )
-    print(f"Constructed in {time.perf_counter() - start:.1f} s, without back-propagation.\n")
-    print_rates(net)
+    model = ReduNetClassifier(progress=True).fit(X, labels)
+    seconds = time.perf_counter() - start
+    print(f"Chose its settings and constructed a network in {seconds:.1f} s.\n")
+    print_search(model.search_)
     plain = ReduNet.construct(X.flatten(1), labels)
-    svm = make_pipeline(StandardScaler(), LinearSVC()).fit(X.flatten(1).numpy(), labels.numpy())
+    svm = SVC().fit(X.flatten(1), labels)
+    predictors = {
+        "RBF SVM on pixels": lambda images: svm.predict(images.flatten(1)),
+        "ReduNet, vectors": lambda images: plain.predict(images.flatten(1)),
+        'ReduNet, lift="auto"': model.predict,
+    }
 
-    shifted = datasets.all_shifts(X_test, problem.stride)
-    num_shifts = shifted.shape[1]
+    shifted = at_random_shifts(X_test)
     accuracies = {}
-    print(f"\nTest accuracy           originals   {num_shifts} cyclic shifts of each")
-    for name, predict in (
-        ("linear SVM on pixels", lambda images: svm.predict(images.flatten(1).numpy())),
-        ("ReduNet, vectors", lambda images: plain.predict(images.flatten(1))),
-        ("ReduNet, 2-D invariant", net.predict),
-    ):
-        on_originals = accuracy_score(labels_test, predict(X_test))
-        predictions = predict(shifted.flatten(0, 1)).reshape(-1, num_shifts)
-        accuracies[name] = (predictions == labels_test.numpy()[:, None]).mean(0)
-        print(f"{name:<24}{on_originals:>9.3f}{accuracies[name].mean():>12.3f}")
+    print("\nTest accuracy           originals   each at a random cyclic shift")
+    for name, predict in predictors.items():
+        accuracies[name] = [
+            accuracy_score(labels_test, predict(X_test.roll(shift, 3)))
+            for shift in range(0, X.shape[3], problem.stride)
+        ]
+        on_shifted = accuracy_score(labels_test, predict(shifted))
+        print(f"{name:<24}{accuracies[name][0]:>9.3f}{on_shifted:>12.3f}")
+
+    start = time.perf_counter()
+    net = ReduNet.construct(X, labels, lift=problem.lift, validation=problem.test, progress=True)
+    seconds = time.perf_counter() - start
+    print(f"\nConstructed {len(net.layers)} layers for features in {seconds:.1f} s.\n")
+    print_rates(net)
 
     print("\nFigures:")
-    steps = X.shape[3] // problem.stride  # the first shifts are horizontal
-    sideways = {name: by_shift[:steps] for name, by_shift in accuracies.items()}
-    for path in draw(net, X_test, labels_test, sideways, problem.stride, options.figures):
+    for path in draw(model.search_, net, X_test, labels_test, accuracies, problem, options.figures):
         print(f"  {path}")
+
+
+def at_random_shifts(X: Tensor) -> Tensor:
+    """Each image at a random cyclic shift."""
+    rng = np.random.default_rng(0)
+    return torch.stack([x.roll(rng.integers(x.shape[1:]).tolist(), (1, 2)) for x in X])
 
 
 def digits_problem() -> Problem:
@@ -124,6 +136,14 @@ def mnist_problem(data_dir: str) -> Problem:
     )
 
 
+def print_search(search: Search) -> None:
+    """Print the best candidates of a search, and the accuracy by leave-one-out."""
+    lines = str(search).splitlines()
+    print("\n".join(lines[: 2 + PRINTED]))
+    print(f"{len(search.candidates_)} candidates; those with a star form the network.")
+    print(f"Accuracy on the training images, each left out in turn: {search.accuracy_:.3f}")
+
+
 def print_rates(net: ReduNet) -> None:
     """Print the rates before the first layer and after each layer."""
     history = net.history
@@ -137,15 +157,19 @@ def print_rates(net: ReduNet) -> None:
 
 
 def draw(
+    search: Search,
     net: ReduNet,
     X: Tensor,
     labels: Tensor,
-    accuracies: dict[str, np.ndarray],
-    stride: int,
+    accuracies: dict[str, list[float]],
+    problem: Problem,
     folder: Path,
 ) -> Iterator[Path]:
-    """Draw the rates by layer, similarities of samples and features, and accuracies by shift."""
+    """Draw the search, the rates by layer, similarities, and accuracies by shift."""
     folder.mkdir(parents=True, exist_ok=True)
+    axes = plot_search(search)
+    yield _save(axes[0].figure, folder / "demo_search.png")
+
     figure, ax = plt.subplots(layout="constrained")
     plot_rates(net.history, ax=ax)
     yield _save(figure, folder / "demo_rates.png")
@@ -155,7 +179,7 @@ def draw(
     plot_similarity(X[rows], labels[rows], ax=axes[0]).set_title("Pixels of test digits")
     plot_similarity(net(X[rows]), labels[rows], ax=axes[1]).set_title("Features of test digits")
     for (name, by_shift), color, marker in zip(accuracies.items(), PALETTE, MARKERS, strict=False):
-        shifts = stride * np.arange(len(by_shift))
+        shifts = problem.stride * np.arange(len(by_shift))
         axes[2].plot(shifts, by_shift, color=color, marker=marker, label=name)
     axes[2].set(
         title="Accuracy on shifted digits", xlabel="horizontal shift [pixels]", ylabel="accuracy"

@@ -138,7 +138,7 @@ def test_the_lines_of_python_about_a_look_inside(tmp_path):
     page = ROOT / "docs" / "start.md"
     session = re.findall(r"^>>> (.*)$|^\.\.\. (.*)$", page.read_text(), re.MULTILINE)
     setup = [line for line, _ in session[:6]]
-    run("-c", "\n".join(setup) + "\n" + lines_of_python("docs/start.md", blocks=2), cwd=tmp_path)
+    run("-c", "\n".join(setup) + "\n" + lines_of_python("docs/start.md", blocks=3), cwd=tmp_path)
     assert (tmp_path / "digits.html").is_file()
 
 

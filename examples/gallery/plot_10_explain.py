@@ -9,7 +9,13 @@ layer show which class the sample fits, and the parts of each step show what mov
 import matplotlib.pyplot as plt
 
 from redunet import RandomCirculantLift, ReduNet, datasets, explain
-from redunet.plots import plot_architecture, plot_eigenvalues, plot_principal_images
+from redunet.inspection import Decision
+from redunet.plots import (
+    plot_architecture,
+    plot_decision,
+    plot_eigenvalues,
+    plot_principal_images,
+)
 
 X, labels = datasets.digits()
 lift = RandomCirculantLift(in_channels=1, out_channels=32, kernel_size=3, ndim=2)
@@ -38,6 +44,16 @@ explanation.plot()
 # The same in numbers, for the three nearest classes:
 
 print(explanation)
+
+# %%
+# The squared residual of a class is a sum over frequencies, kernels and places, so the difference
+# between two classes is a sum of shares. This picture compares the predicted class with the true
+# one. Blue places speak for the predicted class, orange places for the true class.
+
+true_class = int(labels_test[wrong])
+decision = Decision.from_network(net, X_test[wrong], classes=(explanation.prediction, true_class))
+print(decision)
+plot_decision(decision, X_test[wrong])
 
 # %%
 # The eigenvalues of the operators in the last layer show which directions the samples fill. The

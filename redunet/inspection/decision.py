@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from redunet._checks import Array, as_network_input, as_tensor
+from redunet._checks import Array, as_labels, as_network_input, as_tensor
 from redunet.layers.layer import extrapolate, propagate
 from redunet.lifts import Band, JoinedLift, MultiScaleLift
 from redunet.lifts.band import resampled
@@ -30,13 +30,16 @@ class Decision:
     difference of the squares of two classes is therefore a sum of *shares*. Positive shares speak
     for the first class, negative shares for the second.
 
+    A membership that is not balanced compares ‖Cʲ v‖ without the share γ_j of the class in the
+    samples. To explain what it does, γ_j is then replaced by 1/k, its value for k equal classes.
+
     Attributes
     ----------
     classes : tuple of two labels
         The winner, and the class that it is compared with.
     residuals : tuple of two floats
         Their relative residuals.
-    frequencies : int array (F, axes)
+    frequency : int array (F, axes)
         The frequency of each share along each axis. A frequency stands for its opposite too.
     by_frequency : numpy array (F,)
         The share of each frequency.
@@ -45,7 +48,7 @@ class Decision:
         one scale for each dilation. The channels of any other lift have one scale, which has the
         name of the lift. A :class:`redunet.JoinedLift` has the scales of all its lifts; scales of
         the same name are added.
-    by_place : numpy array (*spatial)
+    by_place : numpy array with the spatial axes
         The share of each place of the sample. It comes from all that the kernels see around this
         place. Kernels see the two ends of an axis as neighbours. A narrow band blurs these shares.
         If a lift gives the features a grid that cannot be interpolated, the places are those of
@@ -54,7 +57,7 @@ class Decision:
 
     classes: tuple[Any, Any]
     residuals: tuple[float, float]
-    frequencies: np.ndarray
+    frequency: np.ndarray
     by_frequency: np.ndarray
     by_scale: dict[str, float]
     by_place: np.ndarray
@@ -62,7 +65,7 @@ class Decision:
     @classmethod
     @torch.no_grad()
     def from_network(
-        cls, net: ReduNet, x: Array, *, classes: Sequence[Any] | None = None, layer: int = 0
+        cls, net: ReduNet, x: Array, *, classes: Array | None = None, layer: int = 0
     ) -> Self:
         """Decompose the decision of a layer for one sample.
 
@@ -71,10 +74,8 @@ class Decision:
         net : ReduNet
         x : array-like or Tensor of shape net.sample_shape
             One sample, without an axis of samples.
-        classes : sequence of two labels, optional
-            The classes to compare. By default those with the largest memberships in this layer. The
-            first has the smaller residual, unless classes differ in size and the membership is not
-            balanced.
+        classes : array-like of two labels, optional
+            The classes to compare. By default those with the two smallest residuals, in order.
         layer : int
             Index of the layer; by default the first, which sees the features of the sample itself.
             Most decisions are made there. Each layer moves the features towards its winner, so
@@ -92,21 +93,19 @@ class Decision:
         """
         layers = list(net.layers)
         chosen, earlier = layers[layer], layers[: range(len(layers))[layer]]
-        gamma, alpha = chosen.proportions, chosen.alpha
+        gamma = chosen.proportions
         X = as_network_input(
             as_tensor(x)[None], net.sample_shape, device=gamma.device, dtype=gamma.dtype
         )
         (V,) = net.encode(X)
         point = extrapolate(*propagate(V, earlier), chosen.momentum)
         responses = as_double(chosen.operators.respond(point)[:, 0])  # (F, k, C)
-        responses = responses * (gamma / alpha).double()[:, None]
+        if chosen.membership_rule.favours_large_classes:
+            gamma = torch.full_like(gamma, 1 / len(gamma))
+        responses = responses * (gamma / chosen.alpha).double()[:, None]
         residuals = responses.abs().square().sum((0, 2)).sqrt().cpu().numpy()
-        if classes is None:
-            membership = chosen.assign(chosen.residual_norms(point))[0].cpu().numpy()
-            # If memberships round to zero, the residuals decide.
-            pair = np.lexsort((residuals, -membership))[:2]
-        else:
-            pair = _positions(classes, net.classes_)
+        labels = net.classes_
+        pair = residuals.argsort()[:2] if classes is None else _positions(classes, labels)
         responses = responses[:, pair.tolist()]
         squares = responses.abs().square()
         shares = (squares[:, 1] - squares[:, 0]).cpu().numpy()  # (F, C)
@@ -115,11 +114,11 @@ class Decision:
             by_scale[scale] = by_scale.get(scale, 0.0) + share
         signals = _on_grid(net.spectrum.inverse(responses), net.sample_shape[1:])
         squares = signals.square().sum(1)
-        winner, other = net.classes_[pair].tolist()
+        winner, other = labels[pair].tolist()
         return cls(
             (winner, other),
             (float(residuals[pair[0]]), float(residuals[pair[1]])),
-            frequencies=net.spectrum.frequencies.cpu().numpy(),
+            frequency=net.spectrum.frequencies.cpu().numpy(),
             by_frequency=shares.sum(1),
             by_scale=by_scale,
             by_place=(squares[1] - squares[0]).cpu().numpy(),
@@ -134,8 +133,8 @@ class Decision:
     @property
     def frequency_names(self) -> list[str]:
         """Each frequency in words: a number for one axis, numbers in parentheses for more."""
-        names = [", ".join(map(str, p)).replace("-", "−") for p in self.frequencies.tolist()]
-        return [f"({name})" for name in names] if self.frequencies.shape[1] > 1 else names
+        names = [", ".join(map(str, p)).replace("-", "−") for p in self.frequency.tolist()]
+        return [f"({name})" for name in names] if self.frequency.shape[1] > 1 else names
 
     def percentages(self, shares: Any) -> np.ndarray:
         """Shares in percent of the absolute value of the difference."""
@@ -150,7 +149,7 @@ class Decision:
             f"{self.difference:.4g}",
             f"shares of the difference, positive for {winner} and negative for {other}:",
         ]
-        if self.frequencies.shape[1]:
+        if self.frequency.shape[1]:
             lines.append(f"  frequencies: {self._largest(self.frequency_names, self.by_frequency)}")
         lines.append(f"  scales: {self._largest(list(self.by_scale), self.by_scale.values())}")
         return "\n".join(lines)
@@ -162,18 +161,20 @@ class Decision:
         return ", ".join(f"{names[i]}: {numbers[i]}" for i in order.tolist())
 
 
-def _positions(classes: Sequence[Any], labels: np.ndarray) -> np.ndarray:
+def _positions(classes: Array, labels: np.ndarray) -> np.ndarray:
     """Positions of two classes among the labels of a network."""
-    found = [np.flatnonzero(labels == label) for label in classes]
+    found = [np.flatnonzero(labels == label) for label in np.atleast_1d(as_labels(classes))]
     if len(found) != 2 or not all(map(len, found)) or found[0] == found[1]:
-        raise ValueError(f"classes must be two of the labels {labels}, got {classes}")
+        raise ValueError(f"classes must be two of the labels {labels}, got {classes!r}")
     return np.concatenate(found)
 
 
 def _scales(lift: nn.Module | None, X: Tensor) -> list[str]:
     """The scale of each channel that a lift gives samples ``X``."""
     scales = [name_of(None)] * X.shape[1]
-    for part in lift if type(lift) is nn.Sequential else [lift or nn.Identity()]:
+    if lift is None:
+        return scales
+    for part in lift if type(lift) is nn.Sequential else [lift]:
         features = part(X)
         if isinstance(part, JoinedLift):
             pairs = zip(part.lifts, part.bands, strict=True)

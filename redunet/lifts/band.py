@@ -10,7 +10,7 @@ from redunet.lifts.base import Lift
 
 
 class Band(Lift):
-    """The frequencies |p| ≤ P along every spatial axis, on a grid of 2P + 1 places.
+    """The frequencies from −P to P along every spatial axis, on a grid of 2P + 1 places.
 
     The unitary Fourier coefficients at these frequencies do not change. A cyclic shift of the
     samples by any whole number of places multiplies each of them by a phase, so residuals and

@@ -304,8 +304,16 @@ class Search:
         """A table of the candidates."""
         from tabulate import tabulate
 
+        chosen = {(c.lift, c.band) for c in self.chosen_}
         rows = [
-            ["*" if c in self.chosen_ else "", c.name, c.band, c.eps_sq, c.loss, c.accuracy]
+            [
+                "*" if (c.lift, c.band) in chosen else "",
+                c.name,
+                c.band,
+                c.eps_sq,
+                c.loss,
+                c.accuracy,
+            ]
             for c in self.candidates_
         ]
         headers = ["", "lift", "band", "ε²", "log loss", "accuracy"]

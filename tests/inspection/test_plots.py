@@ -3,11 +3,13 @@ import pytest
 import torch
 from matplotlib import pyplot as plt
 
-from redunet import RandomCirculantLift, ReduNet, datasets, explain
+from redunet import MultiScaleLift, RandomCirculantLift, ReduNet, Search, datasets, explain
 from redunet.construction.construction import RateHistory
+from redunet.inspection import Decision
 from redunet.plots import (
     AccuracyByDepthDisplay,
     plot_architecture,
+    plot_decision,
     plot_eigenvalues,
     plot_explanation,
     plot_kernels,
@@ -15,6 +17,7 @@ from redunet.plots import (
     plot_paths,
     plot_principal_images,
     plot_rates,
+    plot_search,
     plot_similarity,
     plot_similarity_histogram,
     plot_singular_values,
@@ -286,6 +289,129 @@ def test_an_explanation_is_drawn_as_it_is(images):
     assert len(axes[2].get_legend().get_texts()) == 6
 
 
+def decision(*shape, scales=("dilation 1", "dilation 2"), classes=("yes", "no")):
+    """A decision with random shares of places and frequencies."""
+    rng = np.random.default_rng(0)
+    by_place = rng.normal(size=shape)
+    difference = by_place.sum()
+    frequencies = np.indices((5,) * len(shape)).reshape(len(shape), 5 ** len(shape)).T
+    by_frequency = rng.normal(size=len(frequencies))
+    by_frequency[-1] += difference - by_frequency.sum()
+    residuals = (9.0, (81 + difference) ** 0.5)
+    by_scale = {name: difference / len(scales) for name in scales}
+    return Decision(classes, residuals, frequencies, by_frequency, by_scale, by_place)
+
+
+def test_shares_are_drawn_on_an_image():
+    shares = decision(6, 5)
+    axes = plot_decision(shares, np.arange(60.0).reshape(2, 6, 5))
+    grey, overlay = axes[0].get_images()
+    np.testing.assert_allclose(grey.get_array(), np.arange(30.0).reshape(6, 5) + 15)
+    percentages = 100 * shares.by_place / abs(shares.difference)
+    np.testing.assert_allclose(overlay.get_array(), percentages)
+    low, high = overlay.get_clim()
+    assert high == -low == np.abs(percentages).max()
+    assert overlay.get_extent() == [-0.5, 4.5, 5.5, -0.5] == grey.get_extent()
+    assert axes[0].get_title() == "yes (blue) rather than no (orange)"
+    bars = [patch.get_width() for patch in axes[1].patches]
+    assert np.sum(bars) == pytest.approx(100 * np.sign(shares.difference))
+    assert np.abs(bars[:8]).tolist() == sorted(np.abs(bars[:8]), reverse=True)
+    names = [tick.get_text() for tick in axes[1].get_yticklabels()]
+    assert names[8] == "17 others"
+    largest = np.abs(shares.by_frequency).argmax()
+    assert names[0] == shares.frequency_names[largest]
+    assert [tick.get_text() for tick in axes[2].get_yticklabels()] == ["dilation 1", "dilation 2"]
+
+
+def test_shares_are_drawn_behind_a_series():
+    shares = decision(7)
+    axes = plot_decision(shares, np.ones((2, 7)))
+    assert len(axes[0].lines) == 2
+    (overlay,) = axes[0].get_images()
+    np.testing.assert_allclose(
+        overlay.get_array()[0], 100 * shares.by_place / abs(shares.difference)
+    )
+    heights = [patch.get_height() for patch in axes[1].patches]
+    np.testing.assert_allclose(heights, shares.percentages(shares.by_frequency))
+    signs = [patch.get_facecolor()[2] > patch.get_facecolor()[0] for patch in axes[1].patches]
+    assert signs == [height >= 0 for height in heights]  # blue for the winner
+
+
+def test_shares_of_other_samples():
+    assert len(plot_decision(decision(7, scales=["samples"]), np.ones((2, 7)))) == 2
+    assert len(plot_decision(decision(2, 2, 2), np.ones((1, 2, 2, 2)))) == 2
+    (ax,) = plot_decision(decision(scales=["samples"]), np.ones(4))
+    assert len(ax.patches) == 1
+    (ax,) = plot_decision(decision(), np.ones((1, 4, 4)))  # features without places
+    assert len(ax.patches) == 2
+    with pytest.raises(ValueError, match=r"one axis of channels and 2 of places, got shape \(3,"):
+        plot_decision(decision(4, 4), np.ones((3, 1, 4, 4)))
+
+
+def test_a_decision_of_a_network_is_drawn(images):
+    net, X, _ = images
+    explanation = explain(net, X[0])
+    axes = plot_decision(explanation.decision, X[0])
+    assert len(axes) == 2
+    assert axes[0].get_title().startswith(f"{explanation.decision.classes[0]} (blue)")
+    nothing = Decision.from_network(net, 0 * X[0])
+    plot_decision(nothing, 0 * X[0]).item(0).figure.canvas.draw()
+
+
+@pytest.fixture(scope="module")
+def search():
+    """A search for series with three lifts and three bands."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(30) % 3
+    X = rng.normal(size=(30, 1, 12)) + labels[:, None, None] * np.cos(np.arange(12))
+    lifts = [
+        MultiScaleLift(1, 1, kernels_per_scale=2, dilations=(1,), nonlinearity=nonlinearity)
+        for nonlinearity in ("relu", "step")
+    ]
+    return Search([*lifts, None], bands=[1, 3, None]).fit(X, labels)
+
+
+def test_a_search_is_drawn_by_band_and_precision(search):
+    left, right = plot_search(search)
+    assert [tick.get_text() for tick in left.get_xticklabels()] == ["1", "3", "all"]
+    curves = {tuple(line.get_ydata()) for line in left.lines if len(line.get_xdata()) == 3}
+    for lift in {candidate.lift for candidate in search.candidates_}:
+        losses = {c.band: c.loss for c in search.candidates_ if c.lift is lift}
+        assert (losses[1], losses[3], losses[None]) in curves
+    rings = left.lines[-1]
+    assert sorted(rings.get_ydata()) == sorted(c.loss for c in search.chosen_)
+    curves = [line for line in right.lines if line.get_linestyle() != "None"]
+    for curve, candidate in zip(curves, search.chosen_, strict=True):
+        np.testing.assert_array_equal(curve.get_xdata(), candidate.precisions)
+        np.testing.assert_array_equal(curve.get_ydata(), candidate.losses)
+    rings = [line for line in right.lines if line.get_linestyle() == "None"]
+    assert [line.get_xdata()[0] for line in rings] == [c.eps_sq for c in search.chosen_]
+    assert right.get_xscale() == right.get_yscale() == "log"
+    names = [text.get_text() for text in right.get_legend().get_texts()]
+    assert {"MultiScaleLift, relu", "MultiScaleLift, step", "samples"} == set(names[:3])
+    assert names[-1] == "chosen"
+
+
+def test_a_search_without_bands_has_a_row_for_each_lift():
+    X, labels = datasets.gaussians(per_class=10)
+    search = Search([None, MultiScaleLift(3, 0, kernels_per_scale=4)], most_samples=20)
+    search.fit(X, labels)
+    left, right = plot_search(search)
+    names = [tick.get_text() for tick in left.get_yticklabels()]
+    assert names == [candidate.name for candidate in search.candidates_]
+    # All samples refined the chosen candidates, but the rings are those of the subset.
+    chosen = [candidate.lift for candidate in search.chosen_]
+    rows = [row for row, c in enumerate(search.candidates_) if c.lift in chosen]
+    assert left.lines[-1].get_ydata().tolist() == rows
+    assert right.get_legend() is None
+
+
+def test_a_search_on_too_few_samples_has_no_losses_to_draw():
+    search = Search([None], bands=[1, 2]).fit(torch.randn(4, 1, 9), [0, 0, 1, 1])
+    with pytest.raises(ValueError, match="no class had three samples or more"):
+        plot_search(search)
+
+
 @pytest.mark.parametrize(
     "draw",
     [
@@ -311,13 +437,17 @@ def test_axes_that_are_given_are_drawn_on_too(draw, circle):
     assert len(plt.get_fignums()) == 1
 
 
-@pytest.mark.parametrize("draw", [plot_kernels, plot_explanation, plot_principal_images])
-def test_figures_that_are_given_are_drawn_on(draw, circle, images):
+@pytest.mark.parametrize(
+    "draw", [plot_kernels, plot_explanation, plot_principal_images, plot_decision, plot_search]
+)
+def test_figures_that_are_given_are_drawn_on(draw, circle, images, search):
     figure = plt.figure().subfigures(1, 2)[1]
     arguments = {
         plot_kernels: (circle[0],),
         plot_explanation: (explain(circle[0], circle[1][0]),),
         plot_principal_images: (images[1], images[1], images[2]),
+        plot_decision: (decision(4, 4), np.ones((1, 4, 4))),
+        plot_search: (search,),
     }[draw]
     axes = draw(*arguments, figure=figure)
     assert all(ax.get_figure(root=False) is figure for ax in axes.flat)

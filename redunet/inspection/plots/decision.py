@@ -39,7 +39,8 @@ def plot_decision(decision: Decision, x: Array, *, figure: FigureBase | None = N
     All shares are in percent of the difference between the squared residuals. Blue shares speak for
     the winner, orange ones for the other class. A share at a place comes from all that the kernels
     see around it, and is blurred if the band is narrow; see :class:`redunet.inspection.Decision`.
-    Vectors have shares by scale only. Samples with three or more spatial axes are not drawn.
+    Vectors have shares by scale only. Samples with three or more spatial axes are not drawn. Nor is
+    the only scale, if there is just one.
 
     Parameters
     ----------
@@ -67,17 +68,19 @@ def plot_decision(decision: Decision, x: Array, *, figure: FigureBase | None = N
             f"the sample must have one axis of channels and {spatial} of places, got shape "
             f"{sample.shape}"
         )
-    widths = [9.0 if spatial == 1 else 5.0] * is_drawn + [4.0] * (spatial > 0) + [4.0]
+    scales = decision.by_scale
+    has_scales = len(scales) > 1 or not spatial
+    widths = [9.0 if spatial == 1 else 5.0] * is_drawn + [4.0] * (bool(spatial) + has_scales)
     if figure is None:
         figure = plt.figure(figsize=(max(6.0, sum(widths)), 3.6), layout="constrained")
     axes: np.ndarray = figure.subplots(1, len(widths), width_ratios=widths, squeeze=False)[0]
     if is_drawn:
         _draw_places(axes[0], decision, sample)
     if spatial:
-        _draw_frequencies(axes[-2], decision)
-    scales = decision.by_scale
-    _draw_bars(axes[-1], list(scales), decision.percentages(list(scales.values())))
-    axes[-1].set_title("By scale")
+        _draw_frequencies(axes[int(is_drawn)], decision)
+    if has_scales:
+        _draw_bars(axes[-1], list(scales), decision.percentages(list(scales.values())))
+        axes[-1].set_title("By scale")
     winner, other = decision.classes
     axes[0].set_title(f"{winner} (blue) rather than {other} (orange)")
     return axes
@@ -109,10 +112,10 @@ def _draw_frequencies(ax: Axes, decision: Decision) -> None:
     """Draw a bar for each frequency of one axis, or for the largest shares of several axes."""
     percentages = decision.percentages(decision.by_frequency)
     ax.set_title("By frequency")
-    if decision.frequencies.shape[1] == 1:
-        ax.bar(decision.frequencies[:, 0], percentages, width=0.8, color=_colors(percentages))
+    if decision.frequency.shape[1] == 1:
+        ax.bar(decision.frequency[:, 0], percentages, width=0.8, color=_colors(percentages))
         ax.axhline(0, color="black", linewidth=0.8)
-        ax.set(xlabel="frequency", ylabel="share [%]", xlim=(-1, decision.frequencies.max() + 1))
+        ax.set(xlabel="frequency", ylabel="share [%]", xlim=(-1, decision.frequency.max() + 1))
         ax.locator_params(axis="x", integer=True)
         return
     order = np.argsort(-np.abs(percentages), kind="stable")

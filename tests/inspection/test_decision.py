@@ -1,0 +1,288 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from redunet import (
+    Band,
+    JoinedLift,
+    MultiScaleLift,
+    RandomCirculantLift,
+    ReduNet,
+    Search,
+    Softmax,
+    Standardize,
+    datasets,
+    explain,
+)
+from redunet.inspection import Decision
+from redunet.layers import BlockDiagonal
+from tests.samples import samples
+
+BALANCED = Softmax(20, balanced=True)
+
+
+def problem(*shape, m=24):
+    """Normally distributed samples, whose classes differ in their first channel."""
+    labels = np.arange(m) % 3
+    X = samples(m, *shape)
+    X[:, 0] += torch.from_numpy(labels).view(-1, *[1] * len(shape[1:]))
+    return X, np.array(["a", "b", "c"])[labels]
+
+
+def lifts(channels, ndim):
+    return [
+        nn.Sequential(
+            Standardize(channels),
+            MultiScaleLift(channels, ndim, kernels_per_scale=3, kernel_size=2, dilations=(1, 2)),
+        ),
+        MultiScaleLift(channels, ndim, kernels_per_scale=5, nonlinearity="relu", dilations=(2,)),
+        None,
+    ]
+
+
+def joined(X, labels, bands):
+    """A network with a block of channels for each of three lifts and each band."""
+    search = Search(lifts(X.shape[1], X.ndim - 2), bands=bands).fit(X, labels)
+    search.chosen_ = search.candidates_
+    assert isinstance(search.arguments["operators"], BlockDiagonal)
+    return ReduNet.construct(X, labels, num_layers=2, **search.arguments)
+
+
+def expected_shares(net, x, winner, other, layer=0):
+    """Shares by frequency, by channel and by place, from dense matrices and sums of cosines."""
+    chosen = net.layers[layer]
+    (V,) = net.encode(x[None])
+    for earlier in net.layers[:layer]:
+        V = earlier(V)
+    scale = chosen.proportions / chosen.alpha
+    matrices = chosen.operators.matrices().compression * scale[:, None, None]
+    squares, of_places = [], []
+    frequencies = net.spectrum.frequencies.double()
+    grid = net.sample_shape[1:]
+    axes = [torch.arange(length, dtype=torch.float64) / length for length in grid]
+    places = torch.cartesian_prod(*axes).reshape(-1, len(grid)) if grid else torch.zeros(1, 0)
+    phases = 2 * torch.pi * frequencies @ places.to(frequencies).T
+    waves = torch.polar(net.spectrum.weights.sqrt()[:, None].expand_as(phases), phases)
+    for label in (winner, other):
+        j = net.classes_.tolist().index(label)
+        response = torch.einsum("fcd,fd->fc", matrices[:, j], V[:, 0])
+        squares.append(response.abs() ** 2)
+        signal = (response.T.to(waves.dtype) @ waves).real / len(places) ** 0.5
+        of_places.append(signal.square().sum(0).reshape(grid))
+    shares = squares[1] - squares[0]
+    return shares.sum(1), shares.sum(0), of_places[1] - of_places[0]
+
+
+def check(net, x, decision, layer=0):
+    shares = expected_shares(net, x, *decision.classes, layer=layer)
+    by_frequency, by_channel, by_place = (s.detach().numpy() for s in shares)
+    np.testing.assert_allclose(decision.by_frequency, by_frequency, rtol=1e-9, atol=1e-14)
+    np.testing.assert_allclose(decision.by_place, by_place, rtol=1e-9, atol=1e-14)
+    assert decision.by_place.shape == net.sample_shape[1:]
+    difference = pytest.approx(decision.difference, rel=1e-11, abs=1e-15)
+    assert decision.by_frequency.sum() == difference
+    assert sum(decision.by_scale.values()) == difference
+    assert decision.by_place.sum() == difference
+    assert by_channel.sum() == difference
+    return by_channel
+
+
+@pytest.mark.parametrize(
+    "shape", [(6,), (2, 8), (2, 9), (1, 5, 6), (2, 4, 4), (1, 3, 2, 4)], ids=str
+)
+@pytest.mark.parametrize("options", [{}, {"operators": "variational", "rank": 1}], ids=str)
+def test_shares_of_plain_operators(shape, options):
+    X, labels = problem(*shape)
+    net = ReduNet.construct(X, labels, num_layers=2, membership=BALANCED, eps_sq=0.1, **options)
+    for layer in (0, 1):
+        decision = Decision.from_network(net, X[4], layer=layer)
+        by_channel = check(net, X[4], decision, layer)
+        assert decision.by_scale == {"samples": pytest.approx(by_channel.sum(), rel=1e-11)}
+        assert decision.difference > 0
+        assert decision.frequency.tolist() == net.spectrum.frequencies.tolist()
+
+
+@pytest.mark.parametrize(("shape", "bands"), [((4,), None), ((2, 12), [1, 3]), ((1, 9), [1, None])])
+def test_shares_of_blocks(shape, bands):
+    X, labels = problem(*shape)
+    net = joined(X, labels, bands)
+    decision = Decision.from_network(net, X[7])
+    by_channel = check(net, X[7], decision)
+    names, numbers = [], 1 if bands is None else len(bands)
+    for lift in net.lift.lifts:
+        last = lift[-1] if isinstance(lift, nn.Sequential) else lift
+        if isinstance(last, nn.Identity):
+            names += ["samples"] * shape[0] * numbers
+        elif bands is None:
+            names += [f"MultiScaleLift, {last.nonlinearity}"] * last.biases.numel()
+        else:
+            of_band = [f"dilation {d}" for d in last.dilations for _ in range(len(last.biases[0]))]
+            names += of_band * numbers
+    assert set(decision.by_scale) == set(names)
+    for name, share in decision.by_scale.items():
+        own = by_channel[np.array(names) == name].sum()
+        assert share == pytest.approx(own, rel=1e-9, abs=1e-14)
+
+
+def test_shares_of_images_with_narrow_and_wide_bands():
+    X, labels = problem(1, 8, 7, m=18)
+    net = joined(X, labels, [1, 2])
+    assert net.feature_shape[1:] == (5, 5)
+    check(net, X[0], Decision.from_network(net, X[0]))
+
+
+def test_residuals_are_those_of_the_inverse():
+    X, labels = problem(2, 9)
+    labels[:4] = "c"  # classes of different sizes
+    net = ReduNet.construct(X, labels, num_layers=1, membership=BALANCED, eps_sq=0.02)
+    (V,) = net.encode(X)
+    residuals = []
+    for label in net.classes_:
+        own = V[:, torch.from_numpy(labels == label)]
+        moments = torch.einsum("fmc,fmd->fcd", own, own.conj())
+        moments = moments / net.spectrum.weights[:, None, None]
+        alpha = 2 / (own.shape[1] * 0.02)
+        whole = torch.eye(2) + alpha * moments
+        residuals.append(torch.linalg.solve(whole, V[:, 5, :, None]).norm().item())
+    decision = Decision.from_network(net, X[5])
+    order = np.argsort(residuals)
+    assert decision.classes == tuple(net.classes_[order[:2]])
+    np.testing.assert_allclose(decision.residuals, np.sort(residuals)[:2], rtol=1e-9)
+    for pair in (("a", "c"), ("c", "b")):
+        decision = Decision.from_network(net, X[5], classes=pair)
+        expected = [residuals["abc".index(label)] for label in pair]
+        np.testing.assert_allclose(decision.residuals, expected, rtol=1e-9)
+
+
+def test_named_classes_and_the_opposite():
+    X, labels = problem(2, 8)
+    net = joined(X, labels, [1, 3])
+    one = Decision.from_network(net, X[0], classes=("c", "a"))
+    two = Decision.from_network(net, X[0], classes=np.array(["a", "c"]))
+    assert one.classes == ("c", "a")
+    assert one.residuals == two.residuals[::-1]
+    np.testing.assert_array_equal(one.by_frequency, -two.by_frequency)
+    np.testing.assert_array_equal(one.by_place, -two.by_place)
+    assert one.by_scale == {name: -share for name, share in two.by_scale.items()}
+    check(net, X[0], one)
+    for wrong in (("a", "a"), ("a", "d"), "a", (1, 2), ("a", "b", "c")):
+        with pytest.raises(ValueError, match="classes must be two of the labels"):
+            Decision.from_network(net, X[0], classes=wrong)
+    with pytest.raises(ValueError, match=r"expected samples of shape \(2, 8\)"):
+        Decision.from_network(net, X[:2])
+
+
+@pytest.mark.parametrize("band", [None, 2])
+def test_shares_move_with_the_sample(band):
+    X, labels = problem(1, 8, 6)
+    lift = nn.Sequential(
+        MultiScaleLift(1, 2, kernels_per_scale=4, dilations=(1, 2)).fit(X),
+        nn.Identity() if band is None else Band(band),
+    )
+    net = ReduNet.construct(X, labels, num_layers=1, lift=lift, membership=BALANCED)
+    still = Decision.from_network(net, X[3])
+    moved = Decision.from_network(net, X[3].roll((3, 1), (1, 2)))
+    assert moved.classes == still.classes
+    np.testing.assert_allclose(moved.by_frequency, still.by_frequency, rtol=1e-9, atol=1e-14)
+    rolled = np.roll(still.by_place, (3, 1), (0, 1))
+    np.testing.assert_allclose(moved.by_place, rolled, rtol=1e-9, atol=1e-14)
+    assert list(still.by_scale) == ["dilation 1", "dilation 2"]
+    assert moved.by_scale == pytest.approx(still.by_scale, rel=1e-9)
+
+
+def test_momentum_and_later_layers():
+    X, labels = problem(2, 8)
+    net = ReduNet.construct(X, labels, num_layers=3, momentum=0.8, membership=BALANCED)
+    for layer in (0, 2, -1):
+        decision = Decision.from_network(net, X[9], layer=layer)
+        relative = net.residual_norms(X[9:10], layer)[0] * net.layers[layer].proportions
+        expected = np.sort(relative / net.layers[layer].alpha)[:2]
+        np.testing.assert_allclose(decision.residuals, expected, rtol=1e-9)
+        assert decision.by_place.sum() == pytest.approx(decision.difference, rel=1e-11)
+
+
+def test_lifts_that_change_the_places():
+    X, labels = problem(2, 8)
+    kernels = RandomCirculantLift(2, 9, 3, 1)
+    for last, shape in ((nn.Flatten(), ()), (nn.AdaptiveAvgPool1d(4), (4,))):
+        net = ReduNet.construct(X, labels, num_layers=1, lift=[kernels, last])
+        decision = Decision.from_network(net, X[1])
+        assert decision.by_place.shape == shape
+        assert decision.by_place.sum() == pytest.approx(decision.difference, rel=1e-11)
+        assert list(decision.by_scale) == [type(last).__name__]
+    net = ReduNet.construct(X, labels, num_layers=1, lift=[kernels, nn.AdaptiveAvgPool1d(5)])
+    check(net, X[1], Decision.from_network(net, X[1]))
+
+
+def test_a_joined_lift_before_a_band():
+    X, labels = problem(1, 9)
+    parts = [
+        MultiScaleLift(1, 1, kernels_per_scale=2, dilations=(3,)).fit(X),
+        Standardize(1).fit(X),
+    ]
+    net = ReduNet.construct(X, labels, num_layers=1, lift=[JoinedLift(parts), Band(2)])
+    decision = Decision.from_network(net, X[1])
+    check(net, X[1], decision)
+    assert list(decision.by_scale) == ["dilation 3", "Standardize"]
+
+
+@pytest.mark.parametrize("balanced", [True, False])
+def test_the_winner_is_that_of_the_membership(balanced):
+    X, labels = problem(4, m=60)
+    labels[labels == "b"] = "a"
+    rule = Softmax(1, balanced=balanced)
+    net = ReduNet.construct(X, labels, num_layers=1, membership=rule)
+    predictions = net.predict(X)
+    for x, prediction in zip(X, predictions, strict=True):
+        decision = Decision.from_network(net, x)
+        assert decision.classes[0] == prediction
+        assert decision.difference > 0
+        gap = np.diff(np.array(decision.residuals)[np.argsort(decision.classes)]).item()
+        logits = net.membership(x[None])[0].log().detach()
+        factor = 2 * net.layers[0].alpha.item()  # k α
+        assert -logits.diff().item() == pytest.approx(gap * factor, rel=1e-9)
+    relative = net.residual_norms(X) * net.layers[0].proportions
+    by_relative = net.classes_[relative.argmin(1).numpy()]
+    assert (by_relative == predictions).all() == balanced
+
+
+def test_networks_in_single_precision_and_on_any_device(device):
+    X, labels = datasets.digits()
+    X, names = X[:40].to(device), np.array([f"digit {label}" for label in labels[:40]])
+    lift = RandomCirculantLift(in_channels=1, out_channels=3, kernel_size=3, ndim=2)
+    net = ReduNet.construct(X, names, num_layers=2, lift=lift, membership=BALANCED)
+    decision = explain(net, X[7]).decision
+    assert decision.classes[0] == names[7]
+    net.classes_ = np.arange(10)
+    assert Decision.from_network(net, X[7], classes=labels[:2]).classes == (0, 1)
+    assert Decision.from_network(net, X[7], classes=(labels[1], 5)).classes == (1, 5)
+    for shares in (decision.by_frequency, decision.by_place, [*decision.by_scale.values()]):
+        assert np.sum(shares) == pytest.approx(decision.difference, rel=1e-10)
+    expected = net.residual_norms(X[7:8], 0)[0] * net.layers[0].proportions / net.layers[0].alpha
+    np.testing.assert_allclose(decision.residuals, expected.sort().values[:2].cpu(), rtol=1e-4)
+
+
+def test_it_prints_the_largest_shares():
+    decision = Decision(
+        classes=("cat", "dog"),
+        residuals=(0.3, 0.5),
+        frequency=np.array([[0, 0], [0, 1], [-1, 1], [2, 0]]),
+        by_frequency=np.array([0.016, 0.16, -0.048, 0.032]),
+        by_scale={"dilation 1": 0.2, "dilation 2": -0.04},
+        by_place=np.zeros((2, 2)),
+    )
+    assert str(decision).splitlines() == [
+        "cat rather than dog",
+        "residuals: 0.3000 and 0.5000; squared, they differ by 0.16",
+        "shares of the difference, positive for cat and negative for dog:",
+        "  frequencies: (0, 1): +100 %, (−1, 1): −30 %, (2, 0): +20 %",
+        "  scales: dilation 1: +125 %, dilation 2: −25 %",
+    ]
+    X, labels = problem(4)
+    vectors = str(explain(ReduNet.construct(X, labels, num_layers=1), X[0]).decision)
+    assert "frequencies" not in vectors
+    assert vectors.endswith("scales: samples: +100 %")
+    silent = Decision.from_network(ReduNet.construct(X, labels, num_layers=1), 0 * X[0])
+    assert silent.difference == 0
+    assert "+0 %" in str(silent)
