@@ -159,7 +159,7 @@ class ReduNetClassifier(
         operators = as_operator_kind(self.operators, self.rank)
         is_exact = isinstance(operators, Exact)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        self.search_ = self._search(tuple(samples.shape[1:]), seed, 8 if is_exact else 1)
+        self.search_ = self._search(tuple(samples.shape[1:]), seed, 4 if is_exact else 1)
         self.search_.fit(samples, labels, progress=self.progress)
         chosen = self.search_.arguments
         self.net_ = ReduNet.construct(

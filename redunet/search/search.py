@@ -23,7 +23,7 @@ from redunet.rates import HalfSpectrum, Partition
 from redunet.search.automatic import automatic_bands, automatic_lifts
 from redunet.search.calibration import Judge
 from redunet.search.candidate import Candidate, fitted_copy, name_of
-from redunet.search.leave_one_out import LeaveOneOut, moments_of_classes
+from redunet.search.leave_one_out import held_out_residuals, moments_of_classes
 from redunet.search.subset import draw
 
 # Candidates for ε², times the number of frequencies.
@@ -112,7 +112,7 @@ class Search:
         *,
         bands: Sequence[int | None] | None = None,
         eps_sq: float | None = None,
-        most_blocks: int = 8,
+        most_blocks: int = 4,
         most_samples: int = 5000,
         seed: int = 0,
     ):
@@ -175,6 +175,7 @@ class Search:
         verdict = self._judge.verdict(table)
         self.loss_, self.accuracy_ = verdict.loss, verdict.accuracy
         self.sharpness_ = verdict.sharpness if self._judge.count else DEFAULT_SHARPNESS
+        del self._subset, self._partition  # a search does not keep the samples
         return self
 
     @property
@@ -243,13 +244,19 @@ class Search:
         spectrum = HalfSpectrum(features.shape[2:]).to(features.device)
         V = encode(features, None, spectrum)
         counts = None if moments is None else self._counts
-        held_out = LeaveOneOut(V, self._partition, spectrum.weights, moments=moments, counts=counts)
         precisions = PRECISIONS / spectrum.size
         if self.eps_sq is not None:
             precisions = np.array([self.eps_sq])
         elif not self._judge.count:
             precisions = np.array([DEFAULT_PRECISION / spectrum.size])
-        table = held_out.squared_residuals(torch.from_numpy(precisions).to(V.device))
+        table = held_out_residuals(
+            V,
+            self._partition,
+            spectrum.weights,
+            torch.from_numpy(precisions).to(V.device),
+            moments=moments,
+            counts=counts,
+        )
         losses = self._judge.losses(table).cpu().numpy()
         best = int(losses.argmin())
         _, loss, standard_error, accuracy = self._judge.verdict(table[best])

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from redunet.rates import HalfSpectrum, Partition
 from redunet.rates.covariance import second_moment
 from redunet.rates.spectrum import project_to_sphere
-from redunet.search.leave_one_out import LeaveOneOut, moments_of_classes
+from redunet.search.leave_one_out import held_out_residuals, moments_of_classes
 from tests.samples import samples
 
 LABELS = torch.tensor([0] * 9 + [1] * 5 + [2] * 3)
@@ -39,11 +39,19 @@ def by_brute_force(V, labels, weights, eps_sq, among=None):
     return table
 
 
-@pytest.mark.parametrize("channels", [3, 7, 12])  # classes smaller and larger than the channels
+def test_blocks_of_frequencies(monkeypatch):
+    V, partition, weights = features(17, 7, (9,))
+    whole = held_out_residuals(V, partition, weights, EPS_SQ)
+    monkeypatch.setattr("redunet.search.leave_one_out.BLOCK_ENTRIES", 2 * 7 * 21)
+    blocks = held_out_residuals(V, partition, weights, EPS_SQ)
+    torch.testing.assert_close(blocks, whole)
+
+
+@pytest.mark.parametrize("channels", [3, 5, 7, 12])  # classes smaller and larger than the channels
 @pytest.mark.parametrize("shape", [(), (6,), (5,), (3, 4)])
 def test_residuals_are_those_without_the_sample(shape, channels):
     V, partition, weights = features(17, channels, shape)
-    table = LeaveOneOut(V, partition, weights).squared_residuals(EPS_SQ)
+    table = held_out_residuals(V, partition, weights, EPS_SQ)
     expected = by_brute_force(V, LABELS, weights, EPS_SQ)
     torch.testing.assert_close(table, expected, rtol=1e-6, atol=1e-9)
 
@@ -60,26 +68,24 @@ def test_any_sizes(classes, channels, shape, eps_sq):
     V = project_to_sphere(spectrum(samples(m, channels, *shape)))
     labels = torch.unique(labels, return_inverse=True)[1]
     precisions = torch.tensor([eps_sq], dtype=torch.float64)
-    held_out = LeaveOneOut(V, Partition.from_labels(labels, m), spectrum.weights)
+    table = held_out_residuals(V, Partition.from_labels(labels, m), spectrum.weights, precisions)
     expected = by_brute_force(V, labels, spectrum.weights, precisions)
-    torch.testing.assert_close(
-        held_out.squared_residuals(precisions), expected, rtol=1e-6, atol=1e-9
-    )
+    torch.testing.assert_close(table, expected, rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.parametrize("channels", [3, 12])
 def test_samples_of_a_larger_set(channels):
     V, partition, weights = features(17, channels, (5,))
     some = torch.tensor([0, 1, 9, 14])
-    held_out = LeaveOneOut(
+    table = held_out_residuals(
         V[:, some],
         Partition.from_labels(LABELS[some], 4),
         weights,
+        EPS_SQ,
         moments=moments_of_classes(V, partition),
         counts=partition.counts,
     )
     expected = by_brute_force(V, LABELS, weights, EPS_SQ)[:, some]
-    table = held_out.squared_residuals(EPS_SQ)
     # On the side of the channels 1 − a q is a difference of close numbers.
     torch.testing.assert_close(table, expected, rtol=1e-4, atol=1e-7)
 
@@ -88,8 +94,8 @@ def test_single_precision_is_never_too_coarse():
     V, partition, weights = features(17, 12, (6,))
     V[:, 1] = V[:, 0]  # two equal samples
     V[:, 4] = 0
-    exact = LeaveOneOut(V, partition, weights).squared_residuals(EPS_SQ)
-    coarse = LeaveOneOut(V.to(torch.complex64), partition, weights).squared_residuals(EPS_SQ)
+    exact = held_out_residuals(V, partition, weights, EPS_SQ)
+    coarse = held_out_residuals(V.to(torch.complex64), partition, weights, EPS_SQ)
     assert coarse.dtype == torch.float32
     torch.testing.assert_close(coarse.double(), exact, rtol=1e-3, atol=1e-5)
 
@@ -97,5 +103,5 @@ def test_single_precision_is_never_too_coarse():
 def test_a_class_without_samples_explains_nothing():
     V, _, weights = features(17, 3, ())
     partition = Partition.from_labels(LABELS.numpy(), 17, classes=torch.arange(4).numpy())
-    table = LeaveOneOut(V, partition, weights).squared_residuals(EPS_SQ)
+    table = held_out_residuals(V, partition, weights, EPS_SQ)
     assert (table[:, :, 3] == 1).all()
