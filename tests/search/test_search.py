@@ -14,9 +14,11 @@ from redunet import (
     ShortTimeFourierLift,
     Standardize,
     datasets,
+    export,
 )
 from redunet.layers import BlockDiagonal, Exact, Softmax
 from redunet.search import automatic_bands, automatic_lifts
+from tests.files.test_export import run
 from tests.samples import samples
 
 
@@ -209,6 +211,28 @@ def test_networks_are_saved_and_loaded(tmp_path):
     assert torch.equal(again(X), net(X))
     assert torch.equal(again.membership(X), net.membership(X))
     assert again.settings == net.settings
+
+
+@pytest.mark.parametrize("format", ["pt2", "onnx"])
+def test_networks_are_exported(format, tmp_path):
+    X, labels = series(30, dtype=torch.float32)
+    search = Search([*automatic_lifts((2, 12)), None], bands=[1, 2]).fit(X, labels)
+    search.chosen_ = [c for c in search.candidates_ if c.band == 2][:3]
+    assert len(search.chosen_) == 3
+    net = ReduNet.construct(X, labels, num_layers=1, **search.arguments)
+    path = tmp_path / f"net.{format}"
+    export(net, path, format)
+    for batch in (X[:1], X):
+        features, membership = run(path, batch)
+        torch.testing.assert_close(features, net(batch), rtol=0, atol=1e-5)
+        torch.testing.assert_close(membership, net.membership(batch), rtol=0, atol=1e-4)
+
+
+def test_a_search_keeps_no_samples():
+    X, labels = series(30)
+    search = Search(lifts(), bands=[1]).fit(X, labels)
+    kept = [v for v in vars(search).values() if isinstance(v, torch.Tensor)]
+    assert all(t.numel() <= 3 for t in kept)
 
 
 def test_progress_and_bad_labels(capsys):
