@@ -50,7 +50,7 @@ class Search:
     :class:`redunet.layers.BlockDiagonal` operators, which average the squared residuals.
 
     Samples of a class of one or two are not left out, because too little of the class would remain.
-    If there is no larger class, all lifts are joined, with ε² = 0.1 divided by the number of
+    If there is no larger class, the first lifts are joined, with ε² = 0.1 divided by the number of
     frequencies, and a band of 2.
 
     Parameters

@@ -35,7 +35,7 @@ class BlockDiagonal(OperatorKind):
     eps_sq : sequence of float
         ε_b² of each block. ε² of the construction determines only the common factors α and α_j.
     frequencies : sequence of (int or None), optional
-        For each block the largest frequency |p| that its features have, or None for all. At higher
+        For each block the largest frequency P that its features have, or None for all. At higher
         frequencies, where its features are zero, the block takes no work. By default None for each.
 
     Raises
