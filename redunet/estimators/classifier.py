@@ -159,7 +159,9 @@ class ReduNetClassifier(
         operators = as_operator_kind(self.operators, self.rank)
         is_exact = isinstance(operators, Exact)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        self.search_ = self._search(tuple(samples.shape[1:]), seed, 4 if is_exact else 1)
+        self.search_ = self._search(tuple(samples.shape[1:]), seed)
+        if not is_exact:
+            self.search_.most_blocks = 1
         self.search_.fit(samples, labels, progress=self.progress)
         chosen = self.search_.arguments
         self.net_ = ReduNet.construct(
@@ -246,14 +248,14 @@ class ReduNetClassifier(
         shaped = X.reshape(len(X), *self.input_shape) if self.input_shape else X
         return torch.tensor(shaped, device=self.device)
 
-    def _search(self, sample_shape: tuple[int, ...], seed: int, most_blocks: int) -> Search:
+    def _search(self, sample_shape: tuple[int, ...], seed: int) -> Search:
         if isinstance(self.lift, str):
             if self.lift != "auto":
                 raise ValueError(
                     f'lift must be "auto", None, a module or a list of them, got {self.lift!r}'
                 )
             lifts = [*automatic_lifts(sample_shape, seed), *(self.candidates or ())]
-            return Search(lifts, eps_sq=self.eps_sq, most_blocks=most_blocks, seed=seed)
+            return Search(lifts, eps_sq=self.eps_sq, seed=seed)
         if self.candidates is not None:
             raise ValueError('candidates are compared only if lift is "auto"')
         lift = composed(self.lift)

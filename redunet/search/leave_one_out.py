@@ -149,15 +149,3 @@ def as_double(V: Tensor) -> Tensor:
 def _squares(t: Tensor) -> Tensor:
     """|t|², real."""
     return t.real.square() + t.imag.square() if t.is_complex() else t.square()
-
-
-def moments_of_classes(V: Tensor, partition: Partition) -> Tensor:
-    """Second moments ``(F, k, C, C)`` of the classes in a batch, in double precision."""
-    frequencies, _, channels = V.shape
-    dtype = torch.complex128 if V.is_complex() else torch.float64
-    moments = torch.zeros(
-        frequencies, partition.num_classes, channels, channels, dtype=dtype, device=V.device
-    )
-    for batch in partition.class_batches:
-        moments.index_add_(1, batch.classes, second_moment(as_double(batch.gather(V))))
-    return moments

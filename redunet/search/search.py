@@ -16,6 +16,7 @@ from redunet._processes import Processes
 from redunet.construction.sources import Data, Source, as_source
 from redunet.layers import BlockDiagonal, Exact, OperatorKind, Softmax
 from redunet.layers.encoding import default_batch_size, encode
+from redunet.layers.operators.exact import add_class_moments_
 from redunet.lifts import Band, JoinedLift
 from redunet.lifts.blocks import in_blocks
 from redunet.lifts.joined import widest
@@ -23,7 +24,7 @@ from redunet.rates import HalfSpectrum, Partition
 from redunet.search.automatic import automatic_bands, automatic_lifts
 from redunet.search.calibration import Judge
 from redunet.search.candidate import Candidate, fitted_copy, name_of
-from redunet.search.leave_one_out import held_out_residuals, moments_of_classes
+from redunet.search.leave_one_out import held_out_residuals
 from redunet.search.subset import draw
 
 # Candidates for ε², times the number of frequencies.
@@ -294,16 +295,16 @@ class Search:
         lift, X = candidate.whole, self._subset.X
         features = X if lift is None else in_blocks(lift, X)
         spectrum = HalfSpectrum(features.shape[2:]).to(X.device)
-        size = batch_size or default_batch_size(spectrum, candidate.channels)
-        moments: Tensor | int = 0
+        channels, k = candidate.channels, len(self._counts)
+        size = batch_size or default_batch_size(spectrum, channels)
+        dtype = torch.complex128 if spectrum.shape else torch.float64
+        moments = torch.zeros(len(spectrum), k, channels, channels, dtype=dtype, device=X.device)
         for batch, labels in source.labelled_batches(size):
             V = encode(batch.to(X.dtype), lift, spectrum)
             partition = Partition.from_labels(
                 labels, len(batch), device=X.device, classes=self._subset.classes, partial=True
             )
-            part = moments_of_classes(V, partition)
-            moments = part if isinstance(moments, int) else moments.add_(part)
-        assert isinstance(moments, Tensor)
+            add_class_moments_(moments, V, partition)
         moments = processes.all_reduce(moments)
         return self._candidate(candidate.name, candidate.lift, candidate.band, features, moments)
 

@@ -83,9 +83,7 @@ class ClassMoments(ClassFactors):
 
     def add(self, V: Tensor, partition: Partition) -> None:
         """Add a batch of samples ``(F, m, C)`` with their classes."""
-        for batch in partition.class_batches:
-            members = batch.gather(V).to(self.info.moment_dtype)
-            self._moments.index_add_(1, batch.classes, second_moment(members))
+        add_class_moments_(self._moments, V, partition)
 
     def finish(self) -> None:
         """Sum over all processes and factorise."""
@@ -102,6 +100,12 @@ class ClassMoments(ClassFactors):
         alphas = self.info.class_alphas.to(inverses.real.dtype)
         compression = inverses.mul_(alphas[:, None, None]).to(self.info.dtype)
         return DenseOperators(self.expansion(), compression)
+
+
+def add_class_moments_(moments: Tensor, V: Tensor, partition: Partition) -> None:
+    """Add the second moments of a batch ``(F, m, C)`` to those of the classes, ``(F, k, C, C)``."""
+    for batch in partition.class_batches:
+        moments.index_add_(1, batch.classes, second_moment(batch.gather(V).to(moments.dtype)))
 
 
 class ClassVectors(ClassFactors, TotalMoment):
