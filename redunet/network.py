@@ -1,7 +1,5 @@
 """ReduNet, the constructed network, which is an ordinary ``nn.Module``."""
 
-import copy
-import json
 from collections.abc import Sequence
 from os import PathLike
 from typing import Any, Literal, Self
@@ -14,19 +12,18 @@ from torch import nn
 from redunet._checks import Array, check_count
 from redunet._processes import Processes
 from redunet.construction import RateHistory, Settings
-from redunet.construction.build import build
+from redunet.construction.build import Parts, build
+from redunet.construction.header import header_of, parts_of
 from redunet.construction.settings import Request, as_membership, as_operator_kind, check_automatic
 from redunet.construction.sources import Data
 from redunet.files.tensors import fill, parse_header, read_tensors, write_tensors
 from redunet.layers import Membership, OperatorKind, ReduLayer
 from redunet.layers.network import LayeredNetwork
-from redunet.lifts import UnknownLiftError, composed, lift_from_json, lift_to_json
-from redunet.rates import HalfSpectrum
+from redunet.lifts import composed
 from redunet.search import Search
 
-# The key and the version of the header of saved networks.
+# The key of the header of saved networks.
 KEY = "redunet"
-FORMAT = 3
 
 
 class ReduNet(LayeredNetwork):
@@ -252,31 +249,7 @@ class ReduNet(LayeredNetwork):
         ValueError
             If the network has operators or memberships of a kind that is not registered.
         """
-        header = {
-            "format": FORMAT,
-            "settings": self.settings.to_json(),
-            "layers": [layer.describe() for layer in self.layers],
-            "classes": self.classes_.tolist(),
-            "classes_dtype": self.classes_.dtype.str,
-            "sample_shape": self.sample_shape,
-            "feature_shape": self.feature_shape,
-            "batch_size": self.batch_size,
-            "history": self.history.to_json(),
-            "lift": lift_to_json(self.lift),
-        }
-        self._check_readable(header)
-        write_tensors(self.state_dict(), path, KEY, header)
-
-    def _check_readable(self, header: dict[str, Any]) -> None:
-        """Raise TypeError if :meth:`load` could not make a network from this header."""
-        try:
-            self._from_header(json.loads(json.dumps(header)), copy.deepcopy(self.lift))
-        except TypeError as error:
-            raise TypeError(
-                f"the network could not be read back from a file: {error}. The constructor of "
-                "operators takes their tensors by name, that of other kinds their options; see "
-                "docs/extending.md"
-            ) from error
+        write_tensors(self.state_dict(), path, KEY, header_of(self._parts()))
 
     @classmethod
     def load(
@@ -305,15 +278,7 @@ class ReduNet(LayeredNetwork):
         """
         metadata, tensors = read_tensors(path)
         header = parse_header(metadata, KEY, path, "a network that ReduNet.save wrote")
-        if header.get("format") != FORMAT:
-            version = header.get("format")
-            raise ValueError(f"{path} has format {version}, this version reads format {FORMAT}")
-        try:
-            net = cls._from_header(header, lift)
-        except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(
-                f"{path} has a damaged header: {type(error).__name__} {error}"
-            ) from error
+        net = cls(**parts_of(header, lift, path)._asdict())
         fill(net, tensors, path)
         if lift is not None and net.lift is lift:
             shape = tuple(lift(torch.zeros(1, *net.sample_shape, dtype=net.dtype)).shape[1:])
@@ -324,27 +289,14 @@ class ReduNet(LayeredNetwork):
                 )
         return net.requires_grad_(False).to(device)
 
-    @classmethod
-    def _from_header(cls, header: dict[str, Any], lift: nn.Module | None) -> Self:
-        """The network that a header describes, with tensors on the meta device."""
-        feature_shape = tuple(header["feature_shape"])
-        spectrum = HalfSpectrum(feature_shape[1:])
-        layers = [ReduLayer.empty(description, spectrum) for description in header["layers"]]
-        try:
-            lift = lift_from_json(header["lift"])
-        except UnknownLiftError as name:
-            if lift is None:
-                raise ValueError(
-                    f"the network was constructed with a lift of class {name}, whose code the file "
-                    "cannot hold: pass such a module as lift="
-                ) from None
-        return cls(
-            layers,
-            classes=np.array(header["classes"], dtype=header["classes_dtype"]),
-            settings=Settings.from_json(header["settings"]),
-            history=RateHistory.from_json(header["history"]),
-            sample_shape=tuple(header["sample_shape"]),
-            feature_shape=feature_shape,
-            lift=None if lift is None else lift.to(layers[0].proportions.dtype),
-            batch_size=header["batch_size"],
+    def _parts(self) -> Parts:
+        return Parts(
+            list(self.layers),
+            self.classes_,
+            self.settings,
+            self.history,
+            self.sample_shape,
+            self.feature_shape,
+            self.lift,
+            self.batch_size,
         )
