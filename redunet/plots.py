@@ -6,6 +6,7 @@ Functions that draw on one set of axes take and return ``ax``. Functions that dr
 
 from redunet.inspection.palette import MARKERS, PALETTE, class_colors
 from redunet.inspection.plots.architecture import plot_architecture
+from redunet.inspection.plots.coding import plot_coding_length, plot_merging
 from redunet.inspection.plots.decision import plot_decision
 from redunet.inspection.plots.depth import AccuracyByDepthDisplay
 from redunet.inspection.plots.explanation import plot_explanation
@@ -26,10 +27,12 @@ __all__ = [
     "AccuracyByDepthDisplay",
     "class_colors",
     "plot_architecture",
+    "plot_coding_length",
     "plot_decision",
     "plot_eigenvalues",
     "plot_explanation",
     "plot_kernels",
+    "plot_merging",
     "plot_nearest_images",
     "plot_paths",
     "plot_principal_images",

@@ -13,7 +13,7 @@ PACKAGE = Path(redunet.__file__).parent
 FLOORS = [
     {"_version", "_moved", "_checks", "_processes", "_registry"},
     {"rates", "files"},
-    {"lifts", "datasets"},
+    {"lifts", "datasets", "coding"},
     {"layers"},
     {"construction"},
     {"search"},

@@ -15,6 +15,7 @@ from redunet import _moved, datasets, plots
 ROOMS = (
     "datasets",
     "rates",
+    "coding",
     "layers",
     "construction",
     "lifts",
@@ -61,9 +62,12 @@ def test_docstrings_name_every_parameter(documented, function):
 @pytest.mark.parametrize(
     "module",
     [
+        "coding.length",
         "datasets.series",
         "estimators.classifier",
         "estimators.clustering",
+        "estimators.lossy_coding",
+        "estimators.micl",
         "inspection.explanation",
         "network",
         "rates.meter",

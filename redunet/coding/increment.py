@@ -1,0 +1,341 @@
+"""Incremental coding lengths: the nats that a sample adds to the code of each class.
+
+The coding length of m samples is L(X) = (m + C)/2 Σ_p log det(I + C/(mε²) V(p) V(p)*), where V is
+their unitary DFT. The sum is over all F frequencies; vectors have F = 1. This is 1/F of the coding
+length of all cyclic shifts of the samples, as vectors, at the precision Fε².
+
+The centred length codes the deviations from the mean μ, and the mean itself in
+C/2 log(1 + ‖μ‖²/(Fε²)) nats. The mean of all shifts is constant, so only frequency 0 has one.
+
+The increment of a sample x in class j is δL(x, j) = L(X_j ∪ {x}) − L(X_j) − log(m_j/m). The last
+term is the length of the label. All increments are exact, and follow from one eigendecomposition
+for each class and frequency.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from redunet.coding.decomposition import Decomposition, added, decompose, log_dets, removed
+from redunet.rates.partition import ClassBatch, Partition
+from redunet.rates.spectrum import total
+
+# Number of float64 values of a block that are in memory at one time.
+BLOCK_ENTRIES = 2**23
+
+
+class Code(NamedTuple):
+    """The settings of a code."""
+
+    eps_sq: Tensor  # (e,) values of ε²
+    weights: Tensor  # (F,) Parseval weights; they sum to the number of frequencies
+    channels: int
+
+    def scales(self, counts: Tensor) -> Tensor:
+        """C/(nε²), divided by the Parseval weights, for classes of n samples, ``(F, g, e)``."""
+        of_counts = self.channels / (counts.clamp_min(1)[:, None] * self.eps_sq)
+        return of_counts / self.weights[:, None, None]
+
+    def factors(self, counts: Tensor) -> Tensor:
+        """(n + C)/2 for classes of n samples, ``(g,)``."""
+        return (counts + self.channels) / 2
+
+    def weighted(self, values: Tensor, block: slice) -> Tensor:
+        """The sum of ``(F, …)`` over frequencies, each times its Parseval weight."""
+        return torch.tensordot(self.weights[block], values, 1)
+
+    def of_means(self, means: Tensor) -> Tensor:
+        """Lengths of means ``(…, C)``, ``(…, e)``."""
+        squares = torch.linalg.vector_norm(means, dim=-1).square().unsqueeze(-1)
+        return self.channels / 2 * torch.log1p(squares / (self.weights.sum() * self.eps_sq))
+
+
+@dataclass(frozen=True)
+class CodedClasses:
+    """The codes of the samples of each class, which take one more sample each.
+
+    Build it with :meth:`from_samples`.
+
+    Attributes
+    ----------
+    eps_sq : Tensor of shape () or (e,), float64
+        ε², one or several values of the squared precision of the code.
+    log_priors : Tensor of shape (k,) or None
+        Logarithms of the probabilities of the classes; None if they are the shares of the samples.
+    """
+
+    eps_sq: Tensor
+    log_priors: Tensor | None
+    _counts: Tensor
+    _weights: Tensor
+    _batches: list[tuple[ClassBatch, Decomposition]]
+
+    @classmethod
+    def from_samples(
+        cls,
+        V: Tensor,
+        partition: Partition,
+        weights: Tensor,
+        eps_sq: float | Tensor,
+        *,
+        center: bool = False,
+        log_priors: Tensor | None = None,
+        held_out: bool = False,
+    ) -> "CodedClasses":
+        """Decompose the classes, each on the side of its samples or of the channels.
+
+        Parameters
+        ----------
+        V : Tensor of shape (F, m, C)
+            Half spectra of the samples, in any precision; the work is in double precision.
+        partition : Partition
+            Their classes. No sample belongs to two classes.
+        weights : Tensor of shape (F,)
+            Parseval weights of the frequencies.
+        eps_sq : float or Tensor of shape (e,)
+            ε², one or several values.
+        center : bool
+            Whether the classes are coded about their means.
+        log_priors : Tensor of shape (k,), optional
+            Logarithms of the probabilities of the classes, instead of the shares of the samples.
+        held_out : bool
+            Whether :meth:`held_out_increments` will be needed.
+
+        Raises
+        ------
+        ValueError
+            If the memberships are soft.
+        """
+        if partition.is_soft:
+            raise ValueError("incremental coding lengths need one label for each sample")
+        batches = [
+            (batch, _decomposed(V, batch, center, held_out)) for batch in partition.class_batches
+        ]
+        return cls(
+            torch.as_tensor(eps_sq, dtype=torch.float64, device=V.device),
+            None if log_priors is None else log_priors.to(V.device, torch.float64),
+            partition.counts,
+            weights.to(V.device, torch.float64),
+            batches,
+        )
+
+    def at(self, eps_sq: float | Tensor, *, held_out: bool = False) -> "CodedClasses":
+        """The same classes at other ε².
+
+        Parameters
+        ----------
+        eps_sq : float or Tensor of shape (e,)
+            ε², one or several values.
+        held_out : bool
+            Whether to keep what only :meth:`held_out_increments` needs.
+        """
+        batches = self._batches
+        if not held_out:
+            batches = [(batch, parts._replace(shares=None)) for batch, parts in batches]
+        eps_sq = torch.as_tensor(eps_sq, dtype=torch.float64, device=self.eps_sq.device)
+        return dataclasses.replace(self, eps_sq=eps_sq, _batches=batches)
+
+    def increments(self, V: Tensor) -> Tensor:
+        """Increments δL of new samples in all classes, in nats.
+
+        Parameters
+        ----------
+        V : Tensor of shape (F, m', C)
+            Half spectra of the samples.
+
+        Returns
+        -------
+        Tensor of shape (m', k) or (e, m', k), float64
+            Infinite for a class without samples.
+        """
+        table = self._added(V) + label_lengths(self._counts, self.log_priors)
+        return table if self.eps_sq.ndim else table[0]
+
+    def held_out_increments(self, V: Tensor) -> Tensor:
+        """Increments of the samples themselves. Each is left out of its own class.
+
+        Its increment in its own class is L(X_j) − L(X_j ∖ {x}) − log((m_j − 1)/(m − 1)), and
+        −log(m_j/(m − 1)) is the length of another class's label.
+
+        Parameters
+        ----------
+        V : Tensor of shape (F, m, C)
+            The samples that the classes were made from.
+
+        Returns
+        -------
+        Tensor of shape (m, k) or (e, m, k), float64
+            A sample that is alone in its class has an infinite increment there.
+        """
+        table = self._added(V)
+        targets = self._counts.new_empty(V.shape[1], dtype=torch.long)
+        for batch, parts in self._batches:
+            mask = batch.mask
+            samples, classes = batch.samples[mask], batch.classes.repeat_interleave(mask.sum(1))
+            targets[samples] = classes
+            table[:, samples, classes] = self._removed(V, batch, parts)[mask].T
+        table += label_lengths(self._counts, self.log_priors, targets)
+        return table if self.eps_sq.ndim else table[0]
+
+    def _code(self, channels: int) -> Code:
+        return Code(self.eps_sq.reshape(-1), self._weights, channels)
+
+    def _added(self, V: Tensor) -> Tensor:
+        """L(X_j ∪ {x}) − L(X_j), ``(e, m', k)``."""
+        code = self._code(V.shape[2])
+        shape = len(code.eps_sq), V.shape[1], len(self._counts)
+        table = torch.full(shape, torch.inf, dtype=torch.float64, device=V.device)
+        for batch, parts in self._batches:
+            counts = self._counts[batch.classes]
+            for run in _runs(V.shape[1], parts, code):
+                lengths = added_lengths(parts, V[:, None, run], counts, code)  # (g, q, e)
+                table[:, run, batch.classes] = lengths.permute(2, 1, 0)
+        return table
+
+    def _removed(self, V: Tensor, batch: ClassBatch, parts: Decomposition) -> Tensor:
+        """L(X_j) − L(X_j ∖ {x}) for the samples of a batch of classes, ``(g, s, e)``."""
+        members = as_double(batch.gather(V[:1]))[0]
+        return removed_lengths(parts, members, self._counts[batch.classes], self._code(V.shape[2]))
+
+
+def label_lengths(
+    counts: Tensor, log_priors: Tensor | None = None, targets: Tensor | None = None
+) -> Tensor:
+    """Lengths −log(m_j/m) of labels, or −log of the priors; infinite for an empty class.
+
+    Parameters
+    ----------
+    counts : Tensor of shape (k,)
+        Number m_j of samples in each class.
+    log_priors : Tensor of shape (k,), optional
+    targets : Tensor of shape (m,), optional
+        Positions of the classes of samples that are left out in turn.
+
+    Returns
+    -------
+    Tensor of shape (k,) or (m, k)
+    """
+    if targets is not None:
+        counts = counts - torch.nn.functional.one_hot(targets, len(counts))
+    shares = counts / counts.sum(-1, keepdim=True)
+    lengths = -(shares.log() if log_priors is None else log_priors)
+    return torch.where(counts > 0, lengths, torch.inf)
+
+
+def added_lengths(parts: Decomposition, queries: Tensor, counts: Tensor, code: Code) -> Tensor:
+    """L(X ∪ {x}) − L(X) for some classes.
+
+    Parameters
+    ----------
+    parts : Decomposition
+        The classes.
+    queries : Tensor of shape (F, 1 or g, q, C)
+        The samples x. With g, each class has samples of its own.
+    counts : Tensor of shape (g,)
+        Number of samples in each class.
+    code : Code
+
+    Returns
+    -------
+    Tensor of shape (g, q, e)
+    """
+    more = counts + 1
+    scales = code.scales(more)
+    gains = total(
+        code.weighted(
+            added(parts.frequencies(block), as_double(queries[block]), counts, scales[block]), block
+        )
+        for block in _blocks(parts, queries.shape[2], code)
+    )
+    change = _lengths(parts, more, code) - _lengths(parts, counts, code)
+    lengths = change.unsqueeze(1) + code.factors(more)[:, None, None] * gains
+    if parts.means is None:
+        return lengths
+    n = counts[:, None, None]
+    means = (n * parts.means.unsqueeze(1) + as_double(queries[0])) / (n + 1)
+    return lengths + code.of_means(means) - code.of_means(parts.means).unsqueeze(1)
+
+
+def removed_lengths(parts: Decomposition, members: Tensor, counts: Tensor, code: Code) -> Tensor:
+    """L(X) − L(X ∖ {x}) for the samples of some classes.
+
+    Parameters
+    ----------
+    parts : Decomposition
+        The classes, with the shares of their samples.
+    members : Tensor of shape (g, s, C)
+        The samples at frequency 0.
+    counts : Tensor of shape (g,)
+        Number of samples in each class.
+    code : Code
+
+    Returns
+    -------
+    Tensor of shape (g, s, e)
+    """
+    fewer = counts - 1
+    scales = code.scales(fewer)
+    losses = total(
+        code.weighted(removed(parts.frequencies(block), counts, scales[block]), block)
+        for block in _blocks(parts, members.shape[1], code)
+    )
+    change = _lengths(parts, counts, code) - _lengths(parts, fewer, code)
+    lengths = change.unsqueeze(1) + code.factors(fewer)[:, None, None] * losses
+    if parts.means is None:
+        return lengths
+    n = counts[:, None, None]
+    means = (n * parts.means.unsqueeze(1) - members) / (n - 1).clamp_min(1)
+    return lengths + code.of_means(parts.means).unsqueeze(1) - code.of_means(means)
+
+
+def _lengths(parts: Decomposition, counts: Tensor, code: Code) -> Tensor:
+    """(n + C)/2 Σ_p log det(I + C/(nε²) M), ``(g, e)``."""
+    scales = code.scales(counts)
+    sums = total(
+        code.weighted(log_dets(parts.frequencies(block), scales[block]), block)
+        for block in _blocks(parts, 0, code)
+    )
+    return code.factors(counts)[:, None] * sums
+
+
+def _runs(count: int, parts: Decomposition, code: Code) -> Iterator[slice]:
+    """Runs of samples that fit into memory at one frequency."""
+    step = max(1, BLOCK_ENTRIES // _entries(parts, 1, code))
+    return (slice(start, min(start + step, count)) for start in range(0, count, step))
+
+
+def _blocks(parts: Decomposition, count: int, code: Code) -> Iterator[slice]:
+    """Blocks of frequencies that fit into memory with this number of samples."""
+    step = max(1, BLOCK_ENTRIES // _entries(parts, count, code))
+    return (slice(start, start + step) for start in range(0, len(code.weights), step))
+
+
+def _entries(parts: Decomposition, count: int, code: Code) -> int:
+    """Number of values for all classes and this number of samples at one frequency."""
+    _, classes, rank = parts.values.shape
+    precisions = len(code.eps_sq)
+    return classes * (count * (2 * code.channels + rank + 2 * precisions) + rank * precisions)
+
+
+def _decomposed(V: Tensor, batch: ClassBatch, center: bool, held_out: bool) -> Decomposition:
+    """The decomposition of a batch of classes, from blocks of frequencies."""
+    step = max(1, BLOCK_ENTRIES // (batch.samples.numel() * V.shape[2]))
+    parts = [
+        decompose(
+            as_double(batch.gather(V[start : start + step])),
+            batch.mask,
+            centred=center and start == 0,
+            with_shares=held_out,
+        )
+        for start in range(0, len(V), step)
+    ]
+    return Decomposition.joined(parts)
+
+
+def as_double(V: Tensor) -> Tensor:
+    """V in double precision."""
+    return V.to(torch.complex128 if V.is_complex() else torch.float64)
