@@ -5,10 +5,16 @@ from typing import TYPE_CHECKING, Any
 
 from redunet import _moved, datasets
 from redunet._version import __version__
-from redunet.estimators import NearestSubspaceClassifier, ReduNetClassifier
+from redunet.coding import coding_length
+from redunet.estimators import (
+    LossyCodingClustering,
+    MICLClassifier,
+    NearestSubspaceClassifier,
+    ReduNetClassifier,
+)
 from redunet.files import export
 from redunet.inspection import explain
-from redunet.layers import Exact, Rectified, Softmax, Variational
+from redunet.layers import Exact, Extensible, Rectified, Softmax, Variational
 from redunet.lifts import (
     Band,
     JoinedLift,
@@ -42,10 +48,13 @@ if TYPE_CHECKING:  # loaded on use, because they load matplotlib
 __all__ = [
     "Band",
     "Exact",
+    "Extensible",
     "FineTuned",
     "JoinedLift",
     "Lift",
+    "LossyCodingClustering",
     "MCR2Loss",
+    "MICLClassifier",
     "MultiScaleLift",
     "NearestSubspaceClassifier",
     "OLELoss",
@@ -66,6 +75,7 @@ __all__ = [
     "Variational",
     "VariationalMCR2Loss",
     "__version__",
+    "coding_length",
     "coding_rate",
     "datasets",
     "explain",

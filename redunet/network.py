@@ -7,12 +7,13 @@ from typing import Any, Literal, Self
 import numpy as np
 import torch
 import torch.distributed as dist
-from torch import nn
+from torch import Tensor, nn
 
 from redunet._checks import Array, check_count
 from redunet._processes import Processes
 from redunet.construction import RateHistory, Settings
 from redunet.construction.build import Parts, build
+from redunet.construction.extension import extended
 from redunet.construction.header import header_of, parts_of
 from redunet.construction.settings import Request, as_membership, as_operator_kind, check_automatic
 from redunet.construction.sources import Data
@@ -48,6 +49,9 @@ class ReduNet(LayeredNetwork):
         Shapes of one sample, before and after the lift.
     batch_size : int or None
         Number of samples per batch. None means that features of a batch hold about 2²⁴ numbers.
+    label_distributions_ : Tensor (m, k) or None
+        Memberships of the training samples if some of their labels were missing, else None. They
+        are not saved.
 
     References
     ----------
@@ -66,6 +70,7 @@ class ReduNet(LayeredNetwork):
         feature_shape: tuple[int, ...],
         lift: nn.Module | None = None,
         batch_size: int | None = None,
+        label_distributions: Tensor | None = None,
     ):
         super().__init__(
             layers,
@@ -77,6 +82,13 @@ class ReduNet(LayeredNetwork):
         )
         self.settings = settings
         self.history = history
+        self.label_distributions_ = label_distributions
+
+    @property
+    def transduction_(self) -> np.ndarray | None:
+        """The labels of the training samples if some were missing, ``(m,)``, else None."""
+        distributions = self.label_distributions_
+        return None if distributions is None else self.classes_[distributions.argmax(1).cpu()]
 
     @classmethod
     @torch.no_grad()
@@ -90,9 +102,11 @@ class ReduNet(LayeredNetwork):
         eps_sq: float | None = None,
         lam: float = 500.0,
         lift: Literal["auto"] | nn.Module | Sequence[nn.Module] | None = None,
-        operators: Literal["exact", "variational"] | OperatorKind = "exact",
+        operators: Literal["exact", "extensible", "variational"] | OperatorKind = "exact",
         rank: int | None = None,
         membership: Literal["softmax", "rectified"] | Membership = "softmax",
+        unknown: int | str | None = None,
+        num_classes: int | None = None,
         momentum: float = 0.0,
         tol: float | None = None,
         true_membership: bool = False,
@@ -135,15 +149,20 @@ class ReduNet(LayeredNetwork):
             keeps a copy. "auto" leaves the lift, ε², the operators and the membership to a
             :class:`redunet.Search`. One layer is then enough to classify; ask for more to get
             features.
-        operators : {"exact", "variational"} or OperatorKind
-            How operators are made; see :class:`redunet.layers.Exact` and
-            :class:`redunet.layers.Variational`. Variational operators take less work and memory and
-            are often better on new samples. They need a ``rank``.
+        operators : {"exact", "extensible", "variational"} or OperatorKind
+            How operators are made; see :mod:`redunet.layers`. Variational operators take less work
+            and memory and are often better on new samples. They need a ``rank``. Extensible ones
+            are exact, and allow :meth:`extend`.
         rank : int, optional
             Directions of each class and frequency, for variational operators.
         membership : {"softmax", "rectified"} or Membership
             How a layer estimates the classes of samples; see :class:`redunet.layers.Softmax` and
             :class:`redunet.layers.Rectified`.
+        unknown : int or str, optional
+            The label of samples whose class is not known, such as −1. Masked labels are not known
+            either. Memberships of these samples also ascend ΔR; see ``net.transduction_``.
+        num_classes : int, optional
+            Number of classes if no label is known. Clusters by lossy coding are the beginning.
         momentum : float
             β of Nesterov's acceleration, such as 0.9. Fewer layers then reach the same ΔR, but each
             takes about one and a half times the work. If a layer would lower ΔR, it is computed
@@ -200,8 +219,9 @@ class ReduNet(LayeredNetwork):
         if isinstance(lift, str):
             check_automatic(lift, eps_sq, lam, operators, rank, membership)
             options: Any = {"device": device, "batch_size": batch_size, "progress": progress}
-            search = Search().fit(X, labels, process_group=process_group, **options)
-            chosen, names = search.arguments, ("eps_sq", "operators", "membership")
+            options |= {"unknown": unknown, "process_group": process_group}
+            chosen = Search().fit(X, labels, **options).arguments
+            names = ("eps_sq", "operators", "membership")
             eps_sq, operators, membership = (chosen[name] for name in names)
             module, depth = chosen["lift"], 1 if num_layers is None and tol is None else num_layers
         else:
@@ -222,6 +242,8 @@ class ReduNet(LayeredNetwork):
             labels,
             request,
             lift=module,
+            unknown=unknown,
+            num_classes=num_classes,
             validation=validation,
             batch_size=batch_size,
             device=device,
@@ -233,6 +255,38 @@ class ReduNet(LayeredNetwork):
         )
         net = cls(**parts._asdict())
         return net.to("cpu") if offload else net
+
+    @torch.no_grad()
+    def extend(self, X: Array, labels: Array) -> Self:
+        """A new network that also knows further samples, of new classes or of old ones.
+
+        The old samples are not needed, but ``operators="extensible"`` at the construction is. The
+        lift, ε², the step ηα and the membership rule stay. With one layer and the default η, the
+        result equals that of :meth:`construct` from all samples. Later layers are approximations:
+        their second moments of old samples are those after the old layers. Fine-tuning is lost.
+
+        Parameters
+        ----------
+        X : array-like or Tensor of shape (m, *sample_shape)
+        labels : array-like or Tensor of shape (m,) or (m, k)
+            Labels of the same kind as before, or soft memberships in the k old classes.
+
+        Returns
+        -------
+        ReduNet
+            Its history has no validation rates, and ends with NaN: features of old samples after
+            the last layer are not known.
+
+        Raises
+        ------
+        ValueError
+            If the network is not extensible or has momentum, or samples or labels do not fit.
+
+        References
+        ----------
+        Chan et al., ReduNet (JMLR 2022), Section 6.1.
+        """
+        return type(self)(**extended(self._parts(), X, labels)._asdict())
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the network to one safetensors file, completely or not at all.
@@ -280,13 +334,6 @@ class ReduNet(LayeredNetwork):
         header = parse_header(metadata, KEY, path, "a network that ReduNet.save wrote")
         net = cls(**parts_of(header, lift, path)._asdict())
         fill(net, tensors, path)
-        if lift is not None and net.lift is lift:
-            shape = tuple(lift(torch.zeros(1, *net.sample_shape, dtype=net.dtype)).shape[1:])
-            if shape != net.feature_shape:
-                raise ValueError(
-                    f"the lift gives features of shape {shape}, but the network in {path} takes "
-                    f"{net.feature_shape}"
-                )
         return net.requires_grad_(False).to(device)
 
     def _parts(self) -> Parts:
@@ -299,4 +346,5 @@ class ReduNet(LayeredNetwork):
             self.feature_shape,
             self.lift,
             self.batch_size,
+            self.label_distributions_,
         )

@@ -9,16 +9,19 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
 
-from redunet._checks import Array, memory_advice
+from redunet._checks import Array, as_samples, check_count, memory_advice
 from redunet._processes import Processes
 from redunet.construction.checkpoint import FolderCheckpoint
 from redunet.construction.construction import Construction
 from redunet.construction.feature_store import working_folder
 from redunet.construction.history import RateHistory
+from redunet.construction.known_labels import Label
 from redunet.construction.labelled_features import LabelledFeatures, collect
 from redunet.construction.settings import Request, Settings
 from redunet.construction.sources import Data, as_source
+from redunet.construction.unknown_labels import start
 from redunet.layers import DatasetInfo, ReduLayer
 from redunet.layers.encoding import default_batch_size, encode
 from redunet.rates import HalfSpectrum
@@ -44,6 +47,7 @@ class Parts(NamedTuple):
     feature_shape: tuple[int, ...]
     lift: nn.Module | None
     batch_size: int | None
+    label_distributions: Tensor | None = None
 
 
 class Encoder:
@@ -86,6 +90,8 @@ def build(
     request: Request,
     *,
     lift: nn.Module | None,
+    unknown: Label | None,
+    num_classes: int | None,
     validation: tuple[Array, Array] | Data | None,
     batch_size: int | None,
     device: torch.device | str | None,
@@ -100,6 +106,9 @@ def build(
     The arguments are those of :meth:`redunet.ReduNet.construct`.
     """
     # 1. The shapes of samples and features.
+    check_count(2, num_classes=num_classes)
+    if labels is None and num_classes and not isinstance(X, Dataset | DataLoader):
+        labels = np.ma.masked_all(len(as_samples(X)), int)
     source = as_source(X, labels, device)
     encoder = Encoder(source.example, lift)
     spectrum, channels = encoder.spectrum, encoder.feature_shape[0]
@@ -119,8 +128,13 @@ def build(
             folder=folder,
             processes=processes,
         )
-        samples = read(source)
+        classes = None if num_classes is None else np.arange(num_classes)
+        samples = read(source, unknown=unknown, classes=classes)
+        if num_classes is not None and (samples.known is None or bool(samples.known.any())):
+            raise ValueError("num_classes is for samples of which no label is known: leave it out")
         info, validation_set = encoder.describe(samples, eps_sq, processes), None
+        if samples.known is not None:
+            info = start(request.operators, info, samples, progress=progress)
         if validation is not None:
             data, targets = validation if isinstance(validation, tuple) else (validation, None)
             validation_source = as_source(data, targets, encoder.device, "validation X")
@@ -146,6 +160,7 @@ def build(
         encoder.feature_shape,
         encoder.lift,
         batch_size,
+        None if samples.known is None else samples.partition.membership,
     )
 
 

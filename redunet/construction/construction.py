@@ -15,11 +15,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from redunet.construction.feature_store import FeatureStore
+from redunet.construction.gathering import gather
 from redunet.construction.history import RateHistory
 from redunet.construction.labelled_features import LabelledFeatures
 from redunet.construction.settings import Settings
 from redunet.construction.state import ConstructionState
-from redunet.layers import DatasetInfo, OperatorKind, ReduLayer, SecondMoments
+from redunet.construction.unknown_labels import ascended, reassign
+from redunet.layers import DatasetInfo, ReduLayer, SecondMoments
 from redunet.layers.operators import Exact
 from redunet.rates import RateReduction
 
@@ -87,6 +89,7 @@ class Construction:
         self.samples = samples
         self.validation = validation
         self.offload = offload
+        self._initial_counts = info.counts  # those of samples without labels may change
         self.layers: list[ReduLayer] = []
         self.history = RateHistory(validation=RateHistory() if validation else None)
         self._moments: SecondMoments | None = None  # of the current features
@@ -117,6 +120,8 @@ class Construction:
         features = {"training-current": self.samples.current}
         if self.samples.previous is not None:
             features["training-previous"] = self.samples.previous
+        if self.samples.known is not None:
+            features["training-membership"] = self.samples.memberships()
         if self.validation:
             held_out = self.validation[1]
             features["validation-current"] = held_out.current
@@ -134,6 +139,14 @@ class Construction:
         """
         self._check_identity(state)
         self.layers, self.history = state.layers, state.history
+        if self.samples.known is not None:
+            if "training-membership" not in state.features:
+                raise ValueError(
+                    f"the checkpoint holds more than {len(state.layers)} layer(s), and memberships "
+                    "of samples without labels only after the last one: ask for more layers"
+                )
+            membership = torch.cat(list(state.features["training-membership"]))
+            self.info = reassign(self.info, self.samples, membership)
         if self._is_finished():
             return
         sets = {"training": self.samples}
@@ -151,7 +164,7 @@ class Construction:
         return {
             "features": [self.info.channels, *self.info.spectrum.shape],
             "dtype": str(self.info.dtype),
-            "class counts": self.info.counts.tolist(),
+            "class counts": self._initial_counts.tolist(),
             "batches": self.samples.sizes,
             "validation": self.validation[1].sizes if self.validation else None,
             "settings": settings,
@@ -177,10 +190,23 @@ class Construction:
 
     def _add_layer(self) -> None:
         """Construct one layer and apply it to all samples: one iteration of Algorithm 1."""
+        if self.samples.known is not None:
+            self._assign()
         attempt = self._attempt(self.settings.momentum)
         if attempt.layer.momentum and self._falls(attempt.moments.rates()):
             attempt = self._restart(attempt)
         self._accept(attempt)
+
+    def _assign(self) -> None:
+        """Move the memberships of samples whose class is not known up the rate reduction."""
+        info, samples = self.info, self.samples
+        moments = self._moments or self._gather(samples.current)
+        membership = ascended(info, samples, moments)
+        if torch.equal(membership, samples.partition.membership):
+            self._moments = moments
+            return
+        self.info = reassign(info, samples, membership)
+        self._moments = self._gather(samples.current)
 
     def _attempt(self, momentum: float) -> Attempt:
         """Steps 1 and 2 of Algorithm 1. The current features of the samples do not change."""
@@ -260,24 +286,3 @@ class Construction:
         """Second moments of points after all layers, and after the ``new`` one if it is given."""
         layers = self.layers if new is None else [*self.layers, new]
         return gather(self.settings.operators, self.info, self.samples, points, layers)
-
-
-def gather(
-    kind: OperatorKind,
-    info: DatasetInfo,
-    samples: LabelledFeatures,
-    points: Iterable[Tensor],
-    layers: list[ReduLayer] | None = None,
-) -> SecondMoments:
-    """The second moments that a kind of operators needs, of points with the samples' classes."""
-
-    def collect(moments: SecondMoments) -> None:
-        for V, partition in zip(points, samples.partitions, strict=True):
-            moments.add(V, partition)
-        moments.finish()
-
-    previous = layers[-1].operators if layers else None
-    moments = kind.gather(info, collect, previous, len(layers or ()))
-    if not isinstance(moments, SecondMoments):
-        raise TypeError(f"{kind}.gather must return SecondMoments, got {moments!r}")
-    return moments

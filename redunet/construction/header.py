@@ -7,6 +7,7 @@ from os import PathLike
 from typing import Any
 
 import numpy as np
+import torch
 from torch import nn
 
 from redunet.construction.build import Parts
@@ -80,24 +81,32 @@ def parts_of(header: Mapping[str, Any], lift: nn.Module | None, path: str | Path
 
 
 def _parts_of(header: Mapping[str, Any], lift: nn.Module | None) -> Parts:
-    feature_shape = tuple(header["feature_shape"])
+    sample_shape, feature_shape = tuple(header["sample_shape"]), tuple(header["feature_shape"])
     spectrum = HalfSpectrum(feature_shape[1:])
     layers = [ReduLayer.empty(description, spectrum) for description in header["layers"]]
+    precision = layers[0].proportions.dtype
     try:
         lift = lift_from_json(header["lift"])
+        lift = None if lift is None else lift.to(precision)
     except UnknownLiftError as name:
         if lift is None:
             raise ValueError(
                 f"the network was constructed with a lift of class {name}, whose code the file "
                 "cannot hold: pass such a module as lift="
             ) from None
+        lift = lift.to(precision)
+        shape = tuple(lift(torch.zeros(1, *sample_shape, dtype=precision)).shape[1:])
+        if shape != feature_shape:
+            raise ValueError(
+                f"the lift gives features of shape {shape}, but the network takes {feature_shape}"
+            ) from None
     return Parts(
         layers,
         np.array(header["classes"], dtype=header["classes_dtype"]),
         Settings.from_json(header["settings"]),
         RateHistory.from_json(header["history"]),
-        tuple(header["sample_shape"]),
+        sample_shape,
         feature_shape,
-        None if lift is None else lift.to(layers[0].proportions.dtype),
+        lift,
         header["batch_size"],
     )

@@ -1,5 +1,6 @@
 """The rates of the features, layer by layer."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -19,7 +20,8 @@ class RateHistory:
     Attributes
     ----------
     expansion, compression, delta : numpy arrays of length num_layers + 1
-        R, R_c and ΔR = R − R_c. Entry 0 is the value before the first layer.
+        R, R_c and ΔR = R − R_c. Entry 0 is the value before the first layer. The last entry of a
+        network that was extended is NaN.
     validation : RateHistory or None
         The rates of the validation samples, if there were any.
     """
@@ -48,8 +50,8 @@ class RateHistory:
     def to_json(self) -> dict[str, Any]:
         """Lists of numbers that JSON can represent."""
         return {
-            "expansion": self.expansion.tolist(),
-            "compression": self.compression.tolist(),
+            "expansion": _as_json(self.expansion),
+            "compression": _as_json(self.compression),
             "validation": self.validation and self.validation.to_json(),
         }
 
@@ -61,3 +63,8 @@ class RateHistory:
             np.array(values["compression"], dtype=float),
             values["validation"] and cls.from_json(values["validation"]),
         )
+
+
+def _as_json(rates: Rates) -> list[float | None]:
+    """Rates as a list. A rate that is not known, NaN, becomes None."""
+    return [None if math.isnan(rate) else rate for rate in rates.tolist()]

@@ -12,6 +12,7 @@ from torch import Tensor
 from redunet._checks import Array, as_labels, check_sample_shape
 from redunet._processes import Processes
 from redunet.construction.feature_store import FeatureStore
+from redunet.construction.known_labels import Label, known_labels, known_membership
 from redunet.construction.sources import Source
 from redunet.layers.layer import ReduLayer, extrapolate
 from redunet.rates import Partition
@@ -43,6 +44,8 @@ class LabelledFeatures:
         The classes of all samples.
     sizes : list of int
         Number of samples in each batch.
+    known : Tensor of shape (m,), optional
+        False for samples whose class is not known; by default all classes are known.
 
     Attributes
     ----------
@@ -54,14 +57,32 @@ class LabelledFeatures:
         The classes of the samples of each batch.
     """
 
-    def __init__(self, features: FeatureStore, partition: Partition, sizes: list[int]):
-        ends = np.cumsum(sizes)
-        runs = [slice(end - size, end) for size, end in zip(sizes, ends, strict=True)]
-        self.partition = partition
+    def __init__(
+        self,
+        features: FeatureStore,
+        partition: Partition,
+        sizes: list[int],
+        known: Tensor | None = None,
+    ):
         self.sizes = sizes
-        self.partitions = [partition.batch(run) for run in runs]
+        self.known = known
         self.current = features
         self.previous: FeatureStore | None = None
+        self.assign(partition)
+
+    def assign(self, partition: Partition) -> None:
+        """Change the classes of the samples."""
+        ends = np.cumsum(self.sizes)
+        runs = [slice(end - size, end) for size, end in zip(self.sizes, ends, strict=True)]
+        self.partition = partition
+        self.partitions = [partition.batch(run) for run in runs]
+
+    def memberships(self) -> FeatureStore:
+        """Memberships ``(m_b, k)`` of the samples of each batch."""
+        store = FeatureStore(self.current.device, self.current.device)
+        for partition in self.partitions:
+            store.append(partition.membership)
+        return store
 
     def points(self, momentum: float) -> Iterable[Tensor]:
         """Batches of the points that a layer is applied to: features, or points ahead of them."""
@@ -100,6 +121,7 @@ def collect(
     folder: Path | None,
     processes: Processes,
     classes: np.ndarray | None = None,
+    unknown: Label | None = None,
 ) -> LabelledFeatures:
     """Read all samples, encode them as features of unit norm, and determine their classes.
 
@@ -119,6 +141,8 @@ def collect(
     processes : Processes
     classes : numpy array, optional
         The sorted labels; by default those of the samples of all processes.
+    unknown : int or str, optional
+        The label of samples whose class is not known. Masked labels are not known either.
     """
     device = source.example.device
     features = FeatureStore(device, folder or source.home)
@@ -132,17 +156,37 @@ def collect(
     if zeros:
         message = f"{zeros} of {sum(sizes)} samples have zero norm and stay zero"
         warnings.warn(message, stacklevel=5)
+    known = known_labels(source.labels, unknown)
+    if all(processes.all_gather_object(bool(known.all()))):
+        if classes is None and processes.size > 1:
+            classes = common_classes(source.labels, known, processes)
+        partition = Partition.from_labels(source.labels, sum(sizes), device=device, classes=classes)
+        return LabelledFeatures(features, partition, sizes)
+    if len(known) != sum(sizes):
+        raise ValueError(f"labels must have shape ({sum(sizes)},), got ({len(known)},)")
     if classes is None:
-        classes = common_classes(source.labels, processes)
-    partition = Partition.from_labels(source.labels, sum(sizes), device=device, classes=classes)
-    return LabelledFeatures(features, partition, sizes)
+        classes = common_classes(source.labels, known, processes)
+    membership = known_membership(as_labels(source.labels), known, classes)
+    partition = Partition.from_membership(torch.from_numpy(membership).to(device), classes)
+    return LabelledFeatures(features, partition, sizes, torch.from_numpy(known).to(device))
 
 
-def common_classes(labels: Array, processes: Processes) -> np.ndarray | None:
-    """The classes of the samples of all processes; None for a single process."""
-    if processes.size == 1:
-        return None
+def common_classes(labels: Array, known: np.ndarray, processes: Processes) -> np.ndarray:
+    """The known classes of the samples of all processes.
+
+    Raises
+    ------
+    ValueError
+        If some labels are missing, and fewer than two classes are known.
+    """
     labels = as_labels(labels)
     if labels.ndim == 2:
         return np.arange(labels.shape[1])
-    return np.unique(np.concatenate(processes.all_gather_object(np.unique(labels))))
+    parts = processes.all_gather_object(np.unique(labels[known]))
+    classes = np.unique(np.concatenate(parts))
+    if len(classes) < 2:
+        raise ValueError(
+            f"at least two classes need labelled samples, got those of {len(classes)}: "
+            f"{classes.tolist()}; if no label is known, pass num_classes"
+        )
+    return classes

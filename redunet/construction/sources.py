@@ -1,7 +1,7 @@
 """Sources of samples: arrays in memory, or data sets that are read batch by batch."""
 
 from collections.abc import Iterator
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import torch
@@ -12,6 +12,31 @@ from redunet._checks import Array, as_labels, as_samples
 
 # Pairs of samples and labels.
 Data: TypeAlias = Dataset[Any] | DataLoader[Any]
+
+
+class Source(Protocol):
+    """Samples with labels, batch by batch.
+
+    Attributes
+    ----------
+    example : Tensor of shape (1, *sample_shape)
+        One sample.
+    home : torch.device
+        Device of the samples.
+    """
+
+    example: Tensor
+    home: torch.device
+
+    @property
+    def labels(self) -> Any:
+        """Labels of all samples, complete after the last batch."""
+
+    def batches(self, batch_size: int) -> Iterator[Tensor]:
+        """Batches of at most ``batch_size`` samples."""
+
+    def labelled_batches(self, batch_size: int) -> Iterator[tuple[Tensor, np.ndarray]]:
+        """Batches of at most ``batch_size`` samples with their labels."""
 
 
 class ArraySource:
@@ -35,9 +60,12 @@ class ArraySource:
         name: str = "X",
     ):
         if labels is None:
-            raise ValueError(f"labels are missing: only a Dataset or DataLoader {name} has its own")
+            raise ValueError(
+                f"labels are missing: only a Dataset or DataLoader {name} has its own; if no label "
+                "is known, pass num_classes"
+            )
         self.X = as_samples(X, device=device, name=name)
-        self.labels = labels
+        self.labels = labels  # may be a masked array
         self.example = self.X[:1]
         self.home = self.X.device
 
@@ -48,6 +76,8 @@ class ArraySource:
     def labelled_batches(self, batch_size: int) -> Iterator[tuple[Tensor, np.ndarray]]:
         """Batches of at most ``batch_size`` samples with their labels."""
         labels = as_labels(self.labels)
+        if isinstance(self.labels, np.ma.MaskedArray):
+            labels = self.labels
         starts = range(0, len(self.X), batch_size)
         return zip(
             self.X.split(batch_size), (labels[i : i + batch_size] for i in starts), strict=True
@@ -101,9 +131,6 @@ class DatasetSource:
             name = f"{self._name}[{start}:{start + len(samples)}]"
             yield as_samples(samples, device=self._device, name=name), np.asarray(labels)
             start += len(samples)
-
-
-Source = ArraySource | DatasetSource
 
 
 def as_source(

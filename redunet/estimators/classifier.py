@@ -19,6 +19,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor, nn
 
 from redunet._checks import Array, check_count
+from redunet.construction.known_labels import known_labels
 from redunet.construction.settings import as_operator_kind
 from redunet.layers import Exact, OperatorKind
 from redunet.lifts import Standardize, composed
@@ -57,7 +58,7 @@ class ReduNetClassifier(
     input_shape : tuple of int, optional
         Shape ``(C, *spatial)`` of one sample, if the values of a series or an image are a row of
         ``X``, as in pipelines.
-    operators : {"exact", "variational"} or OperatorKind
+    operators : {"exact", "extensible", "variational"} or OperatorKind
         See :meth:`redunet.ReduNet.construct`. If they are not exact, only the best candidate is
         taken.
     rank : int, optional
@@ -67,6 +68,10 @@ class ReduNetClassifier(
         or every channel of signals, gets zero mean and unit variance, and vectors get a constant
         feature of 1. Without it, the network would ignore their norms. Automatic lifts always do
         this.
+    unknown : int or str, optional
+        The label of training samples whose class is not known, such as −1. The search leaves them
+        out. Their memberships then move with the network; see :meth:`redunet.ReduNet.construct`.
+        With few labels, this can raise the accuracy by much.
     random_state : int, RandomState instance or None
         Random state of kernels and projections. None draws a new one from NumPy's global state.
     device : str or torch.device, optional
@@ -88,6 +93,10 @@ class ReduNetClassifier(
         ε² and η of the network.
     sharpness_ : float
         Sharpness t of the probabilities softmax(−t r).
+    transduction_ : numpy array (m,)
+        The labels of the training samples, with those that were found for unknown ones.
+    label_distributions_ : numpy array (m, k)
+        Memberships of the training samples.
 
     Raises
     ------
@@ -112,9 +121,10 @@ class ReduNetClassifier(
         lift: Literal["auto"] | nn.Module | Sequence[nn.Module] | None = "auto",
         candidates: Sequence[nn.Module] | None = None,
         input_shape: tuple[int, ...] | None = None,
-        operators: Literal["exact", "variational"] | OperatorKind = "exact",
+        operators: Literal["exact", "extensible", "variational"] | OperatorKind = "exact",
         rank: int | None = None,
         standardize: bool = True,
+        unknown: int | str | None = None,
         random_state: int | np.random.RandomState | None = 0,
         device: str | torch.device | None = None,
         progress: bool = False,
@@ -128,6 +138,7 @@ class ReduNetClassifier(
         self.operators = operators
         self.rank = rank
         self.standardize = standardize
+        self.unknown = unknown
         self.random_state = random_state
         self.device = device
         self.progress = progress
@@ -145,7 +156,7 @@ class ReduNetClassifier(
         check_count(num_layers=self.num_layers)
         rows, labels = validate_data(self, X, y, dtype=(np.float64, np.float32), allow_nd=True)
         check_classification_targets(labels)
-        self.classes_ = np.unique(labels)
+        self.classes_ = np.unique(labels[known_labels(labels, self.unknown)])
         if len(self.classes_) < 2:
             raise ValueError(
                 f"at least two classes are needed, got 1 class: {self.classes_.tolist()}"
@@ -162,16 +173,18 @@ class ReduNetClassifier(
         self.search_ = self._search(tuple(samples.shape[1:]), seed)
         if not is_exact:
             self.search_.most_blocks = 1
-        self.search_.fit(samples, labels, progress=self.progress)
+        self.search_.fit(samples, labels, unknown=self.unknown, progress=self.progress)
         chosen = self.search_.arguments
         self.net_ = ReduNet.construct(
             samples,
             labels,
             num_layers=self.num_layers,
             eta=self.eta,
+            unknown=self.unknown,
             progress=self.progress,
             **(chosen if is_exact else chosen | {"operators": operators}),
         )
+        self.label_distributions_, self.transduction_ = self._transduction(labels)
         self.sharpness_ = self.search_.sharpness_
         self.eps_sq_, self.eta_ = self.net_.settings.eps_sq, self.net_.settings.eta
         return self
@@ -237,6 +250,14 @@ class ReduNetClassifier(
         samples, layer = self._validated(X), self.net_.layers[0]
         residuals = self.net_.residual_norms(samples, 0) * layer.proportions / layer.alpha
         return residuals.cpu().numpy()
+
+    def _transduction(self, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Memberships and labels of the training samples, those that were found among them."""
+        found = self.net_.label_distributions_
+        if found is None:
+            return (labels[:, None] == self.classes_).astype(float), labels
+        memberships = found.cpu().numpy()
+        return memberships, self.classes_[memberships.argmax(1)]
 
     def _validated(self, X: Array) -> Tensor:
         check_is_fitted(self)

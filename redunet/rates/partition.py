@@ -134,6 +134,11 @@ class Partition(ABC):
             raise ValueError(f"at least two classes are needed, got 1 class: {names.tolist()}")
         return _HardPartition(names, as_tensor(positions, device=device))
 
+    @staticmethod
+    def from_membership(membership: Tensor, classes: np.ndarray) -> "Partition":
+        """A partition from memberships ``(m, k)`` in these classes, which are not checked."""
+        return _SoftPartition(classes, membership)
+
     @abstractmethod
     def __len__(self) -> int:
         """Number m of samples."""

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from redunet._checks import Array, check_count, check_positive
 from redunet._processes import Processes
+from redunet.construction.known_labels import KnownSamples
 from redunet.construction.sources import Data, Source, as_source
 from redunet.layers import BlockDiagonal, Exact, OperatorKind, Softmax
 from redunet.layers.encoding import default_batch_size, encode
@@ -135,17 +136,19 @@ class Search:
         device: torch.device | str | None = None,
         batch_size: int | None = None,
         process_group: "dist.ProcessGroup | None" = None,
+        unknown: int | str | None = None,
         progress: bool = False,
     ) -> Self:
         """Compare all candidates.
 
         Parameters
         ----------
-        X, labels, device, batch_size, process_group, progress
-            As in :meth:`redunet.ReduNet.construct`. Every sample has one label.
+        X, labels, device, batch_size, process_group, unknown, progress
+            As in :meth:`redunet.ReduNet.construct`. Every sample has at most one label. Samples
+            whose label is not known are left out.
         """
         processes = Processes(process_group)
-        source = as_source(X, labels, device)
+        source = KnownSamples(as_source(X, labels, device), unknown)
         size = batch_size or max(64, 2**24 // source.example.numel())
         self._subset = subset = draw(source, self.most_samples, size, self.seed, processes)
         check_classification_targets(subset.classes)

@@ -12,6 +12,7 @@ from redunet.layers.operators.base import (
 from redunet.layers.operators.block_diagonal import BlockDiagonal, BlockDiagonalOperators
 from redunet.layers.operators.dense import DenseOperators
 from redunet.layers.operators.exact import Exact, exact_moments
+from redunet.layers.operators.extensible import Extensible, ExtensibleOperators
 from redunet.layers.operators.kind import Collect, OperatorKind
 from redunet.layers.operators.low_rank import LowRankOperators
 from redunet.layers.operators.moments import DatasetInfo, SecondMoments, TotalMoment
@@ -20,7 +21,12 @@ from redunet.layers.operators.variational import Variational
 OPERATOR_KINDS: Registry[OperatorKind] = Registry(
     OperatorKind,
     "operators",
-    {"block diagonal": BlockDiagonal, "exact": Exact, "variational": Variational},
+    {
+        "block diagonal": BlockDiagonal,
+        "exact": Exact,
+        "extensible": Extensible,
+        "variational": Variational,
+    },
 )
 REPRESENTATIONS: Kinds[Operators] = Kinds(
     Operators,
@@ -28,6 +34,7 @@ REPRESENTATIONS: Kinds[Operators] = Kinds(
     {
         "block diagonal": BlockDiagonalOperators,
         "dense": DenseOperators,
+        "extensible": ExtensibleOperators,
         "low rank": LowRankOperators,
     },
 )
@@ -43,6 +50,8 @@ __all__ = [
     "DenseExpansion",
     "DenseOperators",
     "Exact",
+    "Extensible",
+    "ExtensibleOperators",
     "LowRankOperators",
     "OperatorKind",
     "OperatorMatrices",

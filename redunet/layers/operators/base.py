@@ -94,6 +94,12 @@ class Operators(nn.Module, ABC):
         """A function that maps blocks of samples ``(F, m, C)`` to their responses."""
         return lambda V: Responses(V, self)
 
+    def quadratic_forms(self, V: Tensor) -> Tensor:
+        """v* Cʲ v, summed over all frequencies: ``(F, m, C)`` to ``(m, k)``."""
+        respond = self.responder()
+        blocks = V.split(self.samples_per_block(V), 1)
+        return torch.cat([respond(block).quadratic_forms() for block in blocks])
+
     def matrices(self) -> OperatorMatrices:
         """E ``(F, C, C)`` and all Cʲ ``(F, k, C, C)`` as matrices."""
         like = next(self.parameters())
@@ -201,6 +207,13 @@ class Responses:
     def norms(self) -> Tensor:
         """‖Cʲ v‖ over all frequencies and channels, ``(m, k)``."""
         return safe_sqrt(total(squared_norms(self._respond(block), dim=0) for block in self.blocks))
+
+    def quadratic_forms(self) -> Tensor:
+        """v* Cʲ v, summed over all frequencies, ``(m, k)``."""
+        return total(
+            (self._V[block].conj().unsqueeze(2) * self._respond(block)).real.sum((0, 3))
+            for block in self.blocks
+        )
 
     def combine(self, weights: Tensor) -> Iterator[Tensor]:
         """Σ_j w_j Cʲ v with the weights ``(m, k)`` of each sample, ``(F_b, m, C)`` per block."""

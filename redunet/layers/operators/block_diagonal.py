@@ -130,7 +130,7 @@ class BlockMoments(SecondMoments):
 
     def class_log_dets(self) -> Tensor:
         """Σ_b (α/α_b) log det(I + α_jb M_jb(p)) for every frequency and class, ``(F, k)``."""
-        parts = [block.class_log_dets() for block in self._blocks]
+        parts = [block.class_log_dets().double() for block in self._blocks]
         log_dets = parts[0].new_zeros(len(self.info.spectrum), parts[0].shape[1])
         for weight, positions, part in zip(self._weights, self._positions, parts, strict=True):
             log_dets.index_add_(0, positions, weight * part)
@@ -300,6 +300,14 @@ class BlockResponses(Responses):
         weights = self._operators_of_blocks.weights.square()
         norms = (responses.norms() for responses in self._responses)
         return safe_sqrt(total(w * n.square() for w, n in zip(weights, norms, strict=True)))
+
+    def quadratic_forms(self) -> Tensor:
+        """v* Cʲ v, summed over all frequencies, ``(m, k)``."""
+        weights = self._operators_of_blocks.weights
+        return total(
+            weight * block.quadratic_forms()
+            for weight, block in zip(weights, self._responses, strict=True)
+        )
 
     def combine(self, weights: Tensor) -> Iterator[Tensor]:
         """Σ_j w_j Cʲ v with the weights ``(m, k)`` of each sample, ``(F, m, C)``."""

@@ -81,6 +81,12 @@ class DatasetInfo:
             processes,
         )
 
+    def with_partition(self, partition: Partition) -> Self:
+        """The same samples with other classes."""
+        return self.from_partition(
+            partition, self.spectrum, self.channels, self.dtype, self.eps_sq, self.processes
+        )
+
     @property
     def proportions(self) -> Tensor:
         """γ_j, ``(k,)``."""

@@ -1,0 +1,185 @@
+"""Extension of a network by new classes and new samples, without the samples it was made from.
+
+The operators of a layer are functions of the second moments and the sizes of the classes. A layer
+with :class:`redunet.layers.Extensible` operators keeps both. The second moments of new samples are
+added to them, and the operators are computed again, with the same ε².
+"""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from redunet._checks import Array, as_labels, check_sample_shape, memory_advice
+from redunet._processes import Processes
+from redunet.construction.build import Encoder, Parts
+from redunet.construction.construction import Construction
+from redunet.construction.labelled_features import LabelledFeatures, collect
+from redunet.construction.sources import ArraySource
+from redunet.layers import DatasetInfo, ReduLayer
+from redunet.layers.encoding import default_batch_size
+from redunet.layers.operators.extensible import ExtensibleMoments, ExtensibleOperators
+from redunet.rates import RateReduction
+
+# Kinds of labels that must not be mixed, by the kind of their numpy type.
+LABEL_KINDS = {
+    "b": "booleans",
+    "i": "integers",
+    "u": "integers",
+    "f": "floats",
+    "U": "strings",
+    "S": "byte strings",
+}
+
+# The rates after the last layer, where the features of old samples are not known.
+UNKNOWN_RATES = RateReduction(*torch.full((3,), math.nan))
+
+
+class Extension(Construction):
+    """Construction of layers from the sums that other layers keep and from new samples.
+
+    The settings contain the new η, and ``info`` contains the counts of the new samples.
+    """
+
+    def add_layer(self, kept: ExtensibleOperators, places: Tensor) -> None:
+        """Construct one layer, after the new samples have moved through the layer before.
+
+        Parameters
+        ----------
+        kept : ExtensibleOperators
+            The operators of the same layer before the extension.
+        places : Tensor
+            Positions of their classes among all classes.
+        """
+        if self.layers:
+            self._move(self.layers[-1])
+        # Each layer keeps its own counts: memberships of samples without labels may change between
+        # layers. ``sizes`` are those of the new samples; moments that are matrices need no sizes.
+        new = self.samples.partition.counts
+        self.info = replace(self.info, counts=new.index_add(0, places, kept.counts.double()))
+        moments = ExtensibleMoments(self.info)
+        moments.add_sums(kept.moments, places)
+        for V, partition in zip(self.samples.current, self.samples.partitions, strict=True):
+            moments.add(V, partition)
+        moments.finish()
+        self._record(moments.rates())
+        self.layers.append(self._make_layer(moments, momentum=0.0))
+
+    def _move(self, layer: ReduLayer) -> None:
+        """Apply a layer to the new samples."""
+        true_membership = self.settings.true_membership
+        moved = self.samples.apply(layer, true_membership=true_membership, keep=False)
+        self.samples.advance(moved, keep=False)
+
+
+def extended(parts: Parts, X: Array, labels: Array) -> Parts:
+    """The parts of a network after new samples were added to it.
+
+    The arguments and the exactness are those of :meth:`redunet.ReduNet.extend`. ``parts`` does not
+    change.
+    """
+    kept = kept_operators(parts)
+    like = parts.layers[0].proportions
+    source = ArraySource(X, labels, like.device)
+    check_sample_shape(source.X, parts.sample_shape)
+    classes = merged_classes(parts.classes, labels)
+    encoder = Encoder(source.example.to(like.dtype), parts.lift)
+    size = parts.batch_size or default_batch_size(encoder.spectrum, encoder.feature_shape[0])
+    with memory_advice(size):
+        samples = collect(
+            source,
+            encoder,
+            sample_shape=encoder.sample_shape,
+            dtype=encoder.dtype,
+            batch_size=size,
+            folder=None,
+            processes=Processes(),
+            classes=classes,
+        )
+        extension = with_samples(parts, kept, encoder, samples)
+    return parts._replace(
+        layers=extension.layers,
+        classes=classes,
+        settings=extension.settings,
+        history=extension.history,
+        lift=encoder.lift,
+    )
+
+
+def with_samples(
+    parts: Parts, kept: list[ExtensibleOperators], encoder: Encoder, samples: LabelledFeatures
+) -> Extension:
+    """All layers, constructed from the sums that they keep and from encoded new samples."""
+    classes = samples.partition.classes
+    info = encoder.describe(samples, parts.settings.eps_sq, Processes())
+    settings = replace(parts.settings, eta=parts.settings.eta * growth(kept[0], info))
+    extension = Extension(settings, info, samples)
+    places = torch.from_numpy(np.searchsorted(classes, parts.classes)).to(info.counts.device)
+    for operators in kept:
+        extension.add_layer(operators, places)
+    extension.history.append(UNKNOWN_RATES)
+    return extension
+
+
+def growth(kept: ExtensibleOperators, new: DatasetInfo) -> float:
+    """The number of all samples over that of the old samples.
+
+    The step ηα stays the same, and α is inversely proportional to the number of samples. Therefore
+    η grows by this factor.
+    """
+    return 1 + (new.counts.sum() / kept.counts.sum()).item()
+
+
+def kept_operators(parts: Parts) -> list[ExtensibleOperators]:
+    """The operators of all layers.
+
+    Raises
+    ------
+    ValueError
+        If they keep no second moments, or if a layer has momentum.
+    """
+    operators = [layer.operators for layer in parts.layers]
+    kept = [each for each in operators if isinstance(each, ExtensibleOperators)]
+    if len(kept) < len(operators):
+        raise ValueError(
+            "the network keeps no second moments, so nothing can be added to it: construct with "
+            f'operators="extensible", got {parts.settings.operators}'
+        )
+    if any(layer.momentum for layer in parts.layers):
+        raise ValueError(
+            "a network with momentum cannot be extended, because its layers keep the second "
+            f"moments of other points than the features: construct with momentum=0, got "
+            f"{parts.settings.momentum:g}"
+        )
+    return kept
+
+
+def merged_classes(classes: np.ndarray, labels: Array) -> np.ndarray:
+    """The sorted classes of a network and of new labels together.
+
+    Soft memberships ``(m, k)`` bring no new classes.
+
+    Raises
+    ------
+    ValueError
+        If the labels are of another kind than the classes, such as strings instead of integers, or
+        if some are masked.
+    """
+    if np.ma.is_masked(labels):
+        raise ValueError("the labels of all new samples must be known, got masked labels")
+    labels = as_labels(labels)
+    if labels.ndim == 2:
+        return classes
+    expected, got = label_kind(classes), label_kind(labels)
+    if expected != got:
+        raise ValueError(f"the labels of the network are {expected}, got labels that are {got}")
+    return np.union1d(classes, labels)
+
+
+def label_kind(labels: np.ndarray) -> str:
+    """The kind of labels in words. An array of objects has the kind of its entries."""
+    if labels.dtype == object:
+        labels = np.array(labels.tolist())
+    return LABEL_KINDS.get(labels.dtype.kind, f"of type {labels.dtype}")
