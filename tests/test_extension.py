@@ -315,5 +315,5 @@ def test_a_lift_that_does_not_fit_the_file_is_refused(tmp_path):
     net.save(tmp_path / "net.safetensors")
     twin = ReduNet.load(tmp_path / "net.safetensors", lift=SlopeLift([1]))
     assert torch.equal(twin(X), net(X))
-    with pytest.raises(ValueError, match=r"features of shape \(9, 16\), but the network in"):
+    with pytest.raises(ValueError, match=r"features of shape \(9, 16\), but the network takes"):
         ReduNet.load(tmp_path / "net.safetensors", lift=SlopeLift([1, 2]))
