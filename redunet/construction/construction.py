@@ -20,7 +20,7 @@ from redunet.construction.history import RateHistory
 from redunet.construction.labelled_features import LabelledFeatures
 from redunet.construction.settings import Settings
 from redunet.construction.state import ConstructionState
-from redunet.construction.unknown_labels import ascended, reassign
+from redunet.construction.unknown_labels import ascend, reassign
 from redunet.layers import DatasetInfo, ReduLayer, SecondMoments
 from redunet.layers.operators import Exact
 from redunet.rates import RateReduction
@@ -201,11 +201,11 @@ class Construction:
         """Move the memberships of samples whose class is not known up the rate reduction."""
         info, samples = self.info, self.samples
         moments = self._moments or self._gather(samples.current)
-        membership = ascended(info, samples, moments)
-        if torch.equal(membership, samples.partition.membership):
+        moved = ascend(info, samples, moments)
+        if moved is None:
             self._moments = moments
             return
-        self.info = reassign(info, samples, membership)
+        self.info = moved
         self._moments = self._gather(samples.current)
 
     def _attempt(self, momentum: float) -> Attempt:

@@ -63,10 +63,10 @@ def start(
         info = reassign(info, samples, clusters(info, samples, progress=progress))
     for _ in range(MOST_STEPS):
         moments = gather(kind, info, samples, samples.current)
-        membership = ascended(info, samples, moments)
-        if torch.equal(membership, samples.partition.membership):
+        moved = ascend(info, samples, moments)
+        if moved is None:
             break
-        info = reassign(info, samples, membership)
+        info = moved
     return info
 
 
@@ -98,8 +98,10 @@ def reassign(info: DatasetInfo, samples: LabelledFeatures, membership: Tensor) -
     return info.with_partition(samples.partition)
 
 
-def ascended(info: DatasetInfo, samples: LabelledFeatures, moments: SecondMoments) -> Tensor:
-    """Memberships after one step up the rate reduction, ``(m, k)``.
+def ascend(
+    info: DatasetInfo, samples: LabelledFeatures, moments: SecondMoments
+) -> DatasetInfo | None:
+    """Move the memberships of the samples by one step up the rate reduction.
 
     Parameters
     ----------
@@ -108,7 +110,21 @@ def ascended(info: DatasetInfo, samples: LabelledFeatures, moments: SecondMoment
         Memberships of samples whose class is known do not change.
     moments : SecondMoments
         Second moments of the current features with their memberships.
+
+    Returns
+    -------
+    DatasetInfo or None
+        The counts after the step; None if no membership of any process has changed.
     """
+    membership = ascended(info, samples, moments)
+    is_same = torch.equal(membership, samples.partition.membership)
+    if all(info.processes.all_gather_object(is_same)):
+        return None
+    return reassign(info, samples, membership)
+
+
+def ascended(info: DatasetInfo, samples: LabelledFeatures, moments: SecondMoments) -> Tensor:
+    """Memberships after one step, ``(m, k)``; see :func:`ascend`."""
     assert samples.known is not None
     operators = moments.operators()
     forms = torch.cat([operators.quadratic_forms(V) for V in samples.current]).double()

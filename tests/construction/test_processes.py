@@ -19,6 +19,7 @@ X = {
     "signals": torch.randn(17, 3, 5, generator=GENERATOR, dtype=torch.float64),
 }
 LABELS = np.array(list("aabbbaccabcacabcc"))
+PARTIAL = np.array(list("a?b??ac?ab?ac???c"))
 SOFT = np.random.default_rng(0).dirichlet(np.ones(3), size=17)
 
 CASES = [
@@ -30,6 +31,8 @@ CASES = [
     ("vectors", LABELS, {"operators": Variational(3, latch_every=2)}),
     ("signals", LABELS, {"operators": "variational", "rank": 2}),
     ("signals", LABELS, {"stop": 2}),
+    ("signals", PARTIAL, {"unknown": "?"}),
+    ("many channels", PARTIAL, {"unknown": "?", "stop": 2}),
     ("signals", LABELS, {"lift": "auto", "eps_sq": None}),
     ("vectors", LABELS, {"lift": "auto", "eps_sq": None}),
 ]
