@@ -84,16 +84,43 @@ class Problem(NamedTuple):
         batch_size, dim = options.batch_size or batch_size, options.dim or dim
         return cls(name, train, test, batch_size, dim, dropout)
 
-    def batches(self, labels: Tensor | None = None) -> Iterable[Samples]:
-        """Batches of training digits, shuffled in every epoch; ``labels`` replaces their labels."""
+    def batches(
+        self, labels: Tensor | None = None, *, transformed: bool = False
+    ) -> Iterable[Samples]:
+        """Batches of training digits, shuffled in every epoch.
+
+        ``labels`` replaces their labels. ``transformed`` applies :func:`transformations_1`.
+        """
         data = TensorDataset(self.train[0], self.train[1] if labels is None else labels)
         sampler = BatchSampler(RandomSampler(data), self.batch_size, drop_last=False)
-        return DataLoader(data, sampler=sampler, batch_size=None)
+        transform = _transform if transformed else None
+        return DataLoader(data, sampler=sampler, batch_size=None, collate_fn=transform)
 
     def featurizer(self, device: str) -> nn.Module:
         """An untrained network for these digits."""
         channels, height, width = self.train[0].shape[1:]
         return architecture_1(channels, (height, width), self.dim, self.dropout).to(device)
+
+
+def transformations_1(images: Tensor) -> Tensor:
+    """The random crops and flips of the V-MCR² paper (CVPR 2022, Transformations 1).
+
+    A border of zeros is added, a quarter as wide as the image, which is 8 pixels for images of
+    32 × 32. Then each image is cropped to its size at a random place, and mirrored with a
+    probability of one half.
+    """
+    count, _, height, width = images.shape
+    border = (height // 4, width // 4)
+    padded = nn.functional.pad(images, (border[1], border[1], border[0], border[0]))
+    rows = torch.randint(2 * border[0] + 1, (count, 1)) + torch.arange(height)
+    columns = torch.randint(2 * border[1] + 1, (count, 1)) + torch.arange(width)
+    columns = torch.where(torch.rand(count, 1) < 0.5, columns.flip(1), columns)
+    samples = torch.arange(count)[:, None, None]
+    return padded.movedim(1, 3)[samples, rows[:, :, None], columns[:, None]].movedim(3, 1)
+
+
+def _transform(batch: Samples) -> Samples:
+    return transformations_1(batch[0]), batch[1]
 
 
 class OnSphere(nn.Module):
@@ -170,7 +197,11 @@ def objectives(problem: Problem, device: str, *, paper: bool = False) -> dict[st
 def nearest_subspace_accuracy(
     featurizer: nn.Module, problem: Problem, labels: Tensor | None = None
 ) -> float:
-    """Test accuracy, with as many components per class as fit into the features (eq. 8)."""
+    """Test accuracy, with as many components per class as fit into the features.
+
+    Class means are not subtracted, as in eq. 8 of the V-MCR² paper (CVPR 2022). The formula in
+    Section 5.1 of the ReduNet paper (JMLR 2022) subtracts them.
+    """
     Z, known = features(featurizer, problem.batches(labels))
     classifier = NearestSubspaceClassifier(problem.dim // NUM_CLASSES).fit(Z.cpu(), known.cpu())
     return classifier.score(test_features(featurizer, problem).cpu(), problem.test[1])

@@ -1,8 +1,9 @@
 """Train a network with the structure of a ReduNet, but with trainable convolutions for E and Cʲ.
 
 The network is trained by back-propagation, with and without a ReLU after the first convolution. Its
-other nonlinearities are memberships and normalisations. Figure 17 of the ReduNet paper (JMLR 2022),
-on digits.
+other nonlinearities are memberships and normalisations. After Figure 17 of the ReduNet paper (JMLR
+2022), with digits instead of CIFAR-10. The layers have no factors γ_j and no projection onto the
+sphere, and there are two average poolings between them.
 """
 
 import matplotlib.pyplot as plt

@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument(
         "--paper",
         action="store_true",
-        help="learning rates and 2000 epochs of the paper (on a GPU)",
+        help="learning rates, random crops and flips, and 2000 epochs of the paper (on a GPU)",
     )
     options = parser.parse_args()
     problem = Problem.of(options)
@@ -41,7 +41,7 @@ def main() -> None:
         history = train(
             featurizer,
             objective.loss,
-            problem.batches(),
+            problem.batches(transformed=options.paper),
             objective.optimizer(featurizer),
             epochs=epochs,
             progress=True,

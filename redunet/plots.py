@@ -12,6 +12,7 @@ from redunet.inspection.plots.depth import AccuracyByDepthDisplay
 from redunet.inspection.plots.explanation import plot_explanation
 from redunet.inspection.plots.images import plot_nearest_images, plot_principal_images
 from redunet.inspection.plots.operators import plot_eigenvalues, plot_kernels
+from redunet.inspection.plots.pairs import plot_pairs
 from redunet.inspection.plots.rates import plot_rates
 from redunet.inspection.plots.search import plot_search
 from redunet.inspection.plots.similarity import (
@@ -34,6 +35,7 @@ __all__ = [
     "plot_kernels",
     "plot_merging",
     "plot_nearest_images",
+    "plot_pairs",
     "plot_paths",
     "plot_principal_images",
     "plot_rates",

@@ -1,5 +1,7 @@
 """The code of README and documentation pages, and the examples, run as typed with few layers."""
 
+import importlib
+import math
 import re
 import runpy
 import subprocess
@@ -117,6 +119,40 @@ def test_examples_have_help(script, example, capsys):
         example(script, "--help")
     assert stopped.value.code == 0
     assert "--figures" in capsys.readouterr().out
+
+
+@pytest.fixture
+def imported(monkeypatch):
+    """A function that imports an example."""
+    monkeypatch.syspath_prepend(ROOT / "examples")
+    return importlib.import_module
+
+
+@pytest.mark.parametrize("size", [(8, 8), (32, 28)])
+def test_transformations_crop_at_random_and_mirror_half_of_the_images(imported, size):
+    torch.manual_seed(0)
+    height, width = size
+    image = torch.arange(1.0, 2 * height * width + 1).reshape(2, height, width)
+    padded = torch.nn.functional.pad(image, [width // 4] * 2 + [height // 4] * 2)
+    crops = padded.unfold(1, height, 1).unfold(2, width, 1).movedim(0, 2).flatten(0, 1)
+    transformed = imported("featurizers").transformations_1(image.expand(400, -1, -1, -1))
+    assert transformed.shape == (400, 2, height, width)
+    as_they_are, mirrored = (
+        torch.stack([(crops == t).flatten(1).all(1) for t in looks])
+        for looks in (transformed, transformed.flip(3))
+    )
+    assert bool((as_they_are.any(1) ^ mirrored.any(1)).all())  # each is one of the crops
+    assert 140 < mirrored.any(1).sum() < 260
+    used = (as_they_are | mirrored).any(0).float().mean()
+    assert used > 0.5  # at many places
+
+
+def test_clusters_are_scored_with_the_geometric_mean(imported):
+    labels, clusters = [0, 0, 0, 1, 1, 1], [0, 1, 2, 3, 3, 3]
+    # The clusters determine the labels, so the mutual information is the entropy of the labels.
+    entropy, of_clusters = math.log(2), math.log(2) / 2 + math.log(6) / 2
+    found = imported("self_supervised").scores(torch.tensor(labels), clusters)[0]
+    assert found == pytest.approx(entropy / math.sqrt(entropy * of_clusters))
 
 
 def lines_of_python(page, blocks=1):

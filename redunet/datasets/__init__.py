@@ -1,9 +1,10 @@
-"""Data sets: simulated data, handwritten digits, and files and folders of your own."""
+"""Data sets: simulated data, digits, natural images, and files and folders of your own."""
 
 from redunet.datasets.folders import image_folder
 from redunet.datasets.handwritten import digits, mnist
 from redunet.datasets.labels import corrupt_labels, subsample
 from redunet.datasets.loading import load
+from redunet.datasets.natural_images import cifar10, cifar100, stl10, tiny_imagenet
 from redunet.datasets.series import pad_series, read_ts
 from redunet.datasets.synthetic import gaussians, sinusoids
 from redunet.datasets.tables import read_table
@@ -11,6 +12,8 @@ from redunet.datasets.transformations import all_shifts, rotations
 
 __all__ = [
     "all_shifts",
+    "cifar10",
+    "cifar100",
     "corrupt_labels",
     "digits",
     "gaussians",
@@ -22,5 +25,7 @@ __all__ = [
     "read_ts",
     "rotations",
     "sinusoids",
+    "stl10",
     "subsample",
+    "tiny_imagenet",
 ]

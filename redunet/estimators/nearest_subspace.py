@@ -23,8 +23,10 @@ class NearestSubspaceClassifier(ClassifierMixin, BaseEstimator):
     n_components : int
         Dimension of each class's subspace. It is smaller if a class has lower rank.
     center : bool
-        Whether to subtract each class's mean first. With ``shift_invariant`` the mean is also over
-        all shifts, so that it is constant over the spatial axes.
+        Whether to subtract each class's mean first, as the formula of Section 5.1 does. The default
+        is no, because the classes of a ReduNet are subspaces, which contain the origin. With
+        ``shift_invariant`` the mean is also over all shifts, so that it is constant over the
+        spatial axes.
     shift_invariant : bool
         If false, every class has one subspace of flattened samples. If true, samples are
         ``(m, C, *spatial)``, and every class has one subspace for each frequency. Cyclic shifts
@@ -42,7 +44,8 @@ class NearestSubspaceClassifier(ClassifierMixin, BaseEstimator):
 
     References
     ----------
-    Chan et al., ReduNet (JMLR 2022), Section 5.1.
+    Chan et al., ReduNet (JMLR 2022), Section 5.1: argmin_j ‖(I − U_j U_j*)(z − μ_j)‖². Without
+    ``center``, μ_j = 0 and U_j are the leading singular vectors of the class.
     """
 
     def __init__(

@@ -31,6 +31,7 @@ class CirculantLift(Lift):
         kernel_size: int | Sequence[int],
         ndim: int,
         threshold: Literal["relu"] | float,
+        hard: bool,
     ):
         super().__init__()
         if ndim not in (1, 2, 3):
@@ -43,7 +44,9 @@ class CirculantLift(Lift):
             check_count(kernel_size=size)
         if threshold != "relu" and not (isinstance(threshold, int | float) and threshold >= 0):
             raise ValueError(f"threshold must be 'relu' or a number t >= 0, got {threshold!r}")
-        self.in_channels, self.out_channels = in_channels, out_channels
+        if hard and threshold == "relu":
+            raise ValueError("a hard threshold needs threshold=t, a number t >= 0, got 'relu'")
+        self.in_channels, self.out_channels, self.hard = in_channels, out_channels, hard
         self.kernel_size, self.ndim, self.threshold = sizes, ndim, threshold
         self.register_buffer("kernels", torch.zeros(out_channels, in_channels, *sizes))
 
@@ -56,7 +59,8 @@ class CirculantLift(Lift):
         responses = convolve(functional.pad(X, padding, mode="circular"), self.kernels)
         if self.threshold == "relu":
             return responses.relu()
-        return functional.softshrink(responses, self.threshold)
+        shrink = functional.hardshrink if self.hard else functional.softshrink
+        return shrink(responses, self.threshold)
 
     def _check_fits(self, X: Tensor) -> None:
         if X.ndim != self.ndim + 2 or X.shape[1] != self.in_channels:
@@ -90,6 +94,8 @@ class RandomCirculantLift(CirculantLift):
         state of torch is neither used nor changed.
     threshold : "relu" or float
         "relu" for a ReLU, or a number t ≥ 0 for the soft threshold ``sign(x)·max(|x| − t, 0)``.
+    hard : bool
+        With a number t, set responses of a modulus up to t to zero and leave the others unchanged.
 
     Raises
     ------
@@ -98,7 +104,7 @@ class RandomCirculantLift(CirculantLift):
 
     References
     ----------
-    Chan et al., ReduNet (JMLR 2022), Section 4.2 and eq. 33.
+    Chan et al., ReduNet (JMLR 2022), Section 4.2, eqs. 36, 40 and 41.
     """
 
     def __init__(
@@ -109,8 +115,9 @@ class RandomCirculantLift(CirculantLift):
         ndim: int,
         seed: int = 0,
         threshold: Literal["relu"] | float = "relu",
+        hard: bool = False,
     ):
-        super().__init__(in_channels, out_channels, kernel_size, ndim, threshold)
+        super().__init__(in_channels, out_channels, kernel_size, ndim, threshold, hard)
         self.seed = seed
         generator = torch.Generator().manual_seed(seed)
         shape = self.kernels.shape
@@ -133,6 +140,8 @@ class PCALift(CirculantLift):
         Number of spatial axes.
     threshold : "relu" or float
         "relu" for a ReLU, or a number t ≥ 0 for a soft threshold; 0 applies none.
+    hard : bool
+        With a number t, set responses of a modulus up to t to zero and leave the others unchanged.
 
     Raises
     ------
@@ -155,8 +164,9 @@ class PCALift(CirculantLift):
         kernel_size: int | Sequence[int],
         ndim: int,
         threshold: Literal["relu"] | float = "relu",
+        hard: bool = False,
     ):
-        super().__init__(in_channels, out_channels, kernel_size, ndim, threshold)
+        super().__init__(in_channels, out_channels, kernel_size, ndim, threshold, hard)
         dimensions = self.kernels[0].numel() - 1  # the mean of a patch is removed
         if out_channels > dimensions:
             raise ValueError(

@@ -2,6 +2,7 @@
 
 from redunet.rates.coding_rates import RateReduction, coding_rate, rate_reduction
 from redunet.rates.meter import RateReductionMeter
+from redunet.rates.pairs import pairwise_rate_reduction
 from redunet.rates.partition import ClassBatch, Partition
 from redunet.rates.spectrum import HalfSpectrum, Spectrum, scaled, squared_norms
 
@@ -13,6 +14,7 @@ __all__ = [
     "RateReductionMeter",
     "Spectrum",
     "coding_rate",
+    "pairwise_rate_reduction",
     "rate_reduction",
     "scaled",
     "squared_norms",

@@ -12,7 +12,8 @@ class ReduConvLayer(nn.Module):
 
     E and each Cʲ consist of two 3 × 3 convolutions. Each convolution is followed by a layer
     normalisation over channels and pixels. The softmax π̂_j = softmax_j(−λ ‖Cʲ z‖) is the only
-    other nonlinearity.
+    other nonlinearity. Unlike in a ReduNet, the sum over the classes has no factors γ_j, because
+    the weights of Cʲ are trained, and the result is not projected onto the sphere.
 
     Parameters
     ----------
@@ -27,7 +28,7 @@ class ReduConvLayer(nn.Module):
 
     References
     ----------
-    Chan et al., ReduNet (JMLR 2022), Section 5.3 and Figure 17.
+    Chan et al., ReduNet (JMLR 2022), Section 5.2 and Figure 17; eq. 26 for the layer of a ReduNet.
     """
 
     def __init__(self, channels: int, num_classes: int, eta: float = 1.0, lam: float = 1.0):
@@ -64,7 +65,8 @@ class ReduConvNet(nn.Sequential):
     """A residual network of four :class:`ReduConvLayer`, from images to logits.
 
     It consists of a convolution, an optional ReLU, two layers, average pooling over 2 × 2 pixels,
-    two more layers, average pooling over all pixels, and a linear classifier.
+    two more layers, average pooling over all pixels, and a linear classifier. The paper lists a
+    convolution, an optional ReLU, four layers and a linear classifier; both poolings are additions.
 
     Parameters
     ----------
@@ -80,7 +82,7 @@ class ReduConvNet(nn.Sequential):
 
     References
     ----------
-    Chan et al., ReduNet (JMLR 2022), Section 5.3.
+    Chan et al., ReduNet (JMLR 2022), Section 5.2.
     """
 
     def __init__(

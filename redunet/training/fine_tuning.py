@@ -105,7 +105,7 @@ def finetune(
 
     References
     ----------
-    Chan et al., ReduNet (JMLR 2022), Section 5.3 and Table 2.
+    Chan et al., ReduNet (JMLR 2022), Section 5.2 and Table 2.
     """
     check_count(epochs=epochs, batch_size=batch_size, patience=patience)
     check_positive(lr=lr)

@@ -152,7 +152,8 @@ class VariationalMCR2Loss(nn.Module):
     References
     ----------
     Baek, Wu, Chan, Ding, Ma, Haeffele. Efficient Maximal Coding Rate Reduction by Variational Forms
-    (CVPR 2022), eqs. 7–19, Algorithms 1 and 2.
+    (CVPR 2022), eqs. 7–19, Algorithms 1 and 2. Line 12 of Algorithm 1 prints the gradient of M,
+    which is 2m/μ times the gradient of this loss. Eq. 7 has the factor μ/(2m).
     """
 
     dictionary: Tensor
