@@ -73,7 +73,13 @@ def compare(
         ]
         ax.plot(again, delta[again], "|", color=color, markersize=12)
     ax.set(title=title, xlabel="layer", ylabel=r"$\Delta R$ [nats]")
-    ax.axhline(target, color=PALETTE[6], linewidth=0.8, linestyle=":")
+    ax.axhline(
+        target,
+        color=PALETTE[6],
+        linewidth=0.8,
+        linestyle=":",
+        label="99 % of the gain without momentum",
+    )
     ax.legend(frameon=False)
 
 

@@ -77,8 +77,8 @@ def draw(
         if history.variational:
             ax.plot(history.variational, ":", color=color, label=f"{name}, variational")
     ax.set(title="Rate reduction during training", xlabel="epoch", ylabel=r"$\Delta R$ [nats]")
-    ax.set_xlim(0, 1.25 * len(history.delta))  # room for the legend
-    ax.legend(frameon=False, loc="center right")
+    ax.margins(x=0)
+    ax.legend(frameon=False)
     for name, (Z, labels) in trained.items():
         rows = datasets.subsample(labels, min(SHOWN, int(labels.bincount().min())))
         plot_similarity(Z[rows], labels[rows], ax=axes[f"similarity {name}"]).set_title(name)

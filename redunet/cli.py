@@ -7,6 +7,7 @@ standard output, as JSON with ``--json``. Progress and errors go to standard err
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -22,14 +23,14 @@ from redunet import datasets, demo
 from redunet._version import __version__
 from redunet.files.atomic import atomic_write
 from redunet.files.exporting import export
+from redunet.files.images import image_files
 from redunet.inspection.html_report import report
-from redunet.inspection.summary import description, evaluation, readable
+from redunet.inspection.sections import shown_rows
+from redunet.inspection.summary import description, evaluation
+from redunet.inspection.text import readable
 from redunet.lifts import RandomCirculantLift
 from redunet.network import ReduNet
 from redunet.plots import plot_rates, plot_similarity
-
-# Largest number of samples per class in a heat map.
-SHOWN = 30
 
 # Errors that users can correct. All other errors are bugs and show a traceback.
 EXPECTED = (ValueError, TypeError, OSError, MemoryError)
@@ -50,7 +51,7 @@ DATA = (
 )
 LABEL = "column of the labels in a table: last, first or its name"
 LENGTH = "length of the series of a .ts file, if short ones are continued (default: the longest)"
-FILL = "value that continues short series of a .ts file, or mean for their own (default: 0)"
+FILL = "value that continues short series of a .ts file, or mean for the mean of each series"
 TRAIN = "training samples for an RBF SVM, whose accuracy is shown for comparison"
 LIFT = (
     "auto chooses the lift, ε², the operators and the sharpness; random takes random kernels for "
@@ -73,6 +74,18 @@ CHECKPOINT = "folder that stores finished layers; an interrupted construction re
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command. Returns the exit status: 0, or 1 after an error (2 for wrong usage)."""
+    try:
+        try:
+            return _run(arguments)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader of the output, such as `head`, needs no more. Python flushes again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _run(arguments: list[str] | None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments[:1] == ["demo"]:  # it has its own parser
         demo.main(arguments[1:], prog="redunet demo")
@@ -152,11 +165,13 @@ def plot(options: argparse.Namespace) -> dict[str, Any]:
     plot_rates(net.history, ax=axes[0])
     if options.data:
         X, y = _load(options.data, net, options)
-        rows = np.concatenate([np.flatnonzero(y == label)[:SHOWN] for label in np.unique(y)])
+        rows = shown_rows(y)
         X, y = X[rows], y[rows]
         with torch.no_grad():
-            plot_similarity(X, y, ax=axes[1]).set_title("Similarity of samples")
-            plot_similarity(net(X), y, ax=axes[2]).set_title("Similarity of features")
+            pairs = {"samples": X, "features": net(X)}
+        for ax, (name, Z) in zip(axes[1:], pairs.items(), strict=True):
+            shifts = bool(net.feature_shape[1:]) and Z.ndim > 2
+            plot_similarity(Z, y, shift_invariant=shifts, ax=ax).set_title(f"Similarity of {name}")
     with atomic_write(options.output) as temporary:
         figure.savefig(temporary, dpi=150)
     return {"written": str(options.output)}
@@ -168,8 +183,14 @@ def write_report(options: argparse.Namespace) -> dict[str, Any]:
     X, y = _load(options.data, net, options)
     title = options.title or f"{options.net.name} on {options.data.name}"
     train = _load(options.train, net, options) if options.train else None
-    report(net, X, y, options.output, title=title, train=train)
+    names = _names(options.data)
+    report(net, X, y, options.output, title=title, train=train, names=names)
     return {"written": str(options.output)}
+
+
+def _names(path: Path) -> list[str] | None:
+    """The names of the images in a folder, in the order in which they are read."""
+    return [str(file.relative_to(path)) for file in image_files(path)] if path.is_dir() else None
 
 
 def export_network(options: argparse.Namespace) -> dict[str, Any]:

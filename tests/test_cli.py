@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 
@@ -11,8 +12,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from redunet import ReduNet, __version__
+from redunet import ReduNet, __version__, cli
 from redunet.cli import main
+from redunet.inspection.text import three_digits
 
 CONSTRUCT = ["--num-layers", "3", "--eps-sq", "0.01", "--channels", "8"]
 
@@ -51,7 +53,7 @@ def test_info_says_what_a_network_is(folder, capsys):
     assert found["parameters"] == sum(p.numel() for p in net.layers.parameters())
     assert found["rate reduction after"] == pytest.approx(net.history.delta[-1])
     _, printed, _ = run(capsys, "info", folder / "net.safetensors")
-    assert "feature shape          8 8 8\n" in printed
+    assert "feature shape          8, 8, 8\n" in printed
 
 
 def test_evaluate_tells_the_accuracy(folder, capsys):
@@ -75,7 +77,7 @@ def test_evaluate_compares_with_a_support_vector_machine(folder, capsys):
     X_test, y_test = (np.load(test)[name] for name in ("X", "y"))
     svm = make_pipeline(StandardScaler(), SVC()).fit(X.reshape(400, 64), y)
     accuracy = svm.score(X_test.reshape(200, 64), y_test)
-    assert f"accuracy of an RBF SVM        {accuracy:.6g}\n" in printed
+    assert f"accuracy of an RBF SVM        {three_digits(accuracy)}\n" in printed
     columns = {line.index(line.split("  ")[-1].strip()) for line in printed.splitlines()}
     assert columns == {len("chance level (largest class)  ")}
 
@@ -144,6 +146,27 @@ def test_wrong_usage_and_help(capsys):
     assert __version__ in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("arguments", [["info", "net.safetensors"], ["construct", "--help"]])
+def test_a_reader_that_closes_the_output_is_no_error(folder, arguments):
+    command = [sys.executable, "-m", "redunet", *arguments]
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, cwd=folder)
+    os.close(writing)
+    assert done.stderr == ""
+    assert done.returncode in (0, 1)
+
+
+def test_help_names_the_command_and_each_default_once(capsys):
+    for command in ("construct", "evaluate", "info", "plot", "report", "export", "demo"):
+        with pytest.raises(SystemExit):
+            main([command, "--help"])
+        lines = capsys.readouterr().out
+        assert lines.startswith(f"usage: redunet {command} [-h]")
+        options = " ".join(lines.split()).split(" --")
+        assert all(option.count("(default") <= 1 for option in options)
+
+
 def test_the_module_is_the_command(folder):
     command = [sys.executable, "-m", "redunet", "info", str(folder / "none"), "--json"]
     done = subprocess.run(command, capture_output=True, text=True)
@@ -151,7 +174,7 @@ def test_the_module_is_the_command(folder):
     assert done.stderr.startswith("redunet: error: no such file")
 
 
-def test_folders_of_images_are_data(tmp_path, capsys):
+def test_folders_of_images_are_data(tmp_path, capsys, monkeypatch):
     X, y = load_digits(return_X_y=True)
     for number in range(60):
         (tmp_path / "images" / str(y[number])).mkdir(exist_ok=True, parents=True)
@@ -165,6 +188,11 @@ def test_folders_of_images_are_data(tmp_path, capsys):
     status, printed, _ = run(capsys, "evaluate", net, images, "--json")
     assert status == 0
     assert json.loads(printed[printed.index("{") :])["samples"] == 60
+    asked = {}
+    monkeypatch.setattr(cli, "report", lambda *arguments, **options: asked.update(options))
+    assert main(["report", net, images]) == 0
+    numbers = sorted(range(60), key=lambda number: (y[number], f"{number}.png"))
+    assert asked["names"] == [f"{y[number]}/{number}.png" for number in numbers]
     vectors = ReduNet.construct(X[:60], y[:60], num_layers=1, eta=0.1)
     vectors.save(net)
     status, _, error = run(capsys, "evaluate", net, images)

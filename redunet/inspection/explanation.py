@@ -16,15 +16,11 @@ from redunet.network import ReduNet
 from redunet.rates.spectrum import norms
 
 if TYPE_CHECKING:  # loaded on use
-    from matplotlib.axes import Axes
     from matplotlib.figure import FigureBase
     from pandas import DataFrame
 
 # Number of classes in a printed table. They are the classes nearest to the sample.
 PRINTED_CLASSES = 3
-
-# Number of classes that have colours in a plot. The other classes are grey.
-NAMED_CLASSES = 5
 
 
 @dataclass(frozen=True)
@@ -52,6 +48,8 @@ class Explanation:
     decision : Decision
         Why the first layer prefers a class to the second one: the shares of frequencies, scales and
         places.
+    label : optional
+        The true label of the sample, if it is known. Tables and plots then show its class too.
     """
 
     classes: np.ndarray
@@ -61,6 +59,7 @@ class Explanation:
     compression: np.ndarray
     angles: np.ndarray
     decision: Decision
+    label: Any = None
 
     @property
     def prediction(self) -> Any:
@@ -74,8 +73,16 @@ class Explanation:
         order = np.lexsort((self.residual_norms.mean(0), -closeness))
         return order[:count].tolist()
 
+    def shown_classes(self, count: int) -> list[int]:
+        """The nearest classes; the true class takes the last place if it is not one of them."""
+        nearest = self.nearest_classes(count)
+        true = np.flatnonzero(self.classes == self.label).tolist()
+        return nearest if set(true) <= set(nearest) else nearest[:-1] + true
+
     def plot(self, *, figure: "FigureBase | None" = None) -> np.ndarray:
         """Plot ‖Cʲv‖, the memberships and the parts of the step, layer by layer.
+
+        The nearest classes have colours. If there is only one layer, bars show these classes.
 
         Parameters
         ----------
@@ -86,40 +93,9 @@ class Explanation:
         -------
         numpy array of three matplotlib Axes
         """
-        import matplotlib.pyplot as plt
+        from redunet.inspection.plots.by_layer import draw_explanation
 
-        figure = plt.figure(figsize=(12, 3.6), layout="constrained") if figure is None else figure
-        axes: np.ndarray = figure.subplots(1, 3)
-        layers = np.arange(1, len(self.memberships) + 1)
-        self._draw_classes(axes[0], layers, self.residual_norms)
-        axes[0].set(title="Residual for each class", ylabel=r"$\|C^j v\|$")
-        self._draw_classes(axes[1], layers, self.memberships)
-        axes[1].set(title="Membership", ylabel=r"$\hat\pi_j$", ylim=(-0.03, 1.03))
-        axes[2].plot(layers, self.expansion, color="black", linewidth=2, label="$E$")
-        self._draw_classes(axes[2], layers, self.compression)
-        axes[2].set(title="Parts of the step", ylabel="length", ylim=(0, None))
-        axes[2].legend(
-            title="$E$ and classes", frameon=False, loc="center left", bbox_to_anchor=(1, 0.5)
-        )
-        for ax in axes:
-            ax.set_xlabel("layer")
-            ax.locator_params(axis="x", integer=True)
-        return axes
-
-    def _draw_classes(self, ax: "Axes", layers: np.ndarray, values: np.ndarray) -> None:
-        """Draw a curve for each class. The classes nearest to the sample have colours."""
-        from redunet.inspection.palette import MARKERS, class_colors
-
-        named = self.nearest_classes(NAMED_CLASSES)
-        colors = dict(zip(named, class_colors(len(named)), strict=True))
-        marks = len(layers) <= 30
-        for j in sorted(range(values.shape[1]), key=lambda j: (j in colors, j)):
-            style: dict[str, Any] = {"color": "0.8", "linewidth": 0.8}
-            if j in colors:
-                marker = MARKERS[named.index(j) % len(MARKERS)] if marks else ""
-                style = {"color": colors[j], "linewidth": 1.5, "marker": marker, "markersize": 4}
-                style["label"] = str(self.classes[j])
-            ax.plot(layers, values[:, j], **style)
+        return draw_explanation(self, figure)
 
     def to_frame(self) -> "DataFrame":
         """Convert the explanation to a table with one row for each layer and class.
@@ -153,15 +129,33 @@ class Explanation:
         """A table with a row for each layer, and columns for the classes nearest to the sample."""
         from tabulate import tabulate
 
-        shown = self.nearest_classes(PRINTED_CLASSES)
+        headers, rows = self.table(PRINTED_CLASSES)
+        lines = [tabulate(rows, headers, floatfmt=".3f"), f"prediction: {self.prediction}"]
+        if self.label is not None:
+            lines.append(f"true class: {self.label}")
+        return "\n".join(lines)
+
+    def table(self, count: int) -> tuple[list[str], list[tuple[float, ...]]]:
+        """Headers and rows of a table of each layer and a number of classes.
+
+        Parameters
+        ----------
+        count : int
+            Number of classes: the nearest ones, and the true class if ``label`` is known.
+
+        Returns
+        -------
+        headers : list of str
+            ``layer``, ``angle [deg]`` and ``‖ηEv‖``. For each class, ``‖Cv‖``, the ``membership``,
+            and ``step``, the length of its part of the step.
+        rows : list of tuple
+        """
         headers = ["layer", "angle [deg]", "‖ηEv‖"]
         columns = [range(1, len(self.angles) + 1), self.angles, self.expansion]
-        for j in shown:
-            name = self.classes[j]
-            headers += [f"{name}: ‖Cv‖", "π̂", "‖ηγπ̂Cv‖"]
+        for j in self.shown_classes(count):
+            headers += [f"{self.classes[j]}: ‖Cv‖", "membership", "step"]
             columns += [array[:, j] for array in self._by_class]
-        table = tabulate(list(zip(*columns, strict=True)), headers, floatfmt=".4f")
-        return f"{table}\nprediction: {self.prediction}"
+        return headers, list(zip(*columns, strict=True))
 
     @property
     def _by_class(self) -> tuple[np.ndarray, ...]:
@@ -169,7 +163,7 @@ class Explanation:
 
 
 @torch.no_grad()
-def explain(net: ReduNet, x: Array) -> Explanation:
+def explain(net: ReduNet, x: Array, *, label: Any = None) -> Explanation:
     """Explain what each layer of a network does to one sample.
 
     Parameters
@@ -177,6 +171,8 @@ def explain(net: ReduNet, x: Array) -> Explanation:
     net : ReduNet
     x : array-like or Tensor of shape net.sample_shape
         One sample, without an axis of samples.
+    label : optional
+        The true label of the sample. Tables and plots then always show its class.
 
     Returns
     -------
@@ -187,11 +183,12 @@ def explain(net: ReduNet, x: Array) -> Explanation:
     ------
     ValueError
         If the sample does not have the shape that the network takes. Also if the step of a layer is
-        not a sum over classes that is weighted by memberships, as with ``membership="rectified"``.
+        not a sum over classes that is weighted by memberships, as with ``membership="rectified"``,
+        or ``label`` is not a label of the network.
 
     References
     ----------
-    Chan et al., ReduNet (JMLR 2022), eqs. 22 to 25.
+    Chan et al., ReduNet (JMLR 2022), eqs. 22 to 24.
 
     Examples
     --------
@@ -206,6 +203,9 @@ def explain(net: ReduNet, x: Array) -> Explanation:
     """
     x = as_tensor(x)
     check_sample_shape(x[None], net.sample_shape)
+    label = label.item() if isinstance(label, Tensor | np.generic) else label
+    if label is not None and label not in net.classes_.tolist():
+        raise ValueError(f"label must be one of the labels {net.classes_}, got {label!r}")
     for layer in net.layers:
         if not layer.membership_rule.has_class_weights:
             raise ValueError(
@@ -233,6 +233,7 @@ def explain(net: ReduNet, x: Array) -> Explanation:
         compression=compression.cpu().numpy(),
         angles=np.array(angles),
         decision=Decision.from_network(net, x),
+        label=label,
     )
 
 

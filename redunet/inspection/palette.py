@@ -1,15 +1,38 @@
 """Colours and markers that colour-blind readers can distinguish, and that print well."""
 
+from typing import Any
+
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.colors import to_rgba
 
 # The palette of Okabe and Ito, without yellow and black, and with grey.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#555555")
-MARKERS = "os^Dv*P"
+MARKERS = "os^Dv*PX<>"
+
+# Ten hues for classes. With any kind of colour blindness, no two of them look the same.
+HUES = (*PALETTE, "#8C0000", "#5B2A9B", "#A6D854")
+
+# The colour of each method, the same in all comparisons; "other" is for a method without its own.
+METHODS = {
+    "ReduNet": PALETTE[0],
+    "RBF SVM": PALETTE[1],
+    "ReduNet, vectors": PALETTE[2],
+    "CNN": PALETTE[3],
+    "linear SVM": PALETTE[4],
+    "MiniRocket": PALETTE[5],
+    "other": PALETTE[6],
+}
 
 
 def class_colors(count: int) -> np.ndarray:
-    """Colours of ``count`` classes, ``(count, 4)``: the palette, or viridis if it is too short."""
-    if count <= len(PALETTE):
-        return np.array([plt.matplotlib.colors.to_rgba(color) for color in PALETTE[:count]])
+    """Colours of ``count`` classes, ``(count, 4)``: up to ten hues, or viridis for more classes."""
+    if count <= len(HUES):
+        return np.array([to_rgba(color) for color in HUES[:count]])
     return plt.colormaps["viridis"](np.linspace(0, 0.9, count))
+
+
+def class_style(number: int) -> dict[str, Any]:
+    """Colour and marker of the class with this number; different for the first hundred classes."""
+    turn = number // len(HUES)
+    return {"color": HUES[number % len(HUES)], "marker": MARKERS[(number + turn) % len(MARKERS)]}

@@ -10,6 +10,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from redunet._checks import Array, as_labels, as_samples, check_sample_shape
+from redunet.inspection.text import with_three_digits
 from redunet.network import ReduNet
 from redunet.rates.coding_rates import rate_reduction
 
@@ -27,7 +28,7 @@ def description(net: ReduNet) -> dict[str, Any]:
         "memory [MiB]": round(sum(p.nbytes for p in parameters) / 2**20, 1),
         "eps_sq": net.settings.eps_sq,
         "eta": net.settings.eta,
-        "membership": str(net.settings.membership),
+        "membership": with_three_digits(str(net.settings.membership)),
         "momentum": net.settings.momentum,
         "rate reduction before": float(net.history.delta[0]),
         "rate reduction after": float(net.history.delta[-1]),
@@ -86,12 +87,3 @@ def _accuracy_of_svm(
     svm = make_pipeline(StandardScaler(), SVC())
     svm.fit(X_train.flatten(1).cpu().numpy(), as_labels(labels_train))
     return float(svm.score(X.flatten(1).cpu().numpy(), labels))
-
-
-def readable(value: object) -> str:
-    """A value of a summary as text."""
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    if isinstance(value, list):
-        return " ".join(map(str, value))
-    return f"{value:,}" if isinstance(value, int) else str(value)

@@ -62,11 +62,27 @@ def test_it_prints_the_nearest_classes():
         assert f"digit {j}: ‖Cv‖" in text
     assert text.count("‖Cv‖") == 3
     assert text.endswith(f"prediction: {explanation.prediction}")
-    assert f"{explanation.expansion[1]:.4f}" in text
+    assert f"{explanation.expansion[1]:.3f}" in text
     closeness = explanation.memberships.mean(0)
     order = explanation.nearest_classes(10)
     assert sorted(order) == list(range(10))
     assert (np.diff(closeness[order]) <= 0).all()
+
+
+def test_it_prints_the_true_class():
+    net, X = network()
+    order = explain(net, X[3]).nearest_classes(10)
+    for label, shown in ((order[-1], [*order[:2], order[-1]]), (order[1], order[:3])):
+        explanation = explain(net, X[3], label=np.str_(f"digit {label}"))
+        headers, rows = explanation.table(3)
+        assert headers[3::3] == [f"digit {j}: ‖Cv‖" for j in shown]
+        assert rows[1][4::3] == tuple(explanation.memberships[1, shown])
+        assert str(explanation).endswith(f"true class: digit {label}")
+    with pytest.raises(ValueError, match=r"(?s)label must be one of the labels .*, got 'x'"):
+        explain(net, X[3], label="x")
+    X, labels = datasets.gaussians(ndim=2, per_class=5)
+    net = ReduNet.construct(X, labels, num_layers=1)
+    assert explain(net, X[0], label=labels[0]).label == 0
 
 
 def test_classes_without_membership_go_by_their_residuals():

@@ -6,8 +6,12 @@ from matplotlib import pyplot as plt
 from redunet import MultiScaleLift, RandomCirculantLift, ReduNet, Search, datasets, explain
 from redunet.construction.construction import RateHistory
 from redunet.inspection import Decision
+from redunet.inspection.palette import HUES, METHODS, class_style
+from redunet.inspection.plots.similarity import similarity_over_shifts
+from redunet.lifts.band import resampled
 from redunet.plots import (
     AccuracyByDepthDisplay,
+    class_colors,
     plot_architecture,
     plot_decision,
     plot_eigenvalues,
@@ -23,6 +27,7 @@ from redunet.plots import (
     plot_singular_values,
     plot_sphere,
 )
+from tests.samples import samples
 
 RATES = RateHistory(np.array([2.0, 3.0, 4.0]), np.array([1.0, 1.5, 1.0]))
 
@@ -55,8 +60,8 @@ def test_rates_are_the_history():
             np.testing.assert_array_equal(line.get_xdata(), [0, 1, 2])
             np.testing.assert_array_equal(line.get_ydata(), values)
     labels = [text.get_text() for text in ax.get_legend().get_texts()]
-    assert labels[0] == r"$\Delta R$"
-    assert labels[5] == "$R_c$ (validation)"
+    assert labels[0] == r"$\Delta R = R - R_c$"
+    assert labels[5] == "$R_c$, class by class (validation)"
 
 
 def test_similarities_are_sorted_by_class():
@@ -71,17 +76,57 @@ def test_similarities_are_sorted_by_class():
     assert image.get_clim() == (0, 1)
 
 
-def test_histogram_counts_pairs_of_different_classes_only():
+@pytest.mark.parametrize(("shape", "grid"), [((5,), None), ((4, 3), None), ((3, 5), (4, 8))])
+def test_similarities_over_shifts_are_the_largest_ones(shape, grid):
+    A, B = (samples(m, 2, *shape, seed=m) for m in (4, 3))
+    found = similarity_over_shifts(A, B, grid=grid)
+    grid = shape if grid is None else grid
+    A, B = (resampled(Z, grid).numpy() for Z in (A, B))
+    expected = np.zeros((4, 3))
+    for shift in np.ndindex(grid):
+        moved = np.roll(A, shift, axis=tuple(range(2, A.ndim))).reshape(4, -1)
+        others = B.reshape(3, -1)
+        norms = np.linalg.norm(moved, axis=1)[:, None] * np.linalg.norm(others, axis=1)
+        expected = np.maximum(expected, np.abs(moved @ others.T) / norms)
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
+
+
+def test_a_grid_of_even_length_is_not_refined():
+    A = samples(3, 2, 4)
+    found = similarity_over_shifts(A, A, grid=(8,))
+    np.testing.assert_array_equal(found, similarity_over_shifts(A, A))
+
+
+def test_similarities_over_shifts_do_not_change_if_a_sample_is_shifted():
+    X, labels = samples(6, 2, 7), [0, 1] * 3
+    (image,) = plot_similarity(X, labels, shift_invariant=True).get_images()
+    moved = torch.stack([x.roll(i, 1) for i, x in enumerate(X)])
+    (again,) = plot_similarity(moved, labels, shift_invariant=True).get_images()
+    np.testing.assert_allclose(image.get_array(), again.get_array(), rtol=1e-9)
+    with pytest.raises(ValueError, match=r"signals have shape \(m, C, \*spatial\), got \(2, 2\)"):
+        plot_similarity(torch.eye(2), [0, 1], shift_invariant=True)
+
+
+def test_histograms_count_pairs_of_different_classes_and_of_the_same_class():
     train = (torch.tensor([[1.0, 0.0], [0.0, 1.0]]), [0, 1])
     test = (torch.tensor([[1.0, 0.0], [1.0, 1.0]]), [0, 0])
     ax = plot_similarity_histogram(train, test, label="pixels")
-    heights = np.array([patch.get_height() for patch in ax.patches])
+    heights = np.array([patch.get_height() for patch in ax.patches[:-1]])
     # The second training sample against both test samples: cosines 0 and 1/√2.
     assert np.flatnonzero(heights).tolist() == [0, 35]
     assert heights[[0, 35]].tolist() == [0.5, 0.5]
-    assert ax.get_legend().get_texts()[0].get_text() == "pixels"
+    # The first training sample against them: cosines 1 and 1/√2.
+    outline = ax.patches[-1].get_xy()
+    assert set(outline[outline[:, 1] == 0.5][:, 0].round(2)) == {0.7, 0.72, 0.98, 1.0}
+    assert outline[:, 1].max() == 0.5
+    assert ax.patches[-1].get_edgecolor()[:3] == ax.patches[0].get_facecolor()[:3]
     plot_similarity_histogram(train, test, ax=ax, label="features")
-    assert len(ax.patches) == 2 * len(heights)
+    assert len(ax.patches) == 2 * (len(heights) + 1)
+    assert {text.get_text() for text in ax.get_legend().get_texts()} == {
+        f"{name}, {kind} class{'es' * (kind == 'different')}"
+        for name in ("pixels", "features")
+        for kind in ("different", "same")
+    }
 
 
 @pytest.mark.parametrize("n", [2, 3])
@@ -102,10 +147,16 @@ def test_singular_values_of_all_and_of_each_class():
     labels = np.repeat(["x", "y"], [9, 3])
     ax = plot_singular_values(Z, labels)
     assert [line.get_label() for line in ax.lines] == ["x", "y", "all"]
-    for line, samples in zip(ax.lines, (Z[:9], Z[9:], Z), strict=True):
-        expected = np.linalg.svd(samples.numpy(), compute_uv=False)
+    for line, part in zip(ax.lines, (Z[:9], Z[9:], Z), strict=True):
+        expected = np.linalg.svd(part.numpy(), compute_uv=False)
         np.testing.assert_allclose(line.get_ydata(), expected, rtol=1e-5)
         assert line.get_xdata().tolist() == [*range(1, len(expected) + 1)]
+
+
+def test_many_classes_share_a_colour_and_a_name():
+    ax = plot_singular_values(samples(63, 4), np.arange(63) % 21)
+    assert len(ax.lines) == 22
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["single classes", "all"]
 
 
 def test_scatter_needs_a_circle_or_a_sphere():
@@ -150,13 +201,15 @@ def test_eigenvalues_are_those_of_the_operators(circle):
     layer = net.layers[0]
     E, C = layer.operators.expansion[0], layer.operators.matrices().compression[0]
     weighted = [g * c for g, c in zip(layer.proportions, C, strict=True)]
-    for line, matrix in zip(ax.lines, [*weighted, E], strict=True):
+    *curves, limit = ax.lines
+    assert limit.get_ydata() == [layer.alpha.item()] * 2
+    for line, matrix in zip(curves, [*weighted, E], strict=True):
         expected = np.linalg.eigvalsh(matrix.numpy())[::-1]
         np.testing.assert_allclose(line.get_ydata(), expected, rtol=1e-5)
     assert ax.get_title() == "Operators of layer 1"
     assert plot_eigenvalues(net).get_title() == "Operators of layer 5"
     names = [text.get_text() for text in ax.get_legend().get_texts()]
-    assert names == ["$\\gamma_j C^j$, class 0", "$\\gamma_j C^j$, class 1", "$E$"]
+    assert names == ["$\\gamma_j C^j$, class 0", "$\\gamma_j C^j$, class 1", "$E$", r"$\alpha$"]
 
 
 def test_kernels_are_drawn_around_their_origin(images, circle):
@@ -171,7 +224,11 @@ def test_kernels_are_drawn_around_their_origin(images, circle):
         np.testing.assert_allclose(drawn.ravel()[1:], kernel.ravel()[1:], rtol=1e-5)
         low, high = picture.get_clim()
         assert low == -high
+        scale = axes[i, 0].get_images()[0].colorbar
+        np.testing.assert_allclose(scale.get_ticks(), [low, 0, high])
     assert [ax.get_ylabel() for ax in axes[:2, 0]] == ["E", "C, class digit 0"]
+    assert [tick.get_text() for tick in axes[-1, 0].get_xticklabels()] == ["-4", "0", "3"]
+    assert axes[-1, 0].get_images()[0].get_extent() == [-4.5, 3.5, 3.5, -4.5]
 
     net, _, _ = circle
     axes = plot_kernels(net)
@@ -192,6 +249,9 @@ def test_kernels_of_signals_are_curves():
     drawn = dict(zip(line.get_xdata().tolist(), line.get_ydata().tolist(), strict=True))
     assert np.isnan(drawn[0])
     np.testing.assert_allclose([drawn[1], drawn[-1]], kernel[[1, length - 1]], rtol=1e-5)
+    kernels = net.layers[0].kernels()[0]
+    largest = max(kernels[c, c, 1:].abs().max().item() for c in range(axes.shape[1]))
+    np.testing.assert_allclose(axes[0, 0].get_yticks(), [-largest, 0, largest])
 
 
 def test_kernels_of_volumes_cannot_be_drawn():
@@ -280,6 +340,7 @@ def test_an_explanation_is_drawn_as_it_is(images):
     explanation = explain(net, X[0])
     axes = plot_explanation(explanation)
     assert len(axes) == 3
+    axes[0].figure.canvas.draw()
     arrays = explanation.residual_norms, explanation.memberships, explanation.compression
     for ax, array in zip(axes, arrays, strict=True):
         drawn = {line.get_label(): line.get_ydata() for line in ax.lines}
@@ -287,6 +348,111 @@ def test_an_explanation_is_drawn_as_it_is(images):
             np.testing.assert_array_equal(drawn[f"digit {j}"], array[:, j])
         assert len(ax.lines) == 10 + (ax is axes[2])
     assert len(axes[2].get_legend().get_texts()) == 6
+
+
+def colors_of(ax):
+    """The colour of each class in a plot."""
+    return {line.get_label(): line.get_color() for line in ax.lines if line.get_label()[0] != "_"}
+
+
+def test_a_class_has_the_same_colour_for_all_samples(images):
+    net, X, _ = images
+    found = {}
+    for x in X[:8]:
+        for ax in plot_explanation(explain(net, x)):
+            for name, color in colors_of(ax).items():
+                assert found.setdefault(name, color) == color
+    assert found.pop("$E$") == "black"
+    assert found == {f"digit {j}": HUES[j] for j in range(10) if f"digit {j}" in found}
+
+
+def test_the_true_class_has_a_colour(images):
+    net, X, _ = images
+    furthest = explain(net, X[0]).nearest_classes(10)[-1]
+    explanation = explain(net, X[0], label=f"digit {furthest}")
+    assert f"digit {furthest}" in colors_of(plot_explanation(explanation)[1])
+
+
+def test_one_layer_has_bars(circle):
+    _, X, labels = circle
+    net = ReduNet.construct(X, labels, num_layers=1)
+    explanation = explain(net, X[0])
+    axes = plot_explanation(explanation)
+    arrays = explanation.residual_norms, explanation.memberships, explanation.compression
+    order = explanation.nearest_classes(2)
+    for ax, array in zip(axes, arrays, strict=True):
+        heights = [patch.get_height() for patch in ax.patches]
+        np.testing.assert_allclose(heights[-2:], array[0, order])
+        names = [tick.get_text() for tick in ax.get_xticklabels()]
+        assert names[-2:] == [str(net.classes_[j]) for j in order]
+    assert axes[2].patches[0].get_height() == explanation.expansion[0]
+
+
+def appearance(colors, deficiency):
+    """CIELAB coordinates of colours as readers with a colour deficiency see them.
+
+    Machado, Oliveira and Fernandes (2009), severity 1.
+    """
+    matrix = {
+        "none": np.eye(3),
+        "red": [
+            [0.152286, 1.052583, -0.204868],
+            [0.114503, 0.786281, 0.099216],
+            [-0.003882, -0.048116, 1.051998],
+        ],
+        "green": [
+            [0.367322, 0.860646, -0.227968],
+            [0.280085, 0.672501, 0.047413],
+            [-0.011820, 0.042940, 0.968881],
+        ],
+        "blue": [
+            [1.255528, -0.076749, -0.178779],
+            [-0.078411, 0.930809, 0.147602],
+            [0.004733, 0.691367, 0.303900],
+        ],
+    }[deficiency]
+    rgb = np.array(colors)[:, :3]
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    seen = np.clip(linear @ np.array(matrix).T, 0, 1)
+    to_xyz = np.array(
+        [[0.4125, 0.3576, 0.1804], [0.2127, 0.7152, 0.0722], [0.0193, 0.1192, 0.9503]]
+    )
+    xyz = seen @ to_xyz.T / to_xyz.sum(1)
+    f = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    return np.stack([116 * f[:, 1], 500 * (f[:, 0] - f[:, 1]), 200 * (f[:, 1] - f[:, 2])], 1)
+
+
+@pytest.mark.parametrize("deficiency", ["none", "red", "green", "blue"])
+def test_colours_of_ten_classes_are_distinct_for_all_readers(deficiency):
+    found = appearance(class_colors(10), deficiency)
+    differences = np.linalg.norm(found[:, None] - found, axis=2)
+    assert differences[np.triu_indices(10, 1)].min() > 12  # 2 is just noticeable
+
+
+def test_the_first_hundred_classes_differ_in_colour_or_marker():
+    styles = [tuple(class_style(number).values()) for number in range(100)]
+    assert len(set(styles)) == 100
+    assert [color for color, _ in styles[:10]] == list(HUES)
+    assert class_colors(11).shape == (11, 4)
+    assert len(set(METHODS.values())) == len(METHODS)
+
+
+@pytest.mark.parametrize("size", [None, (3, 4)])
+def test_texts_of_the_diagram_are_within_their_boxes(images, size):
+    X, labels = samples(12, 3, 24, 24), np.arange(12) % 3
+    lift = [RandomCirculantLift(3, 600, 3, 2), torch.nn.AdaptiveAvgPool2d(5)]
+    options = {"operators": "variational", "rank": 3, "momentum": 0.9, "eta": 1e-4}
+    for net in (images[0], ReduNet.construct(X, labels, num_layers=1, lift=lift, **options)):
+        ax = plot_architecture(net, ax=None if size is None else plt.subplots(figsize=size)[1])
+        ax.figure.draw_without_rendering()
+        boxes = [patch.get_window_extent() for patch in ax.patches[:11]]
+        texts = [text for text in ax.texts if text.get_text()]
+        assert len(texts) == 2 * len(boxes)
+        for text in texts:
+            extent = text.get_window_extent()
+            (box,) = [b for b in boxes if b.contains(*extent.get_points().mean(0))]
+            assert box.x0 < extent.x0
+            assert extent.x1 < box.x1
 
 
 def decision(*shape, scales=("dilation 1", "dilation 2"), classes=("yes", "no")):

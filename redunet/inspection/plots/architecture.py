@@ -1,6 +1,7 @@
 """A diagram of a constructed network, with its true shapes."""
 
 import math
+from itertools import pairwise
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
@@ -8,22 +9,26 @@ from torch import nn
 
 from redunet.inspection.axes import given_or_new
 from redunet.inspection.palette import PALETTE
+from redunet.inspection.text import three_digits
 from redunet.network import ReduNet
 
-# Size of a box and gap between two boxes, in units of the axes.
-BOX = (2.3, 1.5)
-GAP = 0.55
+# Size of a box, and gaps beside and below it, in inches.
+BOX = (2.0, 0.86)
+GAPS = (0.55, 0.3)
+
+# Number of blocks whose representation is written out.
+NAMED_BLOCKS = 2
 
 
 def plot_architecture(net: ReduNet, *, ax: Axes | None = None) -> Axes:
-    """Draw a network from left to right, and the steps of one of its layers below.
+    """Draw a network from top to bottom, and the steps of one of its layers beside it.
 
     Parameters
     ----------
     net : ReduNet
         The network to draw.
     ax : matplotlib Axes, optional
-        Axes to draw on; by default those of a new figure, which is as wide as necessary.
+        Axes to draw on; by default those of a new figure, which is as large as necessary.
 
     Returns
     -------
@@ -31,19 +36,21 @@ def plot_architecture(net: ReduNet, *, ax: Axes | None = None) -> Axes:
 
     References
     ----------
-    Chan et al., ReduNet (JMLR 2022), Figures 2, 6 and 7.
+    Chan et al., ReduNet (JMLR 2022), Figures 6(a) and 11.
     """
     stages, parts = _stages(net), _parts_of_a_layer(net)
-    width = max(len(stages), len(parts)) * (BOX[0] + GAP) - GAP
-    ax = given_or_new(ax, figsize=(0.75 * width, 4.2))
-    upper = _draw_chain(ax, stages, y=3.2, color=PALETTE[0])
-    lower = _draw_chain(ax, parts, y=0, color=PALETTE[1])
-    layers = upper[-3]  # the box before features and membership
-    for corner, end in ((layers, lower[0]), (layers + BOX[0], lower[-1] + BOX[0])):
-        ax.plot([corner, end], [3.2, BOX[1]], ":", color="0.6", linewidth=1)
-    ax.set(xlim=(-0.1, width + 0.1), ylim=(-0.6, 5))
+    width = 2 * BOX[0] + GAPS[0]
+    height = max(len(stages), len(parts)) * (BOX[1] + GAPS[1]) - GAPS[1]
+    ax = given_or_new(ax, figsize=(width + 0.3, height + 0.3))
+    ax.set(xlim=(-0.05, width + 0.05), ylim=(-0.05, height + 0.05))
     ax.set_aspect("equal")
     ax.set_axis_off()
+    left = _draw_chain(ax, stages, x=0, height=height, color=PALETTE[0])
+    right = _draw_chain(ax, parts, x=BOX[0] + GAPS[0], height=height, color=PALETTE[1])
+    layers = left[-3]  # the box before features and membership
+    for corner, end in ((layers + BOX[1], right[0] + BOX[1]), (layers, right[-1])):
+        ax.plot([BOX[0], BOX[0] + GAPS[0]], [corner, end], ":", color="0.6", linewidth=1)
+    _fit(ax)
     return ax
 
 
@@ -51,7 +58,7 @@ def _stages(net: ReduNet) -> list[tuple[str, str]]:
     """Names of the stages of a network, with the shape of what each of them returns."""
     channels, *spatial = net.feature_shape
     settings = net.settings
-    steps = f"η = {settings.eta:.3g}\nε² = {settings.eps_sq:.3g}"
+    steps = f"η = {three_digits(settings.eta)}\nε² = {three_digits(settings.eps_sq)}"
     if settings.momentum:
         steps += f", β = {settings.momentum:g}"
     count = len(net.layers)
@@ -79,11 +86,11 @@ def _parts_of_a_layer(net: ReduNet) -> list[tuple[str, str]]:
     times = f"{frequencies} × " if frequencies > 1 else ""
     layer = net.layers[0]
     shape = f"({channels} × {channels})"
-    representation = layer.operators.description
+    representation = _shortened(layer.operators.description)
     rule = layer.membership_rule
     name, compression = "compression", "\\mathrm{compression})$"
     if rule.has_class_weights:
-        name, compression = "$\\hatπ(v)$", "Σ_jγ_j\\hatπ_jC^jv)$"
+        name, compression = r"$\hat{\pi}(v)$", r"\Sigma_j\,\gamma_j\hat{\pi}_j\,C^jv)$"
     return [
         ("$E\\,v$", f"{times}{shape}"),
         ("$C^1v,\\ …,\\ C^k v$", f"{k} × {times}{shape}\n{representation}"),
@@ -97,19 +104,42 @@ def _shape(shape: tuple[int, ...]) -> str:
     return " × ".join(map(str, shape)) + (f"\n= {math.prod(shape)}" if len(shape) > 1 else "")
 
 
-def _draw_chain(ax: Axes, boxes: list[tuple[str, str]], *, y: float, color: str) -> list[float]:
-    """Draw boxes in a row with arrows between them; returns the left edge of each box."""
-    starts = [i * (BOX[0] + GAP) for i in range(len(boxes))]
-    arrow = {"arrowstyle": "-|>", "color": "0.4", "shrinkA": 2, "shrinkB": 2}
-    for i, (x, (title, text)) in enumerate(zip(starts, boxes, strict=True)):
+def _shortened(ranks: str) -> str:
+    """The representation of the first blocks, and the number of all blocks."""
+    parts = ranks.split(" + ")
+    if len(parts) <= NAMED_BLOCKS:
+        return ranks
+    if len(set(parts)) == 1:
+        return f"{len(parts)} blocks, {parts[0]}"
+    return f"{len(parts)} blocks: " + ", ".join(parts[:NAMED_BLOCKS]) + ", …"
+
+
+def _draw_chain(
+    ax: Axes, boxes: list[tuple[str, str]], *, x: float, height: float, color: str
+) -> list[float]:
+    """Draw boxes from top to bottom with arrows between them; returns their lower edges."""
+    edges = [height - BOX[1] - i * (BOX[1] + GAPS[1]) for i in range(len(boxes))]
+    arrow = {"arrowstyle": "-|>", "color": "0.4", "shrinkA": 1, "shrinkB": 1}
+    centre = x + BOX[0] / 2
+    for y, (title, text) in zip(edges, boxes, strict=True):
         frame = plt.matplotlib.patches.FancyBboxPatch(
-            (x, y), *BOX, boxstyle="round,pad=0,rounding_size=0.15", edgecolor=color, facecolor="w"
+            (x, y), *BOX, boxstyle="round,pad=0,rounding_size=0.1", edgecolor=color, facecolor="w"
         )
         ax.add_patch(frame)
-        centre = x + BOX[0] / 2
         ax.text(centre, y + 0.78 * BOX[1], title, ha="center", va="center", color=color)
-        ax.text(centre, y + 0.32 * BOX[1], text, ha="center", va="center", fontsize="small")
-        if i:
-            middle = y + BOX[1] / 2
-            ax.annotate("", (x, middle), (x - GAP, middle), arrowprops=arrow)
-    return starts
+        ax.text(centre, y + 0.34 * BOX[1], text, ha="center", va="center", fontsize="small")
+    for upper, lower in pairwise(edges):
+        ax.annotate("", (centre, lower + BOX[1]), (centre, upper), arrowprops=arrow)
+    return edges
+
+
+def _fit(ax: Axes) -> None:
+    """Shrink each text that is wider than its box."""
+    figure = ax.get_figure(root=True)
+    assert figure is not None
+    figure.draw_without_rendering()  # constrained layout places the axes only now
+    corners = ax.transData.transform([(0, 0), (0.94 * BOX[0], 0)])
+    for text in ax.texts:
+        width = text.get_window_extent().width
+        if width > corners[1, 0] - corners[0, 0]:
+            text.set_fontsize(text.get_fontsize() * (corners[1, 0] - corners[0, 0]) / width)

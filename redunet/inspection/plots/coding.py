@@ -71,7 +71,9 @@ def plot_merging(clustering: Merged, *, max_leaves: int = 20, ax: Axes | None = 
     )
     for text, leaf in zip(ax.get_xticklabels(), drawn["leaves"], strict=True):
         text.set_color(colors[leaf])
-    ax.axhline(clustering.threshold_, color="black", linestyle="--", linewidth=1)
+    line: dict[str, Any] = {"color": "black", "linestyle": "--", "linewidth": 1}
+    ax.axhline(clustering.threshold_, label="merges above lengthen the code", **line)
+    ax.legend(frameon=False, loc="upper right")
     count = clustering.n_clusters_
     title = f"{count} cluster{'s' if count > 1 else ''} below the line"
     ax.set(xlabel="samples of each leaf", ylabel="height [nats]", title=title)
@@ -112,6 +114,7 @@ def plot_coding_length(clustering: Merged, *, ax: Axes | None = None) -> Axes:
     label = f"minimum at {count} cluster{'s' if count > 1 else ''}"
     ax.plot(count, lengths.min(), "o", color=PALETTE[1], label=label)
     ax.set(xscale="log", xlabel="number of clusters", ylabel="coding length [nats]")
+    ax.xaxis.set_major_formatter("{x:.0f}")
     ax.set_title("Coding length of the segmentations")
     ax.legend(frameon=False)
     return ax

@@ -68,25 +68,23 @@ def plot_decision(decision: Decision, x: Array, *, figure: FigureBase | None = N
             f"the sample must have one axis of channels and {spatial} of places, got shape "
             f"{sample.shape}"
         )
-    scales = decision.by_scale
-    has_scales = len(scales) > 1 or not spatial
+    has_scales = len(decision.by_scale) > 1 or not spatial
     widths = [9.0 if spatial == 1 else 5.0] * is_drawn + [4.0] * (bool(spatial) + has_scales)
     if figure is None:
         figure = plt.figure(figsize=(max(6.0, sum(widths)), 3.6), layout="constrained")
     axes: np.ndarray = figure.subplots(1, len(widths), width_ratios=widths, squeeze=False)[0]
     if is_drawn:
-        _draw_places(axes[0], decision, sample)
+        draw_places(axes[0], decision, sample)
     if spatial:
-        _draw_frequencies(axes[int(is_drawn)], decision)
+        draw_frequencies(axes[int(is_drawn)], decision)
     if has_scales:
-        _draw_bars(axes[-1], list(scales), decision.percentages(list(scales.values())))
-        axes[-1].set_title("By scale")
+        draw_scales(axes[-1], decision)
     winner, other = decision.classes
     axes[0].set_title(f"{winner} (blue) rather than {other} (orange)")
     return axes
 
 
-def _draw_places(ax: Axes, decision: Decision, sample: np.ndarray) -> None:
+def draw_places(ax: Axes, decision: Decision, sample: np.ndarray) -> None:
     """Draw the shares of places over an image, or behind the curves of a series."""
     shares = decision.percentages(decision.by_place)
     limit = np.abs(shares).max() or 1.0
@@ -105,10 +103,10 @@ def _draw_places(ax: Axes, decision: Decision, sample: np.ndarray) -> None:
         extent = (-0.5, sample.shape[1] - 0.5, *ax.get_ylim())
         overlay = ax.imshow(shares[None], extent=extent, aspect="auto", **style)
         ax.set_xlabel("place")
-    ax.figure.colorbar(overlay, ax=ax, label="share of the place [%]")
+    ax.figure.colorbar(overlay, ax=ax, label="share of the place [%]", shrink=0.85)
 
 
-def _draw_frequencies(ax: Axes, decision: Decision) -> None:
+def draw_frequencies(ax: Axes, decision: Decision) -> None:
     """Draw a bar for each frequency of one axis, or for the largest shares of several axes."""
     percentages = decision.percentages(decision.by_frequency)
     ax.set_title("By frequency")
@@ -126,6 +124,13 @@ def _draw_frequencies(ax: Axes, decision: Decision) -> None:
         names.append(f"{others.size} others")
         values = np.append(values, percentages[others].sum())
     _draw_bars(ax, names, values)
+
+
+def draw_scales(ax: Axes, decision: Decision) -> None:
+    """Draw a bar for each scale."""
+    names, shares = list(decision.by_scale), list(decision.by_scale.values())
+    _draw_bars(ax, names, decision.percentages(shares))
+    ax.set_title("By scale")
 
 
 def _draw_bars(ax: Axes, names: list[str], percentages: np.ndarray) -> None:

@@ -16,6 +16,9 @@ from redunet.network import ReduNet
 class AccuracyByDepthDisplay:
     """Accuracy of the memberships that each layer estimates.
 
+    The first layers decide the class, so accuracy hardly changes with depth. Further layers make
+    the features of the classes orthogonal.
+
     Parameters
     ----------
     accuracies : array-like of shape (num_layers,)
@@ -67,8 +70,8 @@ class AccuracyByDepthDisplay:
         AccuracyByDepthDisplay
         """
         with torch.no_grad():
-            nearest = net.residual_norms_by_layer(X).argmin(2).cpu().numpy()
-        accuracies = (net.classes_[nearest] == as_labels(labels)).mean(1)
+            predictions = predictions_by_layer(net, net.residual_norms_by_layer(X))
+        accuracies = (predictions == as_labels(labels)).mean(1)
         return cls(accuracies, name=name).plot(ax=ax)
 
     def plot(self, ax: Axes | None = None, **kwargs: Any) -> "AccuracyByDepthDisplay":
@@ -95,3 +98,17 @@ class AccuracyByDepthDisplay:
             ax.legend(frameon=False)
         self.ax_, self.figure_ = ax, ax.figure
         return self
+
+
+@torch.no_grad()
+def predictions_by_layer(net: ReduNet, residuals: torch.Tensor) -> np.ndarray:
+    """The label with the largest membership in each layer, ``(num_layers, m)``.
+
+    Parameters
+    ----------
+    net : ReduNet
+    residuals : Tensor of shape (num_layers, m, k)
+        ‖Cʲv‖ before each layer.
+    """
+    memberships = [layer.assign(norms) for layer, norms in zip(net.layers, residuals, strict=True)]
+    return net.classes_[torch.stack(memberships).argmax(2).cpu().numpy()]

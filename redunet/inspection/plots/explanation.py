@@ -9,6 +9,10 @@ from redunet.inspection.explanation import Explanation
 def plot_explanation(explanation: Explanation, *, figure: FigureBase | None = None) -> np.ndarray:
     """Plot ‖Cʲv‖, the memberships and the parts of the step of one sample by layer.
 
+    The five classes nearest to the sample have colours, and so has its true class, if the
+    explanation knows it. A class has the same colour in the plots of all samples. If there is only
+    one layer, bars show these classes.
+
     Parameters
     ----------
     explanation : Explanation

@@ -10,6 +10,10 @@ from redunet.inspection.palette import PALETTE
 def plot_rates(history: RateHistory, *, ax: Axes | None = None) -> Axes:
     """Plot ΔR, R and R_c before the first layer and after each layer.
 
+    R is the rate of all samples together. R_c is the rate if each class is coded separately. Layers
+    raise the difference ΔR = R − R_c. R_c usually rises too, because each class spreads within its
+    own subspace; R rises by more, because these subspaces become orthogonal.
+
     Parameters
     ----------
     history : RateHistory
@@ -31,11 +35,21 @@ def plot_rates(history: RateHistory, *, ax: Axes | None = None) -> Axes:
         if rates is None:
             continue
         layers = range(len(rates.delta))
-        ax.plot(layers, rates.delta, style, color=PALETTE[0], label=rf"$\Delta R${suffix}")
-        ax.plot(layers, rates.expansion, style, color=PALETTE[1], label=f"$R${suffix}")
-        ax.plot(layers, rates.compression, style, color=PALETTE[2], label=f"$R_c${suffix}")
+        for values, name, color in (
+            (rates.delta, r"$\Delta R = R - R_c$", PALETTE[0]),
+            (rates.expansion, "$R$, all together", PALETTE[1]),
+            (rates.compression, "$R_c$, class by class", PALETTE[2]),
+        ):
+            ax.plot(layers, values, style, color=color, label=name + suffix)
     ax.set(xlabel="layer", ylabel="rate [nats]", title="Rate reduction, layer by layer")
     ax.locator_params(axis="x", integer=True)
     columns = 3 if history.validation is None else 2
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=columns, frameon=False)
+    ax.legend(
+        loc="upper center",
+        bbox_to_anchor=(0.5, -0.14),
+        ncols=columns,
+        frameon=False,
+        columnspacing=1.0,
+        handlelength=1.2,
+    )
     return ax

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable
-from itertools import chain, cycle
+from itertools import cycle
 from typing import Any, TypeAlias
 
 import matplotlib.pyplot as plt
@@ -12,7 +12,7 @@ from matplotlib.figure import FigureBase
 from matplotlib.lines import Line2D
 from torch import nn
 
-from redunet.inspection.palette import MARKERS, class_colors
+from redunet.inspection.palette import class_style
 from redunet.search.candidate import Candidate
 from redunet.search.search import Search
 
@@ -64,48 +64,75 @@ def plot_search(search: Search, *, figure: FigureBase | None = None) -> np.ndarr
     if figure is None:
         figure = plt.figure(figsize=(13, 4), layout="constrained")
     axes: np.ndarray = figure.subplots(1, 2)
-    by_lift: dict[nn.Module | None, list[Candidate]] = {}
-    for candidate in search.candidates_:
-        by_lift.setdefault(candidate.lift, []).append(candidate)
-    styles = {
-        lift: {"color": color, "marker": MARKERS[i % len(MARKERS)], "markersize": 5}
-        for i, (lift, color) in enumerate(zip(by_lift, class_colors(len(by_lift)), strict=True))
-    }
-    chosen = [(c.lift, c.band) for c in search.chosen_]
-    rings = [c for c in search.candidates_ if (c.lift, c.band) in chosen]
-    stripe = best.loss, best.loss + best.standard_error
-    _draw_precisions(axes[1], search.chosen_, styles)
-    if all(c.band is None for c in search.candidates_):
-        axes[0].axvspan(*stripe, color="0.9")
-        _draw_rows(axes[0], search.candidates_, styles, rings)
-    else:
-        axes[0].axhspan(*stripe, color="0.9")
-        _draw_bands(axes[0], by_lift, styles, rings)
-        _draw_legend(axes[1], by_lift, styles, _bands(search.chosen_))
+    draw_candidates(axes[0], search)
+    draw_precisions(axes[1], search)
+    if has_bands(search):
+        _draw_legend(axes[1], search, loc="center left", bbox_to_anchor=(1, 0.5))
     return axes
 
 
-def _draw_bands(
-    ax: Axes,
-    by_lift: dict[nn.Module | None, list[Candidate]],
-    styles: Styles,
-    rings: list[Candidate],
-) -> None:
+def draw_candidates(ax: Axes, search: Search) -> None:
+    """Draw the log loss of all candidates by band, or a row for each if there are no bands."""
+    best, chosen = search.candidates_[0], [(c.lift, c.band) for c in search.chosen_]
+    rings = [c for c in search.candidates_ if (c.lift, c.band) in chosen]
+    stripe = best.loss, best.loss + best.standard_error
+    if has_bands(search):
+        ax.axhspan(*stripe, color="0.9")
+        _draw_bands(ax, search, rings)
+    else:
+        ax.axvspan(*stripe, color="0.9")
+        _draw_rows(ax, search, rings)
+
+
+def draw_precisions(ax: Axes, search: Search, *, legend: bool = False) -> None:
+    """Draw the log loss of the chosen candidates by ε²; with a legend below if wanted."""
+    bands, styles = _bands(search.chosen_), _styles(search)
+    for c in search.chosen_:
+        losses, dash = np.maximum(c.losses, LEAST_LOSS), DASHES[bands.index(c.band) % len(DASHES)]
+        ax.plot(c.precisions, losses, linestyle=dash, linewidth=1.2, **styles[c.lift])
+        ax.plot(c.eps_sq, max(c.loss, LEAST_LOSS), **RING)
+    ax.set(title="Chosen candidates", xlabel="ε²", ylabel="log loss")
+    ax.set(xscale="log", yscale="log")
+    if legend:
+        _draw_legend(ax, search, loc="upper center", bbox_to_anchor=(0.5, -0.2), fontsize="small")
+
+
+def has_bands(search: Search) -> bool:
+    """Whether the candidates have bands, as those for signals have."""
+    return any(candidate.band is not None for candidate in search.candidates_)
+
+
+def _by_lift(search: Search) -> dict[nn.Module | None, list[Candidate]]:
+    """The candidates of each lift, the best first."""
+    by_lift: dict[nn.Module | None, list[Candidate]] = {}
+    for candidate in search.candidates_:
+        by_lift.setdefault(candidate.lift, []).append(candidate)
+    return by_lift
+
+
+def _styles(search: Search) -> Styles:
+    """The colour and the marker of each lift."""
+    return {lift: {**class_style(i), "markersize": 5} for i, lift in enumerate(_by_lift(search))}
+
+
+def _draw_bands(ax: Axes, search: Search, rings: list[Candidate]) -> None:
     """Draw a line for each lift, over equidistant bands."""
-    bands = _bands(chain.from_iterable(by_lift.values()))
-    for lift, candidates in by_lift.items():
+    bands, styles = _bands(search.candidates_), _styles(search)
+    for lift, candidates in _by_lift(search).items():
         ordered = sorted(candidates, key=lambda candidate: _width(candidate.band))
         places = [bands.index(c.band) for c in ordered]
         ax.plot(places, [c.loss for c in ordered], linewidth=1.2, **styles[lift])
     ax.plot([bands.index(c.band) for c in rings], [c.loss for c in rings], **RING)
     ax.set_xticks(range(len(bands)), [_name(band) for band in bands])
     ax.set(title="All candidates", xlabel="band", ylabel="log loss")
+    low, high = ax.get_ylim()
+    if low < 0:  # losses are not negative
+        ax.set_ylim(-0.03 * high, high)
 
 
-def _draw_rows(
-    ax: Axes, candidates: list[Candidate], styles: Styles, rings: list[Candidate]
-) -> None:
+def _draw_rows(ax: Axes, search: Search, rings: list[Candidate]) -> None:
     """Draw a point for each candidate, the best on top."""
+    candidates, styles = search.candidates_, _styles(search)
     for row, c in enumerate(candidates):
         ax.errorbar(c.loss, row, xerr=c.standard_error, linewidth=1.2, **styles[c.lift])
     ax.plot([c.loss for c in rings], [candidates.index(c) for c in rings], **RING)
@@ -114,33 +141,18 @@ def _draw_rows(
     ax.set(title="All candidates", xlabel="log loss")
 
 
-def _draw_precisions(ax: Axes, chosen: list[Candidate], styles: Styles) -> None:
-    """Draw a line for each chosen candidate."""
-    bands = _bands(chosen)
-    for c in chosen:
-        losses, dash = np.maximum(c.losses, LEAST_LOSS), DASHES[bands.index(c.band) % len(DASHES)]
-        ax.plot(c.precisions, losses, linestyle=dash, linewidth=1.2, **styles[c.lift])
-        ax.plot(c.eps_sq, max(c.loss, LEAST_LOSS), **RING)
-    ax.set(title="Chosen candidates", xlabel="ε²", ylabel="log loss")
-    ax.set(xscale="log", yscale="log")
-
-
-def _draw_legend(
-    ax: Axes,
-    by_lift: dict[nn.Module | None, list[Candidate]],
-    styles: Styles,
-    bands: list[int | None],
-) -> None:
-    """Draw a legend of lifts, chosen bands and rings to the right of the axes."""
+def _draw_legend(ax: Axes, search: Search, **placement: Any) -> None:
+    """Draw a legend of lifts, chosen bands and rings."""
+    styles = _styles(search)
     handles = [
         Line2D([], [], label=candidates[0].name, **styles[lift])
-        for lift, candidates in by_lift.items()
+        for lift, candidates in _by_lift(search).items()
     ]
-    for dash, band in zip(cycle(DASHES), bands, strict=False):
+    for dash, band in zip(cycle(DASHES), _bands(search.chosen_), strict=False):
         style: dict[str, Any] = {"color": "black", "linestyle": dash}
         handles.append(Line2D([], [], label=f"band {_name(band)}", **style))
     handles.append(Line2D([], [], label="chosen", **RING))
-    ax.legend(handles=handles, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    ax.legend(handles=handles, frameon=False, **placement)
 
 
 def _bands(candidates: Iterable[Candidate]) -> list[int | None]:

@@ -1,6 +1,9 @@
 """Plots of the cosine similarities of features, and of the dimensions that they fill."""
 
+import math
+from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,7 +12,14 @@ from torch.nn.functional import normalize
 
 from redunet._checks import Array, as_labels, as_samples
 from redunet.inspection.axes import given_or_new
-from redunet.inspection.palette import class_colors
+from redunet.inspection.palette import class_style
+from redunet.lifts.band import resampled
+
+# Number of values that are in memory at once when all shifts are compared.
+BLOCK = 2**24
+
+# With more classes than this, singular values of single classes are grey and have no names.
+NAMED_CLASSES = 20
 
 
 def cosine_similarity(A: Array, B: Array) -> np.ndarray:
@@ -18,13 +28,55 @@ def cosine_similarity(A: Array, B: Array) -> np.ndarray:
     return (A @ B.T).abs().numpy()
 
 
-def plot_similarity(Z: Array, labels: Array, *, ax: Axes | None = None) -> Axes:
+@torch.no_grad()
+def similarity_over_shifts(A: Array, B: Array, *, grid: Sequence[int] | None = None) -> np.ndarray:
+    """Largest absolute cosine similarity of each pair over all cyclic shifts of one sample.
+
+    Parameters
+    ----------
+    A, B : array-like or Tensor of shape (m, C, *spatial) and (n, C, *spatial)
+    grid : sequence of int, optional
+        Shifts are by whole places of this grid; by default of the grid of the samples. Features of
+        a band have fewer places than the samples. If a grid cannot be interpolated, because its
+        number of places is even, shifts along this axis are by whole places of the features.
+
+    Returns
+    -------
+    numpy array (m, n)
+    """
+    A, B = (as_samples(Z, name="Z").cpu() for Z in (A, B))
+    shape = A.shape[2:]
+    wanted = shape if grid is None else tuple(grid)
+    pairs = zip(shape, wanted, strict=True)
+    finer = [places if length % 2 and length < places else length for length, places in pairs]
+    axes = tuple(range(2, A.ndim))
+    spectra = [
+        torch.fft.rfftn(normalize(Z.flatten(1)).view_as(Z), dim=axes).flatten(2) for Z in (A, B)
+    ]
+    layout = (*shape[:-1], shape[-1] // 2 + 1)
+    scale = math.sqrt(math.prod(finer) / math.prod(shape))
+    rows = max(1, BLOCK // (len(B) * math.prod(finer)))
+    largest = []
+    for part in spectra[0].split(rows):
+        crossed = torch.einsum("acf,bcf->abf", part, spectra[1].conj()).unflatten(2, layout)
+        correlation = torch.fft.irfftn(crossed, s=shape, dim=axes)  # at all shifts
+        largest.append((scale * resampled(correlation, finer)).flatten(2).abs().amax(2))
+    return torch.cat(largest).numpy()
+
+
+def plot_similarity(
+    Z: Array, labels: Array, *, shift_invariant: bool = False, ax: Axes | None = None
+) -> Axes:
     """Draw a heat map of absolute cosine similarities for all pairs of samples, sorted by class.
 
     Parameters
     ----------
     Z : array-like or Tensor of shape (m, …)
     labels : array-like or Tensor of shape (m,)
+    shift_invariant : bool
+        Whether the similarity of a pair is the largest one over all cyclic shifts of one of the two
+        samples, which must then have shape (m, C, *spatial). If a sample is shifted, its features
+        in a network on signals are shifted too, so only this similarity remains the same.
     ax : matplotlib Axes, optional
         Axes to draw on; by default those of a new figure.
 
@@ -32,17 +84,29 @@ def plot_similarity(Z: Array, labels: Array, *, ax: Axes | None = None) -> Axes:
     -------
     matplotlib Axes
 
+    Raises
+    ------
+    ValueError
+        If all shifts are to be compared, but the samples have no spatial axes.
+
     References
     ----------
     Chan et al., ReduNet (JMLR 2022), Figures 16(a), (b), (e) and (f).
     """
-    ax = given_or_new(ax)
     Z, labels = as_samples(Z, name="Z"), as_labels(labels)
+    if shift_invariant and Z.ndim < 3:
+        raise ValueError(f"signals have shape (m, C, *spatial), got {tuple(Z.shape)}")
+    similarity = (similarity_over_shifts if shift_invariant else cosine_similarity)(Z, Z)
+    return draw_similarity(given_or_new(ax), similarity, labels)
+
+
+def draw_similarity(ax: Axes, similarity: np.ndarray, labels: np.ndarray) -> Axes:
+    """Draw a heat map of the similarities ``(m, m)`` of samples with these labels."""
     order = np.argsort(labels, kind="stable")
     classes, counts = np.unique(labels, return_counts=True)
     edges = np.concatenate([[0], np.cumsum(counts)])
     image = ax.imshow(
-        cosine_similarity(Z[order], Z[order]),
+        similarity[np.ix_(order, order)],
         vmin=0,
         vmax=1,
         cmap="Blues",
@@ -51,7 +115,8 @@ def plot_similarity(Z: Array, labels: Array, *, ax: Axes | None = None) -> Axes:
     )
     ax.figure.colorbar(image, ax=ax, label="|cosine similarity|", shrink=0.85)
     centres = [(start + stop) / 2 for start, stop in pairwise(edges)]
-    ax.set_xticks(centres, classes)
+    upright = max(map(len, map(str, classes))) > 3
+    ax.set_xticks(centres, classes, rotation=90 if upright else 0)
     ax.set_yticks(centres, classes)
     ax.tick_params(length=0)
     for edge in edges[1:-1]:
@@ -68,17 +133,19 @@ def plot_similarity_histogram(
     ax: Axes | None = None,
     label: str = "",
 ) -> Axes:
-    """Draw a histogram of absolute cosine similarities between training and test samples.
+    """Draw histograms of absolute cosine similarities between training and test samples.
+
+    Pairs from different classes are a filled histogram. Pairs from the same class are an outline.
 
     Parameters
     ----------
     train, test : tuple of samples (m, …) and labels (m,)
-        Training samples and test samples. Only pairs from different classes are counted.
+        Training samples and test samples.
     ax : matplotlib Axes, optional
-        Axes to draw on; by default those of a new figure. Pass the same axes twice to compare two
-        histograms.
+        Axes to draw on; by default those of a new figure. Pass the same axes twice to compare
+        pixels with features, for example.
     label : str
-        Name of the histogram in the legend.
+        Name of the samples in the legend.
 
     Returns
     -------
@@ -89,25 +156,32 @@ def plot_similarity_histogram(
     Chan et al., ReduNet (JMLR 2022), Figures 16(c) and (g).
     """
     ax = given_or_new(ax)
-    across = as_labels(train[1])[:, None] != as_labels(test[1])[None]
-    similarity = cosine_similarity(train[0], test[0])[across]
+    same = as_labels(train[1])[:, None] == as_labels(test[1])[None]
+    similarity = cosine_similarity(train[0], test[0])
     bins = np.linspace(0, 1, 51).tolist()
-    shares = np.full(similarity.size, 1 / max(1, similarity.size))
-    ax.hist(similarity, bins, weights=shares, alpha=0.6, label=label)
+    prefix = f"{label}, " if label else ""
+    across, within = (
+        {"bins": bins, "x": values, "weights": np.full(values.size, 1 / max(1, values.size))}
+        for values in (similarity[~same], similarity[same])
+    )
+    patches: Any = ax.hist(**across, alpha=0.5, label=f"{prefix}different classes")[2]
+    outline = {"histtype": "step", "linewidth": 1.5, "color": patches[0].get_facecolor()[:3]}
+    ax.hist(**within, **outline, label=f"{prefix}same class")
     ax.set(
         xlabel="|cosine similarity|",
-        ylabel="share of pairs",
-        title="Training and test samples of different classes",
+        ylabel="share of the pairs",
+        title="Pairs of a training sample and a test sample",
+        xlim=(0, 1),
     )
-    if label:
-        ax.legend()
+    ax.legend(frameon=False)
     return ax
 
 
 def plot_singular_values(Z: Array, labels: Array, *, ax: Axes | None = None) -> Axes:
     """Plot the singular values of all samples together, and of each class.
 
-    The number of large singular values is the number of dimensions that the samples fill.
+    The number of large singular values is the number of dimensions that the samples fill. More than
+    20 classes are grey.
 
     Parameters
     ----------
@@ -127,9 +201,13 @@ def plot_singular_values(Z: Array, labels: Array, *, ax: Axes | None = None) -> 
     ax = given_or_new(ax)
     Z, labels = as_samples(Z, name="Z").detach().flatten(1).cpu(), as_labels(labels)
     classes = np.unique(labels)
-    for label, color in zip(classes, class_colors(len(classes)), strict=True):
+    named = len(classes) <= NAMED_CLASSES
+    for number, label in enumerate(classes):
         values = torch.linalg.svdvals(Z[labels == label])
-        ax.plot(np.arange(1, len(values) + 1), values, color=color, linewidth=1, label=label)
+        style = {**class_style(number), "markersize": 4, "markevery": 0.15, "label": label}
+        if not named:
+            style = {"color": "0.6", "label": "" if number else "single classes"}
+        ax.plot(np.arange(1, len(values) + 1), values, linewidth=1, **style)
     values = torch.linalg.svdvals(Z)
     ax.plot(np.arange(1, len(values) + 1), values, color="black", linewidth=2, label="all")
     ax.set(xlabel="component", ylabel="singular value", title="Singular values")

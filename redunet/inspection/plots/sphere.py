@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from mpl_toolkits.mplot3d.axes3d import Axes3D  # type: ignore[import-untyped]
 
 from redunet._checks import Array, as_labels, as_samples
-from redunet.inspection.palette import MARKERS, class_colors
+from redunet.inspection.palette import class_style
 from redunet.network import ReduNet
 
 # Radius at which paths on the circle begin. Later layers have larger radii, so that the parts of a
@@ -126,11 +126,7 @@ def _axes(dim: int) -> Axes:
 
 def _class_styles(labels: np.ndarray) -> list[tuple[object, dict[str, Any]]]:
     """Labels of the classes, with the colour and the marker of each."""
-    classes = np.unique(labels)
-    return [
-        (label, {"color": tuple(color), "marker": MARKERS[i % len(MARKERS)]})
-        for i, (label, color) in enumerate(zip(classes, class_colors(len(classes)), strict=True))
-    ]
+    return [(label, class_style(number)) for number, label in enumerate(np.unique(labels))]
 
 
 def _unit_of_subspace(samples: np.ndarray, dim: int) -> np.ndarray:
