@@ -137,7 +137,7 @@ class ReduNet(LayeredNetwork):
             Number of layers, or the largest number if ``tol`` is given. By default layers are added
             until one raises ΔR by less than 1 %, but at most 50. With ``lift="auto"`` it is 1.
         eta : float, optional
-            Step size η. By default 2/α with α = C/(mε²), so that the step ηα is 2.
+            Step size η. By default every layer chooses it by ΔR; the first is near 2mε²/C.
         eps_sq : float, optional
             ε², the squared precision of the code: the most important setting. By default 0.5
             divided by the number of frequencies, which is 1 for vectors.
@@ -168,7 +168,7 @@ class ReduNet(LayeredNetwork):
             takes about one and a half times the work. If a layer would lower ΔR, it is computed
             again without momentum.
         tol : float, optional
-            Stop when a layer raises ΔR by less than this fraction.
+            Stop if a layer, or without ``eta`` every third one, raises ΔR by less than this share.
         true_membership : bool
             Move the training samples by their true memberships instead of estimated ones. This is
             exact gradient ascent on the training samples. ``net(X)`` then reproduces their features
@@ -261,7 +261,7 @@ class ReduNet(LayeredNetwork):
         """A new network that also knows further samples, of new classes or of old ones.
 
         The old samples are not needed, but ``operators="extensible"`` at the construction is. The
-        lift, ε², the step ηα and the membership rule stay. With one layer and the default η, the
+        lift, ε², the step ηα and the membership rule stay. With one layer of the same step, the
         result equals that of :meth:`construct` from all samples. Later layers are approximations:
         their second moments of old samples are those after the old layers. Fine-tuning is lost.
 

@@ -21,6 +21,7 @@ from redunet.construction.known_labels import Label
 from redunet.construction.labelled_features import LabelledFeatures, collect
 from redunet.construction.settings import Request, Settings
 from redunet.construction.sources import Data, as_source
+from redunet.construction.steps import longest_constant_step
 from redunet.construction.unknown_labels import start
 from redunet.layers import DatasetInfo, ReduLayer
 from redunet.layers.encoding import default_batch_size, encode
@@ -29,11 +30,11 @@ from redunet.rates import HalfSpectrum
 # Signals with fewer channels need a lift.
 FEWEST_CHANNELS = 4
 
+# Longer steps ηα get a warning if a class has few samples.
+LONGEST_STEP = 5.0
+
 # Classes whose sizes differ by more than this factor are uneven.
 MOST_UNEVEN = 2
-
-# Longer steps ηα can make features of new samples meaningless if a class has few samples.
-LONGEST_STEP = 5.0
 
 
 class Parts(NamedTuple):
@@ -207,15 +208,16 @@ def _warn_of_overshoot(info: DatasetInfo, settings: Settings) -> None:
     """Warn if new samples may be classified at random, even if the training rates look good.
 
     If a class has fewer samples than channels, new samples of the class have a residual that no
-    training sample has. A layer moves them by the step ηα = ηC/(mε²) along this residual. In the
-    measurements of docs/choosing.md, steps up to 5 did no harm, and steps of 10 and more did.
+    training sample has. Constant steps ηα = ηC/(mε²) that are too long amplify this residual in
+    every layer; see :mod:`redunet.construction.steps`. Steps that are a little too long often do no
+    harm, and get no warning.
     """
-    step = settings.eta * info.alpha
+    step, longest = settings.eta * info.alpha, longest_constant_step(settings.momentum)
     fewest = info.counts.min().item()
     if fewest < info.channels and step > LONGEST_STEP:
         warnings.warn(
             f"the step eta*C/(m*eps_sq) = {step:.3g} is long and a class has {fewest:g} samples, "
             f"fewer than the {info.channels} channels: features of new samples may be "
-            f"meaningless; eta={settings.eta * 2 / step:.2g} or less is safe",
+            f"meaningless; eta={settings.eta * longest / step:.2g} or less is safe",
             stacklevel=5,
         )

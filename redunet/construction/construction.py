@@ -1,8 +1,9 @@
 """The construction of the layers, one by one.
 
 Every layer takes two passes over batches of the samples: one to sum their second moments, and one
-to apply the layer. The batches may be stored in files, and the sums may run over processes. Samples
-that exceed the memory of a machine therefore need no other method.
+to apply the layer. A layer that chooses its step takes one more pass for each step that it tries,
+and stores one more set of features. The batches may be stored in files, and the sums may run over
+processes. Samples that exceed the memory of a machine therefore need no other method.
 """
 
 import math
@@ -20,6 +21,7 @@ from redunet.construction.history import RateHistory
 from redunet.construction.labelled_features import LabelledFeatures
 from redunet.construction.settings import Settings
 from redunet.construction.state import ConstructionState
+from redunet.construction.steps import Trial, choose_step, ends_round
 from redunet.construction.unknown_labels import ascend, reassign
 from redunet.layers import DatasetInfo, ReduLayer, SecondMoments
 from redunet.layers.operators import Exact
@@ -185,15 +187,20 @@ class Construction:
             )
 
     def _is_finished(self) -> bool:
-        settings = self.settings
-        return len(self.layers) >= settings.num_layers or self.history.has_stalled(settings.tol)
+        settings, count = self.settings, len(self.layers)
+        if count >= settings.num_layers:
+            return True
+        # The steps of a round differ, so only its last layer tells whether ΔR still rises.
+        is_comparable = not settings.adaptive_eta or ends_round(count)
+        return is_comparable and self.history.has_stalled(settings.tol)
 
     def _add_layer(self) -> None:
         """Construct one layer and apply it to all samples: one iteration of Algorithm 1."""
         if self.samples.known is not None:
             self._assign()
         attempt = self._attempt(self.settings.momentum)
-        if attempt.layer.momentum and self._falls(attempt.moments.rates()):
+        before = self.history.delta[-1]
+        if attempt.layer.momentum and self._falls(attempt.moments.rates(), before):
             attempt = self._restart(attempt)
         self._accept(attempt)
 
@@ -219,12 +226,32 @@ class Construction:
         else:
             moments = self._gather(samples.points(momentum))
         layer = self._make_layer(moments, momentum)
+        before = float(moments.rates().delta) if settings.adaptive_eta else None
         del moments
+        if before is not None:
+            return self._choose_step(layer, before)
         # Step 2: move every sample by its step, and project it onto the sphere.
         moved = samples.apply(
             layer, true_membership=settings.true_membership, keep=settings.momentum > 0
         )
         return Attempt(layer, moved, self._gather(moved, layer))
+
+    def _choose_step(self, layer: ReduLayer, before: float) -> Attempt:
+        """Step 2 of Algorithm 1 with a step that is chosen by ΔR. It sets ``layer.eta``.
+
+        ``before`` is ΔR of the current features.
+        """
+        alpha, samples = self.info.alpha, self.samples
+        directions = samples.directions(layer, true_membership=self.settings.true_membership)
+
+        def attempt(step: float) -> Trial:
+            moments = self._gather(samples.along(directions, step / alpha), layer)
+            return Trial(step, moments, float(moments.rates().delta))
+
+        taken = [previous.eta * alpha for previous in self.layers]
+        best = choose_step(taken, attempt, lambda trial: self._falls(trial.moments.rates(), before))
+        layer.eta = best.step / alpha
+        return Attempt(layer, samples.move(directions, layer.eta), best.moments)
 
     def _restart(self, attempt: Attempt) -> Attempt:
         """Construct the layer without momentum, to replace one that decreases ΔR."""
@@ -242,24 +269,26 @@ class Construction:
         self._record(attempt.moments.rates())
         self.layers.append(layer.to("cpu") if self.offload else layer)
 
-    def _make_layer(self, moments: SecondMoments, momentum: float) -> ReduLayer:
-        """A layer with the operators from these moments and the settings of the step."""
+    def _make_layer(
+        self, moments: SecondMoments, momentum: float, eta: float | None = None
+    ) -> ReduLayer:
+        """A layer with the operators from these moments and a step, by default of the settings."""
         info, settings = self.info, self.settings
         precision = info.dtype.to_real()
         return ReduLayer(
             moments.operators(),
             proportions=info.proportions.to(precision),
             alpha=torch.tensor(info.alpha, dtype=precision, device=info.counts.device),
-            eta=settings.eta,
+            eta=settings.eta if eta is None else eta,
             membership_rule=settings.membership,
             spectrum=info.spectrum,
             momentum=momentum,
         )
 
-    def _falls(self, rates: RateReduction) -> bool:
-        """Whether ΔR has decreased by more than the rounding error."""
+    def _falls(self, rates: RateReduction, before: float) -> bool:
+        """Whether ΔR is less than ``before`` by more than the rounding error."""
         rounding = ROUNDING * torch.finfo(self.info.dtype).eps * float(rates.expansion)
-        return float(rates.delta) < self.history.delta[-1] - rounding
+        return float(rates.delta) < before - rounding
 
     def _warn_of_a_fall(self) -> None:
         """Warn if the construction stopped because its last layer lowered ΔR."""

@@ -43,7 +43,7 @@ class Extension(Construction):
     The settings contain the new η, and ``info`` contains the counts of the new samples.
     """
 
-    def add_layer(self, kept: ExtensibleOperators, places: Tensor) -> None:
+    def add_layer(self, kept: ExtensibleOperators, places: Tensor, eta: float) -> None:
         """Construct one layer, after the new samples have moved through the layer before.
 
         Parameters
@@ -52,6 +52,8 @@ class Extension(Construction):
             The operators of the same layer before the extension.
         places : Tensor
             Positions of their classes among all classes.
+        eta : float
+            η of the layer.
         """
         if self.layers:
             self._move(self.layers[-1])
@@ -65,7 +67,7 @@ class Extension(Construction):
             moments.add(V, partition)
         moments.finish()
         self._record(moments.rates())
-        self.layers.append(self._make_layer(moments, momentum=0.0))
+        self.layers.append(self._make_layer(moments, momentum=0.0, eta=eta))
 
     def _move(self, layer: ReduLayer) -> None:
         """Apply a layer to the new samples."""
@@ -114,11 +116,12 @@ def with_samples(
     """All layers, constructed from the sums that they keep and from encoded new samples."""
     classes = samples.partition.classes
     info = encoder.describe(samples, parts.settings.eps_sq, Processes())
-    settings = replace(parts.settings, eta=parts.settings.eta * growth(kept[0], info))
+    factor = growth(kept[0], info)
+    settings = replace(parts.settings, eta=parts.settings.eta * factor)
     extension = Extension(settings, info, samples)
     places = torch.from_numpy(np.searchsorted(classes, parts.classes)).to(info.counts.device)
-    for operators in kept:
-        extension.add_layer(operators, places)
+    for layer, operators in zip(parts.layers, kept, strict=True):
+        extension.add_layer(operators, places, layer.eta * factor)
     extension.history.append(UNKNOWN_RATES)
     return extension
 

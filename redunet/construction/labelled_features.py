@@ -16,7 +16,7 @@ from redunet.construction.known_labels import Label, known_labels, known_members
 from redunet.construction.sources import Source
 from redunet.layers.layer import ReduLayer, extrapolate
 from redunet.rates import Partition
-from redunet.rates.spectrum import norms
+from redunet.rates.spectrum import norms, project_to_sphere
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,20 @@ class Extrapolated:
         """Batches ``(F, m, C)``."""
         pairs = zip(self.current, self.previous, strict=True)
         return (extrapolate(V, previous, self.momentum) for V, previous in pairs)
+
+
+@dataclass(frozen=True)
+class Moved:
+    """Batches of P_S[v + ηd], which can be iterated over any number of times."""
+
+    current: FeatureStore
+    directions: FeatureStore
+    eta: float
+
+    def __iter__(self) -> Iterator[Tensor]:
+        """Batches ``(F, m, C)``."""
+        pairs = zip(self.current, self.directions, strict=True)
+        return (project_to_sphere(torch.add(V, d, alpha=self.eta)) for V, d in pairs)
 
 
 class LabelledFeatures:
@@ -101,6 +115,30 @@ class LabelledFeatures:
             moved.append(layer(V, membership))
             if not keep:
                 self.current.discard(number)
+        return moved
+
+    def directions(self, layer: ReduLayer, *, true_membership: bool) -> FeatureStore:
+        """The directions d in which a layer moves the features, ``(F, m, C)`` for each batch."""
+        directions = FeatureStore(self.current.device, self.current.home)
+        for V, partition in zip(self.current, self.partitions, strict=True):
+            membership = partition.membership if true_membership else None
+            directions.append(layer.increment(V, membership))
+        return directions
+
+    def along(self, directions: FeatureStore, eta: float) -> Moved:
+        """Features after a step η in given directions. They are computed when they are needed."""
+        return Moved(self.current, directions, eta)
+
+    def move(self, directions: FeatureStore, eta: float) -> FeatureStore:
+        """Features after a step η in given directions.
+
+        The features before it and the directions are freed batch by batch.
+        """
+        moved = FeatureStore(self.current.device, self.current.home)
+        for number, V in enumerate(self.along(directions, eta)):
+            moved.append(V)
+            directions.discard(number)
+            self.current.discard(number)
         return moved
 
     def advance(self, moved: FeatureStore, *, keep: bool) -> None:

@@ -23,7 +23,7 @@ class Settings:
     num_layers : int
         Number of layers, or the largest number if ``tol`` is given.
     eta : float
-        Step size η.
+        Step size η. If ``adaptive_eta``, the step that the first layer tries first.
     eps_sq : float
         ε², the squared precision of the code.
     membership : Membership
@@ -36,6 +36,8 @@ class Settings:
         The construction stops when a layer raises ΔR by less than this fraction.
     true_membership : bool
         Whether training samples were moved by their true memberships.
+    adaptive_eta : bool
+        Whether every layer chooses its own step; see :mod:`redunet.construction.steps`.
     """
 
     num_layers: int
@@ -46,6 +48,7 @@ class Settings:
     momentum: float = 0.0
     tol: float | None = None
     true_membership: bool = False
+    adaptive_eta: bool = False
 
     def __post_init__(self) -> None:
         check_count(num_layers=self.num_layers)
@@ -108,13 +111,14 @@ class Request:
         num_layers, tol = default_depth(self.num_layers, self.tol)
         return Settings(
             num_layers=num_layers,
-            eta=default_eta(alpha) if self.eta is None else self.eta,
+            eta=default_eta(alpha, self.momentum) if self.eta is None else self.eta,
             eps_sq=self.eps_sq_for(frequencies),
             membership=self.membership,
             operators=self.operators,
             momentum=self.momentum,
             tol=tol,
             true_membership=self.true_membership,
+            adaptive_eta=self.eta is None and self.momentum == 0,
         )
 
 

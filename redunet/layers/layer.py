@@ -1,7 +1,7 @@
 """One layer: a step of projected gradient ascent on the rate reduction."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Self
 
 import torch
@@ -75,13 +75,22 @@ class ReduLayer(nn.Module):
         -------
         Tensor of shape (F, m, C)
         """
+        return self._in_blocks(self._step, V, membership)
+
+    def _in_blocks(
+        self,
+        function: Callable[[Tensor, Responses, Tensor | None], Tensor],
+        V: Tensor,
+        membership: Tensor | None,
+    ) -> Tensor:
+        """Apply a function to one block of samples at a time."""
         respond, size = self.operators.responder(), self.operators.samples_per_block(V)
         if V.shape[1] <= size:
-            return self._step(V, respond(V), membership)
+            return function(V, respond(V), membership)
         blocks = V.split(size, 1)
         known = [None] * len(blocks) if membership is None else membership.split(size)
         pairs = zip(blocks, known, strict=True)
-        return torch.cat([self._step(block, respond(block), pi) for block, pi in pairs], 1)
+        return torch.cat([function(block, respond(block), pi) for block, pi in pairs], 1)
 
     def _step(self, V: Tensor, responses: Responses, membership: Tensor | None) -> Tensor:
         """Step 2 of Algorithm 1 for a block of samples, one block of frequencies at a time."""
@@ -107,7 +116,14 @@ class ReduLayer(nn.Module):
 
     def increment(self, V: Tensor, membership: Tensor | None = None) -> Tensor:
         """The direction of the step. With true memberships it is F times ∂ΔR/∂V."""
-        return self.operators.expand(V) - self.compression(V, membership)
+        return self._in_blocks(self._increment, V, membership)
+
+    def _increment(self, V: Tensor, responses: Responses, membership: Tensor | None) -> Tensor:
+        parts = [
+            self.operators.expand(V[block], block).sub_(compression)
+            for block, compression in self._compress(V, responses, membership)
+        ]
+        return torch.cat(parts)
 
     def residual_norms(self, V: Tensor) -> Tensor:
         """‖Cʲ v‖ of every sample against every class: ``(F, m, C)`` to ``(m, k)``."""

@@ -172,7 +172,7 @@ def test_rate_reduction_grows():
 
 def test_tol_stops_when_the_rate_reduction_does():
     X, labels = samples(30, 8), np.arange(30) % 3
-    net = ReduNet.construct(X, labels, num_layers=500, tol=1e-2)
+    net = ReduNet.construct(X, labels, num_layers=500, tol=1e-2, eta=2.0)
     growth = np.diff(net.history.delta) / net.history.delta[:-1]
     assert len(net.layers) < 500
     assert len(net.history.delta) == len(net.layers) + 1

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from redunet import Exact, RandomCirculantLift, ReduNet, Softmax, Variational, datasets
-from redunet.construction.defaults import MOST_LAYERS, STEP, TOLERANCE
+from redunet.construction.defaults import MOST_LAYERS, TOLERANCE
+from redunet.construction.steps import ROUND, ends_round, longest_constant_step
 
 LABELS = np.arange(60) % 3
 
@@ -26,11 +27,13 @@ def test_the_first_call_needs_nothing(shape):
     frequencies = math.prod(shape[1:])
     assert net.settings.eps_sq == 0.5 / frequencies
     step = net.settings.eta * shape[0] / (60 * net.settings.eps_sq)
-    assert step == pytest.approx(STEP)
+    assert step == pytest.approx(2)
+    assert net.settings.adaptive_eta
     assert (net.settings.operators, net.settings.membership) == (Exact(), Softmax(500.0))
     assert len(net.layers) <= net.settings.num_layers == MOST_LAYERS
-    # Every layer but the last raised the rate reduction by more than the tolerance.
-    growth = np.diff(net.history.delta) / np.abs(net.history.delta[:-1])
+    # The last layer of every round but the last raised ΔR by more than the tolerance.
+    assert ends_round(len(net.layers)) or len(net.layers) == MOST_LAYERS
+    growth = (np.diff(net.history.delta) / np.abs(net.history.delta[:-1]))[ROUND - 1 :: ROUND]
     assert net.settings.tol == TOLERANCE
     assert (growth[:-1] >= TOLERANCE).all()
     assert growth[-1] < TOLERANCE or len(net.layers) == MOST_LAYERS
@@ -67,7 +70,10 @@ def test_settings_that_are_given_are_not_changed(given):
         assert len(net.layers) == given["num_layers"]
     if "eta" not in given:
         step = net.settings.eta * 6 / (60 * net.settings.eps_sq)
-        assert step == pytest.approx(STEP)
+        assert step == pytest.approx(longest_constant_step(net.settings.momentum))
+    assert net.settings.adaptive_eta == ("eta" not in given and "momentum" not in given)
+    if not net.settings.adaptive_eta:
+        assert {layer.eta for layer in net.layers} == {net.settings.eta}
 
 
 @pytest.mark.filterwarnings("error")

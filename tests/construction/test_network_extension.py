@@ -28,7 +28,9 @@ ORDER = np.random.default_rng(0).permutation(30)
 
 
 def construct(X, labels, **options):
-    options = {"num_layers": 1, "eps_sq": 0.3, "membership": Softmax(20.0), **options}
+    # η grows with the number of samples, so that the step ηα is always the same.
+    step = {"eta": 0.05 * len(X), "num_layers": 1, "eps_sq": 0.3, "membership": Softmax(20.0)}
+    options = step | options
     return ReduNet.construct(X, labels, operators="extensible", **options)
 
 
