@@ -2,13 +2,13 @@
 
 import os
 import re
-
-import matplotlib
+import sys
+from pathlib import Path
 
 import redunet
 
 os.environ["TQDM_DISABLE"] = "1"
-matplotlib.rcParams["figure.dpi"] = 110
+sys.path.insert(0, str(Path(__file__).parent))  # for _lessons
 
 project = "redunet"
 author = "the redunet developers"
@@ -25,6 +25,11 @@ extensions = [
 templates_path = ["_templates"]
 exclude_patterns = ["_build"]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
+
+html_static_path = ["_static"]
+html_css_files = ["wide.css"]
+# The pages carry MathJax 3.2.2, so that formulas can be read without a network.
+mathjax_path = "mathjax/tex-svg.js"
 
 myst_enable_extensions = ["dollarmath", "amsmath"]
 myst_heading_anchors = 3
@@ -44,6 +49,12 @@ sphinx_gallery_conf = {
     "show_memory": False,
     "remove_config_comments": True,
     "abort_on_example_error": True,
+    "reset_modules": ("matplotlib", "_lessons.prepare"),  # a warning in a lesson is an error
+    "reset_modules_order": "both",
+    # The reference lists the lessons that use a name, and lessons link names to the reference.
+    "backreferences_dir": "gallery/backreferences",
+    "doc_module": ("redunet",),
+    "reference_url": {"redunet": None},
     "min_reported_time": 5,
     "capture_repr": (),
 }

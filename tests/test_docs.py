@@ -3,8 +3,11 @@
 import doctest
 import importlib
 import re
+import sys
+import warnings
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import pytest
 
 import redunet.datasets
@@ -51,3 +54,50 @@ def test_every_name_in_the_reference_can_be_imported_from_there():
     for name in re.findall(r"^   (redunet[.\w]+)$", (DOCS / "api.md").read_text(), re.M):
         module, attribute = name.rsplit(".", 1)
         assert hasattr(importlib.import_module(module), attribute), name
+
+
+@pytest.mark.parametrize(
+    "page", [DOCS.parent / "README.md", *sorted(DOCS.glob("*.md"))], ids=lambda page: page.stem
+)
+def test_pictures_exist_and_have_descriptions(page):
+    text = page.read_text(encoding="utf-8")
+    for description, path in re.findall(r"!\[([^]]*)\]\((?!http)([^)]+)\)", text):
+        assert (page.parent / path).is_file(), path
+        assert len(description) > 10, path
+
+
+def test_formulas_need_no_network():
+    path = re.search(r'^mathjax_path = "(.*)"$', (DOCS / "conf.py").read_text(), re.MULTILINE)[1]
+    file = DOCS / "_static" / path
+    assert 10**6 < file.stat().st_size < 2.2 * 10**6
+    assert (file.parent / "LICENSE").read_text().strip().startswith("Apache License")
+
+
+def test_every_page_is_in_the_menu():
+    menu = re.findall(r"^([a-z_]+)$", (DOCS / "index.md").read_text(), re.MULTILINE)
+    assert sorted([*menu, "index"]) == sorted(page.stem for page in DOCS.glob("*.md"))
+
+
+def test_a_warning_in_a_lesson_is_an_error(monkeypatch):
+    monkeypatch.syspath_prepend(DOCS)
+    lessons = importlib.import_module("_lessons")
+    with warnings.catch_warnings(), plt.rc_context():
+        warnings.simplefilter("ignore")
+        filters = list(warnings.filters)
+        lessons.prepare({}, None, "before")
+        with pytest.raises(UserWarning, match="meaningless"):
+            warnings.warn("features may be meaningless", stacklevel=1)
+        lessons.prepare({}, None, "after")
+        assert list(warnings.filters) == filters
+    del sys.modules["_lessons"]
+
+
+LESSONS = sorted((DOCS.parent / "examples" / "gallery").glob("plot_*.py"))
+
+
+@pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.stem)
+def test_lessons_have_a_title_and_say_what_to_see(lesson):
+    text = lesson.read_text(encoding="utf-8")
+    _, title, line, *_ = text.splitlines()
+    assert line == "=" * len(title)
+    assert text.count("# %%") >= 1

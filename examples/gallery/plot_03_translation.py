@@ -23,8 +23,8 @@ vectors = ReduNet.construct(X.flatten(1), labels, num_layers=10, eps_sq=0.1)
 svm = SVC(C=10).fit(X.flatten(1), labels)
 
 # %%
-# The accuracy for shifts to the right by 0 to 8 pixels. The last shift brings the digits back to
-# where they were.
+# The next plot has the accuracy for shifts to the right by 0 to 8 pixels. The last shift brings the
+# digits back to where they were. Compare the lines in the middle.
 
 predictors = {
     "RBF SVM on pixels": lambda X: svm.predict(X.flatten(1)),
@@ -32,7 +32,7 @@ predictors = {
     "ReduNet, 2-D": net.predict,
 }
 figure, ax = plt.subplots(layout="constrained")
-for (name, predict), style in zip(predictors.items(), ("s--", "^--", "o-"), strict=True):
+for (name, predict), style in zip(predictors.items(), ("C1s--", "C2^--", "C0o-"), strict=True):
     accuracies = [
         np.mean(predict(X_test.roll(shift, 3)) == labels_test.numpy()) for shift in range(9)
     ]
@@ -41,6 +41,9 @@ ax.set(xlabel="shift [pixels]", ylabel="test accuracy", ylim=(0, 1), title="Shif
 ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
 
 # %%
+# The line of the network on images is flat. Both other classifiers are near chance for a shift of
+# half the image.
+#
 # A picture of equivariance. The first column has a test digit in four positions. Each row then has
 # the images with the nearest features, out of 300 training digits in four positions each. They are
 # in the same position as the test digit.

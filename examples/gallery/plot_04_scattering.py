@@ -39,12 +39,12 @@ figure, axes = plt.subplots(2, 4, figsize=(8, 4), layout="constrained")
 for i, row in enumerate(axes.T):
     row[0].set_title(labels[50 * i])
     for ax, image in zip(row, X[50 * i :, 0], strict=False):
-        ax.imshow(image, cmap="gray")
+        ax.imshow(image.numpy(), cmap="gray")
         ax.set(xticks=[], yticks=[])
 
 # %%
-# The accuracy against the number of labelled samples, for networks on pixels and on scattering
-# coefficients. η is chosen so that the step ηn/(mε²) is 1.
+# The next plot has the accuracy against the number of labelled samples, for networks on pixels and
+# on scattering coefficients. η is chosen so that the step ηn/(mε²) is 1.
 
 lifts = {
     "pixels": [nn.Flatten()],
@@ -52,7 +52,7 @@ lifts = {
 }
 counts = (2, 5, 10, 20, 50)
 figure, ax = plt.subplots(layout="constrained")
-for (name, lift), style in zip(lifts.items(), ("s--", "o-"), strict=True):
+for (name, lift), style in zip(lifts.items(), ("C2^--", "C0o-"), strict=True):
     accuracies = []
     for count in counts:
         rows = datasets.subsample(labels, count)
@@ -69,6 +69,8 @@ ax.set_xticks([], minor=True)
 ax.legend(frameon=False)
 
 # %%
+# With scattering, two samples of each class are enough. With pixels, fifty are needed.
+#
 # The pixels of two waves of the same direction have nothing in common. Their features in a network
 # on scattering coefficients are similar. The plot has test samples, and the network was constructed
 # from fifty samples of each class.

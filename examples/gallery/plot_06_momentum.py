@@ -14,14 +14,21 @@ from redunet import ReduNet, datasets
 X, labels = datasets.digits()
 X = X.flatten(1)
 
+# %%
+# The plot has ΔR after each layer, for three values of the momentum β. Compare the number of layers
+# that each needs to reach the same height.
+
 figure, ax = plt.subplots(layout="constrained")
-for momentum in (0, 0.5, 0.9):
+for momentum, color in ((0, "C1"), (0.5, "C2"), (0.9, "C0")):
     net = ReduNet.construct(X, labels, num_layers=60, eps_sq=0.5, eta=0.5, momentum=momentum)
-    ax.plot(net.history.delta, label=rf"$\beta$ = {momentum}")
+    ax.plot(net.history.delta, color=color, label=rf"$\beta$ = {momentum}")
 ax.set(xlabel="layer", ylabel=r"$\Delta R$ [nats]", title="Rate reduction of the digits")
 ax.legend(frameon=False)
 
 # %%
+# With β = 0.9, fewer than twenty layers reach what takes sixty layers without momentum. The step is
+# the same in all of these layers, η = 0.5, as in the papers.
+#
 # The network stores the momentum and applies the same recursion to new samples. With ``tol``, the
 # construction stops at the first layer that raises ΔR by less than this fraction.
 

@@ -8,16 +8,18 @@ replaces the log determinants of the classes by a dictionary.
 """
 
 import matplotlib.pyplot as plt
+import numpy as np
 import torch
+from tabulate import tabulate
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from redunet import MCR2Loss, NearestSubspaceClassifier, VariationalMCR2Loss, datasets, train
 from redunet.plots import plot_similarity, plot_singular_values
 
-DIM = 32
+DIM, EPOCHS, SEEDS = 32, 60, 3
 X, labels = datasets.digits()
-loader = DataLoader(TensorDataset(X[:1000], labels[:1000]), batch_size=200, shuffle=True)
+X, X_test, labels, labels_test = X[:1000], X[1000:], labels[:1000], labels[1000:]
 
 
 class OnSphere(nn.Module):
@@ -40,29 +42,84 @@ class CrossEntropy(nn.Module):
 
 # %%
 # Each objective is a module that is called as ``loss(Z, labels)``. ``train`` is a short loop that
-# also records the rates of every epoch.
+# also records the rates of every epoch. The network, its start and the order of the digits are the
+# same for all objectives. Each learning rate was chosen for the largest ΔR of training digits, or
+# for the smallest cross-entropy.
 
 objectives = {
-    "cross-entropy": (CrossEntropy(), 0.05),
-    "MCR²": (MCR2Loss(), 0.1),
-    "V-MCR²": (VariationalMCR2Loss(10, DIM, atoms_per_class=6, mu=0.1), 0.005),
+    "cross-entropy": (CrossEntropy, 0.02),
+    "MCR²": (MCR2Loss, 0.02),
+    "V-MCR²": (lambda: VariationalMCR2Loss(10, DIM, atoms_per_class=6, mu=0.1), 0.01),
 }
-figure, axes = plt.subplots(2, 3, figsize=(12, 7), layout="constrained")
-curves, ax = plt.subplots(layout="constrained")
-for (name, (loss, lr)), column in zip(objectives.items(), axes.T, strict=True):
-    torch.manual_seed(0)
+
+
+def trained(name, seed):
+    """A featurizer after training by an objective, the objective, and the history."""
+    torch.manual_seed(seed)
     layers = nn.Flatten(), nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, DIM), OnSphere()
     featurizer = nn.Sequential(*layers)
+    make, lr = objectives[name]
+    torch.manual_seed(seed)
+    loss = make()
+    loader = DataLoader(TensorDataset(X, labels), batch_size=200, shuffle=True)
     parameters = [*featurizer.parameters(), *loss.parameters()]
     optimizer = torch.optim.SGD(parameters, lr=lr, momentum=0.9)
-    history = train(featurizer, loss, loader, optimizer, epochs=30)
-    with torch.no_grad():
-        Z, Z_test = featurizer(X[:1000]), featurizer(X[1000:])
-    accuracy = NearestSubspaceClassifier(3).fit(Z, labels[:1000]).score(Z_test, labels[1000:])
-    ax.plot(history.delta, label=name)
-    plot_similarity(Z[:300], labels[:300], ax=column[0])
-    column[0].set_title(f"{name}, test accuracy {accuracy:.3f}")
-    plot_singular_values(Z, labels[:1000], ax=column[1])
+    torch.manual_seed(seed)
+    history = train(featurizer, loss, loader, optimizer, epochs=EPOCHS)
+    return featurizer.requires_grad_(False), loss, history
+
+
+def accuracies(featurizer, loss):
+    """Test accuracy of the linear classifier, if there is one, and of the nearest subspace."""
+    Z, Z_test = featurizer(X), featurizer(X_test)
+    subspaces = NearestSubspaceClassifier(3).fit(Z, labels).score(Z_test, labels_test)
+    if not isinstance(loss, CrossEntropy):
+        return np.nan, subspaces
+    return (loss.classifier(Z_test).argmax(1) == labels_test).float().mean().item(), subspaces
+
+
+runs = {name: [trained(name, seed) for seed in range(SEEDS)] for name in objectives}
+
+# %%
+# The rates of the training digits, for three seeds each. Look at the height that each objective
+# reaches, and whether it has stopped rising.
+
+styles = {"cross-entropy": "C1--", "MCR²": "C0-", "V-MCR²": "C2-."}
+figure, ax = plt.subplots(layout="constrained")
+for name, style in styles.items():
+    for seed, (_, _, history) in enumerate(runs[name]):
+        ax.plot(history.delta, style, label=None if seed else name)
 ax.set(xlabel="epoch", ylabel=r"$\Delta R$ [nats]", title="Rate reduction of training digits")
 ax.legend(frameon=False)
+
+# %%
+# MCR² maximises ΔR and gets most of it. V-MCR² is still rising. The next picture has the
+# similarities of 300 training digits above, and the singular values of each class below. Count the
+# directions of a class: those whose singular value is not small.
+
+figure, axes = plt.subplots(2, 3, figsize=(12, 7), layout="constrained")
+for name, column in zip(objectives, axes.T, strict=True):
+    Z = runs[name][0][0](X)
+    plot_similarity(Z[:300], labels[:300], ax=column[0])
+    column[0].set_title(name)
+    plot_singular_values(Z, labels, ax=column[1])
+
+# %%
+# With MCR² and V-MCR² the classes are orthogonal. With cross-entropy they are apart, which is all
+# that its linear classifier needs. There, each class has one large singular value. With MCR² it has
+# two to five, as many as fit into 32 dimensions.
+#
+# More directions do not mean a higher accuracy. In the table each objective has its own classifier:
+# the linear one that cross-entropy trains, and the nearest subspace for the others. Entries are
+# means and standard deviations over the seeds.
+
+rows = []
+for name, of_seeds in runs.items():
+    scores = np.array([accuracies(featurizer, loss) for featurizer, loss, _ in of_seeds])
+    means, deviations = scores.mean(0), scores.std(0)
+    cells = [f"{m:.3f} ± {s:.3f}" for m, s in zip(means, deviations, strict=True)]
+    rows.append([name, "–" if np.isnan(means[0]) else cells[0], cells[1]])
+print(tabulate(rows, ["test accuracy", "linear classifier", "nearest subspace"]))
 plt.show()
+
+# sphinx_gallery_thumbnail_number = 2

@@ -36,8 +36,9 @@ def featurizer():
 
 
 # %%
-# Both objectives train the same network. The plot has the accuracy after each epoch on test digits,
-# whose labels are correct.
+# Both objectives train the same network from the same start, and each is scored by its own
+# classifier: the linear one that cross-entropy trains, and the nearest subspace for MCR². The plot
+# has the accuracy after each epoch on test digits, whose labels are correct.
 
 loader = DataLoader(TensorDataset(X, noisy), batch_size=200, shuffle=True)
 test_loader = DataLoader(TensorDataset(X_test, labels_test), batch_size=1000)
@@ -66,8 +67,14 @@ for name, curve in accuracies.items():
             curve.append(right.float().mean().item())
 
 figure, ax = plt.subplots(layout="constrained")
-for (name, curve), style in zip(accuracies.items(), ("--", "-"), strict=True):
+for (name, curve), style in zip(accuracies.items(), ("C1--", "C0-"), strict=True):
     ax.plot(range(1, 81), curve, style, label=f"{name}, final accuracy {curve[-1]:.2f}")
 ax.set(xlabel="epoch", ylabel="test accuracy", title="Half of the training labels are wrong")
 ax.legend(frameon=False)
+
+# %%
+# At first both learn what the samples have in common. Then cross-entropy memorises the wrong
+# labels, and its accuracy falls. One could stop it early, but without correct labels one does not
+# know when. With MCR² the accuracy stays above 0.8.
+
 plt.show()

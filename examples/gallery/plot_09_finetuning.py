@@ -24,7 +24,7 @@ net = ReduNet.construct(X[rows], labels[rows], num_layers=3, eps_sq=0.01, eta=0.
 
 networks = {"constructed": net}
 figure, ax = plt.subplots(layout="constrained")
-for head, lr, style in (("linear", 0.03, "s--"), ("residual", 0.3, "o-")):
+for head, lr, style in (("linear", 0.03, "C2^--"), ("residual", 0.3, "C0o-")):
     tuned = finetune(
         net, X[train], labels[train], head=head, epochs=8, lr=lr, batch_size=50, validation=0.2
     )
@@ -43,4 +43,9 @@ table = [
     for name, model in networks.items()
 ]
 print(tabulate(table, ["test accuracy", "original", "shifted"], floatfmt=".3f"))
+
+# %%
+# Both heads gain on digits as they are. On shifted digits the linear head is nearly useless,
+# because it has learned positions. The residual head has the same accuracy in both columns.
+
 plt.show()

@@ -23,13 +23,16 @@ net = ReduNet.construct(X[:1000], labels[:1000], num_layers=12, eps_sq=0.01, lif
 plot_architecture(net)
 
 # %%
+# The picture shows the path of a sample: the blue boxes from the image to the membership, and the
+# orange boxes inside one layer. The numbers are shapes and settings.
+#
 # The first test digit that the network classifies wrongly:
 
 X_test, labels_test = X[1000:], labels[1000:]
 wrong = (net.predict(X_test) != labels_test.numpy()).nonzero()[0][0]
 explanation = explain(net, X_test[wrong])
 figure, ax = plt.subplots(figsize=(2, 2), layout="constrained")
-ax.imshow(X_test[wrong, 0], cmap="gray_r")
+ax.imshow(X_test[wrong, 0].numpy(), cmap="gray_r")
 ax.set(xticks=[], yticks=[], title=f"true class {labels_test[wrong]}")
 ax.set_xlabel(f"predicted class {explanation.prediction}")
 
@@ -67,3 +70,5 @@ plot_eigenvalues(net)
 
 plot_principal_images(X[:1000], net(X[:1000]), labels[:1000], components=8)
 plt.show()
+
+# sphinx_gallery_thumbnail_number = 4
