@@ -4,6 +4,7 @@ import argparse
 import os
 import platform
 import shlex
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -16,7 +17,7 @@ import torch
 
 def describe(device: torch.device) -> str:
     """Machine, versions, date and command, as lines of Markdown."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "the processor"
+    name = _gpu(device) if device.type == "cuda" else "the processor"
     module = f"benchmarks.{Path(sys.argv[0]).stem}"
     command = shlex.join(["python", "-m", module, *sys.argv[1:]])
     return "\n".join(
@@ -37,13 +38,16 @@ class Roofline(NamedTuple):
     bytes: float  # bytes per second that a copy reads and writes
 
     @classmethod
-    def measure(cls, device: torch.device) -> "Roofline":
-        """Speeds of a product of 4096 × 4096 and a copy of 512 MiB, each the best of five."""
-        A = torch.randn(4096, 4096, device=device)
-        x = torch.randn(2**27, device=device)
+    def measure(cls, device: torch.device, *, size: int = 4096) -> "Roofline":
+        """Speeds of a product of ``size`` × ``size`` and a copy of 32 times its memory, of five.
+
+        By default these are 4096 × 4096 numbers and 512 MiB. The best of five runs counts.
+        """
+        A = torch.randn(size, size, device=device)
+        x = torch.randn(8 * size**2, device=device)
         y = torch.empty_like(x)
         return cls(
-            2 * 4096**3 / best_time(lambda: A @ A, device),
+            2 * size**3 / best_time(lambda: A @ A, device),
             2 * x.nbytes / best_time(lambda: y.copy_(x), device),
         )
 
@@ -72,11 +76,24 @@ def best_time(run: Callable[[], object], device: torch.device, *, repeat: int = 
     return min(times)
 
 
-def add_device_option(parser: argparse.ArgumentParser) -> None:
+def add_device_option(parser: argparse.ArgumentParser, default: str = "cpu") -> None:
     """Add the option ``--device``, which all benchmarks share."""
     parser.add_argument(
-        "--device", type=torch.device, default=torch.device("cpu"), help="cpu, cuda, cuda:1, …"
+        "--device", type=torch.device, default=torch.device(default), help="cpu, cuda, cuda:1, …"
     )
+
+
+def _gpu(device: torch.device) -> str:
+    """Name of a GPU, its memory, its driver and the CUDA version of torch."""
+    properties = torch.cuda.get_device_properties(device)
+    query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        shown = subprocess.run(query, capture_output=True, text=True, timeout=10).stdout
+        driver = shown.splitlines()[0].strip()
+    except (OSError, IndexError, subprocess.TimeoutExpired):
+        driver = "unknown"
+    memory = properties.total_memory / 2**30
+    return f"{properties.name}, {memory:.0f} GiB, driver {driver}, CUDA {torch.version.cuda}"
 
 
 def _processor() -> str:

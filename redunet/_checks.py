@@ -100,18 +100,26 @@ def as_network_input(
 ) -> Tensor:
     """Finite samples of the shape that a network was constructed for, in its type.
 
-    Values are not checked while a graph is traced or exported.
+    Values are checked in host memory only. A check of values on a GPU would make the host wait for
+    the GPU. They are not checked either while a graph is traced or exported.
 
     Raises
     ------
     ValueError
-        If the shape is different, or values are not finite.
+        If the shape is different, or values in host memory are not finite.
     """
-    X = as_tensor(X, device=device).to(dtype)
+    X = as_tensor(X)
     check_sample_shape(X, sample_shape)
-    if not (torch.compiler.is_compiling() or torch.jit.is_tracing()):
-        check_finite(X, "X")
-    return X
+    if X.is_floating_point():  # integers are finite, and may take less memory before conversion
+        X = X.to(dtype)
+        if X.device.type == "cpu" and not is_traced():
+            check_finite(X, "X")
+    return X.to(device, dtype)
+
+
+def is_traced() -> bool:
+    """Whether a graph is traced, compiled or exported, so that no value can be read."""
+    return torch.compiler.is_compiling() or torch.jit.is_tracing()
 
 
 def as_labels(labels: Array) -> np.ndarray:
@@ -121,10 +129,10 @@ def as_labels(labels: Array) -> np.ndarray:
 
 def check_finite(X: Tensor, name: str) -> None:
     """Raise ValueError with the number of values that are not finite and the first position."""
-    finite = torch.isfinite(X)
-    if bool(finite.all()):
+    # The extremes of X are not finite if any value is not, because they propagate NaN.
+    if bool(torch.isfinite(torch.stack(torch.aminmax(X))).all()):
         return
-    bad = (~finite).nonzero()
+    bad = (~torch.isfinite(X)).nonzero()
     sample, *index = bad[0].tolist()
     raise ValueError(
         f"{name} must be finite: {len(bad)} of {X.numel()} values are not, in "

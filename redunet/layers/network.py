@@ -72,7 +72,9 @@ class LayeredNetwork(nn.Module):
         Raises
         ------
         ValueError
-            If samples are not finite, or differ in shape from those of the construction.
+            If samples in host memory are not finite, or differ in shape from those of the
+            construction. Samples that are already on a GPU are not checked, because the host would
+            wait for the result. If such a sample is not finite, all its features are NaN.
         """
         features = []
         for V in self.encode(X):
@@ -158,9 +160,24 @@ class LayeredNetwork(nn.Module):
         return torch.cat(batches, 1)
 
     def predict(self, X: Array) -> np.ndarray:
-        """The label with the largest membership for each sample, a numpy array ``(m,)``."""
+        """The label with the largest membership for each sample, a numpy array ``(m,)``.
+
+        Raises
+        ------
+        ValueError
+            If samples are not finite, also on a GPU, or differ in shape from those of the
+            construction.
+        """
         with torch.no_grad():
-            return self.classes_[self.membership(X).argmax(1).cpu().numpy()]
+            membership = self.membership(X)
+            places = torch.where(membership.isnan().any(1), -1, membership.argmax(1))
+        positions = places.cpu().numpy()
+        if (positions < 0).any():
+            raise ValueError(
+                f"X must be finite: {(positions < 0).sum()} of {len(positions)} samples have no "
+                "membership, because values of theirs or of their lift are not finite"
+            )
+        return self.classes_[positions]
 
     def encode(self, X: Array) -> Iterator[Tensor]:
         """Convert samples to the features that enter the first layer, in batches.

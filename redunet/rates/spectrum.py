@@ -5,10 +5,10 @@ Features are tensors of shape ``(F, m, C)`` in the spectrum: ``F`` frequencies, 
 signal without spatial axes: it has one frequency, and its spectrum is real.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from functools import lru_cache, reduce
-from math import prod
 
 import numpy as np
 import torch
@@ -75,7 +75,8 @@ class HalfSpectrum(Spectrum):
 
     def __init__(self, shape: Sequence[int] = ()):
         super().__init__(shape)
-        self.size = prod(self.shape)
+        self.size = math.prod(self.shape)
+        self._found: dict[tuple[tuple[int, ...], torch.device], Tensor] = {}
         positions, weights, source, mirrored = (torch.from_numpy(a) for a in _layout(self.shape))
         self.register_buffer("weights", weights, persistent=False)
         self.register_buffer("_positions", positions, persistent=False)
@@ -107,9 +108,11 @@ class HalfSpectrum(Spectrum):
         -------
         Tensor of shape (F',)
         """
-        largest = [n // 2 for n in shape]
-        limits = torch.tensor(largest, device=self._positions.device)
-        return (self.frequencies.abs() <= limits).all(1).nonzero()[:, 0]
+        key = tuple(shape), self._positions.device
+        if key not in self._found:  # the number of positions has to be read from the device
+            limits = torch.tensor([n // 2 for n in shape], device=key[1])
+            self._found[key] = (self.frequencies.abs() <= limits).all(1).nonzero()[:, 0]
+        return self._found[key].clone()  # buffers of two layers must not share memory
 
     def forward(self, X: Tensor) -> Tensor:
         """Real samples ``(m, C, *shape)`` to their half spectrum ``(F, m, C)``."""
@@ -175,7 +178,7 @@ def _layout(shape: tuple[int, ...]) -> tuple[np.ndarray, ...]:
     if not shape:
         return np.zeros(1, int), np.ones(1), np.zeros(1, int), np.zeros(1, bool)
     grid = _rfft_shape(shape)
-    position = np.arange(prod(grid)).reshape(grid)
+    position = np.arange(math.prod(grid)).reshape(grid)
     frequency = np.indices(grid)
     opposite = tuple(-p % n for p, n in zip(frequency, shape, strict=True))
     in_grid = opposite[-1] < grid[-1]
@@ -200,11 +203,12 @@ def scaled(V: Tensor, factors: Tensor) -> Tensor:
     return torch.view_as_complex(torch.view_as_real(V) * factors.unsqueeze(-1))
 
 
-def squared_norms(V: Tensor, dim: int | tuple[int, ...]) -> Tensor:
-    """Σ |v|² over the last axis and over the axes ``dim``, real."""
+def squared_norms(V: Tensor, dim: int) -> Tensor:
+    """Σ |v|² over the last axis and over the axis ``dim``, real."""
     if V.is_complex():
         V = torch.view_as_real(V).flatten(-2)
-    return torch.linalg.vector_norm(V, dim=-1).square().sum(dim)
+    squares = torch.linalg.vector_norm(V, dim=-1).square()
+    return squares.squeeze(dim) if squares.shape[dim] == 1 else squares.sum(dim)
 
 
 def total(parts: Iterable[Tensor]) -> Tensor:
@@ -218,8 +222,10 @@ def norms(V: Tensor) -> Tensor:
 
 
 def safe_sqrt(x: Tensor) -> Tensor:
-    """Square root whose gradient at 0 is 0 instead of infinite."""
+    """Square root whose gradient at 0 is 0 instead of infinite; 0 for negative numbers."""
     tiny = torch.finfo(x.dtype).tiny
+    if not x.requires_grad:
+        return functional.threshold(x, tiny, 0).sqrt()
     return torch.where(x > tiny, x.clamp_min(tiny).sqrt(), 0)
 
 
@@ -238,25 +244,28 @@ def project_to_sphere(*parts: Tensor) -> Tensor:
     -------
     Tensor of shape (F, m, C)
     """
-    length = safe_sqrt(total(squared_norms(part, dim=0) for part in parts))
-    factors = torch.where(length > 0, length, 1).reciprocal()[:, None]
-    floor = torch.finfo(length.dtype).tiny ** (1 / 3)
-    return torch.cat([_shrunk(scaled(part, factors), floor) for part in parts])
+    squares = total(squared_norms(part, dim=0) for part in parts)
+    tiny = torch.finfo(squares.dtype).tiny
+    # The factor of a sample of zero norm is 0, the inverse of infinity.
+    factors = functional.threshold(squares, tiny, math.inf).rsqrt()[:, None]
+    floor = tiny ** (1 / 3)
+    projected = [_shrunk(scaled(part, factors), floor) for part in parts]
+    return projected[0] if len(projected) == 1 else torch.cat(projected)
 
 
 def at_moderate_scale(X: Tensor) -> Tensor:
-    """Samples ``(m, …)``, divided by powers of two if their squares could overflow or underflow.
+    """Samples ``(m, …)``, divided by powers of two so that no square overflows or underflows.
 
-    If any sample is so long or short, the largest entry of each sample becomes a number between 1/2
-    and 1. Division by a power of two has no rounding error, so unit vectors computed from the
-    samples do not change.
+    The largest entry of each sample becomes a number between 1/2 and 1. Division by a power of two
+    has no rounding error, so unit vectors computed from the samples do not change. All entries of a
+    sample become NaN if one of them is not finite.
     """
-    least, most = torch.aminmax(X.detach().flatten(1), dim=1)
-    exponent = torch.frexp(torch.maximum(-least, most)).exponent
+    entries = X.detach().flatten(1)
+    largest = torch.maximum(entries.amax(1), -entries.amin(1))
+    exponent = torch.frexp(largest).exponent
     limit = EXPONENT_LIMITS[X.dtype]
-    if bool((exponent.abs() < limit // 4).all()):
-        return X  # no square overflows or underflows
     factors = torch.exp2(-exponent.clamp(-limit, limit).to(X.dtype))
+    factors = factors + 0 * largest  # 0 times infinity is NaN
     return X * factors.view(-1, *[1] * (X.ndim - 1))
 
 

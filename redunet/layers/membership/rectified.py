@@ -54,9 +54,11 @@ class Rectified(Membership):
         spectrum = layer.spectrum
         class_scales = layer.alpha / layer.proportions  # α_j
         complement = layer.operators.respond(V) / class_scales[:, None]  # (F, m, k, C)
-        class_parts = (V.unsqueeze(2) - complement).unbind(2)
-        # Rectification acts on the entries of signals, not of half spectra.
-        signals = torch.stack([spectrum.inverse(part) for part in class_parts], 1)
+        class_parts = V.unsqueeze(2) - complement
+        # Rectification acts on the entries of signals, not of half spectra. All classes are
+        # transformed together, as if each part were a sample.
+        signals = spectrum.inverse(class_parts.flatten(1, 2))
+        signals = signals.unflatten(0, class_parts.shape[1:3])
         residual = rectified_residual(spectrum.inverse(V), signals)
         return layer.alpha * spectrum(residual)
 

@@ -60,11 +60,14 @@ class Softmax(Membership):
 
 
 def soft_membership(residual_norms: Tensor, lam: float) -> Tensor:
-    """softmax_j(−λ ‖Cʲ v‖) of residual norms ``(m, k)``; see :class:`Softmax`."""
+    """softmax_j(−λ ‖Cʲ v‖) of residual norms ``(m, k)``; see :class:`Softmax`.
+
+    Memberships of residual norms that are NaN are NaN.
+    """
     if math.isinf(lam):
-        nearest = residual_norms.argmin(1)
-        one_hot = torch.nn.functional.one_hot(nearest, residual_norms.shape[1])
-        return one_hot.to(residual_norms.dtype)
+        positions = torch.arange(residual_norms.shape[1], device=residual_norms.device)
+        is_nearest = positions == residual_norms.argmin(1)[:, None]
+        return torch.where(residual_norms.isnan(), torch.nan, is_nearest.to(residual_norms.dtype))
     return torch.softmax(-lam * residual_norms, dim=1)
 
 

@@ -7,14 +7,21 @@ from typing import NamedTuple, Self
 import torch
 from torch import Tensor, nn
 
+from redunet._checks import is_traced
 from redunet.rates.spectrum import safe_sqrt, scaled, squared_norms, total
 
 # Number of bytes in one block of responses. On a CPU a block should fit in the cache. On a GPU it
 # should be large enough to use the whole device.
 BLOCK_BYTES = {"cpu": 2**24, "cuda": 2**29}
 
-# Smallest number of samples per block. Smaller matrix products are inefficient.
+# Smallest number of samples per block. Smaller matrix products are inefficient. On a GPU the
+# products of all frequencies run together, so there may be fewer samples of many frequencies.
 LEAST_SAMPLES = 512
+LEAST_SAMPLES_OF_SIGNALS = 64
+
+# Number of real multiplications whose time is that of reading values back to the host. A CPU reads
+# them at once. A GPU first has to finish all its work.
+COST_OF_READING = {"cpu": 0, "cuda": 2**34}
 
 ALL = slice(None)
 
@@ -131,9 +138,17 @@ class Operators(nn.Module, ABC):
         return self.num_classes * self.channels
 
     def samples_per_block(self, V: Tensor) -> int:
-        """Number of samples that fit in a block, with their responses at one frequency."""
-        entries = max(self.width, len(V) * V.shape[2])
-        return max(LEAST_SAMPLES, block_entries(V) // entries)
+        """Number of samples that fit in a block, with their responses.
+
+        On a CPU these are the responses at one frequency, on a GPU those at all frequencies.
+        """
+        frequencies, _, channels = V.shape
+        if V.device.type == "cpu":
+            least, entries = LEAST_SAMPLES, max(self.width, frequencies * channels)
+        else:
+            least = max(LEAST_SAMPLES_OF_SIGNALS, LEAST_SAMPLES // frequencies)
+            entries = frequencies * max(self.width, channels)
+        return max(least, block_entries(V) // entries)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Convert complex operators as pairs of real numbers.
@@ -244,3 +259,23 @@ def real_form(matrices: Tensor) -> Tensor:
 def block_entries(V: Tensor) -> int:
     """Number of entries of the type of ``V`` in a block of :data:`BLOCK_BYTES`."""
     return BLOCK_BYTES.get(V.device.type, BLOCK_BYTES["cuda"]) // V.element_size()
+
+
+def may_read(V: Tensor, saved: int) -> bool:
+    """Whether to read values that were computed from ``V``, to save multiplications.
+
+    Parameters
+    ----------
+    V : Tensor
+    saved : int
+        Number of multiplications, of the type of ``V``, that are saved.
+
+    Returns
+    -------
+    bool
+        False while a graph is traced, or captured on a GPU. Values cannot be read then.
+    """
+    if is_traced() or (V.is_cuda and torch.cuda.is_current_stream_capturing()):
+        return False
+    real = 4 * saved if V.is_complex() else saved
+    return real >= COST_OF_READING.get(V.device.type, COST_OF_READING["cuda"])

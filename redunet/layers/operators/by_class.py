@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from redunet.layers.operators.base import ALL, Responses
+from redunet.layers.operators.base import ALL, Operators, Responses, may_read
 from redunet.rates.partition import assignments_of, class_batches
 from redunet.rates.spectrum import scaled
 
@@ -15,16 +15,23 @@ class ResponsesByClass(Responses):
     """Responses whose sums take a shortcut for samples that belong to a single class.
 
     With sharp memberships, nearly all samples belong to a single class. They are gathered by class
-    and multiplied by the operators of that class only.
+    and multiplied by the operators of that class only. To gather them, the host has to read the
+    memberships. A GPU takes the shortcut only if it saves more time than this reading takes.
     """
+
+    def __init__(self, V: Tensor, operators: Operators):
+        super().__init__(V, operators)
+        self._reads = may_read(V, saved=V.numel() * operators.width)
 
     def combine(self, weights: Tensor) -> Iterator[Tensor]:
         """Σ_j w_j Cʲ v with the weights ``(m, k)`` of each sample, ``(F_b, m, C)`` per block.
 
-        Weights below the rounding error of a sample's largest weight are set to zero, which also
-        avoids slow subnormal products.
+        The shortcut sets weights to zero if they are below the rounding error of a sample's largest
+        weight. This also avoids slow subnormal products.
         """
         weights = weights.to(self._V.real.dtype)
+        if not self._reads:
+            return (self._weighted_sum(block, ALL, weights) for block in self.blocks)
         largest, owners = weights.max(1)
         relevant = weights > torch.finfo(weights.dtype).eps * largest[:, None]
         weights = weights * relevant

@@ -10,6 +10,7 @@ from redunet.layers.operators.base import (
     DenseExpansion,
     OperatorMatrices,
     Responses,
+    may_read,
     real_form,
     symmetrise_,
 )
@@ -66,16 +67,19 @@ class DenseOperators(DenseExpansion):
 class DenseResponses(ResponsesByClass):
     """Responses to dense operators.
 
-    For vectors, all responses are computed once, by one product. For signals, they are computed
-    again for each use, one block of frequencies at a time. This costs less than writing all
-    responses to memory and reading them back.
+    For vectors, all responses are computed once, by one product. The same holds for signals on a
+    GPU, if the responses at all frequencies fit in a block. For signals on a CPU, responses are
+    computed again for each use, one block of frequencies at a time. There this costs less than
+    writing all responses to memory and reading them back.
     """
 
     def __init__(self, V: Tensor, operators: DenseOperators):
         super().__init__(V, operators)
         self._compression = operators.compression
         is_vector = len(V) == 1 and not V.is_complex()
-        self._all = operators.respond(V) if is_vector else None
+        # With stored responses, reading the memberships would save nothing.
+        stored = is_vector or (len(self.blocks) == 1 and not may_read(V, saved=0))
+        self._all = operators.respond(V) if stored else None
 
     def norms(self) -> Tensor:
         """‖Cʲ v‖ over all frequencies and channels, ``(m, k)``."""
@@ -87,8 +91,12 @@ class DenseResponses(ResponsesByClass):
         """Σ_j w_j Cʲ v with the weights ``(m, k)`` of each sample, ``(F_b, m, C)`` per block."""
         if self._all is None:
             return super().combine(weights)
-        weights = weights.to(self._V.dtype)
-        return iter([(weights[:, None] @ self._all[0]).squeeze(1)[None]])
+        weights = weights.to(self._V.real.dtype)
+        if not self._V.is_complex():
+            return iter([(weights[:, None] @ self._all).squeeze(2)])
+        pairs = torch.view_as_real(self._all).flatten(3)  # (F, m, k, 2C)
+        sums = (weights[:, None] @ pairs).squeeze(2).unflatten(2, (-1, 2))
+        return iter([torch.view_as_complex(sums)])
 
     def _of_own_class(self, block: slice, samples: Tensor, classes: Tensor) -> Tensor:
         return self._V[block][:, samples] @ of_classes(self._compression[block], classes).mT

@@ -1,7 +1,6 @@
 """Operators as a multiple of the identity minus a matrix of low rank."""
 
 from collections.abc import Callable
-from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -59,7 +58,7 @@ class LowRankOperators(DenseExpansion):
 
     def responder(self) -> Callable[[Tensor], Responses]:
         """A function that maps blocks of samples ``(F, m, C)`` to their responses."""
-        norm_rows = cache(self._norm_rows)
+        norm_rows: NormRows = {}
         return lambda V: LowRankResponses(V, self, norm_rows)
 
     def real_form(self) -> "LowRankOperators":
@@ -68,14 +67,14 @@ class LowRankOperators(DenseExpansion):
             real_form(self.expansion), real_form(self.factors), self.scales.clone()
         )
 
-    def _norm_rows(self, start: int, stop: int) -> Tensor | None:
-        """R*W with RR* = 2I − WW*, ``(F_b, k, r, C)``, for a range of frequencies.
+    def norm_rows(self, frequencies: slice) -> Tensor | None:
+        """R*W with RR* = 2I − WW*, ``(F_b, k, r, C)``, for some of the frequencies.
 
         Then ‖v − W*Wv‖² = ‖v‖² − ‖R*Wv‖². Returns None if R does not exist, because training has
         raised ‖W‖² above 2. Also returns None during training, because gradients through the
         factorisation are expensive.
         """
-        factors = self.factors[start:stop]
+        factors = self.factors[frequencies]
         if factors.requires_grad and torch.is_grad_enabled():
             return None
         factor, info = torch.linalg.cholesky_ex(_doubled_complement(factors))
@@ -87,19 +86,38 @@ class LowRankOperators(DenseExpansion):
         return f"frequencies={frequencies}, classes={classes}, channels={channels}, rank={rank}"
 
 
+# The rows of LowRankOperators.norm_rows, by the first and last frequency of a block.
+NormRows = dict[tuple[int, int], Tensor | None]
+
+
 class LowRankResponses(ResponsesByClass):
-    """Responses to operators of low rank."""
+    """Responses to operators of low rank.
+
+    Norms take fewer products with :meth:`LowRankOperators.norm_rows`. The host has to read whether
+    these rows exist. If it does not read values, norms and sums share the coefficients W_j v.
+
+    Parameters
+    ----------
+    V : Tensor of shape (F, m, C)
+        Samples.
+    operators : LowRankOperators
+    norm_rows : dict
+        The rows for blocks of frequencies, which are added when they are needed first.
+    """
 
     def __init__(
         self,
         V: Tensor,
         operators: LowRankOperators,
-        norm_rows: Callable[[int, int], Tensor | None],
+        norm_rows: NormRows,
     ):
         super().__init__(V, operators)
-        self._norm_rows = norm_rows
+        self._low_rank = operators
+        self._rows = norm_rows
         self._factors = operators.factors
         self._scales = operators.scales
+        stored = len(self.blocks) == 1 and not self._reads
+        self._all = self._coefficients(V, self._factors) if stored else None
 
     def norms(self) -> Tensor:
         """‖Cʲ v‖ over all frequencies and channels, ``(m, k)``.
@@ -111,14 +129,24 @@ class LowRankResponses(ResponsesByClass):
         return self._scales * safe_sqrt(squared_norms(self._V, dim=0)[:, None] - in_class)
 
     def _squared_norms_in_class(self, block: slice) -> Tensor:
-        rows = self._norm_rows(block.start, block.stop)
+        rows = self._norm_rows(block)
         if rows is not None:
-            coefficients = self._V[block] @ rows.flatten(1, 2).mT
-            return squared_norms(coefficients.unflatten(2, rows.shape[1:3]), dim=0)
+            return squared_norms(self._coefficients(self._V[block], rows), dim=0)
         factors = self._factors[block]
-        coefficients = self._V[block].unsqueeze(1) @ factors.mT  # (F_b, k, m, r)
+        if self._all is None:
+            coefficients = self._V[block].unsqueeze(1) @ factors.mT  # (F_b, k, m, r)
+        else:
+            coefficients = self._all.transpose(1, 2)
         weighted = coefficients @ _doubled_complement(factors).mT
         return (coefficients.conj() * weighted).real.sum((0, 3)).mT
+
+    def _norm_rows(self, block: slice) -> Tensor | None:
+        if not self._reads:
+            return None
+        key = block.start, block.stop
+        if key not in self._rows:
+            self._rows[key] = self._low_rank.norm_rows(block)
+        return self._rows[key]
 
     def _of_own_class(self, block: slice, samples: Tensor, classes: Tensor) -> Tensor:
         V, factors = self._V[block][:, samples], of_classes(self._factors[block], classes)
@@ -127,10 +155,15 @@ class LowRankResponses(ResponsesByClass):
     def _weighted_sum(self, block: slice, samples: Tensor | slice, weights: Tensor) -> Tensor:
         V, factors = self._V[block][:, samples], self._factors[block]
         weights = weights * self._scales
-        coefficients = (V @ factors.flatten(1, 2).mT).unflatten(2, factors.shape[1:3])
+        coefficients = self._coefficients(V, factors) if self._all is None else self._all
         weighted = scaled(coefficients, weights[:, :, None]).flatten(2)
-        in_class = weighted @ factors.flatten(1, 2).conj()
-        return scaled(V, weights.sum(1)[:, None]) - in_class
+        weighted_V = scaled(V, weights.sum(1)[:, None])
+        return torch.baddbmm(weighted_V, weighted, factors.flatten(1, 2).conj(), alpha=-1)
+
+    @staticmethod
+    def _coefficients(V: Tensor, factors: Tensor) -> Tensor:
+        """W_j v for all classes, ``(F_b, m, k, r)``."""
+        return (V @ factors.flatten(1, 2).mT).unflatten(2, factors.shape[1:3])
 
 
 def _doubled_complement(factors: Tensor) -> Tensor:

@@ -1,0 +1,66 @@
+"""A list of all benchmarks, and one entry to them: ``python -m benchmarks NAME OPTIONS``."""
+
+import runpy
+import sys
+from typing import NamedTuple
+
+from tabulate import tabulate
+
+
+class Benchmark(NamedTuple):
+    """A module with a command line."""
+
+    shows: str
+    needs: str  # beyond the package itself
+    minutes: float  # with the defaults, on two cores or on the device that it needs
+
+
+BENCHMARKS = {
+    "construct": Benchmark("time of a layer, beside the algorithm as printed", "", 5),
+    "losses": Benchmark("time of ΔR and its gradient, beside published methods", "", 5),
+    "scaling": Benchmark("growth of the time with each size", "", 5),
+    "memory": Benchmark("peak memory of a construction, with and without files", "", 3),
+    "gpu": Benchmark("all timings on a GPU, for RESULTS.md", "a CUDA device", 8),
+    "layers": Benchmark("ΔR by layer with several ways to choose the step", "", 10),
+    "mnist": Benchmark("exact, variational and accelerated networks", "MNIST", 3),
+    "large_search": Benchmark("a search and a construction on many samples", "", 30),
+    "joining": Benchmark("how many candidates of a search a network needs", "aeon", 10),
+    "time_series": Benchmark("accuracy on series, beside other methods", "aeon", 60),
+    "images": Benchmark("accuracy on images, beside other methods", "MNIST for a part", 90),
+    "tables": Benchmark("accuracy on tables, beside other methods", "", 10),
+    "unknown_labels": Benchmark("accuracy with few labels", "MNIST for a part", 60),
+    "forgetting": Benchmark("accuracy when new classes arrive", "MNIST", 30),
+    "micl": Benchmark("minimum incremental coding length", "MNIST for a part", 10),
+    "finetuning": Benchmark("Table 2: before and after back-propagation", "MNIST", 60),
+    "paper_tables": Benchmark("Tables 4, 15, 17 and 18 of the paper", "MNIST, except for 4", 60),
+}
+
+
+def main(arguments: list[str]) -> int:
+    """List the benchmarks, or run the one that is named first."""
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(overview())
+        return 0
+    name, *options = arguments
+    if name not in BENCHMARKS:
+        print(f"no benchmark is called {name!r}: choose from {', '.join(BENCHMARKS)}")
+        return 2
+    sys.argv = [name, *options]
+    runpy.run_module(f"benchmarks.{name}", run_name="__main__", alter_sys=True)
+    return 0
+
+
+def overview() -> str:
+    """The list, with how to run a benchmark and where its data come from."""
+    rows = [[name, *fields] for name, fields in BENCHMARKS.items()]
+    table = tabulate(rows, ["name", "shows", "needs", "minutes"], "simple", floatfmt="g")
+    return (
+        f"{table}\n\n"
+        "python -m benchmarks NAME runs a benchmark, and NAME --help lists its options.\n"
+        "Minutes are rough, for two cores. pip install 'redunet[benchmarks]' installs aeon.\n"
+        "MNIST is read from the folder that REDUNET_DATA or an option names."
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

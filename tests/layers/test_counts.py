@@ -1,0 +1,205 @@
+"""How much a layer asks of a device: operations, and points at which the host waits for it.
+
+Tensors on the meta device have no values, so a network that runs on it reads none. It also takes
+the way of a GPU, because the shortcuts that read values are for a CPU.
+"""
+
+import math
+
+import pytest
+import torch
+
+from redunet import RandomCirculantLift, ReduNet
+from redunet.layers import BlockDiagonal, DenseOperators, LowRankOperators
+from redunet.layers.operators import base
+from tests.counting import count
+
+# One place for all bounds: the largest numbers of operations and synchronisations.
+CONSTRUCTION = {  # of one more layer with a given step, in memory and in one batch
+    "vectors": (105, 9),
+    "images": (108, 9),
+    "few samples": (124, 10),
+    "few images": (128, 10),
+    "variational": (184, 10),
+    "block diagonal": (255, 27),
+}
+NETWORK = {  # of one more layer of net(X), which never waits
+    "vectors": 18,
+    "images": 21,
+    "few samples": 30,
+    "few images": 34,
+    "variational": 30,
+    "block diagonal": 50,
+    "hard": 26,
+    "rectified": 70,
+    "momentum": 21,
+    "lifted": 21,
+}
+SMALL, LARGE = (120, 3), (400, 20)  # numbers of samples and classes; the bounds hold for both
+WAYS = {
+    "vectors": ((20,), {}),
+    "images": ((16, 8, 8), {}),
+    "variational": ((20,), {"operators": "variational", "rank": 3}),
+    "block diagonal": ((16, 8, 8), {"operators": BlockDiagonal([6, 10], [0.1, 0.2])}),
+    "hard": ((16, 8, 8), {"lam": math.inf}),
+    "rectified": ((16, 8, 8), {"membership": "rectified"}),
+    "momentum": ((20,), {"momentum": 0.5}),
+    "lifted": ((2, 8, 8), {"lift": RandomCirculantLift(2, 8, 3, ndim=2)}),
+    "few samples": ((120,), {}),
+    "few images": ((60, 4, 4), {}),
+}
+
+
+def data(way, m, k):
+    """Samples around centres of classes, with labels, and settings."""
+    shape, options = WAYS[way]
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(m) % k
+    X = torch.randn(k, *shape, generator=generator)[labels]
+    X = (X + torch.randn(m, *shape, generator=generator)).relu()
+    return X, labels, {"eps_sq": 0.1, "eta": 0.02, **options}
+
+
+def constructed(way, layers, m, k):
+    X, labels, options = data(way, m, k)
+    return ReduNet.construct(X, labels, num_layers=layers, **options), X
+
+
+@pytest.fixture
+def never_reading(monkeypatch):
+    """Values are not read on a CPU either, and blocks are as large, as on a GPU."""
+    monkeypatch.setitem(base.COST_OF_READING, "cpu", math.inf)
+    monkeypatch.setitem(base.BLOCK_BYTES, "cpu", base.BLOCK_BYTES["cuda"])
+
+
+@pytest.mark.parametrize("sizes", [SMALL, LARGE])
+@pytest.mark.parametrize("way", CONSTRUCTION)
+def test_a_layer_of_a_construction_takes_few_operations(way, sizes, never_reading):
+    m, k = sizes if not way.startswith("few") else (sizes[1] * 10, sizes[1])
+    two, three = (count(lambda n=n: constructed(way, n, m, k)) for n in (2, 3))
+    layer, (operations, synchronisations) = three - two, CONSTRUCTION[way]
+    assert layer.operations.total() <= operations, layer
+    assert layer.synchronisations.total() <= synchronisations, layer
+
+
+@pytest.mark.parametrize("sizes", [SMALL, LARGE])
+@pytest.mark.parametrize("way", NETWORK)
+def test_a_network_reads_no_value_of_a_device(way, sizes):
+    m, k = sizes if not way.startswith("few") else (sizes[1] * 10, sizes[1])
+    nets = [constructed(way, n, m, k)[0].to("meta") for n in (2, 3)]
+    X = data(way, m, k)[0].to("meta")
+    two, three = (count(lambda net=net: net(X)) for net in nets)
+    assert not three.synchronisations, three
+    assert (three - two).operations.total() <= NETWORK[way], three - two
+    assert three.operations.total() <= 90 + 3 * NETWORK[way], three
+    count_of_membership = count(lambda: nets[0].membership(X))
+    assert not count_of_membership.synchronisations, count_of_membership
+
+
+@pytest.mark.parametrize("way", NETWORK)
+def test_features_without_reading_values_are_equal(way, monkeypatch):
+    m, k = (30, 3) if way.startswith("few") else SMALL
+    net, X = constructed(way, 3, m, k)
+    net, X = net.double(), X.double()
+    expected = net(X), net.membership(X)
+    monkeypatch.setitem(base.COST_OF_READING, "cpu", math.inf)
+    torch.testing.assert_close((net(X), net.membership(X)), expected, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("block_bytes", [1, 2**24])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])
+@pytest.mark.parametrize("kind", [DenseOperators, LowRankOperators])
+def test_norms_and_sums_without_reading_values(
+    kind, dtype, block_bytes, never_reading, monkeypatch
+):
+    monkeypatch.setitem(base.BLOCK_BYTES, "cpu", block_bytes)
+    F, m, k, C, r = 5, 7, 4, 6, 2
+    generator = torch.Generator().manual_seed(0)
+
+    def random(*shape):
+        return torch.randn(shape, generator=generator, dtype=dtype)
+
+    compression = random(F, k, C, C)
+    operators = DenseOperators(random(F, C, C), compression)
+    if kind is LowRankOperators:
+        factors, scales = random(F, k, r, C), torch.rand(k, generator=generator).double()
+        operators = LowRankOperators(random(F, C, C), factors, scales)
+        compression = torch.eye(C, dtype=dtype) - factors.mH @ factors
+        compression = scales[:, None, None] * compression
+    V, weights = random(F, m, C), torch.rand(m, k, generator=generator).double()
+    expected = torch.einsum("fkab,fmb->fmka", compression, V)
+    responses = operators.responder()(V)
+    torch.testing.assert_close(responses.norms(), expected.abs().square().sum((0, 3)).sqrt())
+    sums = torch.cat(list(responses.combine(weights)))
+    torch.testing.assert_close(sums.data, torch.einsum("mk,fmka->fma", weights.to(dtype), expected))
+
+
+@pytest.mark.parametrize(
+    ("way", "backend"), [*((way, "eager") for way in NETWORK), ("images", "aot_eager")]
+)
+def test_a_network_compiles_to_one_graph(way, backend):
+    m, k = (30, 3) if way.startswith("few") else SMALL
+    net, X = constructed(way, 2, m, k)
+    torch.compiler.reset()
+    compiled = torch.compile(net, fullgraph=True, backend=backend)
+    torch.testing.assert_close(compiled(X), net(X), rtol=0, atol=1e-5)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("way", NETWORK)
+def test_a_network_is_captured_in_a_cuda_graph(way):
+    m, k = (30, 3) if way.startswith("few") else SMALL
+    net, X = constructed(way, 2, m, k)
+    net, X = net.cuda(), X.cuda()
+    other = X.flip(0)
+    expected = net(X), net(other)
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("error")  # an operation that waits raises an error
+    try:
+        net(X)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    graph, static = torch.cuda.CUDAGraph(), X.clone()
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        net(static)
+    torch.cuda.current_stream().wait_stream(stream)
+    with torch.cuda.graph(graph):
+        features = net(static)
+    for samples, result in zip((X, other), expected, strict=True):
+        static.copy_(samples)
+        graph.replay()
+        torch.testing.assert_close(features, result, rtol=0, atol=1e-5)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_samples_on_a_gpu_that_are_not_finite_become_nan():
+    net, X = constructed("vectors", 2, *SMALL)
+    net = net.cuda()
+    X[3, 5] = math.inf
+    with pytest.raises(ValueError, match="X must be finite: 1 of 2400 values"):
+        net(X)
+    features = net(X.cuda())
+    assert features[3].isnan().all()
+    assert features[:3].isfinite().all()
+    with pytest.raises(ValueError, match="X must be finite: 1 of 120 samples have no membership"):
+        net.predict(X.cuda())
+
+
+@pytest.mark.parametrize("way", ["vectors", "images", "block diagonal", "hard", "few images"])
+def test_unchecked_samples_that_are_not_finite_become_nan(way, monkeypatch):
+    monkeypatch.setattr("redunet._checks.check_finite", lambda X, name: None)
+    m, k = (30, 3) if way.startswith("few") else SMALL
+    net, X = constructed(way, 2, m, k)
+    clean = net(X)
+    X[3].view(-1)[5], X[7].view(-1)[0] = math.inf, math.nan
+    features, membership = net(X), net.membership(X)
+    others = [i for i in range(m) if i not in (3, 7)]
+    assert features[[3, 7]].isnan().all()
+    assert membership[[3, 7]].isnan().all()
+    torch.testing.assert_close(features[others], clean[others], rtol=0, atol=1e-5)
+    with pytest.raises(ValueError, match=f"X must be finite: 2 of {m} samples have no membership"):
+        net.predict(X)

@@ -1,0 +1,124 @@
+"""The entry to the benchmarks, and the benchmark of a GPU on small workloads."""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks import __main__ as entry
+from benchmarks import budget, construct, gpu, losses
+from benchmarks.workloads import Workload
+
+FOLDER = Path(entry.__file__).parent
+SMALL = {
+    "vector": Workload("vector, m=60", 60, (12,), 3, 2),
+    "image16": Workload("image, m=40", 40, (6, 4, 4), 2, 2),
+    "classes": Workload("classes, m=64", 64, (8,), 8, 2),
+}
+
+
+def is_program(path):
+    """Whether a module ends with ``if __name__ == "__main__"``."""
+    last = ast.parse(path.read_text(encoding="utf-8")).body[-1]
+    return isinstance(last, ast.If) and "__name__" in ast.unparse(last.test)
+
+
+@pytest.fixture
+def small_workloads(monkeypatch):
+    monkeypatch.setattr(gpu, "WORKLOADS", SMALL)
+    monkeypatch.setattr(gpu, "EVALUATION", SMALL["image16"]._replace(name="evaluation, m=40"))
+    monkeypatch.setattr(construct, "EVALUATION", SMALL["image16"])
+    monkeypatch.setattr(losses, "SMALL_CLASSES", [losses.Batch(2, 64, 128, 2)])
+    monkeypatch.setattr(losses, "LARGE_CLASSES", [losses.Batch(200, 64, 3200, 2)])
+    monkeypatch.setattr(gpu, "SERIES", 24)
+    monkeypatch.delenv("REDUNET_DATA", raising=False)
+
+
+def test_every_benchmark_is_listed():
+    programs = {path.stem for path in FOLDER.glob("*.py") if is_program(path)} - {"__main__"}
+    assert programs == set(entry.BENCHMARKS)
+
+
+def test_the_list_says_what_each_benchmark_needs(capsys):
+    assert entry.main([]) == 0
+    shown = capsys.readouterr().out
+    for name, benchmark in entry.BENCHMARKS.items():
+        (line,) = (line for line in shown.splitlines() if line.startswith(f"{name} "))
+        assert benchmark.shows in line
+        assert benchmark.needs in line
+        assert 0 < benchmark.minutes < 120
+
+
+def test_a_benchmark_is_run_by_its_name(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["benchmarks"])
+    with pytest.raises(SystemExit) as stopped:
+        entry.main(["mnist", "--help"])
+    assert stopped.value.code == 0
+    assert "--per-class" in capsys.readouterr().out
+
+
+def test_a_benchmark_that_does_not_exist(capsys):
+    assert entry.main(["speed"]) == 2
+    assert "no benchmark is called 'speed': choose from construct," in capsys.readouterr().out
+
+
+def test_all_timings_of_a_device_are_one_section(small_workloads, tmp_path, capsys):
+    file = tmp_path / "section.md"
+    with torch.no_grad():
+        gpu.main(["--device", "cpu", "--minutes", "0.5", "--out", str(file)])
+    section = file.read_text(encoding="utf-8")
+    assert capsys.readouterr().out == section
+    assert section.startswith("## Timings on a CPU\n\n- Processor: ")
+    for part in gpu.PARTS:
+        assert f"### {part}\n" in section.lower()
+    assert "This part failed" not in section
+    for title in ("trial, 3, m=", "trial, 3×4×4, m=", "k=2, d=8, m=400", "24 series"):
+        assert f"| {title}" in section, title
+    assert "there is no CUDA device" in section
+
+
+def test_a_device_without_time_gets_a_section_too(small_workloads, capsys):
+    with torch.no_grad():
+        gpu.main(["--device", "cpu", "--minutes", "0", "--only", "layers", "precision", "graphs"])
+    assert "There was no time for a layer on new samples." in capsys.readouterr().out
+
+
+def test_a_part_that_fails_does_not_end_the_others(small_workloads, capsys, monkeypatch):
+    def fail(context):
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setitem(gpu.PARTS, "layers", fail)
+    with torch.no_grad():
+        gpu.main(["--device", "cpu", "--minutes", "0.1", "--only", "layers", "tests"])
+    shown = capsys.readouterr().out
+    assert "### Layers\n\nThis part failed: RuntimeError: out of memory\n" in shown
+    assert "### Tests" in shown
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_the_benchmark_of_a_gpu_needs_one(capsys):
+    with pytest.raises(SystemExit):
+        gpu.main(["--minutes", "0.1"])
+    assert "there is no CUDA device; --device cpu shows" in capsys.readouterr().err
+
+
+def test_a_size_is_fitted_to_a_budget(monkeypatch):
+    def took(run, device, repeat):
+        return run() / 1000  # a run takes a millisecond for each sample
+
+    monkeypatch.setattr(budget, "best_time", took)
+    work = Workload("vector, m=3200", 3200, (4,), 2, 1)
+    cpu = torch.device("cpu")
+
+    def samples(seconds):
+        left = budget.Budget(seconds, cpu)
+        found = budget.fitted(work, left, lambda size: lambda: size.samples, runs=10)
+        return found and found.samples
+
+    assert samples(1000) == 3200
+    assert samples(16) == pytest.approx(1600, abs=2)
+    assert samples(2) == 100
+    assert samples(0.5) is None
+    assert budget.resized(work, 100).name == "vector, m=100"
