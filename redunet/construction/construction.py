@@ -278,7 +278,7 @@ class Construction:
         return ReduLayer(
             moments.operators(),
             proportions=info.proportions.to(precision),
-            alpha=torch.tensor(info.alpha, dtype=precision, device=info.counts.device),
+            alpha=torch.full((), info.alpha, dtype=precision, device=info.counts.device),
             eta=settings.eta if eta is None else eta,
             membership_rule=settings.membership,
             spectrum=info.spectrum,

@@ -1,6 +1,7 @@
 """A lift that keeps a band of low frequencies."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -50,19 +51,20 @@ def resampled(X: Tensor, shape: Sequence[int]) -> Tensor:
     for axis in reversed(range(2, X.ndim)):
         length, places = X.shape[axis], shape[axis - 2]
         if length != places:
-            matrix = resampling(length, places).to(X.device, X.dtype)
+            matrix = resampling(length, places, X.device).to(X.dtype)
             X = (X.transpose(axis, -1) @ matrix.mT).transpose(axis, -1)
     return X
 
 
-def resampling(length: int, places: int) -> Tensor:
+def resampling(length: int, places: int, device: torch.device | None = None) -> Tensor:
     """The real matrix ``(places, length)`` that keeps the Fourier coefficients both grids have.
 
     The smaller number of places must be odd. Coefficients are those of the unitary transform.
     """
+    options: Any = {"dtype": torch.float64, "device": device}
     shared = (min(length, places) - 1) // 2
-    times = torch.arange(places, dtype=torch.float64)[:, None] / places
-    times = times - torch.arange(length, dtype=torch.float64) / length
-    frequencies = torch.arange(1, shared + 1, dtype=torch.float64)
+    times = torch.arange(places, **options)[:, None] / places
+    times = times - torch.arange(length, **options) / length
+    frequencies = torch.arange(1, shared + 1, **options)
     waves = 1 + 2 * torch.cos(2 * torch.pi * frequencies[:, None, None] * times).sum(0)
     return waves / (length * places) ** 0.5

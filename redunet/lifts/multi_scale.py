@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from redunet._checks import Array, as_samples, check_count
+from redunet._checks import Array, as_samples, check_count, is_traced
 from redunet.lifts.base import Lift
 
 # Length of the kernels along each axis, by number of axes; it is 3 for more axes.
@@ -169,7 +169,9 @@ class MultiScaleLift(Lift):
         self._check_shape(X)
         if torch.compiler.is_exporting():  # a graph for any number of samples has no blocks
             return self._lift(X)
-        if not bool(self.spreads.any()):
+        # Reading values of a GPU would make the host wait, and a traced graph has none.
+        is_readable = self.spreads.device.type == "cpu" and not is_traced()
+        if is_readable and not bool(self.spreads.any()):
             raise RuntimeError("this MultiScaleLift is not fitted: call fit with samples first")
         entries = self.biases.numel() * math.prod(X.shape[2:])
         blocks = X.split(max(1, BLOCK_ENTRIES // entries))
@@ -189,15 +191,15 @@ class MultiScaleLift(Lift):
             return functional.linear(X, kernels, offsets)
         dilation = (self.dilations or ())[scale]
         for axis in range(2, X.ndim):
-            X = X.index_select(axis, self._around(X.shape[axis], dilation).to(X.device))
+            X = X.index_select(axis, self._around(X.shape[axis], dilation, X.device))
         convolve = (functional.conv1d, functional.conv2d, functional.conv3d)[self.ndim - 1]
         return convolve(X, kernels, offsets, dilation=dilation)
 
-    def _around(self, length: int, dilation: int) -> Tensor:
+    def _around(self, length: int, dilation: int, device: torch.device) -> Tensor:
         """Positions along a periodic axis, with half a kernel more at each end."""
         before = (self.kernel_size - 1) // 2 * dilation
         after = self.kernel_size // 2 * dilation
-        return torch.arange(-before, length + after) % length
+        return torch.arange(-before, length + after, device=device) % length
 
     def _activate(self, above: Tensor, scale: int) -> Tensor:
         """The nonlinearity of r − b, ``(m, K, *spatial)``, for the kernels of one dilation."""

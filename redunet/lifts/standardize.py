@@ -5,7 +5,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from redunet._checks import Array, as_samples, check_count
+from redunet._checks import Array, as_samples, check_count, is_traced
 from redunet.lifts.base import Lift
 
 
@@ -63,7 +63,9 @@ class Standardize(Lift):
     def forward(self, X: Tensor) -> Tensor:
         """Standardise ``(m, in_channels, *spatial)``; the constant comes last."""
         self._check_shape(X)
-        if not torch.compiler.is_exporting() and not bool(self.scale.any()):
+        # Reading values of a GPU would make the host wait, and a traced graph has none.
+        is_readable = self.scale.device.type == "cpu" and not is_traced()
+        if is_readable and not bool(self.scale.any()):
             raise RuntimeError("this Standardize is not fitted: call fit with samples first")
         shape = (-1, *[1] * (X.ndim - 2))
         X = (X - self.mean.view(shape)) / self.scale.view(shape)

@@ -40,25 +40,45 @@ class RegularisedCovariance:
         The factor a.
     samples : Tensor (…, s, C) or None
         The rows are vᵢ. They are stored only if V*V was factorised.
+    failures : Tensor (…) of int, or None
+        0 where the factor exists; see :func:`check_factors`.
     """
 
     factor: Tensor
     scale: Tensor
     samples: Tensor | None = None
+    failures: Tensor | None = None
 
     @classmethod
-    def from_samples(cls, samples: Tensor, scale: Tensor) -> "RegularisedCovariance":
-        """The covariance of samples ``(…, s, C)`` whose rows are vᵢ."""
+    def from_samples(
+        cls, samples: Tensor, scale: Tensor, *, check: bool = True
+    ) -> "RegularisedCovariance":
+        """The covariance of samples ``(…, s, C)`` whose rows are vᵢ; see :meth:`from_moment`."""
         count, channels = samples.shape[-2:]
         if count > channels:
-            return cls.from_moment(second_moment(samples), scale)
+            return cls.from_moment(second_moment(samples), scale, check=check)
         gram = samples.conj() @ samples.mT
-        return cls(_regularised_factor(gram, scale), scale, samples)
+        return cls._of(gram, scale, samples, check)
 
     @classmethod
-    def from_moment(cls, moment: Tensor, scale: Tensor) -> "RegularisedCovariance":
-        """The covariance with the second moment Σᵢ vᵢ vᵢ*, ``(…, C, C)``."""
-        return cls(_regularised_factor(moment, scale), scale)
+    def from_moment(
+        cls, moment: Tensor, scale: Tensor, *, check: bool = True
+    ) -> "RegularisedCovariance":
+        """The covariance with the second moment Σᵢ vᵢ vᵢ*, ``(…, C, C)``.
+
+        ``check=False`` leaves the check for a PrecisionError to :func:`check_factors`.
+        """
+        return cls._of(moment, scale, None, check)
+
+    @classmethod
+    def _of(
+        cls, gram: Tensor, scale: Tensor, samples: Tensor | None, check: bool
+    ) -> "RegularisedCovariance":
+        factor, failures = torch.linalg.cholesky_ex(_regularised(gram, scale))
+        covariance = cls(factor, scale, samples, failures)
+        if check:
+            check_factors(covariance)
+        return covariance
 
     def log_det(self) -> Tensor:
         """Log determinant, real ``(…)``."""
@@ -85,6 +105,17 @@ class RegularisedCovariance:
             raise ValueError("a covariance without stored samples has no inverse factor")
         triangle = scaled(_inverted(self.factor), self.scale.sqrt()[..., None, None])
         return triangle @ self.samples.conj()
+
+
+def check_factors(*covariances: RegularisedCovariance) -> None:
+    """Raise PrecisionError unless all factors exist. The host waits once for all of them."""
+    failures = [c.failures.flatten() for c in covariances if c.failures is not None]
+    if bool(torch.cat(failures).any()):
+        dtype = covariances[0].factor.real.dtype
+        raise PrecisionError(
+            f"eps_sq is too small for {dtype}: a regularised second moment cannot be inverted; use "
+            "a larger eps_sq, or samples in float64"
+        )
 
 
 def second_moment(samples: Tensor) -> Tensor:
@@ -210,16 +241,6 @@ def _regularised(gram: Tensor, scale: Tensor) -> Tensor:
     regularised = scaled(gram, scale[..., None, None])
     regularised.diagonal(dim1=-2, dim2=-1).add_(1)
     return regularised
-
-
-def _regularised_factor(gram: Tensor, scale: Tensor) -> Tensor:
-    factor, info = torch.linalg.cholesky_ex(_regularised(gram, scale))
-    if bool(info.any()):
-        raise PrecisionError(
-            f"eps_sq is too small for {gram.real.dtype}: a regularised second moment cannot be "
-            "inverted; use a larger eps_sq, or samples in float64"
-        )
-    return factor
 
 
 def _is_well_conditioned(factor: Tensor) -> Tensor:

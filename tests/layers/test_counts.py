@@ -16,12 +16,12 @@ from tests.counting import count
 
 # One place for all bounds: the largest numbers of operations and synchronisations.
 CONSTRUCTION = {  # of one more layer with a given step, in memory and in one batch
-    "vectors": (105, 9),
-    "images": (108, 9),
-    "few samples": (124, 10),
-    "few images": (128, 10),
-    "variational": (184, 10),
-    "block diagonal": (255, 27),
+    "vectors": (64, 2),
+    "images": (67, 2),
+    "few samples": (82, 2),
+    "few images": (86, 2),
+    "variational": (118, 4),
+    "block diagonal": (152, 3),
 }
 NETWORK = {  # of one more layer of net(X), which never waits
     "vectors": 18,

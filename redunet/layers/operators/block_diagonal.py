@@ -1,7 +1,7 @@
 """Block-diagonal operators: every block of channels is coded by itself, with an ε² of its own."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Self
 
 import torch
@@ -16,7 +16,7 @@ from redunet.layers.operators.low_rank import LowRankOperators
 from redunet.layers.operators.moments import DatasetInfo, SecondMoments
 from redunet.rates.coding_rates import RateReduction
 from redunet.rates.partition import Partition
-from redunet.rates.spectrum import HalfSpectrum, safe_sqrt, total
+from redunet.rates.spectrum import safe_sqrt, total
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class BlockMoments(SecondMoments):
 
     def __init__(self, info: DatasetInfo, kind: BlockDiagonal):
         super().__init__(info)
-        shape, device = info.spectrum.shape, info.counts.device
+        shape = info.spectrum.shape
         self._bands = [
             tuple(n if band is None else min(n, 2 * band + 1) for n in shape)
             for band in kind.frequencies
@@ -98,9 +98,7 @@ class BlockMoments(SecondMoments):
         self._positions = [info.spectrum.positions_of(band) for band in self._bands]
         self._channels = list(kind.channels)
         self._blocks = [
-            exact_moments(
-                replace(info, spectrum=HalfSpectrum(band).to(device), channels=C, eps_sq=eps_sq)
-            )
+            exact_moments(info.of_block(band, C, eps_sq))
             for band, C, eps_sq in zip(self._bands, kind.channels, kind.eps_sq, strict=True)
         ]
 
@@ -115,13 +113,13 @@ class BlockMoments(SecondMoments):
         for block in self._blocks:
             block.finish()
 
-    def rates(self) -> RateReduction:
+    def device_rates(self) -> RateReduction:
         """Σ_b (α/α_b) ΔR_b, and R and R_c summed alike."""
         factors = [
             weight * block.info.spectrum.size / self.info.spectrum.size
             for weight, block in zip(self._weights, self._blocks, strict=True)
         ]
-        rates = [block.rates() for block in self._blocks]
+        rates = [block.device_rates() for block in self._blocks]
         sums = (
             total(factor * value for factor, value in zip(factors, values, strict=True))
             for values in zip(*rates, strict=True)
@@ -139,10 +137,10 @@ class BlockMoments(SecondMoments):
     def operators(self) -> "BlockDiagonalOperators":
         """The operators of the blocks, with their factors α/α_b."""
         blocks = [block.operators() for block in self._blocks]
-        weights = torch.tensor(self._weights, dtype=self.info.dtype.to_real())
-        return BlockDiagonalOperators(
-            blocks, self._positions, weights.to(self._positions[0].device)
-        )
+        device, precision = self.info.counts.device, self.info.dtype.to_real()
+        # The host would wait for a copy of its numbers.
+        parts = [torch.full((1,), w, dtype=precision, device=device) for w in self._weights]
+        return BlockDiagonalOperators(blocks, self._positions, torch.cat(parts))
 
     @property
     def _weights(self) -> list[float]:
@@ -259,7 +257,9 @@ class BlockDiagonalOperators(Operators):
             if len(positions) < self.num_frequencies:
                 missing = len(positions)  # the position of a row of zeros
                 source = positions.new_full((self.num_frequencies,), missing)
-                source = source.index_copy(0, positions, torch.arange(missing).to(positions))
+                source = source.index_copy(
+                    0, positions, torch.arange(missing, device=positions.device)
+                )
                 part = torch.cat([part, torch.zeros_like(part[:1])])[source]
             joined.append(part)
         return torch.cat(joined, -1).flatten(-2)

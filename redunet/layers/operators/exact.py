@@ -41,7 +41,7 @@ def exact_moments(info: DatasetInfo) -> SecondMoments:
     For each sample and class, norms and sums of responses take C² products with dense operators,
     and r(C + r) products if the class is represented by its r samples.
     """
-    largest, channels = int(info.sizes.max()), info.channels
+    largest, channels = info.largest_class, info.channels
     small = largest * (channels + largest) < channels**2
     return ClassSamples(info) if small else ClassMoments(info)
 
@@ -90,9 +90,9 @@ class ClassMoments(ClassFactors):
         moments = self.info.processes.all_reduce(self._moments)
         del self._moments
         self._classes = RegularisedCovariance.from_moment(
-            self.shard(moments), self.shard(self.info.class_scales)
+            self.shard(moments), self.shard(self.info.class_scales), check=False
         )
-        self.factorise(moments.sum(1))
+        self.factorise(moments.sum(1), self._classes)
 
     def operators(self) -> DenseOperators:
         """E = α (I + α M)⁻¹ and all Cʲ = α_j (I + α_j M_j)⁻¹."""
@@ -120,13 +120,14 @@ class ClassVectors(ClassFactors, TotalMoment):
         self._classes = RegularisedCovariance.from_samples(
             self.shard(self.class_vectors().to(self.info.moment_dtype)),
             self.shard(self.info.class_scales),
+            check=False,
         )
-        super().finish()
+        self.factorise(self.total(), self._classes)
 
     def operators(self) -> LowRankOperators:
         """E = α (I + α M)⁻¹ and all Cʲ = α_j (I − W_j* W_j)."""
         factors = self.factors()
-        alphas = self.info.class_alphas.to(factors.real.dtype)
+        alphas = self.info.class_alphas.to(factors.real.dtype, copy=True)
         return LowRankOperators(self.expansion(), factors, alphas)
 
     def factors(self) -> Tensor:
@@ -139,8 +140,8 @@ class ClassSamples(ClassVectors):
 
     def __init__(self, info: DatasetInfo):
         super().__init__(info)
-        largest = int(info.sizes.max())
-        self._samples = info.zeros(len(info.spectrum), len(info.counts), largest, info.channels)
+        shape = len(info.spectrum), len(info.counts), info.largest_class, info.channels
+        self._samples = info.zeros(*shape)
         self._filled = info.offsets.clone()  # the places of other processes stay 0
 
     def add(self, V: Tensor, partition: Partition) -> None:

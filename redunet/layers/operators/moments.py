@@ -5,7 +5,8 @@ frequency, and of their sum M(p).
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Self
 
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor
 from redunet._processes import Processes
 from redunet.layers.operators.base import Operators
 from redunet.rates.coding_rates import RateReduction, mean_rate
-from redunet.rates.covariance import RegularisedCovariance
+from redunet.rates.covariance import RegularisedCovariance, check_factors
 from redunet.rates.partition import Partition
 from redunet.rates.spectrum import HalfSpectrum
 
@@ -87,17 +88,22 @@ class DatasetInfo:
             partition, self.spectrum, self.channels, self.dtype, self.eps_sq, self.processes
         )
 
-    @property
+    @cached_property
     def proportions(self) -> Tensor:
         """γ_j, ``(k,)``."""
         return self.counts / self.counts.sum()
 
-    @property
+    @cached_property
+    def largest_class(self) -> int:
+        """Number of samples in the largest class, over all processes."""
+        return int(self.sizes.max())
+
+    @cached_property
     def alpha(self) -> float:
         """α = C/(mε²)."""
         return self.channels / (self.counts.sum().item() * self.eps_sq)
 
-    @property
+    @cached_property
     def class_alphas(self) -> Tensor:
         """α_j = C/(m_jε²), ``(k,)``.
 
@@ -105,7 +111,7 @@ class DatasetInfo:
         """
         return self.channels / (torch.where(self.counts > 0, self.counts, 1) * self.eps_sq)
 
-    @property
+    @cached_property
     def scales(self) -> Tensor:
         """α over the Parseval weight of each frequency, ``(F,)``.
 
@@ -113,7 +119,7 @@ class DatasetInfo:
         """
         return self.alpha / self._weights
 
-    @property
+    @cached_property
     def class_scales(self) -> Tensor:
         """α_j over the Parseval weight of each frequency, ``(F, k)``."""
         return self.class_alphas.to(self._weights.dtype) / self._weights[:, None]
@@ -128,9 +134,21 @@ class DatasetInfo:
             return self.dtype
         return torch.complex128 if self.dtype.is_complex else torch.float64
 
-    @property
+    @cached_property
     def _weights(self) -> Tensor:
         return self.spectrum.weights.to(self.moment_dtype.to_real())
+
+    @cached_property
+    def _blocks(self) -> "dict[tuple[tuple[int, ...], int, float], DatasetInfo]":
+        return {}
+
+    def of_block(self, shape: tuple[int, ...], channels: int, eps_sq: float) -> "DatasetInfo":
+        """The same samples with the features of a block of channels on a grid of this shape."""
+        key = shape, channels, eps_sq
+        if key not in self._blocks:
+            spectrum = HalfSpectrum(shape).to(self.counts.device)
+            self._blocks[key] = replace(self, spectrum=spectrum, channels=channels, eps_sq=eps_sq)
+        return self._blocks[key]
 
     def zeros(self, *shape: int, dtype: torch.dtype | None = None) -> Tensor:
         """Zeros on the device of the half spectra, by default of their type."""
@@ -152,6 +170,7 @@ class SecondMoments(ABC):
     def __init__(self, info: DatasetInfo):
         self.info = info
         self._total: RegularisedCovariance  # (F,), the part of this process
+        self._known_rates: RateReduction | None = None
 
     @abstractmethod
     def add(self, V: Tensor, partition: Partition) -> None:
@@ -170,7 +189,14 @@ class SecondMoments(ABC):
         """E = α (I + α M)⁻¹ and all Cʲ = α_j (I + α_j M_j)⁻¹."""
 
     def rates(self) -> RateReduction:
-        """R, R_c and ΔR of the samples, from log determinants of the matrices to be inverted."""
+        """R, R_c and ΔR of the samples, in host memory. They are computed and copied once."""
+        if self._known_rates is None:
+            values = torch.stack(self.device_rates()).cpu()
+            self._known_rates = RateReduction(*values)
+        return self._known_rates
+
+    def device_rates(self) -> RateReduction:
+        """R, R_c and ΔR from log determinants of the matrices to be inverted, on the device."""
         spectrum = self.info.spectrum
         log_dets = self._all_frequencies(self._total.log_det())
         expansion = mean_rate(log_dets.double(), spectrum)
@@ -178,10 +204,16 @@ class SecondMoments(ABC):
         compression = class_rates @ self.info.proportions
         return RateReduction(expansion - compression, expansion, compression)
 
-    def factorise(self, total: Tensor) -> None:
-        """Factorise the second moment of all samples, ``(F, C, C)``. Each process does a part."""
+    def factorise(self, total: Tensor, *classes: RegularisedCovariance) -> None:
+        """Factorise the second moment of all samples, ``(F, C, C)``. Each process does a part.
+
+        ``classes`` are factorised moments of the classes that have not been checked yet. All
+        factors are checked together, so that the host waits once.
+        """
         shard = self.info.processes.shard
-        self._total = RegularisedCovariance.from_moment(shard(total), shard(self.info.scales))
+        scales = shard(self.info.scales)
+        self._total = RegularisedCovariance.from_moment(shard(total), scales, check=False)
+        check_factors(self._total, *classes)
 
     def expansion(self) -> Tensor:
         """E = α (I + α M)⁻¹, ``(F, C, C)``."""
@@ -212,6 +244,10 @@ class TotalMoment(SecondMoments):
 
     def finish(self) -> None:
         """Sum over all processes and factorise."""
+        self.factorise(self.total())
+
+    def total(self) -> Tensor:
+        """The sum over all processes, ``(F, C, C)``."""
         total = self.info.processes.all_reduce(self._moment)
         del self._moment
-        self.factorise(total)
+        return total
