@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 ARGS ?=
-NUMERICAL = tests/rates tests/layers tests/construction tests/lifts tests/training \
+NUMERICAL = tests/rates tests/coding tests/layers tests/construction tests/lifts tests/training \
 	tests/test_network.py tests/test_extension.py
 
 .PHONY: install demo test test-roundings test-default test-compatible lint docs clean
@@ -25,8 +25,9 @@ lint: install
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
+# Two processes share the tests. Each uses one thread.
 test: lint
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 # The tests of the mathematics once more, with the roundings of other processors.
 test-roundings: test-default test-compatible

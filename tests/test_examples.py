@@ -179,11 +179,6 @@ def test_the_lines_of_python_about_a_look_inside(tmp_path):
     assert (tmp_path / "digits.html").is_file()
 
 
-def test_the_lines_of_python_about_classifiers(tmp_path):
-    code = lines_of_python("docs/classifier.md", blocks=3) + "\nprint(accuracy)"
-    assert float(run("-c", code, cwd=tmp_path).stdout.splitlines()[-1]) > 0.9
-
-
 def test_the_lines_about_tables_and_images_of_ones_own(tmp_path, monkeypatch, capsys):
     X, labels = datasets.digits()
     for i, (image, label) in enumerate(zip(X[:300, 0], labels[:300].tolist(), strict=True)):
