@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from redunet.rates.covariance import second_moment
+from redunet.rates.spectrum import squared_moduli
 
 
 class Shares(NamedTuple):
@@ -118,7 +119,7 @@ def _of_samples(
     values = torch.where(values > noise, values, 0)
     roots = torch.where(values > 0, values, torch.inf).rsqrt()
     directions = members.mH @ (vectors * roots.unsqueeze(-2))
-    return values, directions, Shares(_squares(vectors), None) if with_shares else None
+    return values, directions, Shares(squared_moduli(vectors), None) if with_shares else None
 
 
 def _of_channels(
@@ -132,7 +133,7 @@ def _of_channels(
         return values, directions, None
     noise = values[..., -1:] * torch.finfo(values.dtype).eps * members.shape[2]
     inverses = torch.where(values > noise, values, torch.inf).reciprocal()
-    shares = _squares(members @ directions) * inverses.unsqueeze(-2)
+    shares = squared_moduli(members @ directions) * inverses.unsqueeze(-2)
     rest = 1 - shares.sum(-1)
     if centred:
         rest[0] -= 1 / mask.sum(1, keepdim=True).clamp_min(1)
@@ -166,10 +167,10 @@ def added(parts: Decomposition, queries: Tensor, counts: Tensor, scales: Tensor)
         deviations = queries[0] - parts.means.unsqueeze(1)
         deviations = deviations * (counts / (counts + 1)).sqrt()[:, None, None]
         queries = torch.cat([deviations[None], queries[1:]])
-    projections = _squares(queries @ parts.directions)  # (F, g, q, r)
+    projections = squared_moduli(queries @ parts.directions)  # (F, g, q, r)
     quadratic = projections @ _shrinkage(parts, scales)
     if not parts.spans:
-        norms = _squares(queries).sum(-1)
+        norms = squared_moduli(queries).sum(-1)
         quadratic += (norms - projections.sum(-1)).clamp_min(0).unsqueeze(-1)
     return torch.log1p(scales.unsqueeze(-2) * quadratic)
 
@@ -202,8 +203,3 @@ def removed(parts: Decomposition, counts: Tensor, scales: Tensor) -> Tensor:
 def _shrinkage(parts: Decomposition, scales: Tensor) -> Tensor:
     """1/(1 + s λ_i), ``(F, g, r, e)``."""
     return 1 / (1 + parts.values.unsqueeze(-1) * scales.unsqueeze(-2))
-
-
-def _squares(t: Tensor) -> Tensor:
-    """|t|², real."""
-    return t.real.square() + t.imag.square() if t.is_complex() else t.square()

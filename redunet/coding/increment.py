@@ -22,13 +22,13 @@ from torch import Tensor
 
 from redunet.coding.decomposition import Decomposition, added, decompose, log_dets, removed
 from redunet.rates.partition import ClassBatch, Partition
-from redunet.rates.spectrum import total
+from redunet.rates.spectrum import as_double, total
 
 # Number of float64 values of a block that are in memory at one time.
 BLOCK_ENTRIES = 2**23
 
 
-class Code(NamedTuple):
+class CodeSettings(NamedTuple):
     """The settings of a code."""
 
     eps_sq: Tensor  # (e,) values of ε²
@@ -181,8 +181,8 @@ class CodedClasses:
         table += label_lengths(self._counts, self.log_priors, targets)
         return table if self.eps_sq.ndim else table[0]
 
-    def _code(self, channels: int) -> Code:
-        return Code(self.eps_sq.reshape(-1), self._weights, channels)
+    def _code(self, channels: int) -> CodeSettings:
+        return CodeSettings(self.eps_sq.reshape(-1), self._weights, channels)
 
     def _added(self, V: Tensor) -> Tensor:
         """L(X_j ∪ {x}) − L(X_j), ``(e, m', k)``."""
@@ -226,7 +226,9 @@ def label_lengths(
     return torch.where(counts > 0, lengths, torch.inf)
 
 
-def added_lengths(parts: Decomposition, queries: Tensor, counts: Tensor, code: Code) -> Tensor:
+def added_lengths(
+    parts: Decomposition, queries: Tensor, counts: Tensor, code: CodeSettings
+) -> Tensor:
     """L(X ∪ {x}) − L(X) for some classes.
 
     Parameters
@@ -237,7 +239,7 @@ def added_lengths(parts: Decomposition, queries: Tensor, counts: Tensor, code: C
         The samples x. With g, each class has samples of its own.
     counts : Tensor of shape (g,)
         Number of samples in each class.
-    code : Code
+    code : CodeSettings
 
     Returns
     -------
@@ -260,7 +262,9 @@ def added_lengths(parts: Decomposition, queries: Tensor, counts: Tensor, code: C
     return lengths + code.of_means(means) - code.of_means(parts.means).unsqueeze(1)
 
 
-def removed_lengths(parts: Decomposition, members: Tensor, counts: Tensor, code: Code) -> Tensor:
+def removed_lengths(
+    parts: Decomposition, members: Tensor, counts: Tensor, code: CodeSettings
+) -> Tensor:
     """L(X) − L(X ∖ {x}) for the samples of some classes.
 
     Parameters
@@ -271,7 +275,7 @@ def removed_lengths(parts: Decomposition, members: Tensor, counts: Tensor, code:
         The samples at frequency 0.
     counts : Tensor of shape (g,)
         Number of samples in each class.
-    code : Code
+    code : CodeSettings
 
     Returns
     -------
@@ -292,7 +296,7 @@ def removed_lengths(parts: Decomposition, members: Tensor, counts: Tensor, code:
     return lengths + code.of_means(parts.means).unsqueeze(1) - code.of_means(means)
 
 
-def _lengths(parts: Decomposition, counts: Tensor, code: Code) -> Tensor:
+def _lengths(parts: Decomposition, counts: Tensor, code: CodeSettings) -> Tensor:
     """(n + C)/2 Σ_p log det(I + C/(nε²) M), ``(g, e)``."""
     scales = code.scales(counts)
     sums = total(
@@ -302,19 +306,19 @@ def _lengths(parts: Decomposition, counts: Tensor, code: Code) -> Tensor:
     return code.factors(counts)[:, None] * sums
 
 
-def _runs(count: int, parts: Decomposition, code: Code) -> Iterator[slice]:
+def _runs(count: int, parts: Decomposition, code: CodeSettings) -> Iterator[slice]:
     """Runs of samples that fit into memory at one frequency."""
     step = max(1, BLOCK_ENTRIES // _entries(parts, 1, code))
     return (slice(start, min(start + step, count)) for start in range(0, count, step))
 
 
-def _blocks(parts: Decomposition, count: int, code: Code) -> Iterator[slice]:
+def _blocks(parts: Decomposition, count: int, code: CodeSettings) -> Iterator[slice]:
     """Blocks of frequencies that fit into memory with this number of samples."""
     step = max(1, BLOCK_ENTRIES // _entries(parts, count, code))
     return (slice(start, start + step) for start in range(0, len(code.weights), step))
 
 
-def _entries(parts: Decomposition, count: int, code: Code) -> int:
+def _entries(parts: Decomposition, count: int, code: CodeSettings) -> int:
     """Number of values for all classes and this number of samples at one frequency."""
     _, classes, rank = parts.values.shape
     precisions = len(code.eps_sq)
@@ -334,8 +338,3 @@ def _decomposed(V: Tensor, batch: ClassBatch, center: bool, held_out: bool) -> D
         for start in range(0, len(V), step)
     ]
     return Decomposition.joined(parts)
-
-
-def as_double(V: Tensor) -> Tensor:
-    """V in double precision."""
-    return V.to(torch.complex128 if V.is_complex() else torch.float64)

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from redunet.coding import increment
 from redunet.coding.decomposition import decompose
-from redunet.coding.increment import Code, added_lengths, as_double, label_lengths
+from redunet.coding.increment import CodeSettings, added_lengths, label_lengths
 from redunet.rates.partition import ClassBatch, Partition
-from redunet.rates.spectrum import HalfSpectrum, scaled, squared_norms
+from redunet.rates.spectrum import HalfSpectrum, as_double, scaled, squared_norms
 
 
 def local_increments(
@@ -66,7 +66,9 @@ def local_increments(
     2009), local MICL.
     """
     eps_sq = torch.as_tensor(eps_sq, dtype=torch.float64, device=V.device)
-    code = Code(eps_sq.reshape(-1), spectrum.weights.to(V.device, torch.float64), V.shape[2])
+    code = CodeSettings(
+        eps_sq.reshape(-1), spectrum.weights.to(V.device, torch.float64), V.shape[2]
+    )
     shape = len(code.eps_sq), V_new.shape[1], partition.num_classes
     table = torch.full(shape, torch.inf, dtype=torch.float64, device=V.device)
     for run in _runs(V_new.shape[1], V, partition, code, n_neighbors):
@@ -106,7 +108,7 @@ def _nearest(distances: Tensor, batch: ClassBatch, count: int) -> tuple[Tensor, 
 
 
 def _lengths(
-    queries: Tensor, V: Tensor, neighbors: Tensor, mask: Tensor, code: Code, center: bool
+    queries: Tensor, V: Tensor, neighbors: Tensor, mask: Tensor, code: CodeSettings, center: bool
 ) -> Tensor:
     """Increments of samples with their neighbours, ``(e, q, g)``."""
     mask = mask.flatten(0, 1)  # (q·g, s)
@@ -118,7 +120,7 @@ def _lengths(
 
 
 def _runs(
-    count: int, V: Tensor, partition: Partition, code: Code, n_neighbors: int
+    count: int, V: Tensor, partition: Partition, code: CodeSettings, n_neighbors: int
 ) -> Iterator[slice]:
     """Runs of samples whose neighbours and distances fit into memory."""
     frequencies, m, channels = V.shape

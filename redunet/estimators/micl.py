@@ -1,26 +1,25 @@
 """The classifier of minimum incremental coding length."""
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
+from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from redunet._checks import (
     Array,
-    as_samples,
     as_tensor,
     check_count,
     check_positive,
     check_sample_shape,
 )
-from redunet.coding.increment import CodedClasses, as_double
+from redunet.coding.increment import CodedClasses
 from redunet.coding.local import local_increments
+from redunet.estimators.validation import validated
 from redunet.rates.partition import Partition
-from redunet.rates.spectrum import HalfSpectrum, squared_norms
+from redunet.rates.spectrum import HalfSpectrum, as_double, squared_norms
 from redunet.search.calibration import SHARPNESSES, calibrate
 
 # Candidates for ε², times the mean squared norm of the samples minus their mean.
@@ -126,7 +125,7 @@ class MICLClassifier(ClassifierMixin, BaseEstimator):
         """
         check_positive(eps_sq=self.eps_sq)
         check_count(n_neighbors=self.n_neighbors)
-        X, y = self._validated(X, y, reset=True)
+        X, y = validated(self, X, y, reset=True)
         self._partition = Partition.from_labels(y, len(X), device=X.device)
         self.classes_ = self._partition.classes
         self._log_priors = self._checked_priors()
@@ -144,7 +143,7 @@ class MICLClassifier(ClassifierMixin, BaseEstimator):
     def increments(self, X: Array) -> np.ndarray:
         """Incremental coding lengths δL(x, j) of samples in each class, in nats, ``(m, k)``."""
         check_is_fitted(self)
-        X, _ = self._validated(X, reset=False)
+        X, _ = validated(self, X, reset=False)
         check_sample_shape(X, self.sample_shape_)
         V = self._features(X.to(self._spectrum.weights.device))
         if self._samples is None:
@@ -254,18 +253,6 @@ class MICLClassifier(ClassifierMixin, BaseEstimator):
         if not bool((priors > 0).all()) or not np.isclose(float(priors.sum()), 1):
             raise ValueError(f"priors must be positive and sum to 1, got {priors.tolist()}")
         return priors.log().to(self._partition.counts.device)
-
-    def _validated(
-        self, X: Array, y: Array = "no_validation", *, reset: bool
-    ) -> tuple[Tensor, Any]:
-        """Samples as a tensor on their device, and labels; scikit-learn checks those on the CPU."""
-        if isinstance(X, Tensor) and X.device.type != "cpu":
-            return as_samples(X), column_or_1d(as_tensor(y).cpu())
-        checked = validate_data(
-            self, X, y, reset=reset, allow_nd=True, dtype=(np.float64, np.float32)
-        )
-        X, y = checked if isinstance(checked, tuple) else (checked, None)
-        return as_tensor(X), y
 
     def _features(self, X: Tensor) -> Tensor:
         return as_double(self._spectrum(X.double() if self.shift_invariant else X.flatten(1)))

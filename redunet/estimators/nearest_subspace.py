@@ -1,15 +1,14 @@
 """The nearest subspace classifier."""
 
-from typing import Any
-
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import Tags
-from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
+from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from redunet._checks import Array, as_samples, as_tensor, check_count, check_sample_shape
+from redunet._checks import Array, check_count, check_sample_shape
+from redunet.estimators.validation import validated
 from redunet.rates.covariance import leading_directions
 from redunet.rates.partition import ClassBatch, Partition
 from redunet.rates.spectrum import HalfSpectrum, squared_norms
@@ -71,7 +70,7 @@ class NearestSubspaceClassifier(ClassifierMixin, BaseEstimator):
             If ``Z`` is not finite, the labels do not match it, or ``n_components`` is not positive.
         """
         check_count(n_components=self.n_components)
-        Z, y = self._validated(Z, y, reset=True)
+        Z, y = validated(self, Z, y, reset=True)
         partition = Partition.from_labels(y, len(Z), device=Z.device)
         self.classes_ = partition.classes
         self.sample_shape_ = tuple(Z.shape[1:])
@@ -111,18 +110,6 @@ class NearestSubspaceClassifier(ClassifierMixin, BaseEstimator):
         tags.classifier_tags.poor_score = True  # on blobs in a plane, where subspaces are lines
         return tags
 
-    def _validated(
-        self, Z: Array, y: Array = "no_validation", *, reset: bool
-    ) -> tuple[Tensor, Any]:
-        """Samples as a tensor on their device, and labels; scikit-learn checks those on the CPU."""
-        if isinstance(Z, Tensor) and Z.device.type != "cpu":
-            return as_samples(Z, name="Z"), column_or_1d(as_tensor(y).cpu())
-        checked = validate_data(
-            self, Z, y, reset=reset, allow_nd=True, dtype=(np.float64, np.float32)
-        )
-        Z, y = checked if isinstance(checked, tuple) else (checked, None)
-        return as_tensor(Z), y
-
     def _features(self, Z: Tensor) -> Tensor:
         return self._spectrum(Z if self.shift_invariant else Z.flatten(1))
 
@@ -140,7 +127,7 @@ class NearestSubspaceClassifier(ClassifierMixin, BaseEstimator):
     def _squared_distances(self, Z: Array) -> Tensor:
         """‖v − mean‖² minus the squared norm of its projection onto the subspace, ``(m, k)``."""
         check_is_fitted(self)
-        Z, _ = self._validated(Z, reset=False)
+        Z, _ = validated(self, Z, reset=False)
         check_sample_shape(Z, self.sample_shape_)
         V = self._features(Z.to(self.components_.device, self.components_.real.dtype))
         _, k, r, _ = self.components_.shape

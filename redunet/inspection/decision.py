@@ -13,8 +13,8 @@ from redunet.layers.layer import extrapolate, propagate
 from redunet.lifts import Band, JoinedLift, MultiScaleLift
 from redunet.lifts.band import resampled
 from redunet.network import ReduNet
+from redunet.rates.spectrum import as_double
 from redunet.search.candidate import name_of
-from redunet.search.leave_one_out import as_double
 
 # Number of frequencies, and of scales, that are printed.
 PRINTED_SHARES = 3

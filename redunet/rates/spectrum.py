@@ -211,6 +211,16 @@ def squared_norms(V: Tensor, dim: int) -> Tensor:
     return squares.squeeze(dim) if squares.shape[dim] == 1 else squares.sum(dim)
 
 
+def as_double(V: Tensor) -> Tensor:
+    """V in double precision, real or complex."""
+    return V.to(torch.complex128 if V.is_complex() else torch.float64)
+
+
+def squared_moduli(t: Tensor) -> Tensor:
+    """|t|² of every entry, real."""
+    return t.real.square() + t.imag.square() if t.is_complex() else t.square()
+
+
 def total(parts: Iterable[Tensor]) -> Tensor:
     """The sum of one or more tensors."""
     return reduce(torch.add, parts)

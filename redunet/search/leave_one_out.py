@@ -20,7 +20,7 @@ from torch import Tensor
 
 from redunet.rates.covariance import second_moment
 from redunet.rates.partition import ClassBatch, Partition
-from redunet.rates.spectrum import total
+from redunet.rates.spectrum import as_double, squared_moduli, total
 
 # Number of entries of a block of frequencies that are in memory at one time.
 BLOCK_ENTRIES = 2**24
@@ -97,11 +97,11 @@ def held_out_residuals(
 def _of_others(V: Tensor, parts: Decomposition, shrinkage: Tensor) -> Tensor:
     """Squared residuals as if no sample were in the classes, ``(g, m, e)``."""
     squares = shrinkage.square().to(V.real.dtype)
-    norms = _squares(V).sum(2, keepdim=True)
+    norms = squared_moduli(V).sum(2, keepdim=True)
 
     def residuals(number: int) -> Tensor:
         """Those of the classes at one frequency, which hold all entries of V at this frequency."""
-        projections = _squares(V[number] @ parts.directions[number])  # (g, m, r)
+        projections = squared_moduli(V[number] @ parts.directions[number])  # (g, m, r)
         found = projections @ squares[number]
         if parts.shares is not None:  # the eigenvectors do not span the space
             found += (norms[number] - projections.sum(2, keepdim=True)).clamp_min(0)
@@ -128,7 +128,7 @@ def _of_samples(V: Tensor, batch: ClassBatch) -> Decomposition:
     values = torch.where(values > noise, values, 0)
     roots = torch.where(values > 0, values, torch.inf).rsqrt()
     directions = members.mH @ (vectors * roots.unsqueeze(-2))
-    shares = _squares(vectors)
+    shares = squared_moduli(vectors)
     return Decomposition(values, directions.to(V.dtype), shares * values.unsqueeze(-2), shares)
 
 
@@ -137,15 +137,5 @@ def _of_moments(V: Tensor, batch: ClassBatch, moments: Tensor | None) -> Decompo
     members = as_double(batch.gather(V))
     values, vectors = torch.linalg.eigh(second_moment(members) if moments is None else moments)
     directions = vectors.conj()
-    own = _squares(members @ directions)
+    own = squared_moduli(members @ directions)
     return Decomposition(values.clamp_min(0), directions.to(V.dtype), own, None)
-
-
-def as_double(V: Tensor) -> Tensor:
-    """V in double precision."""
-    return V.to(torch.complex128 if V.is_complex() else torch.float64)
-
-
-def _squares(t: Tensor) -> Tensor:
-    """|t|², real."""
-    return t.real.square() + t.imag.square() if t.is_complex() else t.square()

@@ -1,0 +1,22 @@
+"""Samples of an estimator, checked as scikit-learn does, from arrays or tensors on any device."""
+
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import column_or_1d, validate_data
+from torch import Tensor
+
+from redunet._checks import Array, as_samples, as_tensor
+
+
+def validated(
+    estimator: BaseEstimator, X: Array, y: Array = "no_validation", *, reset: bool
+) -> tuple[Tensor, Any]:
+    """Samples as a tensor on their device, and labels. On the CPU, scikit-learn checks both."""
+    if isinstance(X, Tensor) and X.device.type != "cpu":
+        return as_samples(X), column_or_1d(as_tensor(y).cpu())
+    options = {"allow_nd": True, "dtype": (np.float64, np.float32)}
+    checked = validate_data(estimator, X, y, reset=reset, **options)
+    X, y = checked if isinstance(checked, tuple) else (checked, None)
+    return as_tensor(X), y
