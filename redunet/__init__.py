@@ -14,7 +14,7 @@ from redunet.estimators import (
 )
 from redunet.files import export
 from redunet.inspection import explain
-from redunet.layers import Exact, Extensible, Rectified, Softmax, Variational
+from redunet.layers import Exact, Extensible, Rectified, SharedDictionary, Softmax, Variational
 from redunet.lifts import (
     Band,
     JoinedLift,
@@ -69,6 +69,7 @@ __all__ = [
     "ReduNetClassifier",
     "ScatteringLift",
     "Search",
+    "SharedDictionary",
     "ShortTimeFourierLift",
     "Softmax",
     "Standardize",

@@ -14,17 +14,14 @@ from redunet._processes import Processes
 from redunet.construction import RateHistory, Settings
 from redunet.construction.build import Parts, build
 from redunet.construction.extension import extended
-from redunet.construction.header import header_of, parts_of
+from redunet.construction.network_file import read_network, write_network
 from redunet.construction.settings import Request, as_membership, as_operator_kind, check_automatic
 from redunet.construction.sources import Data
-from redunet.files.tensors import fill, parse_header, read_tensors, write_tensors
+from redunet.files.tensors import fill
 from redunet.layers import Membership, OperatorKind, ReduLayer
 from redunet.layers.network import LayeredNetwork
 from redunet.lifts import composed
 from redunet.search import Search
-
-# The key of the header of saved networks.
-KEY = "redunet"
 
 
 class ReduNet(LayeredNetwork):
@@ -164,9 +161,8 @@ class ReduNet(LayeredNetwork):
         num_classes : int, optional
             Number of classes if no label is known. Clusters by lossy coding are the beginning.
         momentum : float
-            β of Nesterov's acceleration, such as 0.9. Fewer layers then reach the same ΔR, but each
-            takes about one and a half times the work. If a layer would lower ΔR, it is computed
-            again without momentum.
+            β of Nesterov's acceleration, such as 0.9, for fewer layers of one and a half times the
+            work. A layer that would lower ΔR is computed again without momentum.
         tol : float, optional
             Stop if a layer, or without ``eta`` every third one, raises ΔR by less than this share.
         true_membership : bool
@@ -184,9 +180,9 @@ class ReduNet(LayeredNetwork):
         offload : bool
             Move every layer to host memory as soon as it is made. The network stays there.
         checkpoint : str or path, optional
-            A folder in which every finished layer is saved. If an interrupted construction is
-            started again with the same samples and settings, it resumes after the last saved layer.
-            A finished construction can be continued with a larger ``num_layers``.
+            A folder in which every finished layer is saved. A construction that starts again with
+            the same samples and settings resumes after the last saved layer. A larger
+            ``num_layers`` continues a finished one.
         process_group : torch.distributed.ProcessGroup, optional
             Processes that each hold a shard of the samples, such as ``dist.group.WORLD``. All of
             them return the network of all samples.
@@ -221,9 +217,9 @@ class ReduNet(LayeredNetwork):
             options: Any = {"device": device, "batch_size": batch_size, "progress": progress}
             options |= {"unknown": unknown, "process_group": process_group}
             chosen = Search().fit(X, labels, **options).arguments
-            names = ("eps_sq", "operators", "membership")
-            eps_sq, operators, membership = (chosen[name] for name in names)
-            module, depth = chosen["lift"], 1 if num_layers is None and tol is None else num_layers
+            names = ("lift", "eps_sq", "operators", "membership")
+            module, eps_sq, operators, membership = (chosen[name] for name in names)
+            depth = 1 if num_layers is None and tol is None else num_layers
         else:
             module, depth = composed(lift), num_layers
         request = Request(
@@ -274,8 +270,7 @@ class ReduNet(LayeredNetwork):
         Returns
         -------
         ReduNet
-            Its history has no validation rates, and ends with NaN: features of old samples after
-            the last layer are not known.
+            Its history has no validation rates. It ends with NaN, as old samples are not known.
 
         Raises
         ------
@@ -288,7 +283,9 @@ class ReduNet(LayeredNetwork):
         """
         return type(self)(**extended(self._parts(), X, labels)._asdict())
 
-    def save(self, path: str | PathLike[str]) -> None:
+    def save(
+        self, path: str | PathLike[str], *, samples: tuple[Array, Array] | None = None
+    ) -> None:
         """Write the network to one safetensors file, completely or not at all.
 
         The operators are its tensors, everything else is JSON in its header. Nothing is pickled.
@@ -297,13 +294,17 @@ class ReduNet(LayeredNetwork):
         ----------
         path : str or path
             Conventionally ``*.safetensors``.
+        samples : tuple of (X, labels), optional
+            The samples of the construction. The file then holds them instead of the operators,
+            which takes far less room if they are few. :meth:`load` makes the operators again.
 
         Raises
         ------
         ValueError
-            If the network has operators or memberships of a kind that is not registered.
+            If a kind of operators or memberships is not registered, or the network does not follow
+            from the samples.
         """
-        write_tensors(self.state_dict(), path, KEY, header_of(self._parts()))
+        write_network(self._parts(), self.state_dict(), path, samples)
 
     @classmethod
     def load(
@@ -330,9 +331,8 @@ class ReduNet(LayeredNetwork):
             If the file does not hold a network, its tensors do not fit its header, or the lift
             that is passed does not fit the network.
         """
-        metadata, tensors = read_tensors(path)
-        header = parse_header(metadata, KEY, path, "a network that ReduNet.save wrote")
-        net = cls(**parts_of(header, lift, path)._asdict())
+        parts, tensors = read_network(path, lift)
+        net = cls(**parts._asdict())
         fill(net, tensors, path)
         return net.requires_grad_(False).to(device)
 

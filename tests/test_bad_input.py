@@ -91,7 +91,8 @@ def test_labels(labels, message):
         ({"tol": 1.5}, r"tol must be None or in \[0, 1\), got 1.5"),
         (
             {"operators": "fast"},
-            r"operators must be one of \['block diagonal', 'exact', 'extensible', 'variational'\]",
+            r"operators must be one of \['block diagonal', 'exact', 'extensible', "
+            r"'shared dictionary', 'variational'\]",
         ),
         ({"operators": "variational"}, "operators='variational' needs the option rank"),
         ({"operators": "variational", "rank": 0}, "rank must be at least 1, got 0"),

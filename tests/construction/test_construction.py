@@ -213,7 +213,7 @@ def test_a_fine_precision_is_summed_and_inverted_in_double_precision(shape):
 
 
 def test_too_fine_a_precision_is_an_error_that_says_so():
-    X, labels = samples(8, 20), np.arange(8) % 2
+    X, labels = samples(12, 20), np.arange(12) % 2  # too many for the smaller side
     with pytest.raises(ValueError, match=r"eps_sq is too small for torch\.float64"):
         ReduNet.construct(X, labels, num_layers=1, eps_sq=1e-25, eta=1e-25)
 

@@ -12,8 +12,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from redunet import RandomCirculantLift, ReduNet
+from redunet.construction.network_file import KEY
 from redunet.files import tensors as storage
-from redunet.network import KEY
 from tests.samples import samples
 
 LABELS = np.array(["no", "yes"])[np.arange(8) % 2]

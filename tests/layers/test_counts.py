@@ -9,7 +9,7 @@ import math
 import pytest
 import torch
 
-from redunet import RandomCirculantLift, ReduNet
+from redunet import RandomCirculantLift, ReduNet, SharedDictionary
 from redunet.layers import BlockDiagonal, DenseOperators, LowRankOperators
 from redunet.layers.operators import base
 from tests.counting import count
@@ -20,15 +20,19 @@ CONSTRUCTION = {  # of one more layer with a given step, in memory and in one ba
     "images": (67, 2),
     "few samples": (82, 2),
     "few images": (86, 2),
-    "variational": (118, 4),
+    "variational": (118, 2),
+    "shared dictionary": (195, 2),
+    "shared dictionary of images": (215, 2),
     "block diagonal": (152, 3),
 }
 NETWORK = {  # of one more layer of net(X), which never waits
     "vectors": 18,
     "images": 21,
-    "few samples": 30,
+    "few samples": 31,
     "few images": 34,
     "variational": 30,
+    "shared dictionary": 38,
+    "shared dictionary of images": 42,
     "block diagonal": 50,
     "hard": 26,
     "rectified": 70,
@@ -40,6 +44,8 @@ WAYS = {
     "vectors": ((20,), {}),
     "images": ((16, 8, 8), {}),
     "variational": ((20,), {"operators": "variational", "rank": 3}),
+    "shared dictionary": ((20,), {"operators": SharedDictionary(60)}),
+    "shared dictionary of images": ((20, 4, 4), {"operators": SharedDictionary(60)}),
     "block diagonal": ((16, 8, 8), {"operators": BlockDiagonal([6, 10], [0.1, 0.2])}),
     "hard": ((16, 8, 8), {"lam": math.inf}),
     "rectified": ((16, 8, 8), {"membership": "rectified"}),

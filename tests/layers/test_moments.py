@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from redunet._processes import Processes
-from redunet.layers import DatasetInfo, DenseOperators, LowRankOperators
-from redunet.layers.operators.exact import ClassMoments, ClassSamples, exact_moments
+from redunet.layers import DatasetInfo, DenseOperators, FewSamplesOperators, LowRankOperators
+from redunet.layers.operators.exact import ClassMoments, ClassSamples, FewSamples, exact_moments
 from redunet.layers.operators.variational import (
     LATCHING_PASSES,
     SketchedMoments,
@@ -63,29 +63,26 @@ def dense_operators(V, partition, spectrum):
     return operator(torch.ones(m)), torch.stack([operator(pi) for pi in memberships], 1)
 
 
-def class_matrices(operators):
-    """All Cʲ, whatever their kind: responses to unit vectors."""
-    F, C = operators.expansion.shape[:2]
-    unit = torch.eye(C, dtype=operators.expansion.dtype).expand(F, C, C)
-    return operators.respond(unit).movedim(1, 3)  # (F, m=c, k, d) to (F, k, d, c)
-
-
 SETTINGS = [
     (6, (), [9, 5, 7]),
     (9, (), [2, 1, 4]),
     (3, (5,), [4, 6]),
     (7, (2, 3), [3, 1, 2]),
     (8, (4,), [2, 2]),
+    (40, (), [5, 1, 6]),
+    (20, (4,), [2, 3]),
 ]
 
 
 @pytest.mark.parametrize(("channels", "shape", "sizes"), SETTINGS)
 @pytest.mark.parametrize("soft", [False, True])
-@pytest.mark.parametrize("kind", [ClassMoments, ClassSamples, SketchedMoments])
+@pytest.mark.parametrize("kind", [ClassMoments, ClassSamples, FewSamples, SketchedMoments])
 def test_every_kind_is_the_formula(channels, shape, sizes, soft, kind):
     V, partition, info = setting(channels, shape, sizes, soft=soft)
     if kind is ClassSamples and info.sizes.max() > channels:
         pytest.skip("members are only for classes of few samples")
+    if kind is FewSamples and len(sizes) * info.sizes.max() > channels:
+        pytest.skip("this kind is only for few samples")
     if kind is SketchedMoments:  # of full rank
         statistics = SketchedMoments(info, random_sketch(info, channels))
     else:
@@ -94,8 +91,8 @@ def test_every_kind_is_the_formula(channels, shape, sizes, soft, kind):
     E, Cs = dense_operators(V, partition, info.spectrum)
     operators = statistics.operators()
     tight = {"rtol": 1e-8, "atol": 1e-8}
-    torch.testing.assert_close(operators.expansion.data, E, **tight)
-    torch.testing.assert_close(class_matrices(operators).data, Cs, **tight)
+    torch.testing.assert_close(operators.matrices().expansion.data, E, **tight)
+    torch.testing.assert_close(operators.matrices().compression.data, Cs, **tight)
     expected = spectral_rate_reduction(V, info.spectrum, partition, EPS_SQ)
     for found, rate in zip(statistics.rates(), expected, strict=True):
         torch.testing.assert_close(found, rate, **tight)
@@ -105,11 +102,18 @@ def test_every_kind_is_the_formula(channels, shape, sizes, soft, kind):
 def test_the_kind_that_is_less_work_is_taken(channels, shape, sizes):
     V, partition, info = setting(channels, shape, sizes)
     statistics = exact_moments(info)
-    few = max(sizes) * (channels + max(sizes)) < channels**2
-    assert isinstance(statistics, ClassSamples if few else ClassMoments)
+    largest = max(sizes)
+    if 2 * largest * len(sizes) < channels:
+        kind, representation = FewSamples, FewSamplesOperators
+        description = f"rank {largest}, E of rank {largest * len(sizes)}"
+    elif largest * (channels + largest) < channels**2:
+        kind, representation, description = ClassSamples, LowRankOperators, f"rank {largest}"
+    else:
+        kind, representation, description = ClassMoments, DenseOperators, "dense"
+    assert isinstance(statistics, kind)
     operators = gather(statistics, V, partition).operators()
-    assert isinstance(operators, LowRankOperators if few else DenseOperators)
-    assert operators.description == (f"rank {max(sizes)}" if few else "dense")
+    assert isinstance(operators, representation)
+    assert operators.description == description
 
 
 @pytest.mark.parametrize("shape", [(), (4,)])
@@ -117,7 +121,9 @@ def test_atoms_are_exact_once_they_reach_the_rank_of_a_class(shape):
     V, partition, info = setting(12, shape, [3, 4, 2])
     atoms = gather(SketchedMoments(info, random_sketch(info, 4)), V, partition)
     _, Cs = dense_operators(V, partition, info.spectrum)
-    torch.testing.assert_close(class_matrices(atoms.operators()).data, Cs, rtol=1e-7, atol=1e-7)
+    torch.testing.assert_close(
+        atoms.operators().matrices().compression.data, Cs, rtol=1e-7, atol=1e-7
+    )
     expected = spectral_rate_reduction(V, info.spectrum, partition, EPS_SQ)
     torch.testing.assert_close(atoms.rates().delta, expected.delta, rtol=1e-7, atol=1e-7)
 
@@ -248,3 +254,19 @@ def test_classes_without_samples_have_no_rate():
     found = gather(ClassMoments(info_of(more, spectrum, V)), V, more).rates()
     expected = spectral_rate_reduction(V, spectrum, partition, EPS_SQ)
     assert math.isclose(found.delta, expected.delta, rel_tol=1e-12)
+
+
+def test_no_matrix_has_the_size_of_the_channels_if_samples_are_few():
+    channels = 100_000  # a matrix of this size would take 80 GB
+    V, partition, info = setting(channels, (), [3, 4])
+    moments = gather(exact_moments(info), V, partition)
+    Z, scale = V[0], channels / EPS_SQ
+    grams = [Z @ Z.T, *(Z[partition.membership[:, j] > 0] for j in (0, 1))]
+    grams[1:] = [members @ members.T for members in grams[1:]]
+    rates = [torch.logdet(torch.eye(len(g)) + scale / len(g) * g).item() / 2 for g in grams]
+    assert math.isclose(moments.rates().expansion, rates[0], rel_tol=1e-9)
+    assert math.isclose(moments.rates().compression, (3 * rates[1] + 4 * rates[2]) / 7)
+    operators = moments.operators()
+    gram = torch.eye(7) / scale * 7 + grams[0]
+    expected = info.alpha * (Z - grams[0] @ torch.linalg.solve(gram, Z))
+    torch.testing.assert_close(operators.expand(V)[0].data, expected, rtol=1e-8, atol=1e-12)

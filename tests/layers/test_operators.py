@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from redunet.layers import DenseOperators, LowRankOperators
+from redunet.layers import DenseOperators, FewSamplesOperators, LowRankOperators
 from redunet.layers.operators import Operators, Responses, base
 
 F, m, k, C, r = 5, 7, 9, 4, 2
@@ -16,7 +16,7 @@ def dtype(request):
     return request.param
 
 
-@pytest.fixture(params=["dense", "low rank"])
+@pytest.fixture(params=["dense", "low rank", "few samples"])
 def setting(request, dtype):
     """Operators, their matrices E and Cʲ, and samples."""
     E = random(F, C, C, dtype=dtype, seed=0)
@@ -27,7 +27,10 @@ def setting(request, dtype):
     W = random(F, k, r, C, dtype=dtype, seed=1) / 4
     scales = torch.arange(1.0, k + 1, dtype=torch.float64)
     Cs = scales[:, None, None] * (torch.eye(C) - W.mH @ W)
-    return LowRankOperators(E, W, scales), E, Cs, V
+    if request.param == "low rank":
+        return LowRankOperators(E, W, scales), E, Cs, V
+    U, scale = random(F, 3, C, dtype=dtype, seed=4) / 4, torch.tensor(0.7, dtype=torch.float64)
+    return FewSamplesOperators(U, scale, W, scales), scale * (torch.eye(C) - U.mH @ U), Cs, V
 
 
 def soft(seed=3):
@@ -117,7 +120,12 @@ def test_operators_are_frozen_parameters(setting):
 
 def test_they_describe_themselves(setting):
     ops, *_ = setting
-    assert ops.description == ("rank 2" if isinstance(ops, LowRankOperators) else "dense")
+    descriptions = {
+        DenseOperators: "dense",
+        LowRankOperators: "rank 2",
+        FewSamplesOperators: "rank 2, E of rank 3",
+    }
+    assert ops.description == descriptions[type(ops)]
     assert "channels=4" in repr(ops)
 
 

@@ -11,11 +11,14 @@ from redunet.layers.operators.base import (
 )
 from redunet.layers.operators.block_diagonal import BlockDiagonal, BlockDiagonalOperators
 from redunet.layers.operators.dense import DenseOperators
+from redunet.layers.operators.dictionary import SharedDictionaryOperators
 from redunet.layers.operators.exact import Exact, exact_moments
 from redunet.layers.operators.extensible import Extensible, ExtensibleOperators
+from redunet.layers.operators.few_samples import FewSamplesOperators
 from redunet.layers.operators.kind import Collect, OperatorKind
 from redunet.layers.operators.low_rank import LowRankOperators
 from redunet.layers.operators.moments import DatasetInfo, SecondMoments, TotalMoment
+from redunet.layers.operators.shared_dictionary import SharedDictionary
 from redunet.layers.operators.variational import Variational
 
 OPERATOR_KINDS: Registry[OperatorKind] = Registry(
@@ -25,6 +28,7 @@ OPERATOR_KINDS: Registry[OperatorKind] = Registry(
         "block diagonal": BlockDiagonal,
         "exact": Exact,
         "extensible": Extensible,
+        "shared dictionary": SharedDictionary,
         "variational": Variational,
     },
 )
@@ -35,7 +39,9 @@ REPRESENTATIONS: Kinds[Operators] = Kinds(
         "block diagonal": BlockDiagonalOperators,
         "dense": DenseOperators,
         "extensible": ExtensibleOperators,
+        "few samples": FewSamplesOperators,
         "low rank": LowRankOperators,
+        "shared dictionary": SharedDictionaryOperators,
     },
 )
 
@@ -52,12 +58,15 @@ __all__ = [
     "Exact",
     "Extensible",
     "ExtensibleOperators",
+    "FewSamplesOperators",
     "LowRankOperators",
     "OperatorKind",
     "OperatorMatrices",
     "Operators",
     "Responses",
     "SecondMoments",
+    "SharedDictionary",
+    "SharedDictionaryOperators",
     "TotalMoment",
     "Variational",
     "exact_moments",

@@ -1,6 +1,6 @@
 """Block-diagonal operators: every block of channels is coded by itself, with an ε² of its own."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -11,6 +11,7 @@ from redunet._checks import check_count, check_positive
 from redunet.layers.operators.base import ALL, OperatorMatrices, Operators, Responses
 from redunet.layers.operators.dense import DenseOperators
 from redunet.layers.operators.exact import exact_moments
+from redunet.layers.operators.few_samples import FewSamplesOperators
 from redunet.layers.operators.kind import Collect, OperatorKind
 from redunet.layers.operators.low_rank import LowRankOperators
 from redunet.layers.operators.moments import DatasetInfo, SecondMoments
@@ -225,8 +226,7 @@ class BlockDiagonalOperators(Operators):
         for number in range(count):
             prefix = f"blocks.{number}."
             own = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
-            kind = DenseOperators if "compression" in own else LowRankOperators
-            blocks.append(kind.from_tensors(own))
+            blocks.append(_representation_of(own).from_tensors(own))
         positions = [tensors[f"positions_{number}"] for number in range(count)]
         return cls(blocks, positions, tensors["weights"])
 
@@ -279,6 +279,13 @@ class BlockDiagonalOperators(Operators):
 
     def _positions(self) -> list[Tensor]:
         return [getattr(self, f"positions_{number}") for number in range(len(self.blocks))]
+
+
+def _representation_of(names: Iterable[str]) -> type[Operators]:
+    """The representation of the operators of a block, by the names of its tensors."""
+    if "compression" in names:
+        return DenseOperators
+    return FewSamplesOperators if "total_factor" in names else LowRankOperators
 
 
 class BlockResponses(Responses):

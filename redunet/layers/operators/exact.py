@@ -7,10 +7,11 @@ from torch import Tensor
 
 from redunet.layers.operators.base import Operators
 from redunet.layers.operators.dense import DenseOperators
+from redunet.layers.operators.few_samples import FewSamplesOperators
 from redunet.layers.operators.kind import Collect, OperatorKind
 from redunet.layers.operators.low_rank import LowRankOperators
 from redunet.layers.operators.moments import DatasetInfo, SecondMoments, TotalMoment
-from redunet.rates.covariance import RegularisedCovariance, second_moment
+from redunet.rates.covariance import RegularisedCovariance, check_factors, second_moment
 from redunet.rates.partition import Partition
 
 
@@ -19,7 +20,8 @@ class Exact(OperatorKind):
     """E = α (I + α M)⁻¹ and Cʲ = α_j (I + α_j M_j)⁻¹, exact up to rounding.
 
     The operators are dense matrices. If classes have few samples, each Cʲ is instead a multiple of
-    the identity minus a low-rank matrix, which takes less work.
+    the identity minus a low-rank matrix, which takes less work. If all classes together have fewer
+    samples than half the channels, E is such an operator too, and no C × C matrix is formed.
 
     References
     ----------
@@ -39,9 +41,12 @@ def exact_moments(info: DatasetInfo) -> SecondMoments:
     """Second moments in the representation that takes less work.
 
     For each sample and class, norms and sums of responses take C² products with dense operators,
-    and r(C + r) products if the class is represented by its r samples.
+    and r(C + r) products if the class is represented by its r samples. E takes C² products as a
+    matrix, and 2krC products if it is represented by the samples of all k classes.
     """
     largest, channels = info.largest_class, info.channels
+    if 2 * len(info.counts) * largest < channels:
+        return FewSamples(info)
     small = largest * (channels + largest) < channels**2
     return ClassSamples(info) if small else ClassMoments(info)
 
@@ -140,20 +145,70 @@ class ClassSamples(ClassVectors):
 
     def __init__(self, info: DatasetInfo):
         super().__init__(info)
+        self._samples = StoredSamples(info)
+
+    def add(self, V: Tensor, partition: Partition) -> None:
+        """Add a batch of samples ``(F, m, C)`` with their classes."""
+        super().add(V, partition)
+        self._samples.add(V, partition)
+
+    def class_vectors(self) -> Tensor:
+        """The samples of all processes, ``(F, k, r, C)``."""
+        return self._samples.of_all_processes()
+
+
+class FewSamples(ClassFactors):
+    """The samples of each class, without a moment of all samples, which are few."""
+
+    def __init__(self, info: DatasetInfo):
+        super().__init__(info)
+        self._samples = StoredSamples(info)
+
+    def add(self, V: Tensor, partition: Partition) -> None:
+        """Add a batch of samples ``(F, m, C)`` with their classes."""
+        self._samples.add(V, partition)
+
+    def finish(self) -> None:
+        """Collect the samples of all processes and factorise."""
+        samples = self._samples.of_all_processes().to(self.info.moment_dtype)
+        self._classes = RegularisedCovariance.from_samples(
+            self.shard(samples), self.shard(self.info.class_scales), check=False
+        )
+        shard = self.info.processes.shard
+        self._total = RegularisedCovariance.from_samples(
+            shard(samples.flatten(1, 2)), shard(self.info.scales), check=False
+        )
+        check_factors(self._total, self._classes)
+
+    def operators(self) -> FewSamplesOperators:
+        """E = α (I − U* U) and all Cʲ = α_j (I − W_j* W_j)."""
+        total = self._all_frequencies(self._total.inverse_factor()).to(self.info.dtype)
+        factors = self.all_classes(self._classes.inverse_factor()).to(self.info.dtype)
+        alphas = self.info.class_alphas.to(factors.real.dtype, copy=True)
+        return FewSamplesOperators(total, alphas.new_full((), self.info.alpha), factors, alphas)
+
+
+class StoredSamples:
+    """The samples of each class, in the order in which they come, with zeros after the last one.
+
+    A sample of several classes is stored in each of them, times the root of its membership.
+    """
+
+    def __init__(self, info: DatasetInfo):
         shape = len(info.spectrum), len(info.counts), info.largest_class, info.channels
+        self._processes = info.processes
         self._samples = info.zeros(*shape)
         self._filled = info.offsets.clone()  # the places of other processes stay 0
 
     def add(self, V: Tensor, partition: Partition) -> None:
         """Add a batch of samples ``(F, m, C)`` with their classes."""
-        super().add(V, partition)
         assignments = partition.assignments
         places = self._filled[assignments.classes] + assignments.ranks
         self._samples[:, assignments.classes, places] = assignments.gather(V)
         self._filled += partition.sizes
 
-    def class_vectors(self) -> Tensor:
-        """The samples of all processes, ``(F, k, r, C)``."""
-        samples = self.info.processes.all_reduce(self._samples)
+    def of_all_processes(self) -> Tensor:
+        """The samples of all processes, ``(F, k, r, C)``. This is called once."""
+        samples = self._processes.all_reduce(self._samples)
         del self._samples
         return samples

@@ -5,23 +5,28 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from redunet.layers.operators.base import ALL, DenseExpansion, Responses, real_form
+from redunet.layers.operators.base import (
+    ALL,
+    DenseExpansion,
+    Operators,
+    Responses,
+    real_form,
+)
 from redunet.layers.operators.by_class import ResponsesByClass, of_classes
 from redunet.rates.spectrum import safe_sqrt, scaled, squared_norms, total
 
 
-class LowRankOperators(DenseExpansion):
+class LowRankCompression(Operators):
     """Operators Cʲ(p) = α_j (I − W_j(p)* W_j(p)) with r rows in every W_j.
 
     By Woodbury's identity this is exact if r is the number of samples of the class. It is the best
     approximation of rank r if W_j spans the r leading eigenvectors of the class. The operators are
-    Hermitian for any values of the factors.
+    Hermitian for any values of the factors. A subclass represents E, and its constructor sets the
+    attributes.
 
-    Parameters
+    Attributes
     ----------
-    expansion : Tensor of shape (F, C, C)
-        E(p), real for vectors (F = 1), complex for signals.
-    factors : Tensor of shape (F, k, r, C)
+    factors : Parameter of shape (F, k, r, C)
         W_j(p).
     scales : Tensor of shape (k,)
         α_j.
@@ -29,11 +34,6 @@ class LowRankOperators(DenseExpansion):
 
     factors: nn.Parameter
     scales: Tensor
-
-    def __init__(self, expansion: Tensor, factors: Tensor, scales: Tensor):
-        super().__init__(expansion, factors.shape[1])
-        self.factors = nn.Parameter(factors, requires_grad=False)
-        self.register_buffer("scales", scales)
 
     @property
     def rank(self) -> int:
@@ -61,12 +61,6 @@ class LowRankOperators(DenseExpansion):
         norm_rows: NormRows = {}
         return lambda V: LowRankResponses(V, self, norm_rows)
 
-    def real_form(self) -> "LowRankOperators":
-        """The same operators on real and imaginary parts ``(F, m, 2C)``, of twice the rank."""
-        return LowRankOperators(
-            real_form(self.expansion), real_form(self.factors), self.scales.clone()
-        )
-
     def norm_rows(self, frequencies: slice) -> Tensor | None:
         """R*W with RR* = 2I − WW*, ``(F_b, k, r, C)``, for some of the frequencies.
 
@@ -86,21 +80,47 @@ class LowRankOperators(DenseExpansion):
         return f"frequencies={frequencies}, classes={classes}, channels={channels}, rank={rank}"
 
 
-# The rows of LowRankOperators.norm_rows, by the first and last frequency of a block.
+class LowRankOperators(LowRankCompression, DenseExpansion):
+    """A dense matrix E and operators Cʲ(p) = α_j (I − W_j(p)* W_j(p)) with r rows in every W_j.
+
+    Parameters
+    ----------
+    expansion : Tensor of shape (F, C, C)
+        E(p), real for vectors (F = 1), complex for signals.
+    factors : Tensor of shape (F, k, r, C)
+        W_j(p).
+    scales : Tensor of shape (k,)
+        α_j.
+    """
+
+    def __init__(self, expansion: Tensor, factors: Tensor, scales: Tensor):
+        super().__init__(expansion, factors.shape[1])
+        self.factors = nn.Parameter(factors, requires_grad=False)
+        self.register_buffer("scales", scales)
+
+    def real_form(self) -> "LowRankOperators":
+        """The same operators on real and imaginary parts ``(F, m, 2C)``, of twice the rank."""
+        return LowRankOperators(
+            real_form(self.expansion), real_form(self.factors), self.scales.clone()
+        )
+
+
+# The rows of LowRankCompression.norm_rows, by the first and last frequency of a block.
 NormRows = dict[tuple[int, int], Tensor | None]
 
 
 class LowRankResponses(ResponsesByClass):
     """Responses to operators of low rank.
 
-    Norms take fewer products with :meth:`LowRankOperators.norm_rows`. The host has to read whether
-    these rows exist. If it does not read values, norms and sums share the coefficients W_j v.
+    Norms take fewer products with :meth:`LowRankCompression.norm_rows`. The host has to read
+    whether these rows exist. If it does not read values, norms and sums share the coefficients
+    W_j v.
 
     Parameters
     ----------
     V : Tensor of shape (F, m, C)
         Samples.
-    operators : LowRankOperators
+    operators : LowRankCompression
     norm_rows : dict
         The rows for blocks of frequencies, which are added when they are needed first.
     """
@@ -108,7 +128,7 @@ class LowRankResponses(ResponsesByClass):
     def __init__(
         self,
         V: Tensor,
-        operators: LowRankOperators,
+        operators: LowRankCompression,
         norm_rows: NormRows,
     ):
         super().__init__(V, operators)

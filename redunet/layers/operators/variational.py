@@ -92,39 +92,69 @@ class SketchedMoments(ClassVectors):
 
     def __init__(self, info: DatasetInfo, sketch: Tensor):
         super().__init__(info)
-        self._sketch = sketch
-        self._products = torch.zeros_like(sketch)
-        self._missed = torch.zeros(
-            sketch.shape[:2], dtype=sketch.dtype.to_real(), device=sketch.device
-        )  # traces: first of the moments, later of the parts that the approximations miss
+        self._sketch = Sketch(info, sketch)
+        self._missed: Tensor  # traces of the parts that the approximations miss
 
     def add(self, V: Tensor, partition: Partition) -> None:
         """Add a batch of samples ``(F, m, C)`` with their classes."""
         super().add(V, partition)
-        for batch in partition.class_batches:
-            members = batch.gather(V)
-            coefficients = members @ self._sketch[:, batch.classes].mT
-            self._products.index_add_(1, batch.classes, coefficients.mT @ members.conj())
-            self._missed.index_add_(1, batch.classes, squared_norms(members, dim=2))
+        self._sketch.add(V, partition)
 
     def class_vectors(self) -> Tensor:
         """Rows whose second moments approximate those of the classes, ``(F, k, r, C)``."""
-        products = self.info.processes.all_reduce(self._products)
-        self._missed = self.info.processes.all_reduce(self._missed)
-        del self._products
-        core = products @ self._sketch.mH
-        vectors = torch.linalg.solve_triangular(rounded_cholesky(core), products, upper=False)
-        self._missed -= squared_norms(vectors, dim=2)
-        return vectors.conj()
+        vectors, self._missed = self._sketch.vectors()
+        return vectors
 
     def class_log_dets(self) -> Tensor:
         """An upper bound of log det(I + α_j M_j(p)) for every frequency and class, ``(F, k)``."""
         log_dets = super().class_log_dets()
-        rank, channels = self._sketch.shape[2:]
+        rank, channels = self._sketch.rows.shape[2:]
         if rank == channels:
             return log_dets
         missed = self.info.class_scales * self._missed.clamp_min(0)
         return log_dets + (channels - rank) * torch.log1p(missed / (channels - rank))
+
+
+class Sketch:
+    """Sums S M_j over samples, with r rows S for each class; see :class:`SketchedMoments`.
+
+    Parameters
+    ----------
+    info : DatasetInfo
+    rows : Tensor of shape (F, k, r, C)
+        S, with orthonormal rows.
+    """
+
+    def __init__(self, info: DatasetInfo, rows: Tensor):
+        self.rows = rows
+        self._processes = info.processes
+        self._products = torch.zeros_like(rows)
+        self._traces = torch.zeros(rows.shape[:2], dtype=rows.dtype.to_real(), device=rows.device)
+
+    def add(self, V: Tensor, partition: Partition) -> None:
+        """Add a batch of samples ``(F, m, C)`` with their classes."""
+        for batch in partition.class_batches:
+            members = batch.gather(V)
+            coefficients = members @ self.rows[:, batch.classes].mT
+            self._products.index_add_(1, batch.classes, coefficients.mT @ members.conj())
+            self._traces.index_add_(1, batch.classes, squared_norms(members, dim=2))
+
+    def vectors(self) -> tuple[Tensor, Tensor]:
+        """Rows whose second moments approximate M_j, and the traces of what they miss.
+
+        The sums over all processes replace the sums of this process, so this is called once.
+
+        Returns
+        -------
+        vectors : Tensor of shape (F, k, r, C)
+        missed : Tensor of shape (F, k)
+        """
+        products = self._processes.all_reduce(self._products)
+        traces = self._processes.all_reduce(self._traces)
+        del self._products, self._traces
+        factor = rounded_cholesky(products @ self.rows.mH)
+        vectors = torch.linalg.solve_triangular(factor, products, upper=False)
+        return vectors.conj(), traces - squared_norms(vectors, dim=2)
 
 
 def random_sketch(info: DatasetInfo, rank: int) -> Tensor:
@@ -150,11 +180,12 @@ def orthonormal_rows(rows: Tensor) -> Tensor:
 def rounded_cholesky(gram: Tensor) -> Tensor:
     """Cholesky factor of a positive semi-definite matrix ``(…, r, r)``.
 
-    The rounding error is added to the diagonal, so that the factor exists.
+    The rounding error is added to the diagonal, so that the factor exists. It is not checked, so
+    the host does not wait.
     """
     diagonal = gram.diagonal(dim1=-2, dim2=-1).real
     precision = torch.finfo(diagonal.dtype)
     shift = precision.eps * gram.shape[-1] * diagonal.amax(-1, keepdim=True) + precision.tiny
     shifted = gram.clone()
     shifted.diagonal(dim1=-2, dim2=-1).add_(shift)
-    return torch.linalg.cholesky(shifted)
+    return torch.linalg.cholesky_ex(shifted).L
