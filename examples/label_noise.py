@@ -54,8 +54,8 @@ def train_and_test(
     labels = datasets.corrupt_labels(problem.train[1], ratio, seed=options.seed)
     torch.manual_seed(options.seed)
     featurizer = problem.featurizer(options.device)
-    loss, _ = objective = objectives(problem, options.device)[name]
-    optimizer = objective.optimizer(featurizer)
+    objective = objectives(problem, options.device)[name]
+    loss, optimizer = objective.loss, objective.optimizer(featurizer)
     batches = problem.batches(labels)
     history = train(featurizer, loss, batches, optimizer, epochs=epochs, progress=True)
     if isinstance(loss, CrossEntropy):

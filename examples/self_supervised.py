@@ -3,24 +3,33 @@
 MCR² makes the distortions of a digit fill a small part of the space, and all digits together a
 large part. Digits of the same kind are similar, so they end in the same subspace. With γ₁ and γ₂
 (MCR²-CTRL) features are first compressed and then expanded. Table 10 and Figure 21 of the ReduNet
-paper (JMLR 2022), which uses other images and a larger network.
+paper (JMLR 2022), which uses other images and a larger network. ``--data cifar10 --paper`` takes
+these images and this network.
 """
 
 import argparse
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import matplotlib.pyplot as plt
 import torch
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from tabulate import tabulate
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
-from tqdm import tqdm
 
-from featurizers import LITTLE_DROPOUT, NUM_CLASSES, Problem, argument_parser, test_features
-from redunet import MCR2Loss, datasets, rate_reduction
+from featurizers import (
+    LITTLE_DROPOUT,
+    PRECISIONS,
+    Objective,
+    Problem,
+    add_training_options,
+    argument_parser,
+    test_features,
+)
+from papers import SELF_SUPERVISED, self_supervised_problem
+from redunet import MCR2Loss, datasets, rate_reduction, train
 from redunet.estimators.clustering import SubspaceClustering, clustering_accuracy
 from redunet.plots import PALETTE, plot_similarity
 
@@ -29,26 +38,38 @@ SAMPLES, DISTORTIONS, GAMMA = 20, 50, 20.0
 
 
 def main() -> None:
-    parser = argument_parser(__doc__.splitlines()[0], dim=32)
-    parser.add_argument(
-        "--gamma", type=float, default=GAMMA, help="γ₁ and γ₂ (default: 20; 1 is plain MCR²)"
-    )
-    parser.add_argument(
-        "--clustered", type=int, default=80, help="test digits of each class to cluster"
-    )
-    options = parser.parse_args()
-    problem = Problem.of(options)._replace(dropout=LITTLE_DROPOUT)
-    epochs = options.epochs or 20
+    options = parsed()
+    if options.paper:
+        problem, setting = self_supervised_problem(options), SELF_SUPERVISED[options.data]
+        epochs, distort = options.epochs or setting.schedule.epochs, setting.distortions
+    else:
+        problem, setting = Problem.of(options)._replace(dropout=LITTLE_DROPOUT), None
+        epochs, distort = options.epochs or 20, distorted
     torch.manual_seed(options.seed)
     featurizer = problem.featurizer(options.device)
-    rates = train(featurizer, problem.train[0], epochs, options)
+    loss = RecordedMCR2Loss(gamma1=options.gamma, gamma2=options.gamma)
+    schedule = setting.schedule._asdict() if setting else {"learning_rate": 1e-3}
+    objective = Objective(loss, **schedule)
+    adam = torch.optim.Adam(featurizer.parameters(), objective.learning_rate)
+    optimizer = objective.optimizer(featurizer) if setting else adam
+    train(
+        featurizer,
+        loss,
+        DistortedBatches(problem.train[0], distort),
+        optimizer,
+        epochs=epochs,
+        scheduler=objective.scheduler(optimizer),
+        autocast=PRECISIONS.get(options.amp),
+        checkpoint=options.checkpoint,
+        progress=True,
+    )
 
     rows = datasets.subsample(problem.test[1], options.clustered)
     problem = problem._replace(test=tuple(t[rows] for t in problem.test))
     pixels, labels = problem.test[0].flatten(1), problem.test[1]
     Z = test_features(featurizer, problem).cpu()
-    kmeans = KMeans(NUM_CLASSES, n_init=10, random_state=options.seed)
-    subspaces = SubspaceClustering(NUM_CLASSES, random_state=options.seed)
+    kmeans = KMeans(problem.num_classes, n_init=10, random_state=options.seed)
+    subspaces = SubspaceClustering(problem.num_classes, random_state=options.seed)
     table = [
         [name, *scores(labels, method.fit_predict(samples.double().numpy()))]
         for name, method, samples in (
@@ -60,34 +81,67 @@ def main() -> None:
     ]
     print(f"{len(Z)} test images of {problem.name}, clustered without labels")
     print(tabulate(table, ["", "NMI", "accuracy", "ARI"], "github", floatfmt=".3f"))
-    draw(rates, Z, labels, options)
+    draw(loss.rates, Z, labels, options)
 
 
-def train(
-    featurizer: nn.Module, images: Tensor, epochs: int, options: argparse.Namespace
-) -> list[list[float]]:
-    """Train on distortions, and return R and R_c of each step."""
-    loss = MCR2Loss(gamma1=options.gamma, gamma2=options.gamma)
-    optimizer = torch.optim.Adam(featurizer.parameters(), lr=1e-3)
-    rates = []
-    steps = epochs * (len(images) // SAMPLES)
-    for X, labels in tqdm(distorted_batches(images, steps), total=steps, desc="steps"):
-        Z = featurizer(X.to(options.device))
-        value = loss(Z, labels)
-        optimizer.zero_grad()
-        value.backward()
-        optimizer.step()
-        _, expansion, compression = rate_reduction(Z.detach(), labels, loss.eps_sq)
-        rates.append([expansion.item(), compression.item()])
-    return rates
+def parsed() -> argparse.Namespace:
+    parser = argument_parser(__doc__.splitlines()[0])
+    parser.add_argument(
+        "--gamma", type=float, default=GAMMA, help="γ₁ and γ₂ (default: 20; 1 is plain MCR²)"
+    )
+    parser.add_argument(
+        "--clustered", type=int, default=80, help="test images of each class to cluster"
+    )
+    parser.add_argument(
+        "--data", choices=SELF_SUPERVISED, help="images for --paper, read from --data-dir"
+    )
+    parser.add_argument(
+        "--paper", action="store_true", help="network and settings of the paper, for a GPU"
+    )
+    add_training_options(parser)
+    options = parser.parse_args()
+    if bool(options.data) != options.paper:
+        parser.error("--data and --paper need each other")
+    if options.data and not options.data_dir:
+        parser.error(f"set --data-dir or REDUNET_DATA to the folder of {options.data}")
+    if not options.paper:
+        options.dim = options.dim or 32
+    return options
 
 
-def distorted_batches(images: Tensor, steps: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Batches of many distortions of a few random images, with the number of the image as label."""
-    labels = torch.arange(SAMPLES).repeat_interleave(DISTORTIONS)
-    for _ in range(steps):
-        chosen = images[torch.randperm(len(images))[:SAMPLES]]
-        yield distorted(chosen.repeat_interleave(DISTORTIONS, 0)), labels
+class RecordedMCR2Loss(MCR2Loss):
+    """MCR², which records R and R_c of each step."""
+
+    def __init__(self, **options: float):
+        super().__init__(**options)
+        self.rates: list[list[float]] = []
+
+    def forward(self, Z: Tensor, labels: Tensor) -> Tensor:
+        """The loss of a batch."""
+        _, expansion, compression = rate_reduction(Z.detach(), labels, self.eps_sq)
+        self.rates.append([expansion.item(), compression.item()])
+        return super().forward(Z, labels)
+
+    def get_extra_state(self) -> dict[str, list[list[float]]]:
+        """The rates, for checkpoints."""
+        return {"rates": self.rates}
+
+    def set_extra_state(self, state: dict[str, list[list[float]]]) -> None:
+        """Resume with the rates of a checkpoint."""
+        self.rates = state["rates"]
+
+
+class DistortedBatches:
+    """An epoch of batches: distortions of a few random images, with the image as label."""
+
+    def __init__(self, images: Tensor, distort: Callable[[Tensor], Tensor]):
+        self.images, self.distort = images, distort
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        labels = torch.arange(SAMPLES).repeat_interleave(DISTORTIONS)
+        for _ in range(len(self.images) // SAMPLES):
+            chosen = self.images[torch.randperm(len(self.images))[:SAMPLES]]
+            yield self.distort(chosen.repeat_interleave(DISTORTIONS, 0)), labels
 
 
 def distorted(images: Tensor) -> Tensor:

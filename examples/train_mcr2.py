@@ -2,59 +2,157 @@
 
 Cross-entropy contracts each class to a point. The rate reduction spreads the classes over
 orthogonal subspaces of as many dimensions as possible. Figures 1 and 2 and Table 2 of the V-MCR²
-paper (CVPR 2022); the option ``--paper`` selects its settings.
+paper (CVPR 2022), and Figure 12 of the ReduNet paper (JMLR 2022). The option ``--paper`` selects
+the settings of a paper.
 """
 
 import argparse
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import torch
 from tabulate import tabulate
 from torch import Tensor
 
-from featurizers import Problem, argument_parser, nearest_subspace_accuracy, objectives
+from featurizers import (
+    PRECISIONS,
+    Objective,
+    Problem,
+    add_training_options,
+    argument_parser,
+    nearest_subspace_accuracy,
+    objectives,
+)
+from launch import Launch
+from papers import DATA, SETTINGS, paper_objectives, paper_problem, setting_of
 from redunet import datasets, rate_reduction, train
 from redunet.plots import PALETTE, plot_similarity, plot_singular_values
 from redunet.training.featurizers import TrainingHistory, features
 
-SHOWN = 50  # digits of each class in the heat maps
+SHOWN = 50  # images of each class in the heat maps
+CLASSES = 10  # classes in the pictures
+NAMES = {"ce": "cross-entropy", "mcr2": "MCR²", "v-mcr2": "V-MCR²"}
 
 
 def main() -> None:
-    parser = argument_parser(__doc__.splitlines()[0])
-    parser.add_argument(
-        "--paper",
-        action="store_true",
-        help="learning rates, random crops and flips, and 2000 epochs of the paper (on a GPU)",
-    )
-    options = parser.parse_args()
-    problem = Problem.of(options)
-    epochs = options.epochs or (2000 if options.paper else 150 if problem.name == "digits" else 30)
-    print(f"{problem.name}: {len(problem.train[0])} training images, {epochs} epochs")
-
+    options = parsed()
+    launch = Launch.of(options)
+    options.device, first = launch.device, launch.rank == 0
+    problem = paper_problem(options) if options.paper else Problem.of(options)
     torch.manual_seed(options.seed)
+    chosen = chosen_objectives(problem, options)
+    if first:
+        epochs = ", ".join(dict.fromkeys(str(objective.epochs) for objective in chosen.values()))
+        print(f"{problem.name}: {len(problem.train[0])} training images, {epochs} epochs")
     histories, trained, rows = {}, {}, []
-    for name, objective in objectives(problem, options.device, paper=options.paper).items():
-        print(name)
+    for name, objective in chosen.items():
         torch.manual_seed(options.seed)
         featurizer = problem.featurizer(options.device)
-        history = train(
-            featurizer,
-            objective.loss,
-            problem.batches(transformed=options.paper),
-            objective.optimizer(featurizer),
-            epochs=epochs,
-            progress=True,
-        )
-        histories[name] = history
-        trained[name] = tuple(t.cpu() for t in features(featurizer, problem.batches()))
-        rates = rate_reduction(*trained[name], eps_sq=0.5)
-        accuracy = nearest_subspace_accuracy(featurizer, problem)
-        rows.append([name, *(r.item() for r in rates), accuracy, sum(history.seconds) / epochs])
-    print("\nAfter training, without dropout:")
-    headers = ["objective", "ΔR", "R", "R_c", "test accuracy", "s/epoch"]
-    print(tabulate(rows, headers, "github", floatfmt=("", ".2f", ".2f", ".2f", ".4f", ".2f")))
-    draw(histories, trained, options)
+        history = run(featurizer, name, objective, problem, launch, options)
+        if first:
+            histories[name] = history
+            trained[name] = tuple(t.cpu() for t in features(featurizer, problem.batches()))
+            rates = rate_reduction(*trained[name], eps_sq=0.5)
+            accuracy = nearest_subspace_accuracy(featurizer, problem)
+            seconds = sum(history.seconds) / len(history.seconds)
+            rows.append([name, *(r.item() for r in rates), accuracy, seconds])
+    launch.end()
+    if first:
+        print("\nAfter training, without dropout:")
+        headers = ["objective", "ΔR", "R", "R_c", "test accuracy", "s/epoch"]
+        print(tabulate(rows, headers, "github", floatfmt=("", ".2f", ".2f", ".2f", ".4f", ".2f")))
+        draw(histories, trained, options)
+
+
+def parsed() -> argparse.Namespace:
+    parser = argument_parser(__doc__.splitlines()[0])
+    parser.add_argument(
+        "--data",
+        choices=DATA,
+        help="data set, read from --data-dir (default: MNIST with --data-dir, otherwise digits)",
+    )
+    parser.add_argument(
+        "--paper",
+        nargs="?",
+        const="any",
+        choices=["any", *SETTINGS],
+        help="settings of a paper, for a GPU (default: V-MCR², or MCR² for data without V-MCR²)",
+    )
+    parser.add_argument(
+        "--objectives", choices=NAMES, nargs="+", default=list(NAMES), help="(default: all)"
+    )
+    add_training_options(parser)
+    options = parser.parse_args()
+    check(options, parser)
+    return options
+
+
+def check(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """Stop if options do not fit together."""
+    if options.data == "digits":
+        options.data_dir = None
+    elif options.data and not options.data_dir:
+        parser.error(f"set --data-dir or REDUNET_DATA to the folder of {options.data}")
+    if options.data not in (None, "digits", "mnist") and not options.paper:
+        parser.error(f"--data {options.data} needs --paper")
+    if options.paper:
+        try:
+            schedules = setting_of(options).schedules
+        except ValueError as error:
+            parser.error(str(error))
+        if not any(NAMES[short] in schedules for short in options.objectives):
+            parser.error(f"this paper has only {', '.join(schedules)}")
+
+
+def chosen_objectives(problem: Problem, options: argparse.Namespace) -> dict[str, Objective]:
+    """The objectives of ``--objectives``, with their epochs."""
+    if options.paper:
+        every = paper_objectives(problem, options)
+    else:
+        epochs = 150 if problem.name == "digits" else 30
+        every = objectives(problem, options.device)
+        every = {name: objective._replace(epochs=epochs) for name, objective in every.items()}
+    return {
+        name: objective._replace(epochs=options.epochs or objective.epochs)
+        for name, objective in every.items()
+        if name in [NAMES[short] for short in options.objectives]
+    }
+
+
+def run(
+    featurizer: torch.nn.Module,
+    name: str,
+    objective: Objective,
+    problem: Problem,
+    launch: Launch,
+    options: argparse.Namespace,
+) -> TrainingHistory:
+    """Train with one objective, together with the other processes."""
+    if launch.rank == 0:
+        print(name)
+    if launch.size > 1:
+        torch.manual_seed(options.seed + launch.rank)  # other dropout, crops and flips
+    optimizer = objective.to(options.device).optimizer(featurizer)
+    return train(
+        launch.share(featurizer),
+        objective.loss,
+        problem.batches(transformed=bool(options.paper), part=launch[:2], seed=options.seed),
+        optimizer,
+        epochs=objective.epochs,
+        scheduler=objective.scheduler(optimizer),
+        autocast=PRECISIONS.get(options.amp),
+        checkpoint=checkpoint_of(name, options.checkpoint),
+        process_group=launch.group,
+        progress=launch.rank == 0,
+    )
+
+
+def checkpoint_of(name: str, path: Path | None) -> Path | None:
+    """The file of an objective: ``run.safetensors`` becomes ``run-mcr2.safetensors``."""
+    if path is None:
+        return None
+    (short,) = (short for short, other in NAMES.items() if other == name)
+    return path.with_stem(f"{path.stem}-{short}")
 
 
 def draw(
@@ -80,6 +178,7 @@ def draw(
     ax.margins(x=0)
     ax.legend(frameon=False)
     for name, (Z, labels) in trained.items():
+        Z, labels = Z[labels < CLASSES], labels[labels < CLASSES]
         rows = datasets.subsample(labels, min(SHOWN, int(labels.bincount().min())))
         plot_similarity(Z[rows], labels[rows], ax=axes[f"similarity {name}"]).set_title(name)
         plot_singular_values(Z, labels, ax=axes[f"values {name}"]).set_title(name)

@@ -1,17 +1,31 @@
 """Training of a featurizer by a loss on its features, with a record of their rates."""
 
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim.lr_scheduler import LRScheduler
 from tqdm import tqdm
 
 from redunet._checks import check_count
+from redunet._processes import Processes
 from redunet.rates.coding_rates import RateReduction
 from redunet.rates.meter import RateReductionMeter
+from redunet.training.gathered import GatheredFeatures, gathered
 from redunet.training.losses import VariationalMCR2Loss
+from redunet.training.state import random_states, read_state, set_random_states, write_state
+
+if TYPE_CHECKING:
+    import torch.distributed as dist
+
+Batches = Iterable[tuple[Tensor, Tensor]]
+Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass
@@ -55,12 +69,16 @@ class TrainingHistory:
 
 def train(
     featurizer: nn.Module,
-    loss: Callable[[Tensor, Tensor], Tensor],
-    batches: Iterable[tuple[Tensor, Tensor]],
+    loss: Loss,
+    batches: Batches,
     optimizer: torch.optim.Optimizer,
     *,
     epochs: int,
     latch_every: int = 50,
+    scheduler: LRScheduler | None = None,
+    autocast: torch.dtype | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    process_group: "dist.ProcessGroup | None" = None,
     progress: bool = False,
 ) -> TrainingHistory:
     """Train a featurizer, and record the true rate reduction of its features.
@@ -84,6 +102,19 @@ def train(
         Number of epochs.
     latch_every : int
         Number of epochs from one latching to the next.
+    scheduler : torch.optim.lr_scheduler.LRScheduler, optional
+        A schedule of the learning rate, which takes one step after each epoch.
+    autocast : {torch.bfloat16, torch.float16}, optional
+        Compute the featurizer in this type where autocasting allows it. Parameters and the loss
+        stay in float32. With float16, the loss is scaled so that small gradients do not vanish.
+    checkpoint : str or path, optional
+        A file that is written after each epoch, completely or not at all. After an interruption,
+        the same call resumes from this file. On a CPU the result is the same as without the
+        interruption if all random numbers come from torch: from its global generator, or from the
+        ``generator`` of a DataLoader.
+    process_group : torch.distributed.ProcessGroup, optional
+        The processes that train together. The featurizer is then a ``DistributedDataParallel``, and
+        every process iterates over its part of each batch. The loss is that of the whole batch.
     progress : bool
         Show a progress bar on standard error.
 
@@ -91,44 +122,150 @@ def train(
     -------
     TrainingHistory
 
+    Raises
+    ------
+    ValueError
+        If settings are out of range, the featurizer does not suit the processes, or the checkpoint
+        is damaged or was written by another number of processes.
+
     References
     ----------
     Baek et al., Efficient Maximal Coding Rate Reduction by Variational Forms (CVPR 2022),
     Algorithm 1.
     """
     check_count(epochs=epochs, latch_every=latch_every)
-    history = TrainingHistory()
-    variational = loss if isinstance(loss, VariationalMCR2Loss) else None
-    meter = RateReductionMeter(getattr(loss, "eps_sq", 0.5))
-    with tqdm(range(epochs), desc="epochs", disable=not progress) as bar:
-        for epoch in bar:
-            start = time.perf_counter()
-            if variational is not None and epoch % latch_every == 0:
-                variational.latch(*features(featurizer, batches))
-            meter.reset()
-            batch_values = []
-            featurizer.train()
-            for X, labels in _on_device(batches, featurizer):
-                Z = featurizer(X)
-                if variational is not None:
-                    variational.update(Z.detach(), labels)
-                value = loss(Z, labels)
-                optimizer.zero_grad()
-                value.backward()
-                optimizer.step()
-                meter.update(Z, labels)
-                rates = () if variational is None else variational.rates(labels)
-                batch_values.append(torch.stack([value.detach(), *rates]))
-            means = torch.stack(batch_values).mean(0)
-            history.append(means, meter.compute(), time.perf_counter() - start)
-            bar.set_postfix(rate_reduction=f"{history.delta[-1]:.4g}")
-    return history
+    if autocast not in (None, torch.bfloat16, torch.float16):
+        raise ValueError(f"autocast must be torch.bfloat16 or torch.float16, got {autocast}")
+    processes = Processes(process_group)
+    if processes.size > 1 and not isinstance(featurizer, DistributedDataParallel):
+        name = type(featurizer).__name__
+        raise ValueError(
+            f"with several processes, featurizer must be a DistributedDataParallel, got {name}"
+        )
+    training = _Training(featurizer, loss, optimizer, scheduler, autocast, processes)
+    generator = getattr(batches, "generator", None)
+    if checkpoint is not None and Path(checkpoint).exists():
+        training.restore(Path(checkpoint), generator)
+    with tqdm(total=epochs, initial=training.epoch, desc="epochs", disable=not progress) as bar:
+        while training.epoch < epochs:
+            training.run_epoch(batches, latch_every)
+            if checkpoint is not None:
+                training.save(Path(checkpoint), generator)
+            bar.set_postfix(rate_reduction=f"{training.history.delta[-1]:.4g}")
+            bar.update()
+    return training.history
+
+
+class _Training:
+    """Everything that changes during a training."""
+
+    def __init__(
+        self,
+        featurizer: nn.Module,
+        loss: Loss,
+        optimizer: torch.optim.Optimizer,
+        scheduler: LRScheduler | None,
+        autocast: torch.dtype | None,
+        processes: Processes,
+    ):
+        self.featurizer, self.loss, self.optimizer = featurizer, loss, optimizer
+        self.scheduler, self.autocast, self.processes = scheduler, autocast, processes
+        self.variational = loss if isinstance(loss, VariationalMCR2Loss) else None
+        self.meter = RateReductionMeter(getattr(loss, "eps_sq", 0.5))
+        self.device = next(featurizer.parameters()).device
+        scaled = autocast is torch.float16
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=scaled)
+        self.epoch = 0
+        self.history = TrainingHistory()
+
+    def run_epoch(self, batches: Batches, latch_every: int) -> None:
+        """Latch if it is time, and take a step on every batch."""
+        start = time.perf_counter()
+        self._share_loss()
+        if self.variational is not None and self.epoch % latch_every == 0:
+            with self._autocasting():
+                Z, labels = features(self.featurizer, batches)
+            self.variational.latch(*self._gather(Z, labels))
+        self.meter.reset()
+        self.featurizer.train()
+        values = [self._step(X, y) for X, y in _on_device(batches, self.featurizer)]
+        if self.scheduler is not None:
+            self.scheduler.step()
+        self.epoch += 1
+        means = torch.stack(values).mean(0)
+        self.history.append(means, self.meter.compute(), time.perf_counter() - start)
+
+    def _step(self, X: Tensor, labels: Tensor) -> Tensor:
+        """Take one step; the loss, and R^v and R_c^v if the loss is variational."""
+        with self._autocasting():
+            Z = self.featurizer(X)
+        Z, labels = self._gather(Z, labels)
+        if self.variational is not None:
+            self.variational.update(Z.detach(), labels)
+        value = self.loss(Z, labels)
+        self.optimizer.zero_grad()
+        self.scaler.scale(value).backward()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.meter.update(Z, labels)
+        rates = () if self.variational is None else self.variational.rates(labels)
+        return torch.stack([value.detach(), *rates])
+
+    def _autocasting(self) -> torch.autocast:
+        return torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None)
+
+    def _gather(self, Z: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Features, in full precision, and labels of all processes."""
+        if self.autocast is not None:
+            Z = Z.float()
+        if self.processes.size == 1:
+            return Z, labels
+        return GatheredFeatures.apply(Z, self.processes), gathered(labels, self.processes)
+
+    def _share_loss(self) -> None:
+        """Give all processes the parameters and the dictionary of the first one."""
+        if self.processes.size > 1 and isinstance(self.loss, nn.Module):
+            for value in self.loss.state_dict().values():
+                if isinstance(value, Tensor):
+                    self.processes.all_reduce(value if self.processes.rank == 0 else value.zero_())
+
+    def _parts(self) -> dict[str, Any]:
+        """All objects that have a ``state_dict``."""
+        several = isinstance(self.featurizer, DistributedDataParallel)
+        parts = {
+            "featurizer": self.featurizer.module if several else self.featurizer,
+            "loss": self.loss if isinstance(self.loss, nn.Module) else None,
+            "optimizer": self.optimizer,
+            "scheduler": self.scheduler,
+            "scaler": self.scaler,
+        }
+        return {name: part for name, part in parts.items() if part is not None}
+
+    def save(self, path: Path, generator: torch.Generator | None) -> None:
+        """Write the state of the training to one file; the first process does it for all."""
+        random = self.processes.all_gather_object(random_states(self.device, generator))
+        if self.processes.rank > 0:
+            return
+        state = {name: part.state_dict() for name, part in self._parts().items()}
+        state |= {"epoch": self.epoch, "history": asdict(self.history), "random": random}
+        write_state(state, path)
+
+    def restore(self, path: Path, generator: torch.Generator | None) -> None:
+        """Resume from a file that :meth:`save` wrote."""
+        state = read_state(path)
+        random = state["random"]
+        if len(random) != self.processes.size:
+            raise ValueError(
+                f"{path} was written by {len(random)} processes, got {self.processes.size}"
+            )
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
+        self.epoch, self.history = state["epoch"], TrainingHistory(**state["history"])
+        set_random_states(random[self.processes.rank], self.device, generator)
 
 
 @torch.no_grad()
-def features(
-    featurizer: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]
-) -> tuple[Tensor, Tensor]:
+def features(featurizer: nn.Module, batches: Batches) -> tuple[Tensor, Tensor]:
     """Compute the features of all batches, in evaluation mode.
 
     Parameters
@@ -148,8 +285,6 @@ def features(
     return torch.cat(Z), torch.cat(labels)
 
 
-def _on_device(
-    batches: Iterable[tuple[Tensor, Tensor]], featurizer: nn.Module
-) -> Iterator[tuple[Tensor, Tensor]]:
+def _on_device(batches: Batches, featurizer: nn.Module) -> Iterator[tuple[Tensor, Tensor]]:
     device = next(featurizer.parameters()).device
     return ((X.to(device), labels.to(device)) for X, labels in batches)

@@ -1,0 +1,125 @@
+"""Several processes that train together take the steps of one process with the whole batches."""
+
+import socket
+import sys
+
+import numpy as np
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from redunet import MCR2Loss, VariationalMCR2Loss, train
+from redunet.training.featurizers import TrainingHistory
+
+GENERATOR = torch.Generator().manual_seed(0)
+BATCHES = [
+    (torch.randn(m, 6, generator=GENERATOR, dtype=torch.float64), torch.arange(m) % 3)
+    for m in (17, 12)
+]
+SHARDS = [slice(0, 7), slice(7, None)]  # of different lengths
+
+pytestmark = pytest.mark.skipif(
+    not dist.is_available() or sys.platform != "linux", reason="needs torch.distributed with gloo"
+)
+
+
+class Featurizer(nn.Module):
+    def __init__(self, dim):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(6, 9), nn.Tanh(), nn.Linear(9, dim))
+
+    def forward(self, X):
+        return nn.functional.normalize(self.layers(X), dim=1)
+
+
+class CrossEntropy(nn.Module):
+    """A loss with parameters of its own."""
+
+    def __init__(self, dim):
+        super().__init__()
+        self.classifier = nn.Linear(dim, 3)
+
+    def forward(self, Z, labels):
+        return nn.functional.cross_entropy(self.classifier(Z), labels)
+
+
+LOSSES = {
+    "exact": lambda: MCR2Loss(),
+    "variational": lambda: VariationalMCR2Loss(3, 5, 2, mu=0.5),
+    "cross-entropy": lambda: CrossEntropy(5),
+}
+
+
+def prepared(name, seed=0):
+    torch.manual_seed(seed)
+    featurizer = Featurizer(5).double()
+    return featurizer, LOSSES[name]().double()
+
+
+def run(featurizer, loss, batches, **options):
+    parameters = [*featurizer.parameters(), *loss.parameters()]
+    optimizer = torch.optim.SGD(parameters, lr=0.1, momentum=0.9)
+    options = {"epochs": 3, "latch_every": 2, **options}
+    return train(featurizer, loss, batches, optimizer, **options)
+
+
+def work(rank, port, folder):
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"tcp://localhost:{port}", rank=rank, world_size=2)
+    batches = [(X[SHARDS[rank]], labels[SHARDS[rank]]) for X, labels in BATCHES]
+    group = dist.group.WORLD
+    for name in LOSSES:
+        path = f"{folder}/{name}.safetensors"
+        for epochs in (1, 3):  # the second time from the file
+            featurizer, loss = prepared(name, rank)  # the first process decides
+            together = DistributedDataParallel(featurizer)
+            options = {"checkpoint": path, "process_group": group, "epochs": epochs}
+            history = run(together, loss, batches, **options)
+        result = featurizer.state_dict(), loss.state_dict(), vars(history)
+        torch.save(result, f"{folder}/{name}-{rank}.pt")
+    try:
+        run(prepared("exact")[0], MCR2Loss(), batches, process_group=group)
+    except ValueError as error:
+        torch.save(str(error), f"{folder}/error-{rank}.pt")
+    dist.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("processes")
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    mp.spawn(work, (port, str(folder)), nprocs=2)
+    return folder
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_two_processes_equal_one(name, folder):
+    featurizer, loss = prepared(name)
+    history = run(featurizer, loss, BATCHES)
+    for rank in range(2):
+        weights, state, found = torch.load(folder / f"{name}-{rank}.pt")
+        torch.testing.assert_close(weights, featurizer.state_dict(), rtol=0, atol=1e-10)
+        torch.testing.assert_close(state, loss.state_dict(), rtol=0, atol=1e-10)
+        for key in ("loss", "expansion", "compression", "variational"):
+            np.testing.assert_allclose(found[key], vars(history)[key], rtol=1e-10)
+
+
+def test_several_processes_need_a_featurizer_that_they_share(folder):
+    for rank in range(2):
+        message = torch.load(folder / f"error-{rank}.pt")
+        assert "must be a DistributedDataParallel, got Featurizer" in message
+
+
+def test_a_checkpoint_belongs_to_a_number_of_processes(folder):
+    with pytest.raises(ValueError, match="was written by 2 processes, got 1"):
+        run(*prepared("exact"), BATCHES, checkpoint=folder / "exact.safetensors")
+
+
+def test_a_history_has_one_entry_for_each_epoch(folder):
+    history = TrainingHistory(**torch.load(folder / "exact-0.pt")[2])
+    assert len(history.delta) == len(history.seconds) == 3
