@@ -18,6 +18,7 @@ extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
+    "sphinx.ext.intersphinx",
     "sphinx.ext.mathjax",
     "sphinx.ext.napoleon",
     "sphinx_gallery.gen_gallery",
@@ -39,6 +40,31 @@ autodoc_default_options = {"members": True, "show-inheritance": False}
 autosummary_generate = True
 napoleon_google_docstring = False
 napoleon_use_rtype = False
+
+# The pages of other projects that ours link to. The inventories are small text files, so that a
+# build needs no network: each line has a name, its kind, and its page.
+intersphinx_mapping = {
+    "python": ("https://docs.python.org/3/", "_inventories/python.inv"),
+    "torch": ("https://docs.pytorch.org/docs/stable/", "_inventories/torch.inv"),
+    "numpy": ("https://numpy.org/doc/stable/", "_inventories/numpy.inv"),
+    "sklearn": ("https://scikit-learn.org/stable/", "_inventories/sklearn.inv"),
+    "matplotlib": ("https://matplotlib.org/stable/", "_inventories/matplotlib.inv"),
+}
+
+# Words in the types of parameters that become links.
+TYPES = {
+    "Tensor": "torch.Tensor",
+    "nn.Module": "torch.nn.Module",
+    "torch.device": "torch.device",
+    "torch.dtype": "torch.dtype",
+    "torch.optim.Optimizer": "torch.optim.Optimizer",
+    "DataLoader": "torch.utils.data.DataLoader",
+    "Dataset": "torch.utils.data.Dataset",
+    "numpy array": "numpy.ndarray",
+    "matplotlib Axes": "matplotlib.axes.Axes",
+    "matplotlib Figure": "matplotlib.figure.Figure",
+    "Path": "pathlib.Path",
+}
 
 sphinx_gallery_conf = {
     "examples_dirs": "../examples/gallery",
@@ -73,6 +99,17 @@ def escape_shapes(app, what, name, obj, options, lines):
         lines[i] = "``".join(parts)
 
 
+def link_types(app, what, name, obj, options, lines):
+    """Turn the words of ``TYPES`` into links, in the lines that napoleon makes of parameters."""
+    words = re.compile(rf"(?<![\w.])({'|'.join(map(re.escape, TYPES))})(?![\w.])")
+    for i, line in enumerate(lines):
+        if line.startswith(":type "):
+            field, colon, text = line.partition(": ")
+            linked = words.sub(lambda word: f":class:`{word[1]} <{TYPES[word[1]]}>`", text)
+            lines[i] = field + colon + linked
+
+
 def setup(app):
     """Called by Sphinx."""
     app.connect("autodoc-process-docstring", escape_shapes, priority=100)
+    app.connect("autodoc-process-docstring", link_types, priority=900)

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from redunet import datasets
 from redunet.estimators import ReduNetClassifier
-from redunet.inspection.palette import MARKERS, PALETTE
+from redunet.inspection.palette import METHODS
 from redunet.lifts import RandomCirculantLift
 from redunet.network import ReduNet
 from redunet.plots import plot_rates, plot_search, plot_similarity
@@ -31,6 +31,9 @@ WIDTHS = (17, 12, 14, 16)
 
 # Number of candidates of the search that are printed.
 PRINTED = 5
+
+# The method whose colour each curve has, and its marker.
+STYLES = (("RBF SVM", "s"), ("ReduNet, vectors", "^"), ("ReduNet", "o"))
 
 
 class Problem(NamedTuple):
@@ -178,9 +181,9 @@ def draw(
     figure, axes = plt.subplots(1, 3, figsize=(14.5, 4.5), layout="constrained")
     plot_similarity(X[rows], labels[rows], ax=axes[0]).set_title("Pixels of test digits")
     plot_similarity(net(X[rows]), labels[rows], ax=axes[1]).set_title("Features of test digits")
-    for (name, by_shift), color, marker in zip(accuracies.items(), PALETTE, MARKERS, strict=False):
+    for (name, by_shift), (method, marker) in zip(accuracies.items(), STYLES, strict=True):
         shifts = problem.stride * np.arange(len(by_shift))
-        axes[2].plot(shifts, by_shift, color=color, marker=marker, label=name)
+        axes[2].plot(shifts, by_shift, color=METHODS[method], marker=marker, label=name)
     axes[2].set(
         title="Accuracy on shifted digits", xlabel="horizontal shift [pixels]", ylabel="accuracy"
     )

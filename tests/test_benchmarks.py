@@ -38,6 +38,7 @@ def small_workloads(monkeypatch):
 
 def test_every_benchmark_is_listed():
     programs = {path.stem for path in FOLDER.glob("*.py") if is_program(path)} - {"__main__"}
+    programs |= {path.parent.name for path in FOLDER.glob("*/__main__.py")}
     assert programs == set(entry.BENCHMARKS)
 
 

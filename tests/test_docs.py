@@ -2,6 +2,8 @@
 
 import doctest
 import importlib
+import inspect
+import pkgutil
 import re
 import sys
 import warnings
@@ -9,9 +11,11 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pytest
+from matplotlib.colors import to_hex
 
 import redunet.datasets
 import redunet.plots
+from redunet.inspection.palette import METHODS
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -73,6 +77,26 @@ def test_formulas_need_no_network():
     assert (file.parent / "LICENSE").read_text().strip().startswith("Apache License")
 
 
+INVENTORIES = sorted((DOCS / "_inventories").glob("*.inv"))
+
+
+@pytest.mark.parametrize("path", INVENTORIES, ids=lambda path: path.stem)
+def test_links_to_other_projects_need_no_network(path):
+    conf = (DOCS / "conf.py").read_text()
+    assert re.search(rf'"{path.stem}": \("https://[^"]+/", "_inventories/{path.name}"\)', conf)
+    head, _, _, *lines = path.read_text().splitlines()
+    assert head == "# Sphinx inventory version 1"  # a version in plain text
+    names = [line.split()[0] for line in lines]
+    assert names == sorted(names, key=str.lower)
+    assert len(names) == len(set(names))
+    for line in lines:
+        name, kind, page = line.split()
+        assert page.endswith(".html")
+        found = pkgutil.resolve_name(name)
+        assert inspect.isclass(found) == (kind == "class"), name
+        assert callable(found)
+
+
 def test_every_page_is_in_the_menu():
     menu = re.findall(r"^([a-z_]+)$", (DOCS / "index.md").read_text(), re.MULTILINE)
     assert sorted([*menu, "index"]) == sorted(page.stem for page in DOCS.glob("*.md"))
@@ -101,3 +125,28 @@ def test_lessons_have_a_title_and_say_what_to_see(lesson):
     _, title, line, *_ = text.splitlines()
     assert line == "=" * len(title)
     assert text.count("# %%") >= 1
+
+
+def test_lessons_take_the_colours_of_methods_and_classes(monkeypatch):
+    monkeypatch.syspath_prepend(DOCS)
+    lessons = importlib.import_module("_lessons")
+    with warnings.catch_warnings(), plt.rc_context():
+        lessons.prepare({}, None, "before")
+        assert to_hex("C0") == METHODS["ReduNet"].lower()
+        assert to_hex("C1") == METHODS["RBF SVM"].lower()
+        assert to_hex("C2") == METHODS["ReduNet, vectors"].lower()
+        assert to_hex("C4") == METHODS["linear SVM"].lower()
+        lessons.prepare({}, None, "after")
+    del sys.modules["_lessons"]
+    for lesson in LESSONS:
+        assert not re.search(r"color=\"(#|tab:|red|green|blue)", lesson.read_text()), lesson.name
+
+
+def test_lessons_name_the_figures_that_they_repeat():
+    header = " ".join((LESSONS[0].parent / "GALLERY_HEADER.rst").read_text().split())
+    texts = {lesson.stem: lesson.read_text(encoding="utf-8") for lesson in LESSONS}
+    for figures, stem in re.findall(r"- Figures? ([\d a-z]+): :doc:`(\w+)`", header):
+        first, _, last = figures.partition(" to ")
+        for figure in range(int(first), int(last) + 1) if last else figures.split(" and "):
+            assert re.search(rf"\b{figure}\b", texts[stem]), (stem, figure)
+    assert "Figures 22 to 27: :doc:`plot_22_channels`" in header

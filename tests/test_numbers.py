@@ -192,5 +192,5 @@ def test_numbers_have_a_command(page):
 def test_named_programs_exist(page):
     for module, program, _ in COMMAND.findall(text_of(page)):
         if module or program:
-            path = program or module.replace(".", "/") + ".py"
-            assert (ROOT / path).is_file(), path
+            path = ROOT / (program or module.replace(".", "/") + ".py")
+            assert path.is_file() or (path.with_suffix("") / "__main__.py").is_file(), path

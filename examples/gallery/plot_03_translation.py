@@ -44,9 +44,9 @@ ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
 # The line of the network on images is flat. Both other classifiers are near chance for a shift of
 # half the image.
 #
-# A picture of equivariance. The first column has a test digit in four positions. Each row then has
-# the images with the nearest features, out of 300 training digits in four positions each. They are
-# in the same position as the test digit.
+# The next picture shows equivariance (Figure 30 of the ReduNet paper, JMLR 2022). The first column
+# has a test digit in four positions. Each row then has the images with the nearest features, out of
+# 300 training digits in four positions each. Compare their positions with that of the test digit.
 
 
 def positions(X):
@@ -57,10 +57,16 @@ query, others = positions(X_test[6:7]), positions(X[:300])
 plot_nearest_images((query, net(query)), (others, net(others)), images=7)
 
 # %%
-# The similarity of test digits to training digits of other classes. Their features are nearly
-# orthogonal.
+# The position is kept in every row. The last plot has the similarities of pairs of a training digit
+# and a test digit. Look at the filled histograms, which are those of different classes.
 
 figure, ax = plt.subplots(layout="constrained")
-plot_similarity_histogram((X, labels), (X_test, labels_test), ax=ax, label="pixels")
 plot_similarity_histogram((net(X), labels), (net(X_test), labels_test), ax=ax, label="features")
+plot_similarity_histogram((X, labels), (X_test, labels_test), ax=ax, label="pixels")
+
+# %%
+# The pixels of any two digits are similar. The features of digits of different classes are nearly
+# orthogonal, although the network has not seen the test digits. :doc:`/invariances` says how to
+# choose a lift, and ``ReduNetClassifier()`` chooses it by itself.
+
 plt.show()

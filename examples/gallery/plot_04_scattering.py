@@ -44,7 +44,7 @@ for i, row in enumerate(axes.T):
 
 # %%
 # The next plot has the accuracy against the number of labelled samples, for networks on pixels and
-# on scattering coefficients. η is chosen so that the step ηn/(mε²) is 1.
+# on scattering coefficients. η is chosen so that the step ηn/(mε²) is 1. Look at the left end.
 
 lifts = {
     "pixels": [nn.Flatten()],
@@ -71,12 +71,17 @@ ax.legend(frameon=False)
 # %%
 # With scattering, two samples of each class are enough. With pixels, fifty are needed.
 #
-# The pixels of two waves of the same direction have nothing in common. Their features in a network
-# on scattering coefficients are similar. The plot has test samples, and the network was constructed
-# from fifty samples of each class.
+# The last plot has the similarities of test samples. The network was constructed from fifty samples
+# of each class. Look for blocks on the diagonal.
 
 rows = datasets.subsample(labels_test, 25)
 figure, axes = plt.subplots(1, 2, figsize=(10, 4.5), layout="constrained")
 plot_similarity(X_test[rows], labels_test[rows], ax=axes[0]).set_title("Pixels")
 plot_similarity(net(X_test[rows]), labels_test[rows], ax=axes[1]).set_title("Features")
+
+# %%
+# The pixels of two waves of the same direction have nothing in common. Their features in a network
+# on scattering coefficients are similar, and those of different directions are not. See
+# :doc:`/invariances` for this and other front ends.
+
 plt.show()

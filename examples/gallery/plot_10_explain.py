@@ -66,9 +66,16 @@ plot_decision(decision, X_test[wrong])
 plot_eigenvalues(net)
 
 # %%
-# The principal directions of each class can be shown by the digits that are nearest to them.
+# The principal directions of each class can be shown by the digits that are nearest to them. Look
+# for different ways of writing the same digit.
 
 plot_principal_images(X[:1000], net(X[:1000]), labels[:1000], components=8)
+
+# %%
+# There are ones with and without a foot, and twos with and without a loop. The lesson on
+# :doc:`principal images </gallery/plot_21_principal_images>` looks closer. ``redunet.report`` puts
+# these pictures on one page, for a network of your own.
+
 plt.show()
 
 # sphinx_gallery_thumbnail_number = 4

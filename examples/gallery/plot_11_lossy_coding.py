@@ -32,8 +32,9 @@ def subspaces(dimension, dims, outliers, seed, per_subspace=60):
 def scatter(ax, X, clusters, title):
     for cluster, color in enumerate(class_colors(clusters.max() + 1)):
         ax.scatter(*X[clusters == cluster].T, s=8, color=color)
-    ax.set_title(title)
+    ax.set(title=title, xticks=[-1, 0, 1], yticks=[-1, 0, 1], zticks=[-1, 0, 1])
     ax.view_init(20, 40)
+    ax.set_box_aspect(None, zoom=1.15)
 
 
 # %%
@@ -111,6 +112,6 @@ print(tabulate(rows, ["", "plane and two lines", "1, 2 and 4 of 8 dimensions"]))
 # mixtures with BIC are as good within the spread of the sets, and slightly better with fewer
 # outliers. Samples where subspaces meet fit several of them, and there are more of these in three
 # dimensions than in eight. Methods that compare distances between samples do not find subspaces
-# that pass through the same point.
+# that pass through the same point. :doc:`/theory` has the formulas.
 
 plt.show()

@@ -11,7 +11,6 @@ import numpy as np
 from sklearn.metrics import adjusted_rand_score
 
 from redunet import LossyCodingClustering
-from redunet.plots import PALETTE
 
 rng = np.random.default_rng(0)
 
@@ -41,12 +40,12 @@ pairs = noisy([line(45 + shift, azimuth) for azimuth in (0, 90) for shift in (-5
 precisions = np.geomspace(1e-5, 3, 17)
 figure, axes = plt.subplots(2, 2, figsize=(10, 5), sharex=True, sharey="row", layout="constrained")
 cases = {"subspaces of 1, 2 and 3 dimensions": subspaces, "two pairs of lines": pairs}
-for column, (name, (X, labels)), color in zip(axes.T, cases.items(), PALETTE, strict=False):
+for column, (name, (X, labels)) in zip(axes.T, cases.items(), strict=True):
     found = [LossyCodingClustering(eps_sq).fit(X) for eps_sq in precisions]
     default = LossyCodingClustering().fit(X).eps_sq_
-    column[0].plot(precisions, [c.n_clusters_ for c in found], "o-", color=color)
+    column[0].plot(precisions, [c.n_clusters_ for c in found], "C0o-")
     scores = [adjusted_rand_score(labels, c.labels_) for c in found]
-    column[1].plot(precisions, scores, "o-", color=color)
+    column[1].plot(precisions, scores, "C0o-")
     for ax in column:
         ax.axvline(X.shape[1] * 0.01**2, color="black", linestyle=":", linewidth=1)
         ax.axvline(default, color="black", linestyle="--", linewidth=1)
@@ -62,6 +61,6 @@ axes[1, 0].set_ylabel("adjusted Rand index")
 # apart, and its errors are where the lines of a pair meet. A coarser code takes each pair for one
 # cluster, because the error that it may make is larger than the distance of the lines. The default
 # is too coarse to tell the lines of a pair apart. If the scale of the clusters is unknown, try
-# several ε², and take one from the middle of a long step.
+# several ε², and take one from the middle of a long step. :doc:`/theory` has the formulas.
 
 plt.show()

@@ -13,7 +13,6 @@ from sklearn.metrics import adjusted_rand_score
 from tabulate import tabulate
 
 from redunet import LossyCodingClustering, datasets
-from redunet.plots import PALETTE
 
 LENGTH = 48
 
@@ -54,7 +53,8 @@ for column, name, (X, labels) in zip(
     axes.T, ("template", "direction"), (shifted_templates(0), waves(0)), strict=True
 ):
     for ax, x in zip(column, X[labels == 0], strict=False):
-        for channel, color in zip(x, PALETTE, strict=False):
+        greys = plt.colormaps["Greys"](np.linspace(0.4, 1, len(x)))  # a grey for each channel
+        for channel, color in zip(x, greys, strict=True):
             ax.plot(channel, color=color, linewidth=1)
     column[0].set_title(f"Two series of the same {name}")
     column[1].set_xlabel("time")

@@ -79,8 +79,8 @@ for relative, ax in zip((1e-4, 1e-2, 1, 100), axes, strict=True):
 
 model = MICLClassifier().fit(X, y)
 figure, ax = plt.subplots(figsize=(6, 3.5), layout="constrained")
-ax.semilogx(model.searched_ / scale, model.losses_, color=class_colors(1)[0])
-ax.axvline(model.eps_sq_ / scale, color="#555555", linestyle=":")
+ax.semilogx(model.searched_ / scale, model.losses_, "C0")
+ax.axvline(model.eps_sq_ / scale, color="C6", linestyle=":")
 ax.set(xlabel="ε² / variance", ylabel="log loss [nats]", title="Samples left out in turn")
 
 # %%
@@ -100,7 +100,7 @@ methods = {
     "RBF SVM": lambda: SVC(),
 }
 figure, ax = plt.subplots(figsize=(6.5, 4), layout="constrained")
-for (name, make), color in zip(methods.items(), class_colors(4), strict=True):
+for (name, make), style in zip(methods.items(), ("C0o-", "C2^-", "C4v--", "C1s--"), strict=True):
     accuracies = np.empty((2, len(per_class)))
     for seed in range(2):
         for column, count in enumerate(per_class):
@@ -108,7 +108,7 @@ for (name, make), color in zip(methods.items(), class_colors(4), strict=True):
             test = np.setdiff1d(np.arange(len(labels)), train)
             fitted = make().fit(digits[train], labels[train])
             accuracies[seed, column] = fitted.score(digits[test], labels[test])
-    ax.plot(per_class, accuracies.mean(0), "o-", color=color, label=name)
+    ax.plot(per_class, accuracies.mean(0), style, label=name)
 ax.set(xscale="log", xlabel="labels of each class", ylabel="accuracy on test digits")
 ax.set_xticks(per_class, per_class)
 ax.minorticks_off()

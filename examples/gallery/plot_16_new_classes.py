@@ -71,8 +71,9 @@ for number, new in enumerate(steps):
         curves[name].append((answer == labels_test[rows]).float().mean().item())
 
 figure, ax = plt.subplots(layout="constrained")
-for (name, curve), style in zip(curves.items(), ("o-", "x--", "s-"), strict=True):
-    ax.plot([new[1] + 1 for new in steps], curve, style, label=name)
+for (name, curve), style in zip(curves.items(), ("C2^-", "C0o:", "C1s--"), strict=True):
+    size = 11 if name.startswith("constructed") else 6
+    ax.plot([new[1] + 1 for new in steps], curve, style, markersize=size, label=name)
 ax.set(xlabel="classes seen so far", ylabel="test accuracy on these classes", ylim=(0, 1.03))
 ax.set(xticks=[2, 4, 6, 8, 10], title="Digits arrive two classes at a time")
 ax.legend(frameon=False, loc="lower left")
@@ -97,4 +98,8 @@ print(f"largest difference between their memberships: {difference:.1e}")
 
 print(f"before the layer: extended {extended.history.delta[0]:.5f}, ", end="")
 print(f"constructed from all {whole.history.delta[0]:.5f}")
+
+# %%
+# Both are the same here too. :doc:`/labels` says which networks can be extended.
+
 plt.show()

@@ -89,14 +89,14 @@ def trial(seed, spikes, channels, options):
     return [*accuracies, net.history.delta[0]]
 
 
-def show(results, positions, names, label):
+def show(results, positions, names, colors, label):
     """Plot accuracy and ΔR, the mean over seeds and the range."""
     _, axes = plt.subplots(1, 2, figsize=(11, 3.8), layout="constrained")
-    for name, values, color in zip(names, results, class_colors(len(names)), strict=True):
+    for name, values, color in zip(names, results, colors, strict=True):
         for ax, table in zip(axes, (values[..., 0], values[..., 2]), strict=True):
             ax.plot(positions, table.mean(1), "o-", color=color, label=name)
             ax.fill_between(positions, table.min(1), table.max(1), color=color, alpha=0.15)
-    axes[0].axhline(1 / CLASSES, color="#555555", linestyle=":")
+    axes[0].axhline(1 / CLASSES, color="C6", linestyle=":")
     for ax in axes:
         ax.set(xscale="log", xlabel=label)
         ax.set_xticks(positions, positions)
@@ -113,7 +113,7 @@ by_channels = np.array(
         for options in lifts.values()
     ]
 )
-show(by_channels, channels, list(lifts), "channels")
+show(by_channels, channels, list(lifts), ["C6", "C0", "C2", "C3"], "channels")
 
 # %%
 # The linear lift stays at chance, the dotted line, and its ΔR near zero. With a threshold, ΔR grows
@@ -130,7 +130,8 @@ by_spikes = np.array(
         for width in widths
     ]
 )
-show(by_spikes, spikes, [f"{width} channels" for width in widths], "spikes")
+blues = plt.colormaps["Blues"]([0.4, 0.7, 1.0])
+show(by_spikes, spikes, [f"{width} channels" for width in widths], blues, "spikes")
 
 # %%
 # A signal with many spikes is a sum of many independent terms, and looks like Gaussian noise. Its
@@ -156,3 +157,5 @@ plt.show()
 # %%
 # These signals have no noise, and each class has a single motif. With data of your own,
 # ``ReduNetClassifier()`` chooses the lift by leaving out the training samples in turn.
+
+# sphinx_gallery_thumbnail_number = 2

@@ -514,6 +514,20 @@ def test_shares_of_other_samples():
         plot_decision(decision(4, 4), np.ones((3, 1, 4, 4)))
 
 
+def test_a_decision_fits_on_a_narrow_page():
+    for shape, sample in (((7,), np.ones((2, 7))), ((4, 4), np.ones((1, 4, 4)))):
+        axes = plot_decision(decision(*shape), sample)
+        axes[0].figure.canvas.draw()
+        places, frequencies, scales = (ax.get_position() for ax in axes)
+        assert axes[0].figure.get_figwidth() < 7
+        if len(shape) == 1:  # a series is above the bars
+            assert places.y0 > max(frequencies.y1, scales.y1)
+            assert frequencies.x1 < scales.x0
+        else:  # an image is beside them
+            assert places.x1 < min(frequencies.x0, scales.x0)
+            assert frequencies.y0 > scales.y1
+
+
 def test_a_decision_of_a_network_is_drawn(images):
     net, X, _ = images
     explanation = explain(net, X[0])

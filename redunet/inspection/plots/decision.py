@@ -68,20 +68,36 @@ def plot_decision(decision: Decision, x: Array, *, figure: FigureBase | None = N
             f"the sample must have one axis of channels and {spatial} of places, got shape "
             f"{sample.shape}"
         )
-    has_scales = len(decision.by_scale) > 1 or not spatial
-    widths = [9.0 if spatial == 1 else 5.0] * is_drawn + [4.0] * (bool(spatial) + has_scales)
+    names = _panels(decision, is_drawn)
+    layout = _layout(names, wide=spatial == 1)
     if figure is None:
-        figure = plt.figure(figsize=(max(6.0, sum(widths)), 3.6), layout="constrained")
-    axes: np.ndarray = figure.subplots(1, len(widths), width_ratios=widths, squeeze=False)[0]
+        height = 3.5 if len(layout) == 1 else 5.8
+        figure = plt.figure(figsize=(6.8, height), layout="constrained")
+    panels = figure.subplot_mosaic(layout)
     if is_drawn:
-        draw_places(axes[0], decision, sample)
+        draw_places(panels["places"], decision, sample)
     if spatial:
-        draw_frequencies(axes[int(is_drawn)], decision)
-    if has_scales:
-        draw_scales(axes[-1], decision)
+        draw_frequencies(panels["frequencies"], decision)
+    if "scales" in panels:
+        draw_scales(panels["scales"], decision)
+    axes = np.array([panels[name] for name in names])
     winner, other = decision.classes
-    axes[0].set_title(f"{winner} (blue) rather than {other} (orange)")
+    axes[0].set_title(f"{winner} (blue) rather than {other} (orange)", fontsize="medium")
     return axes
+
+
+def _panels(decision: Decision, is_drawn: bool) -> list[str]:
+    """Names of the axes, in the order in which they are returned."""
+    names = ["places"] * is_drawn + ["frequencies"] * bool(decision.by_place.ndim)
+    return names + ["scales"] * (len(decision.by_scale) > 1 or not names)
+
+
+def _layout(names: list[str], wide: bool) -> list[Any]:
+    """Rows of axes: a series above the bars, an image beside them. Narrow pages can show both."""
+    if len(names) < 2 or "places" not in names:
+        return [names]
+    bars = names[1:]
+    return [["places"] * len(bars), bars] if wide else [["places", bar] for bar in bars]
 
 
 def draw_places(ax: Axes, decision: Decision, sample: np.ndarray) -> None:
@@ -89,6 +105,7 @@ def draw_places(ax: Axes, decision: Decision, sample: np.ndarray) -> None:
     shares = decision.percentages(decision.by_place)
     limit = np.abs(shares).max() or 1.0
     style: dict[str, Any] = {"cmap": OVERLAY, "vmin": -limit, "vmax": limit}
+    bar: dict[str, Any]
     if sample.ndim == 3:
         grey = sample.mean(0)
         low, high = grey.min(), grey.max()
@@ -98,18 +115,20 @@ def draw_places(ax: Axes, decision: Decision, sample: np.ndarray) -> None:
         ax.imshow(grey, cmap="gray_r", vmin=low, vmax=low + ((high - low) or 1.0) / DARKEST)
         overlay = ax.imshow(shares, extent=extent, interpolation="bilinear", **style)
         ax.set(xticks=[], yticks=[])
+        bar = {"location": "bottom", "pad": 0.04}
     else:
         ax.plot(sample.T, color="black", linewidth=0.8)
         extent = (-0.5, sample.shape[1] - 0.5, *ax.get_ylim())
         overlay = ax.imshow(shares[None], extent=extent, aspect="auto", **style)
         ax.set_xlabel("place")
-    ax.figure.colorbar(overlay, ax=ax, label="share of the place [%]", shrink=0.85)
+        bar = {"location": "right"}
+    ax.figure.colorbar(overlay, ax=ax, label="share of the place [%]", shrink=0.85, **bar)
 
 
 def draw_frequencies(ax: Axes, decision: Decision) -> None:
     """Draw a bar for each frequency of one axis, or for the largest shares of several axes."""
     percentages = decision.percentages(decision.by_frequency)
-    ax.set_title("By frequency")
+    ax.set_title("By frequency", fontsize="medium")
     if decision.frequency.shape[1] == 1:
         ax.bar(decision.frequency[:, 0], percentages, width=0.8, color=_colors(percentages))
         ax.axhline(0, color="black", linewidth=0.8)
@@ -130,7 +149,7 @@ def draw_scales(ax: Axes, decision: Decision) -> None:
     """Draw a bar for each scale."""
     names, shares = list(decision.by_scale), list(decision.by_scale.values())
     _draw_bars(ax, names, decision.percentages(shares))
-    ax.set_title("By scale")
+    ax.set_title("By scale", fontsize="medium")
 
 
 def _draw_bars(ax: Axes, names: list[str], percentages: np.ndarray) -> None:
