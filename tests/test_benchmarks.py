@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from benchmarks import __main__ as entry
-from benchmarks import budget, construct, gpu, losses
+from benchmarks import budget, construct, few_samples, gpu, losses
 from benchmarks.workloads import Workload
 
 FOLDER = Path(entry.__file__).parent
@@ -123,3 +123,16 @@ def test_a_size_is_fitted_to_a_budget(monkeypatch):
     assert samples(2) == 100
     assert samples(0.5) is None
     assert budget.resized(work, 100).name == "vector, m=100"
+
+
+def test_few_samples(capsys, monkeypatch):
+    arguments = ["few_samples", "--features", "300", "--per-class", "3"]
+    monkeypatch.setattr(sys, "argv", arguments)
+    monkeypatch.delenv("REDUNET_DATA", raising=False)
+    few_samples.main()
+    rows = [line.split("|") for line in capsys.readouterr().out.splitlines() if "|" in line]
+    assert int(rows[2][1]) == 300
+    for row in rows[5:]:
+        whole, short, _, error = (float(cell) for cell in row[2:6])
+        assert short < whole / 10
+        assert error < 1e-4

@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from redunet import ReduNet, Variational
+from redunet import ReduNet, SharedDictionary, Variational
 from redunet._processes import Processes
 
 GENERATOR = torch.Generator().manual_seed(0)
@@ -17,6 +17,7 @@ X = {
     "vectors": torch.randn(17, 6, generator=GENERATOR, dtype=torch.float64),
     "many channels": torch.randn(17, 20, generator=GENERATOR, dtype=torch.float64),
     "signals": torch.randn(17, 3, 5, generator=GENERATOR, dtype=torch.float64),
+    "few samples": torch.randn(17, 90, generator=GENERATOR, dtype=torch.float64),
 }
 LABELS = np.array(list("aabbbaccabcacabcc"))
 PARTIAL = np.array(list("a?b??ac?ab?ac???c"))
@@ -26,10 +27,13 @@ CASES = [
     ("vectors", LABELS, {}),
     ("vectors", SOFT, {"true_membership": True}),
     ("many channels", LABELS, {}),
+    ("few samples", LABELS, {}),
     ("signals", LABELS, {"momentum": 0.5, "validation": True}),
     ("signals", LABELS, {"membership": "rectified"}),
     ("vectors", LABELS, {"operators": Variational(3, latch_every=2)}),
     ("signals", LABELS, {"operators": "variational", "rank": 2}),
+    ("vectors", LABELS, {"operators": SharedDictionary(6, latch_every=2)}),
+    ("signals", LABELS, {"operators": SharedDictionary(6)}),
     ("signals", LABELS, {"stop": 2}),
     ("signals", PARTIAL, {"unknown": "?"}),
     ("many channels", PARTIAL, {"unknown": "?", "stop": 2}),
