@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from redunet.layers.operators.base import Operators
+from redunet.layers.operators.base import Operators, block_entries
 from redunet.layers.operators.dense import DenseOperators
 from redunet.layers.operators.few_samples import FewSamplesOperators
 from redunet.layers.operators.kind import Collect, OperatorKind
@@ -108,9 +108,16 @@ class ClassMoments(ClassFactors):
 
 
 def add_class_moments_(moments: Tensor, V: Tensor, partition: Partition) -> None:
-    """Add the second moments of a batch ``(F, m, C)`` to those of the classes, ``(F, k, C, C)``."""
-    for batch in partition.class_batches:
-        moments.index_add_(1, batch.classes, second_moment(batch.gather(V).to(moments.dtype)))
+    """Add the second moments of a batch ``(F, m, C)`` to those of the classes, ``(F, k, C, C)``.
+
+    On a CPU the frequencies of a block fit in the cache, with the moments of all classes.
+    """
+    step = max(1, block_entries(V) // max(1, moments.shape[1] * V[0].numel()))
+    for start in range(0, len(V), step):
+        block = slice(start, start + step)
+        for batch in partition.class_batches:
+            members = batch.gather(V[block]).to(moments.dtype)
+            moments[block].index_add_(1, batch.classes, second_moment(members))
 
 
 class ClassVectors(ClassFactors, TotalMoment):
