@@ -277,7 +277,7 @@ class Construction:
         precision = info.dtype.to_real()
         return ReduLayer(
             moments.operators(),
-            proportions=info.proportions.to(precision),
+            proportions=info.proportions.to(precision, copy=True),
             alpha=torch.full((), info.alpha, dtype=precision, device=info.counts.device),
             eta=settings.eta if eta is None else eta,
             membership_rule=settings.membership,

@@ -22,7 +22,7 @@ class ReduLayer(nn.Module):
     proportions : Tensor of shape (k,)
         γ_j, the share of each class in the samples of the construction.
     alpha : Tensor, scalar
-        α = C/(m ε²).
+        α = C/(m ε²), of the same type as ``proportions``.
     eta : float
         Step size η.
     membership_rule : Membership
@@ -55,8 +55,8 @@ class ReduLayer(nn.Module):
     ):
         super().__init__()
         self.operators = operators
-        self.register_buffer("proportions", proportions.clone())
-        self.register_buffer("alpha", alpha.to(proportions.dtype, copy=True))
+        self.register_buffer("proportions", proportions)
+        self.register_buffer("alpha", alpha)
         self.eta = eta
         self.membership_rule = membership_rule
         self.spectrum = spectrum

@@ -16,14 +16,14 @@ from tests.counting import count
 
 # One place for all bounds: the largest numbers of operations and synchronisations.
 CONSTRUCTION = {  # of one more layer with a given step, in memory and in one batch
-    "vectors": (64, 2),
-    "images": (67, 2),
-    "few samples": (82, 2),
-    "few images": (86, 2),
-    "variational": (118, 2),
-    "shared dictionary": (195, 2),
-    "shared dictionary of images": (215, 2),
-    "block diagonal": (152, 3),
+    "vectors": (60, 2),
+    "images": (63, 2),
+    "few samples": (80, 2),
+    "few images": (80, 2),
+    "variational": (112, 2),
+    "shared dictionary": (185, 2),
+    "shared dictionary of images": (200, 2),
+    "block diagonal": (144, 2),
 }
 NETWORK = {  # of one more layer of net(X), which never waits
     "vectors": 18,

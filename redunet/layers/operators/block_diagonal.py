@@ -110,9 +110,11 @@ class BlockMoments(SecondMoments):
             block.add(part[positions], partition)
 
     def finish(self) -> None:
-        """Sum over all processes and factorise."""
+        """Sum over all processes and factorise. The host waits once for all blocks."""
         for block in self._blocks:
+            block.checks = False
             block.finish()
+        self.check(*(factor for block in self._blocks for factor in block.factors))
 
     def device_rates(self) -> RateReduction:
         """Σ_b (α/α_b) ΔR_b, and R and R_c summed alike."""

@@ -165,10 +165,20 @@ class SecondMoments(ABC):
     Parameters
     ----------
     info : DatasetInfo
+
+    Attributes
+    ----------
+    checks : bool
+        Whether :meth:`finish` checks that all factors exist, by default True. If not, the caller
+        checks ``factors``.
+    factors : tuple of RegularisedCovariance
+        All factors, after :meth:`finish`.
     """
 
     def __init__(self, info: DatasetInfo):
         self.info = info
+        self.checks = True
+        self.factors: tuple[RegularisedCovariance, ...] = ()
         self._total: RegularisedCovariance  # (F,), the part of this process
         self._known_rates: RateReduction | None = None
 
@@ -213,7 +223,13 @@ class SecondMoments(ABC):
         shard = self.info.processes.shard
         scales = shard(self.info.scales)
         self._total = RegularisedCovariance.from_moment(shard(total), scales, check=False)
-        check_factors(self._total, *classes)
+        self.check(self._total, *classes)
+
+    def check(self, *covariances: RegularisedCovariance) -> None:
+        """Raise PrecisionError unless these factors exist, or leave that to the caller."""
+        self.factors = covariances
+        if self.checks:
+            check_factors(*covariances)
 
     def expansion(self) -> Tensor:
         """E = α (I + α M)⁻¹, ``(F, C, C)``."""
