@@ -114,7 +114,7 @@ class BlockMoments(SecondMoments):
         for block in self._blocks:
             block.checks = False
             block.finish()
-        self.check(*(factor for block in self._blocks for factor in block.factors))
+        self.check(*(factor for block in self._blocks for factor in block.covariances))
 
     def device_rates(self) -> RateReduction:
         """Σ_b (α/α_b) ΔR_b, and R and R_c summed alike."""

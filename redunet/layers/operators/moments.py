@@ -170,15 +170,15 @@ class SecondMoments(ABC):
     ----------
     checks : bool
         Whether :meth:`finish` checks that all factors exist, by default True. If not, the caller
-        checks ``factors``.
-    factors : tuple of RegularisedCovariance
-        All factors, after :meth:`finish`.
+        checks ``covariances``.
+    covariances : tuple of RegularisedCovariance
+        All regularised covariances, after :meth:`finish`.
     """
 
     def __init__(self, info: DatasetInfo):
         self.info = info
         self.checks = True
-        self.factors: tuple[RegularisedCovariance, ...] = ()
+        self.covariances: tuple[RegularisedCovariance, ...] = ()
         self._total: RegularisedCovariance  # (F,), the part of this process
         self._known_rates: RateReduction | None = None
 
@@ -227,7 +227,7 @@ class SecondMoments(ABC):
 
     def check(self, *covariances: RegularisedCovariance) -> None:
         """Raise PrecisionError unless these factors exist, or leave that to the caller."""
-        self.factors = covariances
+        self.covariances = covariances
         if self.checks:
             check_factors(*covariances)
 
