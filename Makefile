@@ -5,6 +5,9 @@ BIN = $(VENV)/bin
 ARGS ?=
 NUMERICAL = tests/rates tests/coding tests/layers tests/construction tests/lifts tests/training \
 	tests/test_network.py tests/test_extension.py
+# Tests of graphs, files, pages and processes, in which little depends on the rounding.
+STRUCTURAL = export or onnx or graph or saved or killed or inside or drawn or processes \
+	or operations or reads
 
 .PHONY: install demo test test-roundings test-default test-compatible lint docs clean
 
@@ -33,10 +36,10 @@ test: lint
 test-roundings: test-default test-compatible
 
 test-default: install
-	ATEN_CPU_CAPABILITY=default $(BIN)/python -m pytest $(NUMERICAL) $(ARGS)
+	ATEN_CPU_CAPABILITY=default $(BIN)/python -m pytest $(NUMERICAL) -k 'not ($(STRUCTURAL))' $(ARGS)
 
 test-compatible: install
-	MKL_CBWR=COMPATIBLE $(BIN)/python -m pytest $(NUMERICAL) $(ARGS)
+	MKL_CBWR=COMPATIBLE $(BIN)/python -m pytest $(NUMERICAL) -k 'not ($(STRUCTURAL))' $(ARGS)
 
 # A warning is an error.
 docs: install
