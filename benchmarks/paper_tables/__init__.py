@@ -1,0 +1,1 @@
+"""The tables of the papers, each as printed and as computed by this package."""
