@@ -1,7 +1,9 @@
 """A network that is invariant to the position of digits, from ten digits of each class.
 
 Images are treated as periodic, and the network is invariant to all cyclic translations. Figures 16
-(e)–(h) and Table 15 of the ReduNet paper (JMLR 2022), which takes up to 75 channels.
+(e)–(h) and Table 15 of the ReduNet paper (JMLR 2022), which takes up to 75 channels. The precision
+and the steps are those of the paper. With the defaults of the package, 75 channels classify 0.89 of
+the test digits instead of 0.65 (``benchmarks.paper_tables``).
 """
 
 from invariance import argument_parser, draw, print_accuracies, training_and_test_digits

@@ -19,7 +19,7 @@ from redunet import RandomCirculantLift, ReduNet, polar_samples
 SEEDS = range(5)
 USUAL = {"layers": 40, "eta": 0.5, "eps_sq": 0.1, "angles": 200}
 
-# By channels: the printed rows, and those that were seen.
+# By channels: the printed rows, and reference values.
 PRINTED = {
     5: ((1.000, 0.560, 0.838, 0.559), (None, "0.47–0.49", 0.85, None)),
     10: ((1.000, 0.610, 0.972, 0.609), (None,) * 4),
@@ -53,10 +53,10 @@ def show(cells: Sequence[Settings], results: Results) -> str:
     """Means and standard deviations over the seeds of the kernels, beside the printed rows."""
     rows = []
     for (channels,), seeds in groups(cells, "channels").items():
-        printed, seen = PRINTED[channels]
+        printed, reference = PRINTED[channels]
         rows.append([str(channels), "paper", *printed, None])
-        if any(seen):
-            rows.append([str(channels), "seen", *seen, None])
+        if any(reference):
+            rows.append([str(channels), "reference", *reference, None])
         ours = (spread(seeds, results, name) for name in (*COLUMNS, MEMBERSHIP))
         rows.append([str(channels), "ours", *ours])
     return markdown(rows, ["channels", "", *COLUMNS, MEMBERSHIP])

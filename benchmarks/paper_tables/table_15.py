@@ -29,7 +29,7 @@ from redunet import NearestSubspaceClassifier, RandomCirculantLift, ReduNet
 
 SEEDS = range(5)
 
-# By channels: the printed rows, and those that were seen.
+# By channels: the printed rows, and reference values.
 PRINTED = {
     5: ((1.000, 0.680, 0.879, 0.619), (None,) * 4),
     15: ((1.000, 0.610, 0.901, 0.599), (None, 0.61, "0.88–0.91", 0.59)),
@@ -85,10 +85,10 @@ def show(cells: Sequence[Settings], results: Results) -> str:
     """Means and standard deviations over the seeds of the kernels, beside the printed rows."""
     rows = []
     for (channels,), seeds in groups(cells, "channels").items():
-        printed, seen = PRINTED[channels]
+        printed, reference = PRINTED[channels]
         rows.append([str(channels), "paper", *printed, None])
-        if any(seen):
-            rows.append([str(channels), "seen", *seen, None])
+        if any(reference):
+            rows.append([str(channels), "reference", *reference, None])
         ours = (spread(seeds, results, name) for name in (*COLUMNS, MEMBERSHIP))
         rows.append([str(channels), "ours", *ours])
     return markdown(rows, ["channels", "", *COLUMNS, MEMBERSHIP])

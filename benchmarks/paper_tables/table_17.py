@@ -23,7 +23,7 @@ from redunet import NearestSubspaceClassifier, RandomCirculantLift, ReduNet, Sca
 
 METHODS = ("random filters + ReduNet", "scattering + linear SVM", "scattering + ReduNet")
 
-# J, angles: n, layers, the printed accuracies of the three methods, and those that were seen.
+# J, angles: n, layers, the printed accuracies of the three methods, and reference values.
 PRINTED = {
     (3, 4): (441, 150, (0.9225, 0.9795, 0.9734), (None, 0.9745, 0.9765)),
     (3, 8): (873, 100, (0.9153, 0.9839, 0.9781), (None,) * 3),
@@ -74,13 +74,13 @@ def show(cells: Sequence[Settings], results: Results) -> str:
     """Printed accuracies beside ours."""
     rows = []
     for (J, angles, method), found in groups(cells, "J", "angles", "method").items():
-        n, layers, printed, seen = PRINTED[J, angles]
+        n, layers, printed, reference = PRINTED[J, angles]
         index = METHODS.index(method)
         depth = None if "SVM" in method else str(layers)
         ours = spread(found, results, "test", 4)
         lift = f"J = {J}, {angles} angles"
-        rows.append([method, lift, str(n), depth, printed[index], seen[index], ours])
-    return markdown(rows, ["", "lift", "n", "layers", "paper", "seen", "ours"], 4)
+        rows.append([method, lift, str(n), depth, printed[index], reference[index], ours])
+    return markdown(rows, ["", "lift", "n", "layers", "paper", "reference", "ours"], 4)
 
 
 TABLE = Table(

@@ -20,6 +20,9 @@ class SubspaceClustering(ClusterMixin, BaseEstimator):
     C = −D diag(D)⁻¹ off the diagonal. Spectral clustering with the affinity ``|C| + |C|ᵀ`` gives
     the clusters. This takes O(m²) memory and O(m³) operations.
 
+    The ReduNet paper (JMLR 2022, Appendix D.6) regresses with an elastic net instead (EnSC). That
+    takes far longer, and is more accurate on digits; ``benchmarks.paper_tables`` compares both.
+
     Parameters
     ----------
     n_clusters : int
