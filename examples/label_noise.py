@@ -70,7 +70,7 @@ def draw(
     options: argparse.Namespace,
 ) -> None:
     """Accuracy against the share of wrong labels, and rates of MCR² against epochs."""
-    figure, axes = plt.subplots(1, 2, figsize=(12, 4.5), layout="constrained")
+    figure, axes = plt.subplots(2, 1, figsize=(7.5, 8), layout="constrained")
     for (name, values), color, marker in zip(accuracies.items(), PALETTE, "os", strict=False):
         axes[0].plot(options.ratios, values, color=color, marker=marker, label=name)
     axes[0].set(title="Test accuracy", xlabel="share of wrong labels", ylabel="accuracy")

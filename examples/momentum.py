@@ -37,7 +37,7 @@ def main() -> None:
     rows = datasets.subsample(labels, options.per_class)
     digits = X[rows].flatten(1), labels[rows]
 
-    figure, axes = plt.subplots(1, 2, figsize=(11, 4.5), layout="constrained")
+    figure, axes = plt.subplots(2, 1, figsize=(7, 8), layout="constrained")
     # The Gaussians are nearly as far apart as possible, and the remaining steps are small.
     compare("Gaussians on the sphere", datasets.gaussians(), 10 * options.layers, options, axes[0])
     compare(f"{name}, {options.per_class} of each class", digits, options.layers, options, axes[1])

@@ -175,7 +175,7 @@ def scores(labels: Tensor, clusters: object) -> list[float]:
 
 def draw(rates: list[list[float]], Z: Tensor, labels: Tensor, options: argparse.Namespace) -> None:
     """Rates against steps, and similarities of the test features, sorted by true class."""
-    figure, axes = plt.subplots(1, 2, figsize=(11, 4.5), layout="constrained")
+    figure, axes = plt.subplots(2, 1, figsize=(6.5, 8.5), layout="constrained")
     expansion, compression = torch.tensor(rates).T
     for values, name, color in (
         (expansion - compression, r"$\Delta R$", PALETTE[0]),

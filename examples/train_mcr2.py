@@ -161,7 +161,7 @@ def draw(
     options: argparse.Namespace,
 ) -> None:
     """Draw rates against epochs, and similarities and singular values of the features."""
-    figure = plt.figure(figsize=(4 * len(trained), 10), layout="constrained")
+    figure = plt.figure(figsize=(3.2 * len(trained), 8.5), layout="constrained")
     axes = figure.subplot_mosaic(
         [
             ["rates"] * len(trained),
@@ -176,12 +176,16 @@ def draw(
             ax.plot(history.variational, ":", color=color, label=f"{name}, variational")
     ax.set(title="Rate reduction during training", xlabel="epoch", ylabel=r"$\Delta R$ [nats]")
     ax.margins(x=0)
-    ax.legend(frameon=False)
+    ax.legend(frameon=False, loc="lower right", ncols=2)
+    first = next(iter(trained))
     for name, (Z, labels) in trained.items():
         Z, labels = Z[labels < CLASSES], labels[labels < CLASSES]
         rows = datasets.subsample(labels, min(SHOWN, int(labels.bincount().min())))
         plot_similarity(Z[rows], labels[rows], ax=axes[f"similarity {name}"]).set_title(name)
-        plot_singular_values(Z, labels, ax=axes[f"values {name}"]).set_title(name)
+        ax = plot_singular_values(Z, labels, ax=axes[f"values {name}"])
+        ax.set_title(name)
+        if name != first:
+            ax.get_legend().remove()  # classes have the same colours in all panels
     options.figures.mkdir(parents=True, exist_ok=True)
     path = options.figures / "train_mcr2.png"
     figure.savefig(path, dpi=150)

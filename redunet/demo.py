@@ -13,6 +13,7 @@ from typing import NamedTuple
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from matplotlib.axes import Axes
 from sklearn.metrics import accuracy_score
 from sklearn.model_selection import train_test_split
 from sklearn.svm import SVC
@@ -178,18 +179,23 @@ def draw(
     yield _save(figure, folder / "demo_rates.png")
 
     rows = datasets.subsample(labels, 20)
-    figure, axes = plt.subplots(1, 3, figsize=(14.5, 4.5), layout="constrained")
-    plot_similarity(X[rows], labels[rows], ax=axes[0]).set_title("Pixels of test digits")
-    plot_similarity(net(X[rows]), labels[rows], ax=axes[1]).set_title("Features of test digits")
+    figure, panels = plt.subplot_mosaic("PF;AA", figsize=(8.5, 7), layout="constrained")
+    plot_similarity(X[rows], labels[rows], ax=panels["P"]).set_title("Pixels of test digits")
+    plot_similarity(net(X[rows]), labels[rows], ax=panels["F"]).set_title("Features of test digits")
+    plot_shifts(accuracies, problem.stride, panels["A"])
+    yield _save(figure, folder / "demo_similarity.png")
+
+
+def plot_shifts(accuracies: dict[str, list[float]], stride: int, ax: Axes) -> None:
+    """Draw the accuracy of each method against the shift of the images."""
     for (name, by_shift), (method, marker) in zip(accuracies.items(), STYLES, strict=True):
-        shifts = problem.stride * np.arange(len(by_shift))
-        axes[2].plot(shifts, by_shift, color=METHODS[method], marker=marker, label=name)
-    axes[2].set(
+        shifts = stride * np.arange(len(by_shift))
+        ax.plot(shifts, by_shift, color=METHODS[method], marker=marker, label=name)
+    ax.set(
         title="Accuracy on shifted digits", xlabel="horizontal shift [pixels]", ylabel="accuracy"
     )
-    axes[2].set_ylim(0, 1.02)
-    axes[2].legend(frameon=False, loc="center", bbox_to_anchor=(0.5, 0.62))
-    yield _save(figure, folder / "demo_similarity.png")
+    ax.set_ylim(0, 1.02)
+    ax.legend(frameon=False, loc="center", bbox_to_anchor=(0.5, 0.62))
 
 
 def _save(figure: plt.Figure, path: Path) -> Path:

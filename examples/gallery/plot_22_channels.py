@@ -74,7 +74,8 @@ def shifted(samples, rows, stride):
 
 def show(constructed, samples, stride):
     """Draw similarities and rates. Return the accuracies of nearest subspaces of features."""
-    _, axes = plt.subplots(2, 4, figsize=(14, 6.6), layout="constrained")
+    _, axes = plt.subplots(4, 2, figsize=(8, 12.5), layout="constrained")
+    maps, curves = axes[:2].flatten(), axes[2:].flatten()
     parts = {
         "training": (samples[rows_train], labels[rows_train]),
         "test": (samples[rows_test], labels[rows_test]),
@@ -82,7 +83,7 @@ def show(constructed, samples, stride):
         "shifted test": shifted(samples, rows_test, stride),
     }
     accuracies = {name: [] for name in parts}
-    for net, (top, bottom) in zip(constructed, axes.T, strict=True):
+    for net, top, bottom in zip(constructed, maps, curves, strict=True):
         features = {name: net(part) for name, (part, _) in parts.items()}
         subspaces = NearestSubspaceClassifier(10).fit(features["training"], labels[rows_train])
         for name, (_, known) in parts.items():
@@ -93,11 +94,9 @@ def show(constructed, samples, stride):
             line = "--" if number else "-"
             for name, color in (("expansion", "C1"), ("compression", "C2"), ("delta", "C0")):
                 bottom.plot(getattr(history, name), color + line)
-        bottom.set_xlabel("layer")
-    highest = max(ax.get_ylim()[1] for ax in axes[1])
-    plt.setp(axes[1], ylim=(0, highest))
-    axes[1, 0].set_ylabel("rate [nats]")
-    axes[1, 0].legend(["R", r"$R_c$", r"$\Delta R$", "the same for test digits"], frameon=False)
+        bottom.set(title=top.get_title(), xlabel="layer", ylabel="rate [nats]")
+    plt.setp(curves, ylim=(0, max(ax.get_ylim()[1] for ax in curves)))
+    curves[0].legend(["R", r"$R_c$", r"$\Delta R$", "the same for test digits"], frameon=False)
     return accuracies
 
 
@@ -159,4 +158,4 @@ print(tabulate([[name, *row] for name, row in accuracies.items()], ["", *CHANNEL
 
 plt.show()
 
-# sphinx_gallery_thumbnail_number = 2
+# sphinx_gallery_thumbnail_number = 3

@@ -45,17 +45,31 @@ class Explained(Protocol):
 
 
 def draw_explanation(explanation: Explained, figure: FigureBase | None) -> np.ndarray:
-    """Draw all panels side by side; returns their axes."""
-    figure = plt.figure(figsize=(12, 3.6), layout="constrained") if figure is None else figure
-    axes: np.ndarray = figure.subplots(1, 3)
+    """Draw all panels; returns their axes. If there are curves, the legend is a fourth panel."""
+    curves = len(explanation.memberships) > 1
+    rows, columns, size = (2, 2, (8, 5.6)) if curves else (1, 3, (9, 3))
+    figure = plt.figure(figsize=size, layout="constrained") if figure is None else figure
+    grid: np.ndarray = figure.subplots(rows, columns)
+    axes = grid.flat[:3]
     draw_residuals(axes[0], explanation)
     draw_memberships(axes[1], explanation)
     draw_steps(axes[2], explanation)
-    if len(explanation.memberships) > 1:
-        axes[2].legend(
-            title="$E$ and classes", frameon=False, loc="center left", bbox_to_anchor=(1, 0.5)
-        )
+    if curves:
+        _draw_legend(axes[2], grid.flat[3])
     return axes
+
+
+def _draw_legend(ax: Axes, place: Axes) -> None:
+    """Draw the legend of a panel in the place of another one."""
+    place.remove()
+    legend = ax.legend(
+        title="$E$ and classes",
+        frameon=False,
+        loc="center",
+        bbox_to_anchor=(0, 0, 1, 1),
+        bbox_transform=place.transAxes,
+    )
+    legend.set_in_layout(False)
 
 
 def draw_residuals(ax: Axes, explanation: Explained) -> None:
