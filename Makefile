@@ -6,7 +6,7 @@ ARGS ?=
 NUMERICAL = tests/rates tests/coding tests/layers tests/construction tests/lifts tests/training \
 	tests/test_network.py tests/test_extension.py
 # Tests of graphs, files, pages and processes, in which little depends on the rounding.
-STRUCTURAL = export or onnx or graph or saved or killed or inside or drawn or processes \
+STRUCTURAL = export or onnx or graph or saved or killed or looking_inside or drawn or processes \
 	or operations or reads or one_entry
 
 .PHONY: install demo test test-roundings test-default test-compatible lint docs clean

@@ -1,15 +1,21 @@
 """Accuracies on original and on shifted digits, for Tables 14 and 15 and those of the slides."""
 
+from collections.abc import Mapping, Sequence
+
 import torch
 from torch import Tensor
 
-from benchmarks.paper_tables.cells import Values
+from benchmarks.paper_tables.cells import Results, Settings, Values, groups, markdown, spread
 from benchmarks.paper_tables.digits import Samples
 from redunet import NearestSubspaceClassifier, ReduNet
 from redunet.datasets import all_shifts
 
 COLUMNS = ("training", "test", "invariance training", "invariance test")
 MEMBERSHIP = "membership, test and all shifts"
+
+
+# The four printed numbers of a row, and four reference values or None.
+Printed = tuple[tuple[float, ...], tuple[object, ...]]
 
 
 def accuracies(net: ReduNet, train: Samples, test: Samples, stride: int) -> Values:
@@ -46,3 +52,18 @@ def shifted(samples: Samples, stride: int) -> Samples:
     X, labels = samples
     shifts = all_shifts(X, stride)
     return shifts.flatten(0, 1), labels.repeat_interleave(shifts.shape[1])
+
+
+def shown_by_channels(
+    printed: Mapping[int, Printed], cells: Sequence[Settings], results: Results
+) -> str:
+    """Means and standard deviations over the seeds of the kernels, beside the printed rows."""
+    rows = []
+    for (channels,), seeds in groups(cells, "channels").items():
+        paper, reference = printed[channels]
+        rows.append([str(channels), "paper", *paper, None])
+        if any(reference):
+            rows.append([str(channels), "reference", *reference, None])
+        ours = (spread(seeds, results, name) for name in (*COLUMNS, MEMBERSHIP))
+        rows.append([str(channels), "ours", *ours])
+    return markdown(rows, ["channels", "", *COLUMNS, MEMBERSHIP])

@@ -1,19 +1,15 @@
 """Table 14: rotated MNIST."""
 
-from collections.abc import Sequence
+from functools import partial
 
 from benchmarks.paper_tables.cells import (
     Machine,
-    Results,
     Settings,
     Table,
     Values,
-    groups,
-    markdown,
-    spread,
 )
 from benchmarks.paper_tables.digits import Samples, first, split
-from benchmarks.paper_tables.invariance import COLUMNS, MEMBERSHIP, accuracies
+from benchmarks.paper_tables.invariance import accuracies, shown_by_channels
 from redunet import RandomCirculantLift, ReduNet, polar_samples
 
 SEEDS = range(5)
@@ -49,19 +45,6 @@ def polar(settings: Settings, name: str, machine: Machine) -> Samples:
     return polar_samples(X, X.shape[-1] // 2 + 1, settings["angles"]), labels
 
 
-def show(cells: Sequence[Settings], results: Results) -> str:
-    """Means and standard deviations over the seeds of the kernels, beside the printed rows."""
-    rows = []
-    for (channels,), seeds in groups(cells, "channels").items():
-        printed, reference = PRINTED[channels]
-        rows.append([str(channels), "paper", *printed, None])
-        if any(reference):
-            rows.append([str(channels), "reference", *reference, None])
-        ours = (spread(seeds, results, name) for name in (*COLUMNS, MEMBERSHIP))
-        rows.append([str(channels), "ours", *ours])
-    return markdown(rows, ["channels", "", *COLUMNS, MEMBERSHIP])
-
-
 TABLE = Table(
     title="rotated MNIST: 10 digits of each class, 40 layers",
     needs="MNIST",
@@ -72,6 +55,6 @@ TABLE = Table(
         for seed in SEEDS
     ],
     compute=compute,
-    show=show,
+    show=partial(shown_by_channels, PRINTED),
     trial={"data": "digits", "layers": 2, "angles": 20},
 )

@@ -1,6 +1,7 @@
 """Table 15: translated MNIST, and other settings of its row of 75 channels."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import nn
@@ -11,7 +12,6 @@ from benchmarks.paper_tables.cells import (
     Settings,
     Table,
     Values,
-    groups,
     markdown,
     spread,
     varying,
@@ -19,11 +19,11 @@ from benchmarks.paper_tables.cells import (
 from benchmarks.paper_tables.digits import Samples, first, split
 from benchmarks.paper_tables.invariance import (
     COLUMNS,
-    MEMBERSHIP,
     accuracies,
     features,
     of_features,
     shifted,
+    shown_by_channels,
 )
 from redunet import NearestSubspaceClassifier, RandomCirculantLift, ReduNet
 
@@ -79,19 +79,6 @@ def compute(settings: Settings, machine: Machine) -> Values:
     train = first(split(settings["data"], "train", machine.data_dir), settings["per_class"])
     test = first(split(settings["data"], "test", machine.data_dir), 10)
     return accuracies(constructed(settings, train, machine), train, test, settings["stride"])
-
-
-def show(cells: Sequence[Settings], results: Results) -> str:
-    """Means and standard deviations over the seeds of the kernels, beside the printed rows."""
-    rows = []
-    for (channels,), seeds in groups(cells, "channels").items():
-        printed, reference = PRINTED[channels]
-        rows.append([str(channels), "paper", *printed, None])
-        if any(reference):
-            rows.append([str(channels), "reference", *reference, None])
-        ours = (spread(seeds, results, name) for name in (*COLUMNS, MEMBERSHIP))
-        rows.append([str(channels), "ours", *ours])
-    return markdown(rows, ["channels", "", *COLUMNS, MEMBERSHIP])
 
 
 def compute_more(settings: Settings, machine: Machine) -> Values:
@@ -162,7 +149,7 @@ TABLE = Table(
         for seed in SEEDS
     ],
     compute=compute,
-    show=show,
+    show=partial(shown_by_channels, PRINTED),
     trial=TRIAL,
 )
 SETTINGS = Table(

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from redunet._checks import Array, as_labels, memory_advice
+from redunet._checks import Array, as_labels, as_samples, memory_advice
 from redunet._processes import Processes
 from redunet.construction.build import Encoder, Parts
 from redunet.construction.construction import Attempt, Construction
@@ -60,7 +60,7 @@ def samples_for(parts: Parts, X: Array, labels: Array) -> dict[str, Tensor]:
         If layers made from these samples differ from those of the network.
     """
     like = parts.layers[0].proportions
-    samples = torch.as_tensor(X).to(like)
+    samples = as_samples(X).to(like)
     labels = as_labels(labels)
     if labels.ndim == 1:
         if not np.isin(labels, parts.classes).all():

@@ -111,7 +111,8 @@ def check_factors(*covariances: RegularisedCovariance) -> None:
     """Raise PrecisionError unless all factors exist. The host waits once for all of them."""
     failures = [c.failures.flatten() for c in covariances if c.failures is not None]
     if bool(torch.cat(failures).any()):
-        dtype = covariances[0].factor.real.dtype
+        failed = next(c for c in covariances if c.failures is not None and bool(c.failures.any()))
+        dtype = failed.factor.real.dtype
         raise PrecisionError(
             f"eps_sq is too small for {dtype}: a regularised second moment cannot be inverted; use "
             "a larger eps_sq, or samples in float64"

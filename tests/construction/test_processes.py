@@ -1,16 +1,15 @@
 """Constructions whose samples are shared by processes end in the network of all samples."""
 
-import socket
 import sys
 
 import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 
 from redunet import ReduNet, SharedDictionary, Variational
 from redunet._processes import Processes
+from tests.two_processes import run_two
 
 GENERATOR = torch.Generator().manual_seed(0)
 X = {
@@ -73,10 +72,7 @@ def work(rank, port, folder):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("processes")
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
-    mp.spawn(work, (port, str(folder)), nprocs=2)
+    run_two(work, folder)
     return folder
 
 

@@ -1,18 +1,17 @@
 """Several processes that train together take the steps of one process with the whole batches."""
 
-import socket
 import sys
 
 import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from redunet import MCR2Loss, VariationalMCR2Loss, train
 from redunet.training.featurizers import TrainingHistory
+from tests.two_processes import run_two
 
 GENERATOR = torch.Generator().manual_seed(0)
 BATCHES = [
@@ -90,10 +89,7 @@ def work(rank, port, folder):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("processes")
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
-    mp.spawn(work, (port, str(folder)), nprocs=2)
+    run_two(work, folder)
     return folder
 
 
