@@ -5,8 +5,9 @@ from torch import Tensor, nn
 from redunet.lifts.blocks import in_blocks
 from redunet.rates.spectrum import HalfSpectrum, at_moderate_scale, project_to_sphere
 
-# Number of entries in the features of one batch, unless the user sets a batch size.
-BATCH_ENTRIES = 2**24
+# Number of entries in the features of one batch, unless the user sets a batch size. Small batches
+# stay near the cache of a CPU, and their memory is used again for the next batch.
+BATCH_ENTRIES = {"cpu": 2**22, "cuda": 2**24}
 
 
 def encode(X: Tensor, lift: nn.Module | None, spectrum: HalfSpectrum) -> Tensor:
@@ -17,4 +18,5 @@ def encode(X: Tensor, lift: nn.Module | None, spectrum: HalfSpectrum) -> Tensor:
 
 def default_batch_size(spectrum: HalfSpectrum, channels: int) -> int:
     """Number of samples whose features have BATCH_ENTRIES entries, but at least 64."""
-    return max(64, BATCH_ENTRIES // (len(spectrum) * channels))
+    entries = BATCH_ENTRIES.get(spectrum.weights.device.type, BATCH_ENTRIES["cuda"])
+    return max(64, entries // (len(spectrum) * channels))

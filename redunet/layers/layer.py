@@ -96,10 +96,17 @@ class ReduLayer(nn.Module):
         """Step 2 of Algorithm 1 for a block of samples, one block of frequencies at a time."""
         # Line 9, the soft assignment, is in _compress. Line 11 is the step and the projection.
         moved = [
-            self.operators.step(V[block], self.eta, block).sub_(compression, alpha=self.eta)
-            for block, compression in self._compress(V, responses, membership)
+            torch.add(V[block], direction, alpha=self.eta)
+            for block, direction in self._directions(V, responses, membership)
         ]
         return project_to_sphere(*moved)
+
+    def _directions(
+        self, V: Tensor, responses: Responses, membership: Tensor | None
+    ) -> Iterator[tuple[slice, Tensor]]:
+        """Blocks of frequencies, with E v − Σ_j γ_j π_j Cʲ v at these frequencies."""
+        for block, compression in self._compress(V, responses, membership):
+            yield block, self.operators.expand(V[block], block).sub_(compression)
 
     def _compress(
         self, V: Tensor, responses: Responses, membership: Tensor | None
@@ -119,11 +126,7 @@ class ReduLayer(nn.Module):
         return self._in_blocks(self._increment, V, membership)
 
     def _increment(self, V: Tensor, responses: Responses, membership: Tensor | None) -> Tensor:
-        parts = [
-            self.operators.expand(V[block], block).sub_(compression)
-            for block, compression in self._compress(V, responses, membership)
-        ]
-        return torch.cat(parts)
+        return torch.cat([part for _, part in self._directions(V, responses, membership)])
 
     def residual_norms(self, V: Tensor) -> Tensor:
         """‖Cʲ v‖ of every sample against every class: ``(F, m, C)`` to ``(m, k)``."""

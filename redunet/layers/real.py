@@ -120,7 +120,7 @@ class RealLayer(nn.Module):
         """Features after the layer, and residual norms before it."""
         responses = WholeResponses(V, self.operators)
         ((_, compression),) = self.membership_rule.compress(V, responses, self)
-        moved = self.operators.step(V, self.eta) - self.eta * compression
+        moved = V + self.eta * (self.operators.expand(V) - compression)
         return on_sphere(moved), responses.norms()
 
 

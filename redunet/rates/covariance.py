@@ -12,7 +12,8 @@ from torch import Tensor
 
 from redunet.rates.spectrum import scaled
 
-# Above this size, cholesky_inverse is faster than inverting the triangular factor and multiplying.
+# Up to this size, a GPU inverts the triangular factors of a batch and multiplies them, because it
+# takes cholesky_inverse of one matrix at a time.
 LARGEST_PRODUCT = 256
 
 # A Cholesky factor is trusted if its smallest pivot is more than this many times the rounding error
@@ -35,18 +36,18 @@ class RegularisedCovariance:
     Attributes
     ----------
     factor : Tensor (…, d, d)
-        Cholesky factor of I + a VV* (d = C), or of I + a V*V (d = s) if ``samples`` are stored.
+        Cholesky factor of I + a VV* (d = C), or of I + a V*V (d = s) if the samples are few.
     scale : Tensor (…)
         The factor a.
-    samples : Tensor (…, s, C) or None
-        The rows are vᵢ. They are stored only if V*V was factorised.
+    conjugates : Tensor (…, s, C) or None
+        The rows are the conjugates of vᵢ. They are stored only if V*V was factorised.
     failures : Tensor (…) of int, or None
         0 where the factor exists; see :func:`check_factors`.
     """
 
     factor: Tensor
     scale: Tensor
-    samples: Tensor | None = None
+    conjugates: Tensor | None = None
     failures: Tensor | None = None
 
     @classmethod
@@ -57,8 +58,9 @@ class RegularisedCovariance:
         count, channels = samples.shape[-2:]
         if count > channels:
             return cls.from_moment(second_moment(samples), scale, check=check)
-        gram = samples.conj() @ samples.mT
-        return cls._of(gram, scale, samples, check)
+        # Both products need the conjugates, so they are written to memory once.
+        conjugates = samples.conj().resolve_conj()
+        return cls._of(conjugates @ samples.mT, scale, conjugates, check)
 
     @classmethod
     def from_moment(
@@ -72,10 +74,10 @@ class RegularisedCovariance:
 
     @classmethod
     def _of(
-        cls, gram: Tensor, scale: Tensor, samples: Tensor | None, check: bool
+        cls, gram: Tensor, scale: Tensor, conjugates: Tensor | None, check: bool
     ) -> "RegularisedCovariance":
         factor, failures = torch.linalg.cholesky_ex(_regularised(gram, scale))
-        covariance = cls(factor, scale, samples, failures)
+        covariance = cls(factor, scale, conjugates, failures)
         if check:
             check_factors(covariance)
         return covariance
@@ -86,7 +88,7 @@ class RegularisedCovariance:
 
     def inverse(self) -> Tensor:
         """Inverse, Hermitian ``(…, C, C)``."""
-        if self.samples is None:
+        if self.conjugates is None:
             return _inverse_of(self.factor)
         half = self.inverse_factor()
         inverse = -(half.mH @ half)
@@ -101,10 +103,10 @@ class RegularisedCovariance:
         ValueError
             If the covariance stores no samples.
         """
-        if self.samples is None:
+        if self.conjugates is None:
             raise ValueError("a covariance without stored samples has no inverse factor")
         triangle = scaled(_inverted(self.factor), self.scale.sqrt()[..., None, None])
-        return triangle @ self.samples.conj()
+        return triangle @ self.conjugates
 
 
 def check_factors(*covariances: RegularisedCovariance) -> None:
@@ -260,12 +262,12 @@ def _log_det_of(factor: Tensor) -> Tensor:
 
 def _inverse_of(factor: Tensor) -> Tensor:
     """Inverse of the matrix that has this Cholesky factor."""
-    if factor.shape[-1] > LARGEST_PRODUCT:
-        # The result is stored by columns, and products are faster with rows. The matrix is
-        # Hermitian, so the rows of its transpose are the conjugates of its own rows.
-        return torch.cholesky_inverse(factor).mT.contiguous().conj_physical()
-    half = _inverted(factor)
-    return half.mH @ half
+    if factor.is_cuda and factor.shape[-1] <= LARGEST_PRODUCT:
+        half = _inverted(factor)
+        return half.mH @ half
+    # The result is stored by columns, and products are faster with rows. These are the columns of
+    # the inverse of the conjugate, because the matrix is Hermitian.
+    return torch.cholesky_inverse(factor.conj()).mT.contiguous()
 
 
 def _inverted(factor: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from redunet.rates.spectrum import safe_sqrt, scaled, squared_norms, total
 
 # Number of bytes in one block of responses. On a CPU a block should fit in the cache. On a GPU it
 # should be large enough to use the whole device.
-BLOCK_BYTES = {"cpu": 2**24, "cuda": 2**29}
+BLOCK_BYTES = {"cpu": 2**22, "cuda": 2**29}
 
 # Smallest number of samples per block. Smaller matrix products are inefficient. On a GPU the
 # products of all frequencies run together, so there may be fewer samples of many frequencies.
@@ -93,10 +93,6 @@ class Operators(nn.Module, ABC):
         Operators on real features (vectors) return a copy of themselves.
         """
 
-    def step(self, V: Tensor, eta: float, frequencies: slice = ALL) -> Tensor:
-        """v + η E v for every sample at the given frequencies."""
-        return V + eta * self.expand(V, frequencies)
-
     def responder(self) -> Callable[[Tensor], "Responses"]:
         """A function that maps blocks of samples ``(F, m, C)`` to their responses."""
         return lambda V: Responses(V, self)
@@ -144,7 +140,7 @@ class Operators(nn.Module, ABC):
         """
         frequencies, _, channels = V.shape
         if V.device.type == "cpu":
-            least, entries = LEAST_SAMPLES, max(self.width, frequencies * channels)
+            least, entries = LEAST_SAMPLES, max(self.width, channels)
         else:
             least = max(LEAST_SAMPLES_OF_SIGNALS, LEAST_SAMPLES // frequencies)
             entries = frequencies * max(self.width, channels)
@@ -183,10 +179,6 @@ class DenseExpansion(Operators):
     def expand(self, V: Tensor, frequencies: slice = ALL) -> Tensor:
         """E v for every sample, ``(F, m, C)`` to ``(F, m, C)``."""
         return V @ self.expansion[frequencies].mT
-
-    def step(self, V: Tensor, eta: float, frequencies: slice = ALL) -> Tensor:
-        """v + η E v for every sample, in one product."""
-        return torch.baddbmm(V, V, self.expansion[frequencies].mT, alpha=eta)
 
     @torch.no_grad()
     def make_hermitian_(self) -> None:

@@ -45,23 +45,25 @@ class ResponsesByClass(Responses):
     ) -> Iterator[Tensor]:
         samples, others = (choice.nonzero()[:, 0] for choice in (decided, ~decided))
         num_classes = weights.shape[1]
-        batches = []
+        groups, members, is_sample = [], [], []
         for batch in class_batches(assignments_of(owners[samples], num_classes), num_classes):
-            members = samples[batch.samples]
-            shares = weights[members, batch.classes[:, None]].unsqueeze(-1)
-            mask = None if batch.weights is None else batch.mask
-            batches.append((members, batch.classes, shares, mask))
+            group = samples[batch.samples]
+            shares = weights[group, batch.classes[:, None]].unsqueeze(-1)
+            groups.append((group, batch.classes, shares))
+            members.append(group.flatten())
+            is_sample.append(batch.mask.flatten())
+        # Rows are computed class by class, with padding, and those of the other samples follow.
+        rows = torch.cat([*is_sample, torch.ones_like(others, dtype=torch.bool)]).nonzero()[:, 0]
+        row_of = torch.empty_like(owners)
+        row_of[torch.cat([*members, others])[rows]] = rows
         for block in self.blocks:
-            total = torch.empty_like(self._V[block])
-            for members, classes, shares, mask in batches:
-                own = scaled(self._of_own_class(block, members, classes), shares)
-                if mask is None:
-                    total[:, members] = own
-                else:
-                    total[:, members[mask]] = own[:, mask]
+            parts = [
+                scaled(self._of_own_class(block, group, classes), shares).flatten(1, 2)
+                for group, classes, shares in groups
+            ]
             if len(others):
-                total[:, others] = self._weighted_sum(block, others, weights[others])
-            yield total
+                parts.append(self._weighted_sum(block, others, weights[others]))
+            yield torch.cat(parts, 1).index_select(1, row_of)
 
     @abstractmethod
     def _of_own_class(self, block: slice, samples: Tensor, classes: Tensor) -> Tensor:
@@ -70,6 +72,14 @@ class ResponsesByClass(Responses):
     @abstractmethod
     def _weighted_sum(self, block: slice, samples: Tensor | slice, weights: Tensor) -> Tensor:
         """Σ_j w_j Cʲ v over all classes for a subset of the samples, ``(F_b, len(weights), C)``."""
+
+
+def select(V: Tensor, samples: Tensor | slice) -> Tensor:
+    """Some of the samples ``(F_b, m, C)``, at positions of any shape ``(…)``: ``(F_b, …, C)``."""
+    if isinstance(samples, slice):
+        return V[:, samples]
+    # This copies whole rows, which is faster than indexing.
+    return V.index_select(1, samples.flatten()).unflatten(1, samples.shape)
 
 
 def of_classes(operators: Tensor, classes: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from redunet.layers.operators.base import (
     real_form,
     symmetrise_,
 )
-from redunet.layers.operators.by_class import ResponsesByClass, of_classes
+from redunet.layers.operators.by_class import ResponsesByClass, of_classes, select
 from redunet.rates.spectrum import safe_sqrt, scaled, squared_norms
 
 
@@ -99,10 +99,10 @@ class DenseResponses(ResponsesByClass):
         return iter([torch.view_as_complex(sums)])
 
     def _of_own_class(self, block: slice, samples: Tensor, classes: Tensor) -> Tensor:
-        return self._V[block][:, samples] @ of_classes(self._compression[block], classes).mT
+        return select(self._V[block], samples) @ of_classes(self._compression[block], classes).mT
 
     def _weighted_sum(self, block: slice, samples: Tensor | slice, weights: Tensor) -> Tensor:
         # The weights go into the product, whose inner axis then runs over classes and channels.
-        V = self._V[block][:, samples].unsqueeze(2)
+        V = select(self._V[block], samples).unsqueeze(2)
         weighted = scaled(V, weights[:, :, None]).flatten(2)
         return weighted @ self._compression[block].mT.flatten(1, 2)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from redunet.layers.operators.base import ALL, Operators, Responses, real_form, symmetrise_
-from redunet.layers.operators.by_class import ResponsesByClass, of_classes
+from redunet.layers.operators.by_class import ResponsesByClass, of_classes, select
 from redunet.rates.spectrum import safe_sqrt, scaled, squared_norms, total
 
 
@@ -181,8 +181,8 @@ class DictionaryResponses(ResponsesByClass):
     def _projected(self, block: slice, samples: Tensor | slice = ALL) -> Tensor:
         """Γ* v for some of the samples, ``(F_b, …, q)``."""
         if self._projections is not None:
-            return self._projections[:, samples]
-        V, atoms = self._V[block][:, samples], self._shared.dictionary[block].mH
+            return select(self._projections, samples)
+        V, atoms = select(self._V[block], samples), self._shared.dictionary[block].mH
         return V @ (atoms if V.ndim == 3 else atoms.unsqueeze(1))
 
     def _of_own_class(self, block: slice, samples: Tensor, classes: Tensor) -> Tensor:
@@ -190,13 +190,13 @@ class DictionaryResponses(ResponsesByClass):
         coefficients = self._projected(block, samples) @ cores.mT
         in_class = coefficients @ self._shared.dictionary[block].unsqueeze(1)
         scales = self._shared.scales[1:][classes, None, None]
-        return scaled(self._V[block][:, samples] - in_class, scales)
+        return scaled(select(self._V[block], samples) - in_class, scales)
 
     def _weighted_sum(self, block: slice, samples: Tensor | slice, weights: Tensor) -> Tensor:
-        V, weights = self._V[block][:, samples], weights * self._shared.scales[1:]
+        V, weights = select(self._V[block], samples), weights * self._shared.scales[1:]
         weighted_V = scaled(V, weights.sum(1)[:, None])
         if self._all is not None:
-            sums = scaled(self._all[:, samples], weights[:, :, None]).sum(2)
+            sums = scaled(select(self._all, samples), weights[:, :, None]).sum(2)
         else:
             projections = self._projected(block, samples).unsqueeze(2)
             weighted = scaled(projections, weights[:, :, None]).flatten(2)

@@ -38,16 +38,8 @@ class FewSamplesOperators(LowRankCompression):
 
     def expand(self, V: Tensor, frequencies: slice = ALL) -> Tensor:
         """E v for every sample, ``(F, m, C)`` to ``(F, m, C)``."""
-        return self._outside(V, frequencies) * self.total_scale
-
-    def step(self, V: Tensor, eta: float, frequencies: slice = ALL) -> Tensor:
-        """v + η E v for every sample."""
-        return torch.addcmul(V, self._outside(V, frequencies), self.total_scale, value=eta)
-
-    def _outside(self, V: Tensor, frequencies: slice) -> Tensor:
-        """v − U* U v."""
         U = self.total_factor[frequencies]
-        return torch.baddbmm(V, V @ U.mT, U.conj(), alpha=-1)
+        return torch.baddbmm(V, V @ U.mT, U.conj(), alpha=-1) * self.total_scale
 
     def real_form(self) -> "FewSamplesOperators":
         """The same operators on real and imaginary parts ``(F, m, 2C)``, of twice the ranks."""

@@ -12,7 +12,7 @@ from redunet.layers.operators.base import (
     Responses,
     real_form,
 )
-from redunet.layers.operators.by_class import ResponsesByClass, of_classes
+from redunet.layers.operators.by_class import ResponsesByClass, of_classes, select
 from redunet.rates.spectrum import safe_sqrt, scaled, squared_norms, total
 
 
@@ -169,11 +169,11 @@ class LowRankResponses(ResponsesByClass):
         return self._rows[key]
 
     def _of_own_class(self, block: slice, samples: Tensor, classes: Tensor) -> Tensor:
-        V, factors = self._V[block][:, samples], of_classes(self._factors[block], classes)
+        V, factors = select(self._V[block], samples), of_classes(self._factors[block], classes)
         return scaled(V - V @ factors.mT @ factors.conj(), self._scales[classes, None, None])
 
     def _weighted_sum(self, block: slice, samples: Tensor | slice, weights: Tensor) -> Tensor:
-        V, factors = self._V[block][:, samples], self._factors[block]
+        V, factors = select(self._V[block], samples), self._factors[block]
         weights = weights * self._scales
         coefficients = self._coefficients(V, factors) if self._all is None else self._all
         weighted = scaled(coefficients, weights[:, :, None]).flatten(2)

@@ -15,7 +15,7 @@ from torch import Tensor
 from redunet._processes import Processes
 from redunet.layers.operators.base import Operators
 from redunet.rates.coding_rates import RateReduction, mean_rate
-from redunet.rates.covariance import RegularisedCovariance, check_factors
+from redunet.rates.covariance import RegularisedCovariance, check_factors, second_moment
 from redunet.rates.partition import Partition
 from redunet.rates.spectrum import HalfSpectrum
 
@@ -207,11 +207,10 @@ class SecondMoments(ABC):
 
     def device_rates(self) -> RateReduction:
         """R, R_c and ΔR from log determinants of the matrices to be inverted, on the device."""
-        spectrum = self.info.spectrum
-        log_dets = self._all_frequencies(self._total.log_det())
-        expansion = mean_rate(log_dets.double(), spectrum)
-        class_rates = mean_rate(self.class_log_dets().double(), spectrum)
-        compression = class_rates @ self.info.proportions
+        of_all = self._all_frequencies(self._total.log_det())
+        log_dets = torch.cat([of_all[:, None], self.class_log_dets()], 1)
+        rates = mean_rate(log_dets.double(), self.info.spectrum)
+        expansion, compression = rates[0], rates[1:] @ self.info.proportions
         return RateReduction(expansion - compression, expansion, compression)
 
     def factorise(self, total: Tensor, *classes: RegularisedCovariance) -> None:
@@ -255,8 +254,7 @@ class TotalMoment(SecondMoments):
 
     def add(self, V: Tensor, partition: Partition) -> None:
         """Add a batch of samples ``(F, m, C)`` with their classes."""
-        V = V.to(self.info.moment_dtype)
-        self._moment.baddbmm_(V.mT, V.conj())
+        self._moment += second_moment(V.to(self.info.moment_dtype))
 
     def finish(self) -> None:
         """Sum over all processes and factorise."""
