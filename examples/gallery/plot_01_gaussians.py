@@ -19,8 +19,9 @@ from redunet.plots import plot_paths, plot_rates, plot_sphere
 X, labels = datasets.gaussians(ndim=2, per_class=100)
 net = ReduNet.construct(X, labels, num_layers=200, eta=5)
 
-figure, axes = plt.subplots(1, 2, figsize=(10, 4.5), layout="constrained")
+figure, axes = plt.subplots(1, 2, figsize=(6.8, 3.2), sharey=True, layout="constrained")
 plot_sphere(X, labels, ax=axes[0]).set_title("Samples")
+axes[0].get_legend().remove()
 plot_paths(net, X, labels, ax=axes[1]).set_title("Paths through the layers")
 
 # %%
@@ -42,7 +43,7 @@ X, labels = datasets.gaussians(ndim=3, per_class=100)
 net = ReduNet.construct(X, labels, num_layers=200, eta=5)
 X_new, labels_new = datasets.gaussians(ndim=3, per_class=40, seed=1)
 
-figure = plt.figure(figsize=(10, 5), layout="constrained")
+figure = plt.figure(figsize=(6.8, 3.5), layout="constrained")
 left, right = (figure.add_subplot(1, 2, i, projection="3d") for i in (1, 2))
 plot_paths(net, X_new, labels_new, ax=left).set_title("Paths of new samples")
 plot_sphere(net(X_new), labels_new, subspace_dim=1, ax=right).set_title("Features of new samples")

@@ -25,7 +25,7 @@ train, test = slice(0, 400), slice(400, None)
 # Compare the digits above with their samples below: the hole of the zero is a white band.
 
 polar = polar_samples(X, radii=[0, 0.5, 1, 1.5, 2, 2.5, 3, 3.5], angles=ANGLES)
-figure, axes = plt.subplots(2, 4, figsize=(9, 4), layout="constrained")
+figure, axes = plt.subplots(2, 4, figsize=(6.8, 3.3), layout="constrained")
 for ax, image, rings in zip(axes.T, X[:4], polar[:4], strict=True):
     ax[0].imshow(image[0].numpy(), cmap="gray_r")
     ax[1].imshow(rings.numpy(), cmap="gray_r", aspect="auto")
@@ -61,15 +61,16 @@ ax.legend(frameon=False, loc="lower left")
 # angle of its training digits.
 #
 # The network predicts the class with the smallest residual ‖Cʲv‖ in the last layer. The residuals
-# do not change with the angle, as the table shows for one test digit at four angles.
+# do not change with the angle, as the table shows for one test digit at four angles. It has a
+# column for each class.
 
 turned = torch.cat([polar[test][3:4].roll(turn, 2) for turn in range(0, ANGLES, 8)])
-headers = ["rotation [degrees]", *(f"residual, class {label}" for label in net.classes_)]
+headers = ["degrees", *net.classes_]
 rows = [
     [turn, *residuals]
     for turn, residuals in zip(range(0, 360, 90), net.residual_norms(turned).tolist(), strict=True)
 ]
-print(tabulate(rows, headers, floatfmt=".4f"))
+print(tabulate(rows, headers, floatfmt=".3f"))
 
 # %%
 # The columns are constant. :doc:`/invariances` lists what else a network can be invariant to, and

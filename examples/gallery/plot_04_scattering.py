@@ -35,7 +35,7 @@ def textures(per_class, seed):
 
 X, labels = textures(50, seed=0)
 X_test, labels_test = textures(100, seed=1)
-figure, axes = plt.subplots(2, 4, figsize=(8, 4), layout="constrained")
+figure, axes = plt.subplots(2, 4, figsize=(6.8, 3.6), layout="constrained")
 for i, row in enumerate(axes.T):
     row[0].set_title(labels[50 * i])
     for ax, image in zip(row, X[50 * i :, 0], strict=False):
@@ -75,7 +75,7 @@ ax.legend(frameon=False)
 # of each class. Look for blocks on the diagonal.
 
 rows = datasets.subsample(labels_test, 25)
-figure, axes = plt.subplots(1, 2, figsize=(10, 4.5), layout="constrained")
+figure, axes = plt.subplots(1, 2, figsize=(6.8, 2.9), layout="constrained")
 plot_similarity(X_test[rows], labels_test[rows], ax=axes[0]).set_title("Pixels")
 plot_similarity(net(X_test[rows]), labels_test[rows], ax=axes[1]).set_title("Features")
 

@@ -38,7 +38,9 @@ def shifted(X, seed):
 X, labels = series(30, seed=0)
 X_test, labels_test = series(100, seed=1)
 X_shifted = shifted(X_test, seed=2)
-figure, axes = plt.subplots(2, 3, figsize=(9, 3.5), sharex=True, sharey=True, layout="constrained")
+figure, axes = plt.subplots(
+    2, 3, figsize=(6.8, 3.6), sharex=True, sharey=True, layout="constrained"
+)
 for i, (top, bottom) in enumerate(axes.T):
     top.plot(X[30 * i, 0], "C6", linewidth=1)
     top.set_title(labels[30 * i])
@@ -60,7 +62,7 @@ rows = [
     [name, *(np.mean(predict(Z) == labels_test) for Z in (X_test, X_shifted))]
     for name, predict in (
         ("RBF SVM", lambda Z: svm.predict(Z[:, 0])),
-        ("RBF SVM, trained on ten shifts", lambda Z: svm_on_shifts.predict(Z[:, 0])),
+        ("RBF SVM, ten shifts", lambda Z: svm_on_shifts.predict(Z[:, 0])),
         ("ReduNet", model.predict),
     )
 ]

@@ -29,7 +29,7 @@ for head, lr, style in (("linear", 0.03, "C2^--"), ("residual", 0.3, "C0o-")):
     tuned = finetune(
         net, X[train], labels[train], head=head, epochs=8, lr=lr, batch_size=50, validation=0.2
     )
-    networks[f"fine-tuned, {head} head"] = tuned
+    networks[f"{head} head"] = tuned
     epochs = range(1, 1 + len(tuned.history.validation_accuracy))
     ax.plot(epochs, tuned.history.validation_accuracy, style, label=f"{head} head")
 ax.set(xlabel="epoch", ylabel="validation accuracy", title="Fine-tuning by back-propagation")

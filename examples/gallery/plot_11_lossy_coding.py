@@ -44,19 +44,21 @@ def scatter(ax, X, clusters, title):
 X, labels = subspaces(3, (2, 1, 1), outliers=0.2, seed=1)
 clustering = LossyCodingClustering().fit(X)
 kmeans = KMeans(4, n_init=10, random_state=0).fit_predict(X)
-figure = plt.figure(figsize=(12, 4), layout="constrained")
-axes = figure.subplots(1, 3, subplot_kw={"projection": "3d"})
-scatter(axes[0], X, labels, "Subspaces and outliers")
-scatter(axes[1], X, clustering.labels_, f"Lossy coding: {clustering.n_clusters_} clusters")
-scatter(axes[2], X, kmeans, "k-means: 4 clusters")
+figure, axes = plt.subplot_mosaic(
+    ".SS.;LLKK", figsize=(6.8, 6.2), layout="constrained", subplot_kw={"projection": "3d"}
+)
+scatter(axes["S"], X, labels, "Subspaces and outliers")
+scatter(axes["L"], X, clustering.labels_, f"Lossy coding: {clustering.n_clusters_} clusters")
+scatter(axes["K"], X, kmeans, "k-means: 4 clusters")
 
 # %%
 # Lossy coding found four clusters, in colours of its own. They are the right ones except where
 # subspaces meet. K-means cuts space into four regions instead. The next picture shows how the
-# clusters formed. On the left, each merge is a fork, and its height is its cost. Forks below the
-# line shorten the code. On the right is the length of the code. Its minimum gives the clusters.
+# clusters formed. In the upper plot each merge is a fork, and its height is its cost. Forks below
+# the dashed line shorten the code. The lower plot has the length of the code. Its minimum gives the
+# clusters.
 
-figure, axes = plt.subplots(1, 2, figsize=(12, 4), layout="constrained")
+figure, axes = plt.subplots(2, 1, figsize=(6.8, 7), layout="constrained")
 plot_merging(clustering, ax=axes[0])
 plot_coding_length(clustering, ax=axes[1])
 
@@ -73,8 +75,8 @@ print(f"adjusted Rand index of {len(X_new)} new samples: {agreement:.2f}")
 # The table compares clusterings by their adjusted Rand index with the subspaces and outliers: mean
 # and standard deviation of four random sets. The second column has subspaces of one, two and four
 # dimensions in eight. Lossy coding keeps its default ε². All others are given the true number of
-# clusters, except for the mixture whose number is chosen by BIC. Spectral clustering has the best
-# of four affinities in hindsight.
+# clusters, except for the Gaussian mixture whose number is chosen by BIC. Spectral clustering has
+# the best of four affinities in hindsight. Subspace clustering is by least squares regression.
 
 
 def mixture(X, k):
@@ -90,12 +92,12 @@ def spectral(X, labels):
 methods = {
     "lossy coding": lambda X, y: LossyCodingClustering().fit_predict(X),
     "k-means": lambda X, y: KMeans(4, n_init=10, random_state=0).fit_predict(X),
-    "spectral clustering": spectral,
-    "least squares regression": lambda X, y: SubspaceClustering(4, random_state=0).fit_predict(X),
-    "Gaussian mixture, number by BIC": lambda X, y: min(
+    "spectral": spectral,
+    "least squares": lambda X, y: SubspaceClustering(4, random_state=0).fit_predict(X),
+    "mixture, BIC": lambda X, y: min(
         (mixture(X, k) for k in range(1, 8)), key=lambda fitted: fitted.bic(X)
     ).predict(X),
-    "Gaussian mixture, true number": lambda X, y: mixture(X, 4).predict(X),
+    "mixture": lambda X, y: mixture(X, 4).predict(X),
 }
 sets = [
     [subspaces(D, dims, 0.2, seed) for seed in range(4)]
@@ -105,7 +107,7 @@ rows = []
 for name, method in methods.items():
     scores = [[adjusted_rand_score(y, method(X, y)) for X, y in drawn] for drawn in sets]
     rows.append([name, *(f"{np.mean(s):.2f} ± {np.std(s):.2f}" for s in scores)])
-print(tabulate(rows, ["", "plane and two lines", "1, 2 and 4 of 8 dimensions"]))
+print(tabulate(rows, ["", "1, 1, 2 of 3", "1, 2, 4 of 8"]))
 
 # %%
 # Lossy coding is the best in both columns, although it alone is told nothing. In three dimensions,

@@ -38,8 +38,8 @@ pairs = noisy([line(45 + shift, azimuth) for azimuth in (0, 90) for shift in (-5
 # The dashed line is the default ε². The dotted line is the mean squared norm of the noise.
 
 precisions = np.geomspace(1e-5, 3, 17)
-figure, axes = plt.subplots(2, 2, figsize=(10, 5), sharex=True, sharey="row", layout="constrained")
-cases = {"subspaces of 1, 2 and 3 dimensions": subspaces, "two pairs of lines": pairs}
+figure, axes = plt.subplots(2, 2, figsize=(6.8, 5), sharex=True, sharey="row", layout="constrained")
+cases = {"subspaces of\n1, 2 and 3 dimensions": subspaces, "two pairs of lines": pairs}
 for column, (name, (X, labels)) in zip(axes.T, cases.items(), strict=True):
     found = [LossyCodingClustering(eps_sq).fit(X) for eps_sq in precisions]
     default = LossyCodingClustering().fit(X).eps_sq_

@@ -45,23 +45,24 @@ def painted(image, labels):
 
 # %%
 # The squared error ε² is 3 % and 30 % of the variance of the textures. Each segment is encoded
-# about its mean. On the right, k-means has the same number of segments as the coarser code. Look at
-# which parts of the pictures become one segment.
+# about its mean. The last row is k-means with the same number of segments as the coarser code.
+# Look at which parts of the pictures become one segment.
 
-figure, axes = plt.subplots(2, 4, figsize=(13, 4.8), layout="constrained")
-for row, name in zip(axes, ("china.jpg", "flower.jpg"), strict=True):
+figure, axes = plt.subplots(4, 2, figsize=(6.8, 9.6), layout="constrained")
+for column, name in zip(axes.T, ("china.jpg", "flower.jpg"), strict=True):
     image = photograph(name)
     Z, groups = textures(image), small_groups(image)
-    row[0].imshow(image)
-    for ax, share in zip(row[1:3], (0.03, 0.3), strict=True):
+    column[0].imshow(image)
+    column[0].set_title("photograph")
+    for ax, share in zip(column[1:3], (0.03, 0.3), strict=True):
         eps_sq = share * Z.var(0).sum()
         clustering = LossyCodingClustering(eps_sq, center=True, initial=groups).fit(Z)
         ax.imshow(painted(image, clustering.labels_))
         ax.set_title(f"ε² of {share:.0%}: {clustering.n_clusters_} segments")
     count = clustering.n_clusters_
     kmeans = KMeans(count, n_init=3, random_state=0).fit_predict(Z)
-    row[3].imshow(painted(image, kmeans))
-    row[3].set_title(f"k-means: {count} segments")
+    column[3].imshow(painted(image, kmeans))
+    column[3].set_title(f"k-means: {count} segments")
 for ax in axes.flat:
     ax.axis("off")
 

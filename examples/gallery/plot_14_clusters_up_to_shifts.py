@@ -48,7 +48,7 @@ def waves(seed, count=120):
 # second begins later. On the right, two waves come from the same direction. They reach the four
 # sensors one after the other, with the same delays, but have different forms.
 
-figure, axes = plt.subplots(2, 2, figsize=(10, 4.5), sharex=True, layout="constrained")
+figure, axes = plt.subplots(2, 2, figsize=(6.8, 4.5), sharex=True, layout="constrained")
 for column, name, (X, labels) in zip(
     axes.T, ("template", "direction"), (shifted_templates(0), waves(0)), strict=True
 ):
@@ -56,7 +56,7 @@ for column, name, (X, labels) in zip(
         greys = plt.colormaps["Greys"](np.linspace(0.4, 1, len(x)))  # a grey for each channel
         for channel, color in zip(x, greys, strict=True):
             ax.plot(channel, color=color, linewidth=1)
-    column[0].set_title(f"Two series of the same {name}")
+    column[0].set_title(f"The same {name}")
     column[1].set_xlabel("time")
 
 # %%
@@ -108,12 +108,12 @@ def lossy_coding(X, labels):
 
 
 methods = {
-    "lossy coding up to shifts": lossy_coding,
+    "lossy coding": lossy_coding,
     "k-means": lambda X, labels: kmeans(flat(X), labels),
-    "k-means on moduli": lambda X, labels: kmeans(moduli(X), labels),
-    "spectral clustering": lambda X, labels: spectral(flat(X), labels),
-    "spectral clustering on moduli": lambda X, labels: spectral(moduli(X), labels),
-    "spectral clustering, aligned": aligned,
+    "k-means, moduli": lambda X, labels: kmeans(moduli(X), labels),
+    "spectral": lambda X, labels: spectral(flat(X), labels),
+    "spectral, moduli": lambda X, labels: spectral(moduli(X), labels),
+    "spectral, aligned": aligned,
 }
 sets = [[draw(seed) for seed in range(3)] for draw in (shifted_templates, waves)]
 rows = [

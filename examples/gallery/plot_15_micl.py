@@ -51,9 +51,10 @@ models = {
     "QDA": QuadraticDiscriminantAnalysis(),
     "RBF SVM": SVC(C=10),
 }
-figure, axes = plt.subplots(1, 5, figsize=(14, 3.2), layout="constrained")
-for (name, model), ax in zip(models.items(), axes, strict=True):
+figure, axes = plt.subplots(2, 3, figsize=(6.8, 4.9), layout="constrained")
+for (name, model), ax in zip(models.items(), axes.flat, strict=False):
     show_regions(model, name, ax)
+axes[1, 2].axis("off")
 
 # %%
 # MICL continues both lines to the border of the picture, and gives the space between them to the
@@ -63,12 +64,12 @@ for (name, model), ax in zip(models.items(), axes, strict=True):
 # gives the rest of the plane to the third.
 #
 # ε² is the squared error of the code. Directions in which the variance of a class is below ε²/D
-# hardly count. In the next picture ε² grows from left to right. Look at the width of the lines, and
-# at the shape of the borders on the right.
+# hardly count. In the next picture ε² grows from the top left to the bottom right. Look at the
+# width of the lines, and at the shape of the borders in the last panel.
 
 scale = ((X - X.mean(0)) ** 2).sum(1).mean()
-figure, axes = plt.subplots(1, 4, figsize=(11.5, 3.2), layout="constrained")
-for relative, ax in zip((1e-4, 1e-2, 1, 100), axes, strict=True):
+figure, axes = plt.subplots(2, 2, figsize=(6.2, 6.6), layout="constrained")
+for relative, ax in zip((1e-4, 1e-2, 1, 100), axes.flat, strict=True):
     show_regions(MICLClassifier(relative * scale), f"ε² = {relative:g} of the variance", ax)
 
 # %%

@@ -52,7 +52,7 @@ def train(X, labels, seen, epochs=30):
 # picture, look at the last points, where all ten classes count. The first two curves should lie on
 # each other. The third one should fall towards 2 of 10 classes.
 
-curves = {"constructed from all digits so far": [], "extended": [], "back-propagation": []}
+curves = {"constructed anew": [], "extended": [], "back-propagation": []}
 for number, new in enumerate(steps):
     seen = new[1] + 1
     is_new, so_far = (labels == new[0]) | (labels == new[1]), labels < seen
@@ -63,7 +63,7 @@ for number, new in enumerate(steps):
 
     rows = labels_test < seen
     answers = {
-        "constructed from all digits so far": torch.from_numpy(whole.predict(X_test[rows])),
+        "constructed anew": torch.from_numpy(whole.predict(X_test[rows])),
         "extended": torch.from_numpy(extended.predict(X_test[rows])),
         "back-propagation": mlp(X_test[rows])[:, :seen].argmax(1),
     }
@@ -84,20 +84,20 @@ ax.legend(frameon=False, loc="lower left")
 # and because the lift was chosen for the digits 0 and 1. The perceptron knows little more than the
 # last two classes.
 
-print(tabulate([[k, *v] for k, v in curves.items()], ["", 2, 4, 6, 8, 10], floatfmt=".3f"))
+print(tabulate([[k, *v] for k, v in curves.items()], ["", 2, 4, 6, 8, 10], floatfmt=".2f"))
 
 # %%
 # The two networks agree up to rounding:
 
 difference = (extended.membership(X_test) - whole.membership(X_test)).abs().max()
-print(f"largest difference between their memberships: {difference:.1e}")
+print(f"largest difference of memberships: {difference:.1e}")
 
 # %%
 # ``history`` holds the rate reduction of all digits before the layer, although the old digits are
 # gone. The value after the layer would need their features, so it is NaN.
 
-print(f"before the layer: extended {extended.history.delta[0]:.5f}, ", end="")
-print(f"constructed from all {whole.history.delta[0]:.5f}")
+print(f"extended: {extended.history.delta[0]:.5f}")
+print(f"constructed anew: {whole.history.delta[0]:.5f}")
 
 # %%
 # Both are the same here too. :doc:`/labels` says which networks can be extended.

@@ -17,7 +17,8 @@ from redunet.inspection.palette import class_colors
 # %%
 # Samples lie near two planes and a line. One sample of each class has a label. From these three
 # samples alone, every class is a line. Look at the two planes, which look like great circles: the
-# network in the middle cuts them into pieces, and the one on the right should follow them.
+# network at the bottom left cuts them into pieces, and the one at the bottom right should follow
+# them.
 
 
 def subspaces(seed):
@@ -42,14 +43,15 @@ def found(X, labels):
 
 X, truth, labels = subspaces(7)
 panels = dict(zip(["from labelled samples", "from all samples"], found(X, labels), strict=True))
-figure, axes = plt.subplots(1, 3, figsize=(10, 3.6), subplot_kw={"projection": "3d"})
+figure, axes = plt.subplot_mosaic(
+    ".AA.;BBCC", figsize=(6.8, 6.2), layout="constrained", subplot_kw={"projection": "3d"}
+)
 colors = np.concatenate([class_colors(3), [[0.8, 0.8, 0.8, 1]]])  # the last one is for -1
-for ax, (title, classes) in zip(axes, ({"labels": labels} | panels).items(), strict=True):
+for ax, (title, classes) in zip(axes.values(), ({"labels": labels} | panels).items(), strict=True):
     ax.scatter(*X.T, c=colors[classes], s=8)
     ax.scatter(*X[[0, 80, 160]].T, c=colors[:3], s=60, edgecolors="black")
     ax.set(title=title, xticks=[], yticks=[], zticks=[])
     ax.set_box_aspect(None, zoom=1.2)
-figure.tight_layout()
 
 # %%
 # The share of right labels in the picture, and the mean over twelve draws of subspaces:

@@ -57,7 +57,7 @@ print(f"largest difference: {(table - best.squared_residuals).abs().max():.0e}")
 # samples for each ε². The cross is the loss that follows from really leaving out, at the ε² that
 # was chosen. It should lie on the curve, at its lowest point.
 
-figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+figure, (left, right) = plt.subplots(1, 2, figsize=(6.8, 3.6), layout="constrained")
 own = torch.nn.functional.one_hot(labels, 10).bool()
 for name, chosen, style in (("another class", ~own, "C1."), ("own class", own, "C0.")):
     left.plot(table[chosen], best.squared_residuals[chosen], style, markersize=4, label=name)
@@ -72,7 +72,7 @@ right.legend(frameon=False)
 
 # %%
 # They do. With the formula it costs little to compare many lifts and bands as well. The next plot
-# shows all candidates for the same digits as images. Look for the lowest point on the left.
+# shows all candidates for the same digits as images. Look for the lowest point in the upper plot.
 
 X, X_test = images[rows], images[1000:]
 search = Search(bands=[0, 1, 2, 3]).fit(X, labels)
@@ -86,7 +86,8 @@ plot_search(search)
 
 net = ReduNet.construct(X, labels, num_layers=1, **search.arguments)
 accuracy = (net.predict(X_test) == classes[1000:].numpy()).mean()
-print(f"accuracy by leave-one-out: {search.accuracy_:.3f}; on new digits: {accuracy:.3f}")
+print(f"accuracy by leave-one-out: {search.accuracy_:.3f}")
+print(f"accuracy on new digits: {accuracy:.3f}")
 plt.show()
 
 # sphinx_gallery_thumbnail_number = 2

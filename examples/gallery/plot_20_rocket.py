@@ -43,7 +43,7 @@ def textures(per_class, seed):
 
 
 problems = {"three events in two orders": orders, "textures of three periods": textures}
-figure, axes = plt.subplots(2, 2, figsize=(9, 4), sharex=True, layout="constrained")
+figure, axes = plt.subplots(2, 2, figsize=(6.8, 4.4), sharex=True, layout="constrained")
 for column, (title, make) in zip(axes.T, problems.items(), strict=True):
     X, labels = make(1, seed=0)
     for ax, x, label in zip(column, X[:, 0], labels, strict=False):
@@ -88,11 +88,11 @@ def accuracies(make):
     return of_ridge, [network.score(X_test, labels_test) for network in networks]
 
 
-figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), sharey=True, layout="constrained")
+figure, axes = plt.subplots(1, 2, figsize=(6.8, 3.8), sharey=True, layout="constrained")
 for ax, (title, make) in zip(axes, problems.items(), strict=True):
     of_ridge, of_networks = accuracies(make)
     ax.plot(range(len(BANDS)), of_networks, "C0o-", label="ReduNet")
-    ax.axhline(of_ridge, color="C1", linestyle="--", label="shares and a ridge classifier")
+    ax.axhline(of_ridge, color="C1", linestyle="--", label="ridge on the shares")
     ax.set(title=title, xlabel="band", ylim=(0.5, 1.02))
     ax.set_xticks(range(len(BANDS)), BANDS)
 axes[0].set_ylabel("test accuracy")

@@ -42,24 +42,24 @@ Z = featurizer(X).detach()
 plot_singular_values(Z, labels)
 
 # %%
-# The classes share the 64 dimensions. Each has between four and seven large singular values, of
-# nearly the same size, so it consists of several kinds of digits. The next picture shows the kinds
-# of the digit 1. Each row has the ten digits whose features are most coherent with one principal
-# direction (Figure 13). Compare the digits within a row, and then the rows.
+# The classes share the 64 dimensions. Each has a few large singular values of nearly the same size,
+# so it consists of several kinds of digits. The next picture shows the kinds of the digit 1. Each
+# row has the ten digits whose features are most coherent with one principal direction (Figure 13).
+# Compare the digits within a row, and then the rows.
 
 plot_principal_images(X, Z, labels, label=1, components=COUNT)
 
 # %%
-# A row is a way of writing: with a foot in the second row, as a thick bar in the fourth, with a
-# hook in the fifth. The labels do not tell these ways apart. The same for the digit 9:
+# A row is a way of writing: with a foot, as a thick bar, or with a hook. The labels do not tell
+# these ways apart. The same for the digit 9:
 
 plot_principal_images(X, Z, labels, label=9, components=COUNT)
 
 # %%
-# Here the rows differ in the end of the stroke: it curls in the first rows, and is straight in the
-# fifth. The first digit of each row stands for its row. Figure 20(a) shows these principal images
-# for all classes, in the order of the singular values. Figure 20(b) has random images of the
-# classes. Look for rows in which several digits look the same.
+# Here the rows differ in the end of the stroke: it curls in some rows, and is straight in others.
+# The first digit of each row stands for its row. Figure 20(a) shows these principal images for all
+# classes, in the order of the singular values. Figure 20(b) has random images of the classes. Look
+# for rows in which several digits look the same.
 
 
 def principal(label):
@@ -75,16 +75,15 @@ def random_images(label, rng):
 
 
 rng = np.random.default_rng(0)
-figure = plt.figure(figsize=(9, 7.2), layout="constrained")
-left, right = figure.subfigures(1, 2, wspace=0.05)
+figure = plt.figure(figsize=(6.8, 6), layout="constrained")
+left, right = figure.subfigures(1, 2, width_ratios=[1.2, 1])
 left.suptitle("principal images")
 right.suptitle("random images")
 plot_principal_images(X, Z, labels, components=COUNT, figure=left)
-padded = nn.functional.pad(X[:, 0], (1, 1, 1, 1))
-drawn = [torch.hstack([*padded[random_images(label, rng)]]) for label in range(10)]
-ax = right.subplots()
-ax.imshow(torch.vstack(drawn).numpy(), cmap="gray_r")
-ax.axis("off")
+for label, axes in enumerate(right.subplots(10, COUNT)):
+    for ax, image in zip(axes, X[random_images(label, rng), 0], strict=True):
+        ax.imshow(image.numpy(), cmap="gray_r")
+        ax.axis("off")
 
 # %%
 # The paper says that principal images are more diverse than random ones, and that they are a good
@@ -104,12 +103,13 @@ of_random = np.mean(
     (0, 1),
 )
 table = [["principal images", *of_principal], ["random images", *of_random]]
-print(tabulate(table, ["", "distance of two", "distance to the nearest"], floatfmt=".2f"))
+print("mean distances")
+print(tabulate(table, ["", "of two", "to the nearest"], floatfmt=".2f"))
 
 # %%
-# Principal images are more diverse: two of them are further apart. As a summary they are no better
-# than random digits. They are at the ends of their class, and the digits in between are not near
-# them.
+# Principal images are more diverse: two of them are further apart. As a summary they are hardly
+# better than random digits. They are at the ends of their class, and the digits in between are not
+# near them.
 
 plt.show()
 

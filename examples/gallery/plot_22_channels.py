@@ -30,13 +30,13 @@ rows_train, rows_test = rows[:, :10].flatten(), rows[:, 10:].flatten()
 # at eight angles.
 
 RADII, ANGLES = 5, 32
-figure = plt.figure(figsize=(11, 2.6), layout="constrained")
+figure = plt.figure(figsize=(6.8, 1.7), layout="constrained")
 left, right = figure.subfigures(1, 2, width_ratios=[1, 3])
 ax = left.subplots()
 ax.imshow(X[0, 0].numpy(), cmap="gray_r", alpha=0.5)
 angle = 2 * np.pi * np.arange(ANGLES) / ANGLES
 for radius in range(RADII):
-    ax.plot(3.5 + radius * np.cos(angle), 3.5 - radius * np.sin(angle), "C0o", markersize=2)
+    ax.plot(3.5 + radius * np.cos(angle), 3.5 - radius * np.sin(angle), "C0o", markersize=1.4)
 ax.axis("off")
 for axes, digit in zip(right.subplots(2, 8), (0, 1), strict=True):
     for ax, image in zip(axes, datasets.rotations(X[digit : digit + 1], 8)[0, :, 0], strict=True):
@@ -74,7 +74,7 @@ def shifted(samples, rows, stride):
 
 def show(constructed, samples, stride):
     """Draw similarities and rates. Return the accuracies of nearest subspaces of features."""
-    _, axes = plt.subplots(4, 2, figsize=(8, 12.5), layout="constrained")
+    _, axes = plt.subplots(4, 2, figsize=(6.8, 11.5), layout="constrained")
     maps, curves = axes[:2].flatten(), axes[2:].flatten()
     parts = {
         "training": (samples[rows_train], labels[rows_train]),
@@ -96,7 +96,7 @@ def show(constructed, samples, stride):
                 bottom.plot(getattr(history, name), color + line)
         bottom.set(title=top.get_title(), xlabel="layer", ylabel="rate [nats]")
     plt.setp(curves, ylim=(0, max(ax.get_ylim()[1] for ax in curves)))
-    curves[0].legend(["R", r"$R_c$", r"$\Delta R$", "the same for test digits"], frameon=False)
+    curves[0].legend(["R", r"$R_c$", r"$\Delta R$", "test digits"], frameon=False)
     return accuracies
 
 
@@ -120,7 +120,7 @@ print(tabulate([[name, *row] for name, row in accuracies.items()], ["", *CHANNEL
 # and in the same way at the top. Such an image lives on a torus. On the right are translations of
 # the two digits by two pixels each.
 
-figure = plt.figure(figsize=(11, 2.6), layout="constrained")
+figure = plt.figure(figsize=(6.8, 1.7), layout="constrained")
 left, right = figure.subfigures(1, 2, width_ratios=[1, 2.4])
 ax = left.add_subplot(projection="3d", computed_zorder=False)
 around, through = np.meshgrid(*[np.linspace(0, 2 * np.pi, 65)] * 2)

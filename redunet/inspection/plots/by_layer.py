@@ -47,7 +47,7 @@ class Explained(Protocol):
 def draw_explanation(explanation: Explained, figure: FigureBase | None) -> np.ndarray:
     """Draw all panels; returns their axes. If there are curves, the legend is a fourth panel."""
     curves = len(explanation.memberships) > 1
-    rows, columns, size = (2, 2, (8, 5.6)) if curves else (1, 3, (9, 3))
+    rows, columns, size = (2, 2, (6.8, 5.4)) if curves else (1, 3, (6.8, 3))
     figure = plt.figure(figsize=size, layout="constrained") if figure is None else figure
     grid: np.ndarray = figure.subplots(rows, columns)
     axes = grid.flat[:3]

@@ -58,7 +58,7 @@ def plot_merging(clustering: Merged, *, max_leaves: int = 20, ax: Axes | None = 
     check_count(2, max_leaves=max_leaves)
     if len(clustering.linkage_) == 0:
         raise ValueError("the clustering began with one cluster, so there are no merges to draw")
-    ax = given_or_new(ax, figsize=(8, 4))
+    ax = given_or_new(ax)
     sizes, colors = _nodes(clustering)
     drawn: dict[str, Any] = dendrogram(
         clustering.linkage_,
@@ -73,6 +73,7 @@ def plot_merging(clustering: Merged, *, max_leaves: int = 20, ax: Axes | None = 
         text.set_color(colors[leaf])
     line: dict[str, Any] = {"color": "black", "linestyle": "--", "linewidth": 1}
     ax.axhline(clustering.threshold_, label="merges above lengthen the code", **line)
+    ax.set_ylim(0, 1.15 * ax.get_ylim()[1])  # room for the legend
     ax.legend(frameon=False, loc="upper right")
     count = clustering.n_clusters_
     title = f"{count} cluster{'s' if count > 1 else ''} below the line"

@@ -10,6 +10,13 @@ from torch.nn.functional import normalize
 from redunet._checks import Array, as_labels, as_samples
 from redunet.inspection.plots.similarity import cosine_similarity
 
+# Width and height of an image in inches: the largest one, which up to eight images in a row have,
+# the smallest one, and the space for names beside the images.
+LARGEST, SMALLEST, MARGIN = 0.7, 0.45, 1.2
+
+# Rows are no wider than this, unless their images would be smaller than the smallest ones.
+WIDTH = 6.8
+
 
 def plot_principal_images(
     X: Array,
@@ -115,9 +122,9 @@ def plot_nearest_images(
     for row, image, chosen in zip(axes, queries, nearest, strict=True):
         _draw_row(row, np.concatenate([image[None], candidates[chosen]]))
         row[0].spines[:].set(visible=True, color="#D55E00", linewidth=2)
-    axes[0, 0].set_title("image", fontsize="small")
+    axes[0, 0].set_title("image", fontsize="medium")
     if nearest.shape[1]:
-        axes[0, 1].set_title("nearest", fontsize="small")
+        axes[0, 1].set_title("nearest", fontsize="medium")
     return axes
 
 
@@ -144,7 +151,9 @@ def _as_images(X: Array) -> np.ndarray:
 def _grid(figure: FigureBase | None, rows: int, columns: int) -> np.ndarray:
     """Axes without ticks and frames, in rows and columns."""
     if figure is None:
-        figure = plt.figure(figsize=(0.7 * columns + 1.2, 0.75 * rows + 0.3), layout="constrained")
+        side = min(LARGEST, max(SMALLEST, (WIDTH - MARGIN) / columns))
+        size = (side * columns + MARGIN, (side + 0.05) * rows + 0.3)
+        figure = plt.figure(figsize=size, layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False)
     for ax in axes.flat:
         ax.set(xticks=[], yticks=[])
@@ -156,4 +165,4 @@ def _draw_row(row: np.ndarray, images: np.ndarray, name: str = "") -> None:
     """Draw images from the left. Any further axes of the row stay empty."""
     for ax, image in zip(row, images, strict=False):
         ax.imshow(image, cmap="gray_r" if image.ndim == 2 else None)
-    row[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize="small")
+    row[0].set_ylabel(name, rotation=0, ha="right", va="center")

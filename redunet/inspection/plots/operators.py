@@ -53,7 +53,8 @@ def plot_eigenvalues(net: ReduNet, layer: int = -1, *, ax: Axes | None = None) -
     ax.locator_params(axis="x", integer=True)
     title = f"Operators of layer {range(1, len(net.layers) + 1)[layer]}"
     ax.set(xlabel="index of the eigenvalue", ylabel="eigenvalue", yscale="log", title=title)
-    ax.legend(frameon=False, fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
+    spacing: dict[str, Any] = {"labelspacing": 0.3, "handlelength": 1.5}
+    ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5), **spacing)
     return ax
 
 

@@ -36,11 +36,11 @@ Styles: TypeAlias = dict[nn.Module | None, dict[str, Any]]
 def plot_search(search: Search, *, figure: FigureBase | None = None) -> np.ndarray:
     """Plot the log loss of all candidates by band, and of the chosen candidates by ε².
 
-    On the left, rings mark the chosen candidates. The grey stripe is one standard error above the
-    smallest loss. If there are no bands, as for vectors, each lift has a row, and bars show one
+    In the upper plot, rings mark the chosen candidates. The grey stripe is one standard error above
+    the smallest loss. If there are no bands, as for vectors, each lift has a row, and bars show one
     standard error to each side.
 
-    On the right, rings mark the chosen ε². Losses below 0.0001 are drawn as 0.0001.
+    In the lower plot, rings mark the chosen ε². Losses below 0.0001 are drawn as 0.0001.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def plot_search(search: Search, *, figure: FigureBase | None = None) -> np.ndarr
 
     Returns
     -------
-    numpy array of two matplotlib Axes
+    numpy array of two matplotlib Axes, the upper one first
 
     Raises
     ------
@@ -62,12 +62,12 @@ def plot_search(search: Search, *, figure: FigureBase | None = None) -> np.ndarr
     if math.isnan(best.loss):
         raise ValueError("the search has no losses to plot: no class had three samples or more")
     if figure is None:
-        figure = plt.figure(figsize=(13, 4), layout="constrained")
-    axes: np.ndarray = figure.subplots(1, 2)
+        figure = plt.figure(figsize=(6.8, 7.5), layout="constrained")
+    axes: np.ndarray = figure.subplots(2, 1)
     draw_candidates(axes[0], search)
     draw_precisions(axes[1], search)
     if has_bands(search):
-        _draw_legend(axes[1], search, loc="center left", bbox_to_anchor=(1, 0.5))
+        _draw_legend(axes[1], search, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
     return axes
 
 

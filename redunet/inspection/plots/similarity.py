@@ -212,5 +212,6 @@ def plot_singular_values(Z: Array, labels: Array, *, ax: Axes | None = None) -> 
     ax.plot(np.arange(1, len(values) + 1), values, color="black", linewidth=2, label="all")
     ax.set(xlabel="component", ylabel="singular value", title="Singular values")
     ax.set_ylim(0, None, auto=None)  # further curves on the same axes may be higher
-    ax.legend(title="class", frameon=False, fontsize="small", ncols=2)
+    spacing: dict[str, Any] = {"labelspacing": 0.3, "handlelength": 1.5, "columnspacing": 1.0}
+    ax.legend(title="class", frameon=False, ncols=2, **spacing)
     return ax
