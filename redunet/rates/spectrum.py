@@ -258,9 +258,7 @@ def project_to_sphere(*parts: Tensor) -> Tensor:
     tiny = torch.finfo(squares.dtype).tiny
     # The factor of a sample of zero norm is 0, the inverse of infinity.
     factors = functional.threshold(squares, tiny, math.inf).rsqrt()[:, None]
-    floor = tiny ** (1 / 3)
-    projected = [_shrunk(scaled(part, factors), floor) for part in parts]
-    return projected[0] if len(projected) == 1 else torch.cat(projected)
+    return _shrunk_(scaled(joined(parts), factors), floor=tiny ** (1 / 3))
 
 
 def at_moderate_scale(X: Tensor) -> Tensor:
@@ -279,17 +277,21 @@ def at_moderate_scale(X: Tensor) -> Tensor:
     return X * factors.view(-1, *[1] * (X.ndim - 1))
 
 
-def _shrunk(V: Tensor, floor: float) -> Tensor:
-    """V with real and imaginary parts below the floor set to zero.
+def joined(parts: Sequence[Tensor], dim: int = 0) -> Tensor:
+    """The concatenation of tensors; a single tensor is not copied."""
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim)
+
+
+def _shrunk_(V: Tensor, floor: float) -> Tensor:
+    """Set real and imaginary parts of V below the floor to zero, in place.
 
     V is unchanged if it requires a gradient. Entries that are set to zero would get no gradient and
     would stay zero.
     """
-    if V.requires_grad:
-        return V
-    if V.is_complex():
-        return torch.view_as_complex(functional.hardshrink(torch.view_as_real(V), floor))
-    return functional.hardshrink(V, floor)
+    if not V.requires_grad:
+        entries = torch.view_as_real(V) if V.is_complex() else V
+        torch.hardshrink(entries, floor, out=entries)
+    return V
 
 
 class ToSphere(nn.Module):

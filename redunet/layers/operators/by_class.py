@@ -8,7 +8,7 @@ from torch import Tensor
 
 from redunet.layers.operators.base import ALL, Operators, Responses, may_read
 from redunet.rates.partition import assignments_of, class_batches
-from redunet.rates.spectrum import scaled
+from redunet.rates.spectrum import joined, scaled
 
 
 class ResponsesByClass(Responses):
@@ -63,7 +63,7 @@ class ResponsesByClass(Responses):
             ]
             if len(others):
                 parts.append(self._weighted_sum(block, others, weights[others]))
-            yield torch.cat(parts, 1).index_select(1, row_of)
+            yield joined(parts, 1).index_select(1, row_of)
 
     @abstractmethod
     def _of_own_class(self, block: slice, samples: Tensor, classes: Tensor) -> Tensor:
