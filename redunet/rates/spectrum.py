@@ -277,7 +277,7 @@ def at_moderate_scale(X: Tensor) -> Tensor:
     return X * factors.view(-1, *[1] * (X.ndim - 1))
 
 
-def joined(parts: Sequence[Tensor], dim: int = 0) -> Tensor:
+def joined(parts: tuple[Tensor, ...] | list[Tensor], dim: int = 0) -> Tensor:
     """The concatenation of tensors; a single tensor is not copied."""
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim)
 

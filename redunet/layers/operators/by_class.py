@@ -45,21 +45,19 @@ class ResponsesByClass(Responses):
     ) -> Iterator[Tensor]:
         samples, others = (choice.nonzero()[:, 0] for choice in (decided, ~decided))
         num_classes = weights.shape[1]
-        groups, members, is_sample = [], [], []
-        for batch in class_batches(assignments_of(owners[samples], num_classes), num_classes):
-            group = samples[batch.samples]
-            shares = weights[group, batch.classes[:, None]].unsqueeze(-1)
-            groups.append((group, batch.classes, shares))
-            members.append(group.flatten())
-            is_sample.append(batch.mask.flatten())
+        batches = class_batches(assignments_of(owners[samples], num_classes), num_classes)
+        groups = [(samples[batch.samples], batch.classes) for batch in batches]
+        shares = [weights[group, classes[:, None]].unsqueeze(-1) for group, classes in groups]
         # Rows are computed class by class, with padding, and those of the other samples follow.
-        rows = torch.cat([*is_sample, torch.ones_like(others, dtype=torch.bool)]).nonzero()[:, 0]
+        sample_of = torch.cat([*(group.flatten() for group, _ in groups), others])
+        is_filled = torch.cat([*(batch.mask.flatten() for batch in batches), others >= 0])
+        rows = is_filled.nonzero()[:, 0]
         row_of = torch.empty_like(owners)
-        row_of[torch.cat([*members, others])[rows]] = rows
+        row_of[sample_of[rows]] = rows
         for block in self.blocks:
             parts = [
-                scaled(self._of_own_class(block, group, classes), shares).flatten(1, 2)
-                for group, classes, shares in groups
+                scaled(self._of_own_class(block, *group), share).flatten(1, 2)
+                for group, share in zip(groups, shares, strict=True)
             ]
             if len(others):
                 parts.append(self._weighted_sum(block, others, weights[others]))
