@@ -45,7 +45,7 @@ class ReduNet(LayeredNetwork):
     sample_shape, feature_shape : tuple of int
         Shapes of one sample, before and after the lift.
     batch_size : int or None
-        Number of samples per batch. None: features hold about 2²² numbers (2²⁴ on a GPU).
+        Number of samples per batch. None: features hold about 2²¹ numbers (2²⁴ on a GPU).
     label_distributions_ : Tensor (m, k) or None
         Memberships of the training samples if some of their labels were missing, else None. They
         are not saved.

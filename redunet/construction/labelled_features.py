@@ -44,7 +44,7 @@ class Moved:
     def __iter__(self) -> Iterator[Tensor]:
         """Batches ``(F, m, C)``."""
         pairs = zip(self.current, self.directions, strict=True)
-        return (project_to_sphere(torch.add(V, d, alpha=self.eta)) for V, d in pairs)
+        return (project_to_sphere(torch.add(V, d, alpha=self.eta), inplace=True) for V, d in pairs)
 
 
 class LabelledFeatures:

@@ -7,16 +7,19 @@ from redunet.rates.spectrum import HalfSpectrum, at_moderate_scale, project_to_s
 
 # Number of entries in the features of one batch, unless the user sets a batch size. Small batches
 # stay near the cache of a CPU, and their memory is used again for the next batch.
-BATCH_ENTRIES = {"cpu": 2**22, "cuda": 2**24}
+BATCH_ENTRIES = {"cpu": 2**21, "cuda": 2**24}
+
+# Smallest number of samples in a batch, because smaller matrix products are inefficient.
+LEAST_SAMPLES = 128
 
 
 def encode(X: Tensor, lift: nn.Module | None, spectrum: HalfSpectrum) -> Tensor:
     """Lift samples ``(m, *sample_shape)``, and return half spectra ``(F, m, C)`` of unit norm."""
     features = X if lift is None else in_blocks(lift, X)
-    return project_to_sphere(spectrum(at_moderate_scale(features)))
+    return project_to_sphere(spectrum(at_moderate_scale(features)), inplace=True)
 
 
 def default_batch_size(spectrum: HalfSpectrum, channels: int) -> int:
-    """Number of samples whose features have BATCH_ENTRIES entries, but at least 64."""
+    """Number of samples whose features have BATCH_ENTRIES entries, or LEAST_SAMPLES if more."""
     entries = BATCH_ENTRIES.get(spectrum.weights.device.type, BATCH_ENTRIES["cuda"])
-    return max(64, entries // (len(spectrum) * channels))
+    return max(LEAST_SAMPLES, entries // (len(spectrum) * channels))

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from redunet.layers.membership import MEMBERSHIPS, Membership
 from redunet.layers.operators import REPRESENTATIONS, OperatorMatrices, Operators, Responses
-from redunet.rates.spectrum import HalfSpectrum, project_to_sphere
+from redunet.rates.spectrum import HalfSpectrum, joined, project_to_sphere
 
 
 class ReduLayer(nn.Module):
@@ -95,11 +95,9 @@ class ReduLayer(nn.Module):
     def _step(self, V: Tensor, responses: Responses, membership: Tensor | None) -> Tensor:
         """Step 2 of Algorithm 1 for a block of samples, one block of frequencies at a time."""
         # Line 9, the soft assignment, is in _compress. Line 11 is the step and the projection.
-        moved = [
-            torch.add(V[block], direction, alpha=self.eta)
-            for block, direction in self._directions(V, responses, membership)
-        ]
-        return project_to_sphere(*moved)
+        directions = self._directions(V, responses, membership)
+        moved = ((block, torch.add(V[block], d, alpha=self.eta)) for block, d in directions)
+        return project_to_sphere(_joined(moved, V), inplace=True)
 
     def _directions(
         self, V: Tensor, responses: Responses, membership: Tensor | None
@@ -118,15 +116,14 @@ class ReduLayer(nn.Module):
 
     def compression(self, V: Tensor, membership: Tensor | None = None) -> Tensor:
         """Σ_j γ_j π_j Cʲ v with given memberships ``(m, k)``; by default with estimated ones."""
-        parts = self._compress(V, self.operators.responder()(V), membership)
-        return torch.cat([part for _, part in parts])
+        return _joined(self._compress(V, self.operators.responder()(V), membership), V)
 
     def increment(self, V: Tensor, membership: Tensor | None = None) -> Tensor:
         """The direction of the step. With true memberships it is F times ∂ΔR/∂V."""
         return self._in_blocks(self._increment, V, membership)
 
     def _increment(self, V: Tensor, responses: Responses, membership: Tensor | None) -> Tensor:
-        return torch.cat([part for _, part in self._directions(V, responses, membership)])
+        return _joined(self._directions(V, responses, membership), V)
 
     def residual_norms(self, V: Tensor) -> Tensor:
         """‖Cʲ v‖ of every sample against every class: ``(F, m, C)`` to ``(m, k)``."""
@@ -223,6 +220,21 @@ def trajectory(V: Tensor, layers: Iterable[ReduLayer]) -> Iterator[tuple[Tensor,
 def propagate(V: Tensor, layers: Iterable[ReduLayer]) -> tuple[Tensor, Tensor]:
     """Features ``(F, m, C)`` after the last layer, and features before the last layer."""
     return deque(trajectory(V, layers), maxlen=1).pop()
+
+
+def _joined(parts: Iterable[tuple[slice, Tensor]], like: Tensor) -> Tensor:
+    """Blocks of frequencies as one tensor of the shape of ``like``.
+
+    Without gradients each block is copied as soon as it is made, while it is in the cache.
+    """
+    blocks, whole = [], None
+    for frequencies, part in parts:
+        if part.requires_grad or part.shape == like.shape:
+            blocks.append(part)
+        else:
+            whole = part.new_empty(like.shape) if whole is None else whole
+            whole[frequencies] = part
+    return joined(blocks) if whole is None else whole
 
 
 def _name_of(dtype: torch.dtype) -> str:

@@ -30,7 +30,7 @@ class LayeredNetwork(nn.Module):
     lift : nn.Module, optional
         Applied to samples first.
     batch_size : int, optional
-        Number of samples per batch. By default it is chosen so that features hold about 2²²
+        Number of samples per batch. By default it is chosen so that features hold about 2²¹
         numbers on a CPU and 2²⁴ on a GPU.
     """
 

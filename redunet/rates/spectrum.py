@@ -239,26 +239,34 @@ def safe_sqrt(x: Tensor) -> Tensor:
     return torch.where(x > tiny, x.clamp_min(tiny).sqrt(), 0)
 
 
-def project_to_sphere(*parts: Tensor) -> Tensor:
+def project_to_sphere(V: Tensor, *, inplace: bool = False) -> Tensor:
     """Scale every sample to unit norm; a sample of zero norm stays zero.
 
     Entries whose cubes underflow are set to zero. They are far below the rounding error of a unit
     vector, and products made from them would be subnormal numbers, which processors handle slowly.
+    They stay if V requires a gradient, because they would get no gradient and would stay zero.
 
     Parameters
     ----------
-    *parts : Tensor
-        Features ``(F, m, C)``, in one or several blocks of frequencies.
+    V : Tensor of shape (F, m, C)
+    inplace : bool
+        Overwrite V, unless it requires a gradient.
 
     Returns
     -------
     Tensor of shape (F, m, C)
     """
-    squares = total(squared_norms(part, dim=0) for part in parts)
+    squares = squared_norms(V, dim=0)
     tiny = torch.finfo(squares.dtype).tiny
     # The factor of a sample of zero norm is 0, the inverse of infinity.
     factors = functional.threshold(squares, tiny, math.inf).rsqrt()[:, None]
-    return _shrunk_(scaled(joined(parts), factors), floor=tiny ** (1 / 3))
+    if V.requires_grad:
+        return scaled(V, factors)
+    projected = V if inplace else torch.empty_like(V)
+    entries = _entries(projected)
+    torch.mul(_entries(V), factors.unsqueeze(-1) if V.is_complex() else factors, out=entries)
+    torch.hardshrink(entries, tiny ** (1 / 3), out=entries)
+    return projected
 
 
 def at_moderate_scale(X: Tensor) -> Tensor:
@@ -282,16 +290,9 @@ def joined(parts: tuple[Tensor, ...] | list[Tensor], dim: int = 0) -> Tensor:
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim)
 
 
-def _shrunk_(V: Tensor, floor: float) -> Tensor:
-    """Set real and imaginary parts of V below the floor to zero, in place.
-
-    V is unchanged if it requires a gradient. Entries that are set to zero would get no gradient and
-    would stay zero.
-    """
-    if not V.requires_grad:
-        entries = torch.view_as_real(V) if V.is_complex() else V
-        torch.hardshrink(entries, floor, out=entries)
-    return V
+def _entries(V: Tensor) -> Tensor:
+    """The real and imaginary parts of V, or V itself if it is real."""
+    return torch.view_as_real(V) if V.is_complex() else V
 
 
 class ToSphere(nn.Module):
@@ -303,7 +304,7 @@ class ToSphere(nn.Module):
 
     def forward(self, X: Tensor) -> Tensor:
         """Transform and normalise."""
-        return project_to_sphere(self.spectrum(at_moderate_scale(X)))
+        return project_to_sphere(self.spectrum(at_moderate_scale(X)), inplace=True)
 
 
 class ToSignal(nn.Module):
