@@ -5,9 +5,13 @@ BIN = $(VENV)/bin
 ARGS ?=
 NUMERICAL = tests/rates tests/coding tests/layers tests/construction tests/lifts tests/training \
 	tests/test_network.py tests/test_extension.py
-# Tests of graphs, files, pages and processes, in which little depends on the rounding.
+# Tests of graphs, files, pages and processes, in which little depends on the rounding, and trainings whose
+# results have wide bounds or are compared with themselves.
 STRUCTURAL = export or onnx or graph or saved or killed or looking_inside or drawn or processes \
-	or operations or reads or one_entry
+	or operations or reads or one_entry or report or resume or separates or learns or interrupted \
+	or loaders or anywhere
+# They take fewer examples than `make test`.
+ROUNDINGS = $(NUMERICAL) -k 'not ($(STRUCTURAL))' --hypothesis-profile roundings
 
 .PHONY: install demo test test-roundings test-default test-compatible lint docs clean
 
@@ -28,18 +32,21 @@ lint: install
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-# Two processes share the tests. Each uses one thread.
+# Two processes of one thread each share the tests. The one that ends first takes over tests of the other.
 test: lint
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal $(ARGS)
 
-# The tests of the mathematics once more, with the roundings of other processors.
-test-roundings: test-default test-compatible
+# The tests of the mathematics once more, with the roundings of other processors. One after the other, so
+# that with `--jobs 2` the pages are made beside them.
+test-roundings: install
+	$(MAKE) test-default
+	$(MAKE) test-compatible
 
 test-default: install
-	ATEN_CPU_CAPABILITY=default $(BIN)/python -m pytest $(NUMERICAL) -k 'not ($(STRUCTURAL))' $(ARGS)
+	ATEN_CPU_CAPABILITY=default $(BIN)/python -m pytest $(ROUNDINGS) $(ARGS)
 
 test-compatible: install
-	MKL_CBWR=COMPATIBLE $(BIN)/python -m pytest $(NUMERICAL) -k 'not ($(STRUCTURAL))' $(ARGS)
+	MKL_CBWR=COMPATIBLE $(BIN)/python -m pytest $(ROUNDINGS) $(ARGS)
 
 # A warning is an error.
 docs: install

@@ -1,4 +1,8 @@
+import importlib
 import os
+import runpy
+import sys
+from pathlib import Path
 
 import matplotlib.pyplot
 import pytest
@@ -13,8 +17,9 @@ torch.set_num_threads(1)
 # Its import would write to the home folder, and call home.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
-# The same examples in every run, however slow the machine.
-settings.register_profile("redunet", deadline=None, derandomize=True)
+# The same examples in every run, however slow the machine. `make test-roundings` takes fewer.
+settings.register_profile("redunet", deadline=None, derandomize=True, max_examples=50)
+settings.register_profile("roundings", settings.get_profile("redunet"), max_examples=20)
 settings.load_profile("redunet")
 
 cuda = pytest.param(
@@ -43,3 +48,28 @@ def mnist_dir():
 def closed_figures():
     yield
     matplotlib.pyplot.close("all")
+
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+@pytest.fixture
+def example(tmp_path, monkeypatch, capsys):
+    """A function that runs an example in an empty folder, without MNIST, and gives its output."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("REDUNET_DATA", raising=False)
+    monkeypatch.syspath_prepend(EXAMPLES)
+
+    def run_example(script, *options):
+        monkeypatch.setattr(sys, "argv", [script, *map(str, options)])
+        runpy.run_path(str(EXAMPLES / script), run_name="__main__")
+        return capsys.readouterr().out
+
+    return run_example
+
+
+@pytest.fixture
+def imported(monkeypatch):
+    """A function that imports an example."""
+    monkeypatch.syspath_prepend(EXAMPLES)
+    return importlib.import_module

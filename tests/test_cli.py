@@ -100,10 +100,12 @@ def test_errors_are_one_line(folder, capsys):
     (folder / "text.npz").write_text("no archive")
     np.savez(folder / "letters.npz", X=np.zeros((2, 1, 8, 8)), y=["a", "b"])
     np.savez(folder / "w.npz", X=np.zeros((2, 7)), y=[0, 1])
+    train = np.load(folder / "train.npz")
+    np.savez(folder / "few.npz", X=train["X"][:40], y=train["y"][:40])
     for arguments, message in (
         (["construct", folder / "none.npz"], "No such file or directory"),
         (["construct", folder / "data.xlsx"], "or a file that ends in .csv, .tsv, .txt, .ts or"),
-        (["construct", folder / "train.npz", "--lift", "auto", "--eps-sq", "1"], "eps_sq"),
+        (["construct", folder / "few.npz", "--lift", "auto", "--eps-sq", "1"], "eps_sq"),
         (
             ["evaluate", folder / "net.safetensors", folder / "letters.npz"],
             "labels must be among the network's classes [0 1 2 3 4 5 6 7 8 9], got ['a' 'b']",
@@ -122,7 +124,7 @@ def test_errors_are_one_line(folder, capsys):
         (["construct", folder / "pickled.npz"], "pickled.npz is not an .npz file of plain arrays"),
         (["construct", folder / "text.npz"], "text.npz is not an .npz file of plain arrays"),
         (["info", folder / "train.npz"], "not a complete safetensors file"),
-        (["construct", folder / "train.npz", "--eta", "-1"], "eta must be a positive number"),
+        (["construct", folder / "few.npz", "--eta", "-1"], "eta must be a positive number"),
         (["export", folder / "net.safetensors", "-o", "net.pkl"], "format must be one of"),
     ):
         status, printed, error = run(capsys, *arguments)

@@ -16,6 +16,7 @@ from matplotlib.colors import to_hex
 import redunet.datasets
 import redunet.plots
 from redunet.inspection.palette import METHODS
+from tests.test_numbers import WHOLE
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -25,7 +26,10 @@ def sessions(page):
     return re.findall(r"^```pycon\n(.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S)
 
 
-WITH_SESSIONS = [page for page in sorted(DOCS.glob("**/*.md")) if sessions(page)]
+# The sessions of pages in WHOLE run in test_numbers.py, together with their other code.
+WITH_SESSIONS = [
+    page for page in sorted(DOCS.glob("**/*.md")) if sessions(page) and page.stem not in WHOLE
+]
 
 
 def test_theory_is_checked():

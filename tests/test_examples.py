@@ -1,53 +1,16 @@
-"""The code of README and documentation pages, and the examples, run as typed with few layers."""
+"""The examples and the demonstration run, with few layers and samples."""
 
-import importlib
 import math
-import re
-import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
-from PIL import Image
 
-from redunet import ReduNet, cli, datasets, demo
+from redunet import ReduNet, demo
 
 ROOT = Path(__file__).parents[1]
-
-
-@pytest.fixture
-def example(tmp_path, monkeypatch, capsys):
-    """A function that runs an example in an empty folder, without MNIST, and gives its output."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("REDUNET_DATA", raising=False)
-    monkeypatch.syspath_prepend(ROOT / "examples")
-
-    def run_example(script, *options):
-        monkeypatch.setattr(sys, "argv", [script, *options])
-        runpy.run_path(str(ROOT / "examples" / script), run_name="__main__")
-        return capsys.readouterr().out
-
-    return run_example
-
-
-def run(*arguments, cwd, **environment):
-    """Run Python in a folder without MNIST, and without programs that count processors."""
-    return subprocess.run(
-        [sys.executable, "-W", "error", *map(str, arguments)],
-        cwd=cwd,
-        env={
-            "PATH": "",
-            "LOKY_MAX_CPU_COUNT": "1",
-            "OMP_NUM_THREADS": "1",
-            "MPLBACKEND": "Agg",
-            **environment,
-        },
-        capture_output=True,
-        text=True,
-        check=True,
-    )
 
 
 @pytest.mark.parametrize(
@@ -89,16 +52,25 @@ def test_examples_run_and_draw(script, options, figure, example, tmp_path):
 def test_two_processes_share_their_samples(tmp_path):
     launch = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
     script = [ROOT / "examples" / "distributed.py", "--layers", "3", "--save", "net.safetensors"]
-    done = run(*launch, *script, cwd=tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", *launch, *map(str, script)],
+        cwd=tmp_path,
+        env={"PATH": "", "LOKY_MAX_CPU_COUNT": "1", "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert "process 0 of 2: 899 samples" in done.stdout
     assert "process 1 of 2: 898 samples" in done.stdout
     assert len(ReduNet.load(tmp_path / "net.safetensors").layers) == 3
 
 
-def test_a_process_alone_is_told_how_to_start(tmp_path):
-    with pytest.raises(subprocess.CalledProcessError) as failed:
-        run(ROOT / "examples" / "distributed.py", cwd=tmp_path)
-    assert "start it with: torchrun" in failed.value.stderr
+def test_a_process_alone_is_told_how_to_start(example, capsys, monkeypatch):
+    monkeypatch.delenv("RANK", raising=False)
+    with pytest.raises(SystemExit) as stopped:
+        example("distributed.py")
+    assert stopped.value.code == 2
+    assert "start it with: torchrun" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -119,13 +91,6 @@ def test_examples_have_help(script, example, capsys):
         example(script, "--help")
     assert stopped.value.code == 0
     assert "--figures" in capsys.readouterr().out
-
-
-@pytest.fixture
-def imported(monkeypatch):
-    """A function that imports an example."""
-    monkeypatch.syspath_prepend(ROOT / "examples")
-    return importlib.import_module
 
 
 @pytest.mark.parametrize("size", [(8, 8), (32, 28)])
@@ -155,59 +120,10 @@ def test_clusters_are_scored_with_the_geometric_mean(imported):
     assert found == pytest.approx(entropy / math.sqrt(entropy * of_clusters))
 
 
-def lines_of_python(page, blocks=1):
-    """The first of them; others go on from there."""
-    found = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
-    return "\n".join(found[:blocks])
-
-
-def test_the_lines_of_python_in_the_readme(tmp_path):
-    code = lines_of_python("README.md", blocks=2)
-    done = run("-c", f"{code}\nprint(accuracy)", cwd=tmp_path)
-    assert "prediction: " in done.stdout
-    assert float(done.stdout.splitlines()[-1]) > 0.9
-    assert (tmp_path / "digits.safetensors").is_file()
-    assert (tmp_path / "digits.html").is_file()
-
-
-def test_the_lines_of_python_about_a_look_inside(tmp_path):
-    page = ROOT / "docs" / "start.md"
-    session = re.findall(r"^>>> (.*)$|^\.\.\. (.*)$", page.read_text(), re.MULTILINE)
-    lines = [line for line, _ in session if "model" not in line]
-    setup = lines[: 1 + [line.startswith("net = ") for line in lines].index(True)]
-    run("-c", "\n".join(setup) + "\n" + lines_of_python("docs/start.md", blocks=3), cwd=tmp_path)
-    assert (tmp_path / "digits.html").is_file()
-
-
-def test_the_lines_about_tables_and_images_of_ones_own(tmp_path, monkeypatch, capsys):
-    X, labels = datasets.digits()
-    for i, (image, label) in enumerate(zip(X[:300, 0], labels[:300].tolist(), strict=True)):
-        folder = tmp_path / "pets" / ("train" if i < 200 else "test") / f"pet {label}"
-        folder.mkdir(parents=True, exist_ok=True)
-        pixels = (255 * image).to(torch.uint8).numpy()
-        Image.fromarray(pixels).save(folder / f"{i}.png")
-    code = lines_of_python("docs/own_data.md", blocks=2) + "\nprint(accuracy)"
-    assert float(run("-c", code, cwd=tmp_path).stdout) > 0.5
-    monkeypatch.chdir(tmp_path)
-    page = (ROOT / "docs" / "own_data.md").read_text()
-    for command in re.findall(r"^    redunet (.*wine.*)$", page, re.MULTILINE):
-        assert cli.main(command.split()) == 0, command
-    names = re.findall(r"^    (.*?)  +[0-9.]+$", page, re.MULTILINE)
-    assert "accuracy of an RBF SVM" in names
-    printed = capsys.readouterr().out
-    assert all(re.search(rf"^{re.escape(name)}  ", printed, re.MULTILINE) for name in names)
-
-
-def test_the_lines_of_python_about_losses(tmp_path):
-    code = lines_of_python("docs/losses.md") + "\nprint(history.delta[0], history.delta[-1])"
-    before, after = run("-c", code, cwd=tmp_path).stdout.split()
-    assert float(after) > float(before) + 5
-
-
 def test_demonstration(tmp_path, capsys, monkeypatch):
     monkeypatch.delenv("REDUNET_DATA", raising=False)
     problem = demo.digits_problem()
-    train, test = (tuple(t[:300] for t in part) for part in (problem.train, problem.test))
+    train, test = tuple(t[:200] for t in problem.train), tuple(t[:300] for t in problem.test)
     smaller = problem._replace(train=train, test=test)
     monkeypatch.setattr(demo, "digits_problem", lambda: smaller)
     demo.main(["--figures", str(tmp_path / "pictures")])

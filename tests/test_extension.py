@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from redunet import Lift, ReduNet, datasets, explain, export, finetune, rate_reduction, report
+from redunet import Lift, ReduNet, datasets, explain, finetune, rate_reduction, report
 from redunet.inspection.summary import description
 from redunet.layers import (
     ALL,
@@ -26,6 +26,7 @@ from redunet.layers import (
 from redunet.lifts import LIFTS
 from redunet.plots import plot_architecture, plot_eigenvalues, plot_kernels
 from redunet.rates import scaled, squared_norms
+from tests.exported import assert_graph_equals
 
 
 class DiagonalOperators(DenseExpansion):
@@ -190,7 +191,7 @@ def test_batches_and_a_checkpoint_give_the_same_network(tmp_path):
     torch.testing.assert_close(parts(X), whole(X), rtol=0, atol=1e-10)
 
 
-def test_looking_inside(net, tmp_path):
+def test_looking_inside(net):
     explanation = explain(net, X[0])
     assert "prediction" in str(explanation)
     words = {text.get_text() for text in plot_architecture(net).texts}
@@ -200,6 +201,11 @@ def test_looking_inside(net, tmp_path):
     assert description(net)["operators"] == net.layers[0].operators.description
     plot_eigenvalues(net)
     plot_kernels(net)
+
+
+def test_a_report_of_all_new_kinds_is_written(tmp_path):
+    kinds = {"operators": Diagonal(), "membership": PowerLaw(), "lift": SlopeLift([1, 2, 5])}
+    net = ReduNet.construct(X, LABELS, num_layers=2, **kinds)
     report(net, X, LABELS, tmp_path / "report.html", worst=1)
     assert (tmp_path / "report.html").stat().st_size > 10_000
 
@@ -241,12 +247,8 @@ def test_fine_tuning_trains_it(net, head):
 
 
 def test_exported_graphs_are_equal(net, tmp_path):
-    export(net, tmp_path / "net.pt2", "pt2")
-    graph = torch.export.load(tmp_path / "net.pt2").module()
-    for batch in (X[:1], X[:9]):
-        features, membership = graph(batch)
-        torch.testing.assert_close(features, net(batch), rtol=0, atol=1e-10)
-        torch.testing.assert_close(membership, net.membership(batch), rtol=0, atol=1e-10)
+    tolerances = {"features": 1e-10, "membership": 1e-10}
+    assert_graph_equals(net, tmp_path / "net.pt2", X[:1], X[:9], **tolerances)
 
 
 class Unnamed(DiagonalOperators):

@@ -8,24 +8,34 @@ Pages say where numbers come from in one of four ways:
 - ``<!-- from: FILE, COMMAND -->`` stands before a paragraph, list or table whose numbers are in the
   sections of FILE that name COMMAND.
 - The section names the command, or says that its figures are calculated.
+
+All code of the pages in ``WHOLE`` runs as it stands, in order, with the names of what ran before.
 """
 
 import ast
 import contextlib
+import doctest
 import io
 import re
 import shlex
+from functools import partial
 from pathlib import Path
 
 import pytest
+import torch
+from PIL import Image
 
-from redunet import cli
+import redunet
+from redunet import cli, datasets
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 # These pages state no results of their own: names, rules, terms, and formulas with their checks.
 WITHOUT_RESULTS = {"api", "contributing", "changelog", "extending", "glossary", "results", "theory"}
+
+# All code of these pages runs. Of other pages, that up to the last promise, and the sessions.
+WHOLE = {"README", "losses", "own_data", "start"}
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 MARK = re.compile(r"^<!-- (run|printed by|from): (.*?) -->$", re.MULTILINE)
@@ -74,6 +84,16 @@ def run_statements(code, names):
     return checked
 
 
+def run_session(session, names, page):
+    """Run an interactive example, and compare what it prints."""
+    test = doctest.DocTestParser().get_doctest(session, {}, page.name, str(page), 0)
+    test.globs = names
+    told = []
+    found = doctest.DocTestRunner().run(test, out=told.append, clear_globs=False)
+    assert found.attempted > 0
+    assert found.failed == 0, "".join(told)
+
+
 def printed(command, names):
     """What a command of redunet or a statement prints."""
     out = io.StringIO()
@@ -108,15 +128,28 @@ def has_promises(text):
     return any(map(PROMISE.search, fences)) or any(m[0] != "from" for m in MARK.findall(text))
 
 
-@pytest.mark.parametrize(
-    "page", [page for page in PAGES if has_promises(text_of(page))], ids=lambda page: page.stem
-)
-def test_pages_print_what_they_promise(page, tmp_path, monkeypatch):
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder with images in classes, where pages may write files."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")
+    X, labels = datasets.digits()
+    for i, (image, label) in enumerate(zip(X[:300, 0], labels[:300].tolist(), strict=True)):
+        images = tmp_path / "pets" / ("train" if i < 200 else "test") / f"pet {label}"
+        images.mkdir(parents=True, exist_ok=True)
+        Image.fromarray((255 * image).to(torch.uint8).numpy()).save(images / f"{i}.png")
+    return tmp_path
+
+
+def run_page(page):
+    """Run the code of a page. Returns its names, and how many promises it has kept."""
     text, names, checked = text_of(page), {}, 0
+    whole = page.stem in WHOLE
     for kind, body, rest in events(text):
-        if kind == "python" or (kind == "py" and re.search(PROMISE, body)):
-            if not (re.search(PROMISE, body) or has_promises(rest)):
+        if kind == "pycon" and whole:
+            run_session(body, names, page)
+        elif kind == "python" or (kind == "py" and re.search(PROMISE, body)):
+            if not (whole or re.search(PROMISE, body) or has_promises(rest)):
                 break  # nothing more is promised
             checked += run_statements(body, names)
         elif kind == "run":
@@ -125,7 +158,53 @@ def test_pages_print_what_they_promise(page, tmp_path, monkeypatch):
         elif kind == "printed by":
             check_printed(body, names, indented(rest))
             checked += 1
+    return names, checked
+
+
+def page_of(stem):
+    (page,) = [page for page in PAGES if page.stem == stem]
+    return page
+
+
+@pytest.mark.filterwarnings("error")
+def test_readme_keeps_its_promises_and_writes_files(folder, capsys):
+    names, checked = run_page(page_of("README"))
     assert checked
+    assert names["shifted"] == names["accuracy"]
+    assert "prediction: " in capsys.readouterr().out
+    assert (folder / "digits.safetensors").is_file()
+    assert (folder / "digits.html").is_file()
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_page_for_beginners_keeps_its_promises_and_writes_files(folder, monkeypatch):
+    # The report of README is written as it stands. Here it explains a single sample.
+    monkeypatch.setattr(redunet, "report", partial(redunet.report, worst=1))
+    _, checked = run_page(page_of("start"))
+    assert checked == 3
+    assert (folder / "digits.html").is_file()
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_page_about_data_of_ones_own_keeps_its_promises(folder):
+    names, checked = run_page(page_of("own_data"))
+    assert checked
+    assert names["accuracy"] > 0.5
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_training_of_the_page_about_losses_raises_the_rate_reduction(folder):
+    history = run_page(page_of("losses"))[0]["history"]
+    assert history.delta[-1] > history.delta[0] + 5
+
+
+@pytest.mark.parametrize(
+    "page",
+    [page for page in PAGES if has_promises(text_of(page)) and page.stem not in WHOLE],
+    ids=lambda page: page.stem,
+)
+def test_other_pages_print_what_they_promise(page, folder):
+    assert run_page(page)[1]
 
 
 def sections(text):

@@ -87,10 +87,15 @@ def test_public_names():
 
 
 SIDE_EFFECTS = """
-import torch, numpy
+import sys, torch, numpy
 torch.manual_seed(0); numpy.random.seed(0)
 before = (torch.get_rng_state(), numpy.random.get_state()[1].copy(), torch.get_default_dtype())
 import redunet
+heavy = ("matplotlib", "jinja2", "tabulate", "PIL", "tqdm.notebook", "IPython")
+assert not [name for name in heavy if name in sys.modules], sys.modules.keys() & set(heavy)
+assert redunet.plots.plot_rates and redunet.report  # these load them
+assert "matplotlib" in sys.modules
+assert "jinja2" in sys.modules
 import matplotlib.pyplot as plt
 assert torch.equal(torch.get_rng_state(), before[0])
 assert (numpy.random.get_state()[1] == before[1]).all()
@@ -100,23 +105,8 @@ assert not plt.get_fignums()
 """
 
 
-def test_importing_has_no_side_effects():
+def test_importing_has_no_side_effects_and_loads_nothing_that_only_pictures_need():
     subprocess.run([sys.executable, "-W", "error", "-c", SIDE_EFFECTS], check=True)
-
-
-LIGHT = """
-import sys
-import redunet
-heavy = ("matplotlib", "jinja2", "tabulate", "PIL", "tqdm.notebook", "IPython")
-assert not [name for name in heavy if name in sys.modules], sys.modules.keys() & set(heavy)
-assert redunet.plots.plot_rates and redunet.report  # these load them
-assert "matplotlib" in sys.modules
-assert "jinja2" in sys.modules
-"""
-
-
-def test_importing_loads_nothing_that_only_pictures_need():
-    subprocess.run([sys.executable, "-W", "error", "-c", LIGHT], check=True)
 
 
 @pytest.mark.parametrize(("old", "new"), _moved.MOVED.items())

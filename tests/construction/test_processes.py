@@ -1,7 +1,5 @@
 """Constructions whose samples are shared by processes end in the network of all samples."""
 
-import sys
-
 import numpy as np
 import pytest
 import torch
@@ -9,7 +7,7 @@ import torch.distributed as dist
 
 from redunet import ReduNet, SharedDictionary, Variational
 from redunet._processes import Processes
-from tests.two_processes import run_two
+from tests.two_processes import needs_two_processes, run_two
 
 GENERATOR = torch.Generator().manual_seed(0)
 X = {
@@ -40,9 +38,7 @@ CASES = [
     ("vectors", LABELS, {"lift": "auto", "eps_sq": None}),
 ]
 
-pytestmark = pytest.mark.skipif(
-    not dist.is_available() or sys.platform != "linux", reason="needs torch.distributed with gloo"
-)
+pytestmark = needs_two_processes
 
 
 def construct(case, run, folder, group=None, num_layers=3):

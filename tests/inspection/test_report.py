@@ -1,11 +1,8 @@
+"""The report and its parts."""
+
 import base64
 import hashlib
-import html
-import html.parser
 import io
-import re
-import shutil
-import subprocess
 
 import numpy as np
 import pytest
@@ -15,81 +12,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from redunet import (
-    RandomCirculantLift,
-    ReduNet,
-    ReduNetClassifier,
-    Search,
-    Softmax,
-    datasets,
-    report,
-)
+from redunet import ReduNet, ReduNetClassifier, Search, datasets, report
 from redunet.cli import main
-from redunet.inspection import Decision
 from redunet.inspection.sections import shown_rows
-from redunet.inspection.text import readable, three_digits, with_three_digits
-
-BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
-
-
-class Page(html.parser.HTMLParser):
-    """What a page shows, and what it asks for."""
-
-    def __init__(self, path):
-        super().__init__()
-        self.text, self.images, self.addresses, self.open = "", [], [], []
-        self.tables, self.titles, self.policy, self.script = [], [], "", ""
-        self.feed(path.read_text(encoding="utf-8"))
-
-    def handle_starttag(self, tag, attrs):
-        attributes = dict(attrs)
-        if tag not in ("meta", "img"):
-            self.open.append(tag)
-        if tag == "img":
-            self.images.append((attributes["alt"], attributes["src"]))
-        if tag == "table":
-            self.tables.append([])
-        if tag == "tr":
-            self.tables[-1].append([])
-        if tag in ("td", "th"):
-            self.tables[-1][-1].append("")
-        if tag == "td" and "title" in attributes:
-            self.titles.append(attributes["title"])
-        if attributes.get("http-equiv") == "Content-Security-Policy":
-            self.policy = attributes["content"]
-        self.addresses += [attributes[name] for name in ("src", "href") if name in attributes]
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if self.open and self.open[-1] == "script":
-            self.script += data
-            return
-        self.text += data
-        if {"td", "th"} & set(self.open):
-            self.tables[-1][-1][-1] += data
-
-    def table(self, *headers):
-        """The rows of the table with these first headers."""
-        (found,) = [rows for rows in self.tables if tuple(rows[0][: len(headers)]) == headers]
-        return found[1:]
-
-
-@pytest.fixture(scope="module")
-def problem():
-    X, labels = datasets.digits()
-    names = np.array([f"<{label}>" for label in labels])
-    lift = RandomCirculantLift(in_channels=1, out_channels=4, kernel_size=3, ndim=2)
-    net = ReduNet.construct(X[:100], names[:100], num_layers=2, lift=lift)
-    return net, X[100:160], names[100:160]
-
-
-@pytest.fixture(scope="module")
-def path(problem, tmp_path_factory):
-    path = tmp_path_factory.mktemp("report") / "report.html"
-    report(*problem, path, title="Digits & <more>", worst=2)
-    return path
+from redunet.inspection.text import three_digits
+from tests.inspection.report_page import Page
 
 
 def test_a_page_that_holds_everything(path, problem):
@@ -179,74 +106,6 @@ def test_the_accuracy_has_something_to_compare_with(path, problem, tmp_path):
         report(net, X, names, tmp_path / "report.html", train=(train[0].flatten(1), train[1]))
 
 
-def test_the_worst_samples_are_those_furthest_on_the_wrong_side(path, problem):
-    net, X, names = problem
-    residuals = net.residual_norms(X).numpy()
-    relative = residuals / (len(net.classes_) * net.layers[-1].alpha.item())
-    rows = []
-    for row, name in zip(relative, names, strict=True):
-        own = net.classes_ == name
-        rows.append([row[own][0], row[~own].min(), row[own][0] - row[~own].min()])
-    order = np.argsort([-margin for _, _, margin in rows], kind="stable")
-    page = Page(path)
-    found = page.table("sample", "true class", "predicted class")
-    assert len(found) == 30
-    predictions = net.predict(X)
-    for i, row in zip(order, found, strict=False):
-        assert row[:3] == [f"Sample {i}", names[i], predictions[i]]
-        np.testing.assert_allclose([*map(float, row[3:])], rows[i], rtol=6e-3, atol=1e-6)
-    assert [a for a in page.addresses if a[0] == "#"] == [f"#sample-{i}" for i in order[:2]]
-    lines = [
-        f"True class {names[i]}, predicted class {net.predict(X[i : i + 1])[0]}." for i in order[:2]
-    ]
-    assert -1 < page.text.find(lines[0]) < page.text.find(lines[1])
-
-
-def test_the_decision_between_the_true_class_and_its_rival_is_told(path, problem):
-    net, X, _ = problem
-    page = Page(path)
-    number, true, predicted = page.table("sample", "true class")[0][:3]
-    x = X[int(number.removeprefix("Sample "))]
-    assert true != predicted
-    decision = Decision.from_network(net, x, classes=[predicted, true])
-    one, other = map(three_digits, decision.residuals)
-    assert (
-        f"relative residual is {one} in class {predicted} and {other} in class {true}" in page.text
-    )
-    assert f"{predicted} (blue) against {true} (orange)" in [alt for alt, _ in page.images]
-    layers = [table for table in page.tables if table[0][0] == "layer"]
-    assert [len(table) for table in layers] == [3, 3]
-    assert f"{true}: ‖Cv‖" in layers[0][0]
-
-
-def test_unequal_classes_are_compared_as_the_layers_do(tmp_path):
-    X = torch.randn(30, 4, generator=torch.manual_seed(0))
-    labels = np.repeat([0, 1], [24, 6])
-    net = ReduNet.construct(
-        X, labels, num_layers=1, membership=Softmax(1, balanced=True), eps_sq=0.5
-    )
-    report(net, X, labels, tmp_path / "report.html", worst=1)
-    rows = Page(tmp_path / "report.html").table("sample", "true class", "predicted class")
-    predictions = net.predict(X)
-    assert (predictions != labels).any()
-    for name, true, predicted, *_, margin in rows:
-        i = int(name.removeprefix("Sample "))
-        assert (int(true), int(predicted)) == (labels[i], predictions[i])
-        assert (float(margin) > 0) == (true != predicted)
-
-
-def test_samples_have_names(problem, tmp_path):
-    net, X, labels = problem
-    names = [f"folder/<{number}>.png" for number in range(len(X))]
-    report(net, X, labels, tmp_path / "report.html", worst=0, names=names)
-    assert "Worst samples" not in Page(tmp_path / "report.html").text
-    report(net, X[:5], labels[:5], tmp_path / "report.html", worst=1, names=names[:5])
-    rows = Page(tmp_path / "report.html").table("sample")
-    assert sorted(row[0] for row in rows) == names[:5]
-    with pytest.raises(ValueError, match="names must be 60, one for each sample, got 2"):
-        report(net, X, labels, tmp_path / "report.html", names=names[:2])
-
-
 def test_a_search_is_shown(tmp_path):
     X, labels = datasets.sinusoids(per_class=6)
     model = ReduNetClassifier().fit(X, labels)
@@ -273,66 +132,6 @@ def test_heat_maps_show_some_samples_of_each_class():
     assert shown_rows(np.array(["b", "a"])).tolist() == [0, 1]
 
 
-def test_numbers_have_three_digits():
-    numbers = (0.96, 1540.2, 1e-6, 0.000123, 99.96, 9.999, -0.5, 60.0, 123456.7, 0.0, 0.0999999)
-    texts = ("0.960", "1540", "1.00e-06", "0.000123", "100", "10.0", "-0.500", "60.0", "123457")
-    assert [three_digits(number) for number in numbers] == [*texts, "0", "0.100"]
-    assert three_digits(float("nan")) == "nan"
-    assert [readable(value) for value in (0.5, 1234, [1, 8, 8], "0.123456")] == [
-        "0.500",
-        "1,234",
-        "1, 8, 8",
-        "0.123456",
-    ]
-    text = "Softmax(lam=0.023644079736219098, balanced=True)"
-    assert with_three_digits(text) == "Softmax(lam=0.0236, balanced=True)"
-    assert with_three_digits("Softmax(lam=500.0)") == "Softmax(lam=500.0)"
-
-
-def browse(page, tmp_path, *options):
-    """What chromium prints on standard output."""
-    command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu"]
-    command += [f"--user-data-dir={tmp_path / 'profile'}", *options, page.as_uri()]
-    done = subprocess.run(command, check=True, capture_output=True, timeout=120, text=True)
-    return done.stdout
-
-
-# A reader who sorts the worst samples by their true class and points at a cell of the matrix.
-READER = """
-for (const button of document.querySelectorAll("table.sortable button")) button.click();
-const buttons = [...document.querySelectorAll("table.sortable button")];
-buttons.find((button) => button.textContent === "difference").click();
-const cell = document.querySelectorAll(".matrix td")[1];
-cell.dispatchEvent(new Event("pointerover", { bubbles: true }));
-"""
-
-
-@pytest.mark.skipif(BROWSER is None, reason="needs chromium")
-def test_a_browser_sorts_tables_and_names_cells(path, tmp_path):
-    page = path.read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(READER.encode()).digest()).decode()
-    read = page.replace("script-src ", f"script-src 'sha256-{digest}' ")
-    copy, after = tmp_path / "copy.html", tmp_path / "after.html"
-    copy.write_text(read.replace("</body>", f"<script>{READER}</script></body>"), encoding="utf-8")
-    after.write_text(browse(copy, tmp_path, "--dump-dom"), encoding="utf-8")
-    before = Page(path).table("sample")
-    rows = Page(after).table("sample")
-    assert rows == before[::-1]  # the table begins with the largest difference
-    text = re.sub(r"<script>.*?</script>", "", after.read_text(encoding="utf-8"), flags=re.DOTALL)
-    line = re.search(r'class="matrix-line"[^>]*>([^<]*)<', text).group(1)
-    assert html.unescape(line) == Page(path).titles[1]
-
-
-@pytest.mark.skipif(BROWSER is None, reason="needs chromium")
-def test_a_browser_shows_it(path, tmp_path):
-    picture = tmp_path / "page.png"
-    browse(path, tmp_path, "--window-size=1000,2600", f"--screenshot={picture}")
-    pixels = np.asarray(Image.open(picture).convert("RGB")).astype(int)
-    # The diagram's blue boxes, and the blues of the heat maps.
-    for color in ((0, 114, 178), (8, 48, 107)):
-        assert (np.abs(pixels - color).max(2) < 40).sum() > 100
-
-
 @pytest.mark.parametrize("shape", [(7,), (3, 8), (3, 6, 6), (2, 3, 4, 5)])
 def test_samples_of_any_shape_are_drawn(shape, tmp_path, device):
     X = torch.randn(12, *shape, generator=torch.manual_seed(0)).to(device)
@@ -342,13 +141,6 @@ def test_samples_of_any_shape_are_drawn(shape, tmp_path, device):
     page = Page(tmp_path / "report.html")
     assert len(page.images) == 6 + {1: 3, 2: 5, 3: 5, 4: 4}[len(shape)]
     assert ("over all cyclic shifts" in page.text) == (len(shape) > 1)
-
-
-def test_rectified_layers_have_no_explanations(tmp_path):
-    X = torch.randn(12, 5, generator=torch.manual_seed(0))
-    net = ReduNet.construct(X, [0, 1] * 6, num_layers=1, membership="rectified")
-    report(net, X, [0, 1] * 6, tmp_path / "report.html")
-    assert "Worst samples" not in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
 def test_unknown_labels_leave_the_old_page(problem, tmp_path):

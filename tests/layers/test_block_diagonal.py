@@ -3,11 +3,11 @@ import pytest
 import torch
 from torch import nn
 
-from redunet import Band, JoinedLift, MultiScaleLift, RandomCirculantLift, ReduNet, Softmax, export
+from redunet import Band, JoinedLift, MultiScaleLift, RandomCirculantLift, ReduNet, Softmax
 from redunet.layers import BlockDiagonal
 from redunet.rates import Partition
 from redunet.rates.coding_rates import spectral_rate_reduction
-from tests.files.test_export import run
+from tests.exported import assert_graph_equals
 from tests.samples import samples
 
 LABELS = np.array([0] * 14 + [1] * 6 + [2] * 10)
@@ -99,11 +99,7 @@ def test_saved_and_exported(tmp_path):
     assert torch.equal(again(X), net(X))
     assert again.settings == net.settings
     for format in ("pt2", "onnx"):
-        export(net, tmp_path / f"net.{format}", format)
-        for batch in (X[:1], X):
-            features, membership = run(tmp_path / f"net.{format}", batch)
-            torch.testing.assert_close(features, net(batch), rtol=0, atol=1e-5)
-            torch.testing.assert_close(membership, net.membership(batch), rtol=0, atol=1e-4)
+        assert_graph_equals(net, tmp_path / f"net.{format}", X[:1], X, membership=1e-4)
 
 
 def test_vectors_in_blocks():

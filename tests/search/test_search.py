@@ -14,11 +14,10 @@ from redunet import (
     ShortTimeFourierLift,
     Standardize,
     datasets,
-    export,
 )
 from redunet.layers import BlockDiagonal, Exact, Softmax
 from redunet.search import automatic_bands, automatic_lifts
-from tests.files.test_export import run
+from tests.exported import assert_graph_equals
 from tests.samples import samples
 
 
@@ -220,12 +219,7 @@ def test_networks_are_exported(format, tmp_path):
     search.chosen_ = [c for c in search.candidates_ if c.band == 2][:3]
     assert len(search.chosen_) == 3
     net = ReduNet.construct(X, labels, num_layers=1, **search.arguments)
-    path = tmp_path / f"net.{format}"
-    export(net, path, format)
-    for batch in (X[:1], X):
-        features, membership = run(path, batch)
-        torch.testing.assert_close(features, net(batch), rtol=0, atol=1e-5)
-        torch.testing.assert_close(membership, net.membership(batch), rtol=0, atol=1e-4)
+    assert_graph_equals(net, tmp_path / f"net.{format}", X[:1], X, membership=1e-4)
 
 
 def test_a_search_keeps_no_samples():

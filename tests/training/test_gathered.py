@@ -1,7 +1,5 @@
 """Several processes that train together take the steps of one process with the whole batches."""
 
-import sys
-
 import numpy as np
 import pytest
 import torch
@@ -11,7 +9,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from redunet import MCR2Loss, VariationalMCR2Loss, train
 from redunet.training.featurizers import TrainingHistory
-from tests.two_processes import run_two
+from tests.two_processes import needs_two_processes, run_two
 
 GENERATOR = torch.Generator().manual_seed(0)
 BATCHES = [
@@ -20,9 +18,7 @@ BATCHES = [
 ]
 SHARDS = [slice(0, 7), slice(7, None)]  # of different lengths
 
-pytestmark = pytest.mark.skipif(
-    not dist.is_available() or sys.platform != "linux", reason="needs torch.distributed with gloo"
-)
+pytestmark = needs_two_processes
 
 
 class Featurizer(nn.Module):

@@ -1,0 +1,21 @@
+"""Rates and decisions to draw."""
+
+import numpy as np
+
+from redunet.construction.construction import RateHistory
+from redunet.inspection import Decision
+
+RATES = RateHistory(np.array([2.0, 3.0, 4.0]), np.array([1.0, 1.5, 1.0]))
+
+
+def decision(*shape, scales=("dilation 1", "dilation 2"), classes=("yes", "no")):
+    """A decision with random shares of places and frequencies."""
+    rng = np.random.default_rng(0)
+    by_place = rng.normal(size=shape)
+    difference = by_place.sum()
+    frequencies = np.indices((5,) * len(shape)).reshape(len(shape), 5 ** len(shape)).T
+    by_frequency = rng.normal(size=len(frequencies))
+    by_frequency[-1] += difference - by_frequency.sum()
+    residuals = (9.0, (81 + difference) ** 0.5)
+    by_scale = {name: difference / len(scales) for name in scales}
+    return Decision(classes, residuals, frequencies, by_frequency, by_scale, by_place)

@@ -1,0 +1,96 @@
+"""Plots of similarities and singular values."""
+
+import numpy as np
+import pytest
+import torch
+
+from redunet.inspection.plots.similarity import similarity_over_shifts
+from redunet.lifts.band import resampled
+from redunet.plots import (
+    plot_similarity,
+    plot_similarity_histogram,
+    plot_singular_values,
+)
+from tests.samples import samples
+
+
+def test_similarities_are_sorted_by_class():
+    labels = np.array(["b", "a", "b", "a", "a"])
+    Z = torch.eye(2)[torch.tensor([1, 0, 1, 0, 0])] * torch.tensor([[1.0], [2], [-3], [4], [5]])
+    ax = plot_similarity(Z, labels)
+    (image,) = ax.get_images()
+    expected = np.kron(np.eye(2), np.ones((3, 3)))[:5, :5]
+    np.testing.assert_allclose(image.get_array(), expected, atol=1e-6)
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["a", "b"]
+    assert ax.get_xticks().tolist() == ax.get_yticks().tolist() == [1.5, 4]
+    assert image.get_clim() == (0, 1)
+
+
+@pytest.mark.parametrize(("shape", "grid"), [((5,), None), ((4, 3), None), ((3, 5), (4, 8))])
+def test_similarities_over_shifts_are_the_largest_ones(shape, grid):
+    A, B = (samples(m, 2, *shape, seed=m) for m in (4, 3))
+    found = similarity_over_shifts(A, B, grid=grid)
+    grid = shape if grid is None else grid
+    A, B = (resampled(Z, grid).numpy() for Z in (A, B))
+    expected = np.zeros((4, 3))
+    for shift in np.ndindex(grid):
+        moved = np.roll(A, shift, axis=tuple(range(2, A.ndim))).reshape(4, -1)
+        others = B.reshape(3, -1)
+        norms = np.linalg.norm(moved, axis=1)[:, None] * np.linalg.norm(others, axis=1)
+        expected = np.maximum(expected, np.abs(moved @ others.T) / norms)
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
+
+
+def test_a_grid_of_even_length_is_not_refined():
+    A = samples(3, 2, 4)
+    found = similarity_over_shifts(A, A, grid=(8,))
+    np.testing.assert_array_equal(found, similarity_over_shifts(A, A))
+
+
+def test_similarities_over_shifts_do_not_change_if_a_sample_is_shifted():
+    X, labels = samples(6, 2, 7), [0, 1] * 3
+    (image,) = plot_similarity(X, labels, shift_invariant=True).get_images()
+    moved = torch.stack([x.roll(i, 1) for i, x in enumerate(X)])
+    (again,) = plot_similarity(moved, labels, shift_invariant=True).get_images()
+    np.testing.assert_allclose(image.get_array(), again.get_array(), rtol=1e-9)
+    with pytest.raises(ValueError, match=r"signals have shape \(m, C, \*spatial\), got \(2, 2\)"):
+        plot_similarity(torch.eye(2), [0, 1], shift_invariant=True)
+
+
+def test_histograms_count_pairs_of_different_classes_and_of_the_same_class():
+    train = (torch.tensor([[1.0, 0.0], [0.0, 1.0]]), [0, 1])
+    test = (torch.tensor([[1.0, 0.0], [1.0, 1.0]]), [0, 0])
+    ax = plot_similarity_histogram(train, test, label="pixels")
+    heights = np.array([patch.get_height() for patch in ax.patches[:-1]])
+    # The second training sample against both test samples: cosines 0 and 1/√2.
+    assert np.flatnonzero(heights).tolist() == [0, 35]
+    assert heights[[0, 35]].tolist() == [0.5, 0.5]
+    # The first training sample against them: cosines 1 and 1/√2.
+    outline = ax.patches[-1].get_xy()
+    assert set(outline[outline[:, 1] == 0.5][:, 0].round(2)) == {0.7, 0.72, 0.98, 1.0}
+    assert outline[:, 1].max() == 0.5
+    assert ax.patches[-1].get_edgecolor()[:3] == ax.patches[0].get_facecolor()[:3]
+    plot_similarity_histogram(train, test, ax=ax, label="features")
+    assert len(ax.patches) == 2 * (len(heights) + 1)
+    assert {text.get_text() for text in ax.get_legend().get_texts()} == {
+        f"{name}, {kind} class{'es' * (kind == 'different')}"
+        for name in ("pixels", "features")
+        for kind in ("different", "same")
+    }
+
+
+def test_singular_values_of_all_and_of_each_class():
+    Z = torch.randn(12, 5, generator=torch.manual_seed(0))
+    labels = np.repeat(["x", "y"], [9, 3])
+    ax = plot_singular_values(Z, labels)
+    assert [line.get_label() for line in ax.lines] == ["x", "y", "all"]
+    for line, part in zip(ax.lines, (Z[:9], Z[9:], Z), strict=True):
+        expected = np.linalg.svd(part.numpy(), compute_uv=False)
+        np.testing.assert_allclose(line.get_ydata(), expected, rtol=1e-5)
+        assert line.get_xdata().tolist() == [*range(1, len(expected) + 1)]
+
+
+def test_many_classes_share_a_colour_and_a_name():
+    ax = plot_singular_values(samples(63, 4), np.arange(63) % 21)
+    assert len(ax.lines) == 22
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["single classes", "all"]

@@ -1,0 +1,19 @@
+"""Numbers as text."""
+
+from redunet.inspection.text import readable, three_digits, with_three_digits
+
+
+def test_numbers_have_three_digits():
+    numbers = (0.96, 1540.2, 1e-6, 0.000123, 99.96, 9.999, -0.5, 60.0, 123456.7, 0.0, 0.0999999)
+    texts = ("0.960", "1540", "1.00e-06", "0.000123", "100", "10.0", "-0.500", "60.0", "123457")
+    assert [three_digits(number) for number in numbers] == [*texts, "0", "0.100"]
+    assert three_digits(float("nan")) == "nan"
+    assert [readable(value) for value in (0.5, 1234, [1, 8, 8], "0.123456")] == [
+        "0.500",
+        "1,234",
+        "1, 8, 8",
+        "0.123456",
+    ]
+    text = "Softmax(lam=0.023644079736219098, balanced=True)"
+    assert with_three_digits(text) == "Softmax(lam=0.0236, balanced=True)"
+    assert with_three_digits("Softmax(lam=500.0)") == "Softmax(lam=500.0)"
