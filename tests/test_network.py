@@ -6,10 +6,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.autograd import forward_ad
 from torch.utils.data import DataLoader, TensorDataset
 
 from redunet import NearestSubspaceClassifier, RandomCirculantLift, ReduNet, Variational
 from redunet.datasets import all_shifts, digits, mnist, subsample
+from redunet.layers.operators import base
 from tests.samples import samples
 
 SETTINGS = {"num_layers": 3, "eta": 0.3, "eps_sq": 0.2, "lam": 5.0}
@@ -149,6 +151,19 @@ def test_autograd_through_the_samples(shape, lam):
     X = samples(4, *shape)
     net = ReduNet.construct(X, [0, 0, 1, 1], **{**SETTINGS, "lam": lam})
     assert torch.autograd.gradcheck(net, X.requires_grad_())
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")  # torch calls it
+@pytest.mark.parametrize("block_bytes", [1, 2**22])
+@pytest.mark.parametrize("shape", [(4,), (2, 5)])
+def test_derivatives_by_forward_and_by_reverse_mode_are_equal(shape, block_bytes, monkeypatch):
+    X, direction = samples(4, *shape), samples(4, *shape, seed=1)
+    net = ReduNet.construct(X, [0, 0, 1, 1], **SETTINGS)
+    monkeypatch.setitem(base.BLOCK_BYTES, "cpu", block_bytes)
+    with forward_ad.dual_level():
+        derivative = forward_ad.unpack_dual(net(forward_ad.make_dual(X, direction))).tangent
+    expected = torch.autograd.functional.jvp(net, X, direction)[1]  # by reverse mode, twice
+    torch.testing.assert_close(derivative, expected, rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize("shape", [(3,), (2, 4)])

@@ -250,7 +250,7 @@ def project_to_sphere(V: Tensor, *, inplace: bool = False) -> Tensor:
     ----------
     V : Tensor of shape (F, m, C)
     inplace : bool
-        Overwrite V, unless it requires a gradient.
+        V may be overwritten, unless it requires a gradient.
 
     Returns
     -------
@@ -262,11 +262,11 @@ def project_to_sphere(V: Tensor, *, inplace: bool = False) -> Tensor:
     factors = functional.threshold(squares, tiny, math.inf).rsqrt()[:, None]
     if V.requires_grad:
         return scaled(V, factors)
-    projected = V if inplace else torch.empty_like(V)
-    entries = _entries(projected)
-    torch.mul(_entries(V), factors.unsqueeze(-1) if V.is_complex() else factors, out=entries)
-    torch.hardshrink(entries, tiny ** (1 / 3), out=entries)
-    return projected
+    entries = torch.view_as_real(V) if V.is_complex() else V
+    factors = factors.unsqueeze(-1) if V.is_complex() else factors
+    entries = entries.mul_(factors) if inplace else entries * factors
+    entries = functional.hardshrink(entries, tiny ** (1 / 3))
+    return torch.view_as_complex(entries) if V.is_complex() else entries
 
 
 def at_moderate_scale(X: Tensor) -> Tensor:
@@ -288,11 +288,6 @@ def at_moderate_scale(X: Tensor) -> Tensor:
 def joined(parts: tuple[Tensor, ...] | list[Tensor], dim: int = 0) -> Tensor:
     """The concatenation of tensors; a single tensor is not copied."""
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim)
-
-
-def _entries(V: Tensor) -> Tensor:
-    """The real and imaginary parts of V, or V itself if it is real."""
-    return torch.view_as_real(V) if V.is_complex() else V
 
 
 class ToSphere(nn.Module):

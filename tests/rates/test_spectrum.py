@@ -78,6 +78,18 @@ def test_projection_zeroes_only_what_cannot_matter():
     assert projected.tolist() == [1.0, X[0, 1].item(), 0.0, 0.0]
 
 
+@given(shapes)
+def test_projection_overwrites_features_only_if_asked(shape):
+    V = HalfSpectrum(shape)(signals(shape))
+    copy = V.clone()
+    projected = project_to_sphere(V)
+    assert torch.equal(V, copy)
+    assert torch.equal(project_to_sphere(V, inplace=True), projected)
+    copy.requires_grad_()
+    torch.testing.assert_close(project_to_sphere(copy, inplace=True), projected, rtol=0, atol=1e-15)
+    assert not torch.equal(copy, projected)
+
+
 def test_projection_has_a_finite_gradient_at_zero():
     X = torch.zeros(1, 2, 3, dtype=torch.float64, requires_grad=True)
     project_to_sphere(X).sum().backward()
