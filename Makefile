@@ -48,7 +48,7 @@ test-default: install
 test-compatible: install
 	MKL_CBWR=COMPATIBLE $(BIN)/python -m pytest $(ROUNDINGS) $(ARGS)
 
-# A warning is an error. One thread, because the tests use the other core, and threads wait for each other.
+# A warning is an error. Two processes of one thread each run the lessons.
 docs: install
 	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
 

@@ -82,6 +82,7 @@ sphinx_gallery_conf = {
     "doc_module": ("redunet",),
     "reference_url": {"redunet": None},
     "min_reported_time": 5,
+    "parallel": 2,
     "capture_repr": (),
 }
 
