@@ -10,7 +10,7 @@ from redunet.rates.spectrum import HalfSpectrum, at_moderate_scale, project_to_s
 BATCH_ENTRIES = {"cpu": 2**21, "cuda": 2**24}
 
 # Smallest number of samples in a batch, because smaller matrix products are inefficient.
-LEAST_SAMPLES = 128
+LEAST_BATCH = 128
 
 
 def encode(X: Tensor, lift: nn.Module | None, spectrum: HalfSpectrum) -> Tensor:
@@ -20,6 +20,6 @@ def encode(X: Tensor, lift: nn.Module | None, spectrum: HalfSpectrum) -> Tensor:
 
 
 def default_batch_size(spectrum: HalfSpectrum, channels: int) -> int:
-    """Number of samples whose features have BATCH_ENTRIES entries, or LEAST_SAMPLES if more."""
+    """Number of samples whose features have BATCH_ENTRIES entries, at least LEAST_BATCH."""
     entries = BATCH_ENTRIES.get(spectrum.weights.device.type, BATCH_ENTRIES["cuda"])
-    return max(LEAST_SAMPLES, entries // (len(spectrum) * channels))
+    return max(LEAST_BATCH, entries // (len(spectrum) * channels))
