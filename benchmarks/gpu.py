@@ -68,10 +68,12 @@ def main(arguments: list[str] | None = None) -> None:
     warnings.simplefilter("ignore", UserWarning)  # small sizes have few samples in a class
     if options.device.type == "cuda" and not torch.cuda.is_available():
         parser.error("there is no CUDA device; --device cpu shows that everything works")
-    section = "\n\n".join(sections(options))
-    print(section)
-    if options.out:
-        options.out.write_text(section + "\n", encoding="utf-8")
+    parts = []
+    for part in sections(options):  # a run that is stopped leaves the parts before
+        print("\n" * bool(parts) + part, flush=True)
+        parts.append(part)
+        if options.out:
+            options.out.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
 
 def sections(options: argparse.Namespace) -> Iterable[str]:
@@ -88,7 +90,7 @@ def sections(options: argparse.Namespace) -> Iterable[str]:
         context = Context(device, share, timer, options.data, is_trial)
         try:
             yield PARTS[part](context)
-        except (RuntimeError, MemoryError) as error:  # a part that fails must not end the others
+        except Exception as error:  # a part that fails must not end the others
             yield f"This part failed: {type(error).__name__}: {str(error).splitlines()[0]}"
 
 
@@ -96,9 +98,13 @@ def tests(context: Context) -> str:
     """The tests that need a GPU, in a process of their own."""
     if context.device.type != "cuda":
         return "The tests that need a GPU did not run: there is no CUDA device."
-    command = [sys.executable, "-m", "pytest", "-m", "gpu", "-q", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", "-m", "gpu", "-p", "no:cacheprovider"]
+    command += ["-o", "addopts=", "-rf", "--tb=line"]
     shown = _output(command, context.budget.left)
-    return "The tests did not end in time." if shown is None else shown.splitlines()[-1]
+    if shown is None:
+        return "The tests did not end in time."
+    lines = shown.splitlines()
+    return "\n".join([*(line for line in lines if line.startswith("FAILED")), lines[-1]])
 
 
 def layers(context: Context) -> str:
@@ -321,7 +327,9 @@ def _output(command: list[str], seconds: float) -> str | None:
         done = subprocess.run(command, capture_output=True, text=True, timeout=max(1.0, seconds))
     except subprocess.TimeoutExpired:
         return None
-    return done.stdout.strip() or done.stderr.strip()
+    if done.returncode and not done.stdout.strip():
+        return f"It failed: {done.stderr.strip().splitlines()[-1]}"
+    return done.stdout.strip()
 
 
 PARTS: dict[str, Callable[[Context], str]] = {

@@ -32,7 +32,7 @@ def main() -> None:
     if "RANK" not in os.environ:
         parser.error(f"start it with: torchrun --nproc-per-node 2 {parser.prog}")
 
-    on_gpu = torch.cuda.is_available()
+    on_gpu = torch.cuda.device_count() >= int(os.environ["LOCAL_WORLD_SIZE"])
     device = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if on_gpu else torch.device("cpu")
     dist.init_process_group("nccl" if on_gpu else "gloo")
     rank, size = dist.get_rank(), dist.get_world_size()

@@ -130,7 +130,7 @@ def as_labels(labels: Array) -> np.ndarray:
 def check_finite(X: Tensor, name: str) -> None:
     """Raise ValueError with the number of values that are not finite and the first position."""
     # The extremes of X are not finite if any value is not, because they propagate NaN.
-    if bool(torch.isfinite(torch.stack(torch.aminmax(X))).all()):
+    if bool(torch.isfinite(torch.stack(torch.aminmax(X.detach()))).all()):
         return
     bad = (~torch.isfinite(X)).nonzero()
     sample, *index = bad[0].tolist()

@@ -60,7 +60,9 @@ class FolderCheckpoint:
     ):
         self._processes = processes
         self._num_layers = num_layers
-        self._spectrum = spectrum
+        # Layers in host memory share a spectrum there; that of the construction stays on its device.
+        same = layer_device == spectrum.weights.device
+        self._spectrum = spectrum if same else HalfSpectrum(spectrum.shape)
         self._device = device
         self._layer_device = layer_device
         self._home = home

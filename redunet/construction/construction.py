@@ -25,7 +25,8 @@ from redunet.construction.steps import Trial, choose_step, ends_round
 from redunet.construction.unknown_labels import ascend, reassign
 from redunet.layers import DatasetInfo, ReduLayer, SecondMoments
 from redunet.layers.operators import Exact
-from redunet.rates import RateReduction
+from redunet.rates import HalfSpectrum, RateReduction
+from redunet.rates.covariance import PrecisionError
 
 # A decrease of ΔR by up to this many units of rounding error is ignored.
 ROUNDING = 10
@@ -91,6 +92,8 @@ class Construction:
         self.samples = samples
         self.validation = validation
         self.offload = offload
+        # Layers in host memory share a spectrum there; that of the construction stays on its device.
+        self._host_spectrum = HalfSpectrum(info.spectrum.shape) if offload else None
         self._initial_counts = info.counts  # those of samples without labels may change
         self.layers: list[ReduLayer] = []
         self.history = RateHistory(validation=RateHistory() if validation else None)
@@ -267,7 +270,10 @@ class Construction:
             held_out = self.validation[1]
             held_out.advance(held_out.apply(layer, true_membership=False, keep=keep), keep=keep)
         self._record(attempt.moments.rates())
-        self.layers.append(layer.to("cpu") if self.offload else layer)
+        if self._host_spectrum is not None:
+            layer.spectrum = self._host_spectrum
+            layer.to("cpu")
+        self.layers.append(layer)
 
     def _make_layer(
         self, moments: SecondMoments, momentum: float, eta: float | None = None
@@ -303,6 +309,12 @@ class Construction:
             )
 
     def _record(self, rates: RateReduction) -> None:
+        # LAPACK fails to factorise a matrix with NaN, but cuSOLVER does not say so.
+        if math.isnan(float(rates.expansion)):
+            raise PrecisionError(
+                "the rate of the features is not a number: the lift gives values that are not "
+                "finite, or a second moment cannot be inverted in the precision of the samples"
+            )
         self.history.append(rates)
         if self.validation and self.history.validation is not None:
             info, held_out = self.validation

@@ -129,7 +129,7 @@ class DatasetSource:
         start = 0
         for samples, labels in loader:
             name = f"{self._name}[{start}:{start + len(samples)}]"
-            yield as_samples(samples, device=self._device, name=name), np.asarray(labels)
+            yield as_samples(samples, device=self._device, name=name), as_labels(labels)
             start += len(samples)
 
 

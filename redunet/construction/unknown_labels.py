@@ -83,7 +83,7 @@ def clusters(info: DatasetInfo, samples: LabelledFeatures, *, progress: bool = F
     if m < k:
         raise ValueError(f"at least as many samples as classes are needed, got {m} for {k}")
     generator = torch.Generator().manual_seed(0)
-    chosen = torch.randperm(m, generator=generator)[:MOST_CLUSTERED].to(V.device)
+    chosen = torch.randperm(m, generator=generator, device="cpu")[:MOST_CLUSTERED].to(V.device)
     single = Partition.from_labels(range(len(chosen)), len(chosen), device=V.device, partial=True)
     merging = merge(V[:, chosen], single, info.spectrum.weights, info.eps_sq, progress=progress)
     labels = torch.from_numpy(merging.labels(len(chosen) - k)).to(V.device)

@@ -154,6 +154,7 @@ class ReduNetClassifier(
             Labels, integers or strings.
         """
         check_count(num_layers=self.num_layers)
+        X, y = _on_host(X), _on_host(y)
         rows, labels = validate_data(self, X, y, dtype=(np.float64, np.float32), allow_nd=True)
         check_classification_targets(labels)
         self.classes_ = np.unique(labels[known_labels(labels, self.unknown)])
@@ -262,7 +263,9 @@ class ReduNetClassifier(
     def _validated(self, X: Array) -> Tensor:
         check_is_fitted(self)
         dtypes = (np.float64, np.float32)
-        return self._samples(validate_data(self, X, reset=False, dtype=dtypes, allow_nd=True))
+        return self._samples(
+            validate_data(self, _on_host(X), reset=False, dtype=dtypes, allow_nd=True)
+        )
 
     def _samples(self, X: np.ndarray) -> Tensor:
         """Samples in the shape that the network takes."""
@@ -285,3 +288,8 @@ class ReduNetClassifier(
             parts = [] if lift is None else list(lift) if type(lift) is nn.Sequential else [lift]
             lift = nn.Sequential(Standardize(channels, constant=not spatial), *parts)
         return Search([lift], bands=[None], eps_sq=self.eps_sq, seed=seed)
+
+
+def _on_host(values: Array) -> Array:
+    """Tensors in host memory, where scikit-learn checks them."""
+    return values.detach().cpu().numpy() if isinstance(values, Tensor) else values

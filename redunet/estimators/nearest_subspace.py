@@ -11,7 +11,7 @@ from redunet._checks import Array, check_count, check_sample_shape
 from redunet.estimators.validation import validated
 from redunet.rates.covariance import leading_directions
 from redunet.rates.partition import ClassBatch, Partition
-from redunet.rates.spectrum import HalfSpectrum, squared_norms
+from redunet.rates.spectrum import HalfSpectrum, as_double, squared_norms
 
 
 class NearestSubspaceClassifier(ClassifierMixin, BaseEstimator):
@@ -82,9 +82,9 @@ class NearestSubspaceClassifier(ClassifierMixin, BaseEstimator):
         self.components_ = V.new_zeros(frequencies, k, r, channels)
         for batch in partition.class_batches:
             members, means = self._centered_members(V, batch)
-            _, directions = leading_directions(members, r)
+            _, directions = leading_directions(as_double(members), r)
             self.means_[:, batch.classes] = means
-            self.components_[:, batch.classes, : directions.shape[2]] = directions
+            self.components_[:, batch.classes, : directions.shape[2]] = directions.to(V.dtype)
         return self
 
     @torch.no_grad()

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from redunet._checks import Array, as_samples, check_count
+from redunet._checks import Array, as_samples, check_count, is_traced
 from redunet.lifts.base import Lift
 
 
@@ -121,7 +121,9 @@ class RandomCirculantLift(CirculantLift):
         self.seed = seed
         generator = torch.Generator().manual_seed(seed)
         shape = self.kernels.shape
-        self.kernels.copy_(torch.randn(shape, generator=generator, dtype=torch.float64))
+        self.kernels.copy_(
+            torch.randn(shape, generator=generator, device="cpu", dtype=torch.float64)
+        )
 
 
 class PCALift(CirculantLift):
@@ -198,7 +200,9 @@ class PCALift(CirculantLift):
 
     def forward(self, X: Tensor) -> Tensor:
         """Lift ``(m, in_channels, *spatial)`` to ``(m, out_channels, *spatial)``."""
-        if not bool(self.kernels.any()):
+        # Reading values of a GPU would make the host wait, and a traced graph has none.
+        is_readable = self.kernels.device.type == "cpu" and not is_traced()
+        if is_readable and not bool(self.kernels.any()):
             raise RuntimeError("this PCALift is not fitted: call fit with samples first")
         return super().forward(X)
 

@@ -121,7 +121,7 @@ class MultiScaleLift(Lift):
         places = (self.kernel_size,) * self.ndim
         shape = (scales, self.kernels_per_scale, channels, *places)
         generator = torch.Generator().manual_seed(self.seed)
-        kernels = torch.randn(shape, generator=generator, dtype=torch.float64)
+        kernels = torch.randn(shape, generator=generator, device="cpu", dtype=torch.float64)
         kernels = kernels.reshape(*shape[:3], math.prod(places))
         if kernels.shape[3] > 1:
             kernels = kernels - kernels.mean(3, keepdim=True)
@@ -149,12 +149,16 @@ class MultiScaleLift(Lift):
         self.to(X.device, X.dtype)
         generator = torch.Generator().manual_seed(self.seed + 1)
         most = max(1, FIT_ENTRIES // math.prod(X.shape[2:]))
-        chosen = torch.randperm(len(X), generator=generator)[:most].to(X.device)
+        chosen = torch.randperm(len(X), generator=generator, device="cpu")[:most].to(X.device)
         samples = self._with_differences(X[chosen])
         entries = len(samples) * math.prod(X.shape[2:])
-        places = torch.randperm(entries, generator=generator)[:SORTED_ENTRIES].to(X.device)
+        places = torch.randperm(entries, generator=generator, device="cpu")[:SORTED_ENTRIES].to(
+            X.device
+        )
         low, high = QUANTILES
-        quantiles = low + (high - low) * torch.rand(self.biases.shape, generator=generator)
+        quantiles = low + (high - low) * torch.rand(
+            self.biases.shape, generator=generator, device="cpu"
+        )
         for scale in range(len(self.dilations)):
             responses = self._respond(samples, scale).transpose(0, 1).flatten(1)  # (K, m·N)
             ranks = (quantiles[scale] * (len(places) - 2)).round().long().clamp_min(0)

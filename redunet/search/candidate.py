@@ -1,9 +1,10 @@
 """A candidate of a search: a lift with a band, and its results."""
 
 import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from redunet.lifts import Band, Lift
@@ -45,6 +46,12 @@ class Candidate:
     standard_error: float
     accuracy: float
     squared_residuals: Tensor = field(repr=False)  # (m, k) at this ε²
+
+    def to(self, device: torch.device) -> "Candidate":
+        """The candidate on a device. Candidates that share a lift still share it."""
+        if self.lift is not None:
+            self.lift.to(device)
+        return replace(self, squared_residuals=self.squared_residuals.to(device))
 
     @property
     def whole(self) -> nn.Module | None:

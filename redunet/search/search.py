@@ -168,6 +168,8 @@ class Search:
             lifts = automatic_lifts(tuple(subset.X.shape[1:]), self.seed)
         own = self._compare(lifts[processes.rank :: processes.size], progress)
         everyone = [c for part in processes.all_gather_object(own) for c in part]
+        if processes.size > 1:  # tensors arrive on the GPU of the process that sent them
+            everyone = [c.to(subset.X.device) for c in everyone]
         self.candidates_ = sorted(everyone, key=lambda candidate: candidate.loss)
         self.chosen_ = self._choose()
         if len(subset.X) < subset.counts.sum():

@@ -115,7 +115,8 @@ def finetune(
         raise ValueError("a loss on features does not train a linear head: use head='residual'")
     generator = torch.Generator()
     train, held_out = _split(net, X, labels, validation, batch_size, generator, seed)
-    with torch.random.fork_rng(devices=[]):
+    device = net.layers[0].proportions.device
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         model = FineTuned(copy.deepcopy(net), HEADS[head](net))
     model.head.fit(model.net, next(iter(train))[0])

@@ -153,6 +153,7 @@ def test_a_network_compiles_to_one_graph(way, backend):
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype:UserWarning")
 @pytest.mark.parametrize("way", NETWORK)
 def test_a_network_is_captured_in_a_cuda_graph(way):
     m, k = (30, 3) if way.startswith("few") else SMALL
@@ -161,8 +162,8 @@ def test_a_network_is_captured_in_a_cuda_graph(way):
     other = X.flip(0)
     expected = net(X), net(other)
     torch.cuda.synchronize()
-    torch.cuda.set_sync_debug_mode("error")  # an operation that waits raises an error
     try:
+        torch.cuda.set_sync_debug_mode("error")  # an operation that waits raises an error
         net(X)
     finally:
         torch.cuda.set_sync_debug_mode("default")

@@ -38,7 +38,7 @@ class AccuracyByDepthDisplay:
     line_: Line2D
 
     def __init__(self, accuracies: Array, *, name: str | None = None):
-        self.accuracies = np.asarray(accuracies)
+        self.accuracies = as_labels(accuracies)
         self.name = name
 
     @classmethod

@@ -167,7 +167,7 @@ class DictionaryResponses(ResponsesByClass):
 
     def _squared_norms_in_class(self, block: slice) -> Tensor:
         """‖v‖² − ‖v − Γ K_j Γ* v‖², ``(m, k)``."""
-        projections = self._projected(block)
+        projections = self._projected(block, ALL)
         if self._all is not None:
             explained = self._all @ self._shared.coherence(block).mT.unsqueeze(1)
             rest = 2 * projections.unsqueeze(2) - explained
@@ -178,7 +178,7 @@ class DictionaryResponses(ResponsesByClass):
         products = projections.unsqueeze(1) @ self._forms[key].mT  # (F_b, k, m, q)
         return (projections.conj().unsqueeze(1) * products).real.sum((0, 3)).mT
 
-    def _projected(self, block: slice, samples: Tensor | slice = ALL) -> Tensor:
+    def _projected(self, block: slice, samples: Tensor | slice) -> Tensor:
         """Γ* v for some of the samples, ``(F_b, …, q)``."""
         if self._projections is not None:
             return select(self._projections, samples)

@@ -159,7 +159,9 @@ class Sketch:
 
 def random_sketch(info: DatasetInfo, rank: int) -> Tensor:
     """A random sketch, ``(F, k, r, C)``, which is the same on all processes and devices."""
-    start = torch.randn(rank, info.channels, generator=torch.Generator().manual_seed(0))
+    start = torch.randn(
+        rank, info.channels, generator=torch.Generator().manual_seed(0), device="cpu"
+    )
     start = torch.linalg.qr(start.to(info.dtype.to_real()).mT).Q.mT
     shape = len(info.spectrum), len(info.counts), *start.shape
     return info.zeros(*shape) + start.to(info.counts.device)
