@@ -9,6 +9,7 @@ from torch import Tensor
 
 from redunet._checks import as_samples
 from redunet.datasets.folders import image_folder
+from redunet.datasets.samples import LabelledSamples
 from redunet.datasets.series import Fill, read_ts
 from redunet.datasets.tables import read_table
 
@@ -21,7 +22,7 @@ def load(
     fill: Fill = 0.0,
     size: tuple[int, int] = (32, 32),
     color: bool = False,
-) -> tuple[Tensor, np.ndarray]:
+) -> LabelledSamples:
     """Samples and labels from a file or a folder.
 
     Parameters
@@ -44,6 +45,8 @@ def load(
     X : Tensor of shape (m, n), (m, C, T), (m, C, H, W), …
     labels : numpy array (m,)
 
+    The pair has attributes ``columns`` and ``label``: the names in the header of a table, or None.
+
     Raises
     ------
     ValueError
@@ -51,14 +54,14 @@ def load(
     """
     path = Path(path)
     if path.is_dir():
-        return image_folder(path, size, color=color)
+        return LabelledSamples(*image_folder(path, size, color=color))
     ending = path.suffix.lower()
     if ending in (".csv", ".tsv", ".txt"):
         return read_table(path, label)
     if ending == ".ts":
-        return read_ts(path, length=length, fill=fill)
+        return LabelledSamples(*read_ts(path, length=length, fill=fill))
     if ending == ".npz":
-        return _read_npz(path)
+        return LabelledSamples(*_read_npz(path))
     raise ValueError(
         f"{path} should be a folder of images, or a file that ends in .csv, .tsv, .txt, .ts or .npz"
     )

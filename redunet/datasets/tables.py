@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from redunet.datasets.labels import labels_from_text
+from redunet.datasets.samples import LabelledSamples
 
 # Cells of missing values, in lower case.
 MISSING = {"", "?", "na", "n/a", "nan", "null", "none"}
@@ -35,11 +36,12 @@ class Table(NamedTuple):
 
     columns: list[Column]
     lines: list[int]
+    has_header: bool
 
 
 def read_table(
     path: str | os.PathLike[str], label: str = "last", *, allow_missing: bool = False
-) -> tuple[Tensor, np.ndarray]:
+) -> LabelledSamples:
     """Samples and labels from a table in a text file, such as a CSV file.
 
     Columns are separated by tabs, semicolons or commas. The first of these three that is in the
@@ -66,6 +68,8 @@ def read_table(
     labels : numpy array (m,)
         int64 if all labels are integers, and str otherwise.
 
+    The pair has attributes ``columns`` and ``label``: the names in the header, or None without one.
+
     Raises
     ------
     ValueError
@@ -78,9 +82,13 @@ def read_table(
         positions = {"last": -1, "first": 0}
         column = table.columns.pop(positions[label] if label in positions else names.index(label))
         labels = _labels(column, table.lines)
-        return _features(table, allow_missing), labels
+        X = _features(table, allow_missing)
     except (ValueError, csv.Error) as error:
         raise ValueError(f"{path}: {error}") from error
+    if not table.has_header:
+        return LabelledSamples(X, labels)
+    names = [column.name for column in table.columns]
+    return LabelledSamples(X, labels, columns=names, label=column.name)
 
 
 def _read(path: Path, label: str) -> Table:
@@ -109,11 +117,11 @@ def _read(path: Path, label: str) -> Table:
         )
     if not (by_name or _has_header(columns)):
         names = [f"column {number}" for number in range(1, len(first) + 1)]
-        return Table([Column(*pair) for pair in zip(names, columns, strict=True)], lines)
+        return Table([Column(*pair) for pair in zip(names, columns, strict=True)], lines, False)
     if len(lines) == 1:
         raise ValueError("the table has a header, but no samples")
     named = zip(first, (column[1:] for column in columns), strict=True)
-    return Table([Column(*pair) for pair in named], lines[1:])
+    return Table([Column(*pair) for pair in named], lines[1:], True)
 
 
 def _has_header(columns: list[tuple[str, ...]]) -> bool:

@@ -123,3 +123,12 @@ def test_long_lists_of_lines_are_cut(tmp_path):
     text = "a,b,label\n" + "".join(f",{row},x\n" for row in range(10))
     with pytest.raises(ValueError, match=r"10 of 10 rows \(lines 2, 3, 4, 5, 6, …\)"):
         read_table(write(tmp_path, text))
+
+
+def test_the_names_of_columns_come_with_the_samples(tmp_path):
+    text = "length,species,width\n1,a,2\n3,b,4\n"
+    found = read_table(write(tmp_path, text), "species")
+    check(found, [[1, 2], [3, 4]], ["a", "b"])
+    assert (found.columns, found.label) == (("length", "width"), "species")
+    found = read_table(write(tmp_path, ROWS))
+    assert (found.columns, found.label) == (None, None)
