@@ -60,7 +60,7 @@ class FolderCheckpoint:
     ):
         self._processes = processes
         self._num_layers = num_layers
-        # Layers in host memory share a spectrum there; that of the construction stays on its device.
+        # Layers in host memory share a spectrum there; the construction has one on its device.
         same = layer_device == spectrum.weights.device
         self._spectrum = spectrum if same else HalfSpectrum(spectrum.shape)
         self._device = device

@@ -92,7 +92,7 @@ class Construction:
         self.samples = samples
         self.validation = validation
         self.offload = offload
-        # Layers in host memory share a spectrum there; that of the construction stays on its device.
+        # Layers in host memory share a spectrum there; the construction has one on its device.
         self._host_spectrum = HalfSpectrum(info.spectrum.shape) if offload else None
         self._initial_counts = info.counts  # those of samples without labels may change
         self.layers: list[ReduLayer] = []
