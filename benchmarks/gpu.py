@@ -99,7 +99,7 @@ def tests(context: Context) -> str:
     if context.device.type != "cuda":
         return "The tests that need a GPU did not run: there is no CUDA device."
     command = [sys.executable, "-m", "pytest", "-m", "gpu", "-p", "no:cacheprovider"]
-    command += ["-o", "addopts=", "-rf", "--tb=line"]
+    command += ["-p", "no:benchmark", "-o", "addopts=", "-rf", "--tb=line"]
     shown = _output(command, context.budget.left)
     if shown is None:
         return "The tests did not end in time."

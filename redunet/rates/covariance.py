@@ -12,10 +12,6 @@ from torch import Tensor
 
 from redunet.rates.spectrum import scaled
 
-# Up to this size, a GPU inverts the triangular factors of a batch and multiplies them, because it
-# takes cholesky_inverse of one matrix at a time.
-LARGEST_PRODUCT = 256
-
 # A Cholesky factor is trusted if its smallest pivot is more than this many times the rounding error
 # of its largest pivot. Log determinants then have a relative error of at most about 1e-3.
 LEAST_PIVOT = 1000
@@ -139,16 +135,17 @@ def log_det(samples: Tensor, scale: Tensor) -> Tensor:
     Returns
     -------
     Tensor of shape (…)
-        Real log determinants. The relative error is below 1e-3, whatever the norms of the samples
-        are. If a matrix is too badly conditioned for the precision of the samples, its log
-        determinant is computed from the singular values of the samples in double precision, which
-        takes longer.
+        Real log determinants. The relative error is below 1e-3, however the norms of the samples
+        differ. If a matrix is too badly conditioned for the precision of the samples, its log
+        determinant is computed from a QR decomposition of the samples in double precision, which
+        takes longer. A rounding error of a long sample still counts: two samples of length 1e30
+        that should be equal differ by more than all samples of length 1.
     """
     value, _ = _LogDet.apply(samples, scale)
     trusted = torch.isfinite(value)
     if bool(trusted.all()):
         return value
-    exact = _log_det_by_singular_values(samples[~trusted], scale[~trusted]).to(value.dtype)
+    exact = _log_det_by_qr(samples[~trusted], scale[~trusted]).to(value.dtype)
     log_dets = exact.new_zeros(value.shape).masked_scatter(~trusted, exact)
     if not bool(trusted.any()):
         return log_dets
@@ -189,10 +186,22 @@ def leading_directions(samples: Tensor, count: int) -> tuple[Tensor, Tensor]:
     return torch.where(positive, values, 0), torch.where(positive[..., None], directions, 0)
 
 
-def _log_det_by_singular_values(samples: Tensor, scale: Tensor) -> Tensor:
+def _log_det_by_qr(samples: Tensor, scale: Tensor) -> Tensor:
+    """2 log |det R| of the decomposition QR of the rows √a vᵢ above I, because RᴴR = I + a V*V.
+
+    Singular values have errors relative to the largest one. A QR decomposition has errors relative
+    to each row if long rows come first, and relative to each column in any order.
+    """
     dtype = torch.promote_types(samples.dtype, torch.float64)
-    singular_values = torch.linalg.svdvals(samples.to(dtype))
-    return torch.log1p(scale[..., None] * singular_values.square()).sum(-1)
+    rows = scaled(samples.to(dtype), scale.to(dtype.to_real()).sqrt()[..., None, None])
+    if rows.shape[-2] < rows.shape[-1]:
+        rows = rows.mT
+    size = rows.shape[-1]
+    identity = torch.eye(size, dtype=dtype, device=rows.device).expand(*rows.shape[:-2], -1, -1)
+    rows = torch.cat([rows, identity], -2)
+    order = rows.detach().abs().amax(-1, keepdim=True).argsort(-2, descending=True)
+    factor = torch.linalg.qr(rows.take_along_dim(order, -2)).R
+    return 2 * factor.diagonal(dim1=-2, dim2=-1).abs().log().sum(-1)
 
 
 class _LogDet(torch.autograd.Function):
@@ -262,7 +271,7 @@ def _log_det_of(factor: Tensor) -> Tensor:
 
 def _inverse_of(factor: Tensor) -> Tensor:
     """Inverse of the matrix that has this Cholesky factor."""
-    if factor.is_cuda and factor.shape[-1] <= LARGEST_PRODUCT:
+    if factor.is_cuda:  # takes cholesky_inverse of one matrix at a time
         half = _inverted(factor)
         return half.mH @ half
     # The result is stored by columns, and products are faster with rows. These are the columns of
