@@ -4,6 +4,7 @@ import warnings
 
 import matplotlib.pyplot as plt
 
+from redunet import ReduNetWarning
 from redunet.plots import PALETTE
 
 before = []  # the filters of warnings before the lesson
@@ -20,7 +21,9 @@ def prepare(gallery_conf, fname, when):
         warnings.filters[:] = before
         return
     before[:] = warnings.filters
-    warnings.simplefilter("error")
+    for category in (UserWarning, RuntimeWarning):
+        warnings.filterwarnings("error", category=category, module="redunet|__main__")
+    warnings.simplefilter("error", ReduNetWarning)
     warnings.filterwarnings("ignore", message=".*non-interactive")  # plt.show() in the build
     plt.rcParams["axes.prop_cycle"] = plt.cycler(color=PALETTE)
     plt.rcParams["figure.dpi"] = 110

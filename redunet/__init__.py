@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from redunet import _moved, datasets
 from redunet._version import __version__
+from redunet._warnings import ReduNetWarning
 from redunet.coding import coding_length
 from redunet.estimators import (
     LossyCodingClustering,
@@ -67,6 +68,7 @@ __all__ = [
     "ReduConvNet",
     "ReduNet",
     "ReduNetClassifier",
+    "ReduNetWarning",
     "ScatteringLift",
     "Search",
     "SharedDictionary",

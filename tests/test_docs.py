@@ -15,6 +15,7 @@ from matplotlib.colors import to_hex
 
 import redunet.datasets
 import redunet.plots
+from redunet._warnings import warn
 from redunet.inspection.palette import METHODS
 from tests.test_numbers import WHOLE
 
@@ -114,7 +115,8 @@ def test_a_warning_in_a_lesson_is_an_error(monkeypatch):
         filters = list(warnings.filters)
         lessons.prepare({}, None, "before")
         with pytest.raises(UserWarning, match="meaningless"):
-            warnings.warn("features may be meaningless", stacklevel=1)
+            warn("features may be meaningless")
+        warnings.warn("another package will change", FutureWarning, stacklevel=1)
         lessons.prepare({}, None, "after")
         assert list(warnings.filters) == filters
     del sys.modules["_lessons"]

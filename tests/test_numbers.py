@@ -166,7 +166,7 @@ def page_of(stem):
     return page
 
 
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error::redunet.ReduNetWarning")
 def test_readme_keeps_its_promises_and_writes_files(folder, capsys):
     names, checked = run_page(page_of("README"))
     assert checked
@@ -176,7 +176,7 @@ def test_readme_keeps_its_promises_and_writes_files(folder, capsys):
     assert (folder / "digits.html").is_file()
 
 
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error::redunet.ReduNetWarning")
 def test_the_page_for_beginners_keeps_its_promises_and_writes_files(folder, monkeypatch):
     # The report of README is written as it stands. Here it explains a single sample.
     monkeypatch.setattr(redunet, "report", partial(redunet.report, worst=1))
@@ -185,14 +185,14 @@ def test_the_page_for_beginners_keeps_its_promises_and_writes_files(folder, monk
     assert (folder / "digits.html").is_file()
 
 
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error::redunet.ReduNetWarning")
 def test_the_page_about_data_of_ones_own_keeps_its_promises(folder):
     names, checked = run_page(page_of("own_data"))
     assert checked
     assert names["accuracy"] > 0.5
 
 
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error::redunet.ReduNetWarning")
 def test_the_training_of_the_page_about_losses_raises_the_rate_reduction(folder):
     history = run_page(page_of("losses"))[0]["history"]
     assert history.delta[-1] > history.delta[0] + 5

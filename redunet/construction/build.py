@@ -2,7 +2,6 @@
 
 import copy
 import os
-import warnings
 from functools import partial
 from typing import NamedTuple
 
@@ -13,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from redunet._checks import Array, as_samples, check_count, memory_advice
 from redunet._processes import Processes
+from redunet._warnings import warn
 from redunet.construction.checkpoint import FolderCheckpoint
 from redunet.construction.construction import Construction
 from redunet.construction.feature_store import working_folder
@@ -183,12 +183,11 @@ def _warn_of_few_channels(feature_shape: tuple[int, ...]) -> None:
     """Warn if a network on signals distinguishes little more than their power spectra."""
     channels, *spatial = feature_shape
     if spatial and channels < FEWEST_CHANNELS:
-        warnings.warn(
+        warn(
             f"without a lift, a network on signals of {channels} channel(s) sees little more than "
             "the power at each frequency, because it is invariant to shifts; pass for example "
             f"lift=RandomCirculantLift({channels}, 32, 3, ndim={len(spatial)}), or flatten the "
-            "signals to vectors if invariance is not wanted",
-            stacklevel=5,
+            "signals to vectors if invariance is not wanted"
         )
 
 
@@ -196,11 +195,10 @@ def _warn_of_uneven_classes(info: DatasetInfo, settings: Settings) -> None:
     """Warn if the membership of the papers may miss classes that are much smaller than others."""
     smallest, largest = info.counts.min().item(), info.counts.max().item()
     if settings.membership.favours_large_classes and largest > MOST_UNEVEN * smallest:
-        warnings.warn(
+        warn(
             f"classes have from {smallest:g} to {largest:g} samples, and the membership of the "
             "papers favours large classes: pass membership=Softmax(balanced=True) if small classes "
-            "matter as much",
-            stacklevel=5,
+            "matter as much"
         )
 
 
@@ -215,9 +213,8 @@ def _warn_of_overshoot(info: DatasetInfo, settings: Settings) -> None:
     step, longest = settings.eta * info.alpha, longest_constant_step(settings.momentum)
     fewest = info.counts.min().item()
     if fewest < info.channels and step > LONGEST_STEP:
-        warnings.warn(
+        warn(
             f"the step eta*C/(m*eps_sq) = {step:.3g} is long and a class has {fewest:g} samples, "
             f"fewer than the {info.channels} channels: features of new samples may be "
-            f"meaningless; eta={settings.eta * longest / step:.2g} or less is safe",
-            stacklevel=5,
+            f"meaningless; eta={settings.eta * longest / step:.2g} or less is safe"
         )

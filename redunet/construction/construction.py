@@ -7,7 +7,6 @@ processes. Samples that exceed the memory of a machine therefore need no other m
 """
 
 import math
-import warnings
 from collections.abc import Iterable
 from typing import Any, NamedTuple, Protocol
 
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from redunet._warnings import warn
 from redunet.construction.feature_store import FeatureStore
 from redunet.construction.gathering import gather
 from redunet.construction.history import RateHistory
@@ -300,12 +300,11 @@ class Construction:
         """Warn if the construction stopped because its last layer lowered ΔR."""
         before, after = self.history.delta[-2:]
         if self.settings.tol is not None and before - after > NOTICEABLE_FALL * abs(before):
-            warnings.warn(
+            warn(
                 f"the construction stopped after {len(self.layers)} layer(s) because the last one "
                 f"lowered the rate reduction, from {before:.4g} to {after:.4g}: many estimated "
                 "memberships are wrong, or the step is too long; scale the samples, add a constant "
-                "feature of 1 to vectors, or pass a smaller eta",
-                stacklevel=6,
+                "feature of 1 to vectors, or pass a smaller eta"
             )
 
     def _record(self, rates: RateReduction) -> None:

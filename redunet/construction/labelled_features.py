@@ -1,6 +1,5 @@
 """Features of labelled samples between two layers, and their reading from a source."""
 
-import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from redunet._checks import Array, as_labels, check_sample_shape
 from redunet._processes import Processes
+from redunet._warnings import warn
 from redunet.construction.feature_store import FeatureStore
 from redunet.construction.known_labels import Label, known_labels, known_membership
 from redunet.construction.sources import Source
@@ -192,8 +192,7 @@ def collect(
         sizes.append(V.shape[1])
         features.append(V)
     if zeros:
-        message = f"{zeros} of {sum(sizes)} samples have zero norm and stay zero"
-        warnings.warn(message, stacklevel=5)
+        warn(f"{zeros} of {sum(sizes)} samples have zero norm and stay zero")
     known = known_labels(source.labels, unknown)
     if all(processes.all_gather_object(bool(known.all()))):
         if classes is None and processes.size > 1:

@@ -76,7 +76,7 @@ def test_settings_that_are_given_are_not_changed(given):
         assert {layer.eta for layer in net.layers} == {net.settings.eta}
 
 
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error::redunet.ReduNetWarning")
 def test_signals_of_few_channels_get_one_warning():
     with pytest.warns(UserWarning, match="sees little more than the power at each") as found:
         ReduNet.construct(samples(2, 7, 8), LABELS, num_layers=2)

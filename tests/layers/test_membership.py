@@ -63,7 +63,7 @@ def test_balanced_memberships_find_small_classes():
     assert recall(balanced=False) < 0.2
 
 
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error::redunet.ReduNetWarning")
 def test_uneven_classes_get_one_warning():
     X, labels = subspaces([50, 20], seed=1)
     with pytest.warns(UserWarning, match="classes have from 20 to 50 samples, and the") as found:

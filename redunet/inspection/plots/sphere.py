@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from matplotlib.axes import Axes
-from mpl_toolkits.mplot3d.axes3d import Axes3D  # type: ignore[import-untyped]
+from mpl_toolkits.mplot3d.axes3d import Axes3D
 
 from redunet._checks import Array, as_labels, as_samples
 from redunet.inspection.palette import class_style
