@@ -15,6 +15,9 @@ from torch import Tensor
 # Samples, features or labels as users pass them.
 Array: TypeAlias = ArrayLike | Tensor
 
+# Integers that float32 may round.
+WIDE_INTEGERS = {torch.int32, torch.int64, torch.uint32, torch.uint64}
+
 
 def as_samples(X: Array, *, device: torch.device | str | None = None, name: str = "X") -> Tensor:
     """Samples as a finite, real floating-point tensor of shape ``(m, C, *spatial)``.
@@ -22,8 +25,9 @@ def as_samples(X: Array, *, device: torch.device | str | None = None, name: str 
     Parameters
     ----------
     X : array-like or Tensor
-        Samples first. The types float32 and float64 stay; other types become the default
-        floating-point type.
+        Samples first. The types float32 and float64 stay. Integers of more than 16 bits become
+        float64, because float32 cannot hold all of them, and other types the default floating-point
+        type.
     device : torch.device or str, optional
         Target device; by default a tensor stays on its device.
     name : str
@@ -41,7 +45,9 @@ def as_samples(X: Array, *, device: torch.device | str | None = None, name: str 
         raise TypeError(
             f"{name} must be real, got {X.dtype}: pass real and imaginary parts as channels"
         )
-    if X.dtype not in (torch.float32, torch.float64):
+    if X.dtype in WIDE_INTEGERS:
+        X = X.to(torch.float64)
+    elif X.dtype not in (torch.float32, torch.float64):
         X = X.to(torch.get_default_dtype())
     if X.ndim < 2:
         raise ValueError(

@@ -7,21 +7,21 @@ from typing import Any, Literal, Self
 import numpy as np
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import nn
 
 from redunet._checks import Array, check_count
 from redunet._processes import Processes
-from redunet.construction import RateHistory, Settings
 from redunet.construction.build import Parts, build
 from redunet.construction.extension import extended
 from redunet.construction.network_file import read_network, write_network
-from redunet.construction.settings import Request, as_membership, as_operator_kind, check_automatic
+from redunet.construction.settings import Request, as_membership, as_operator_kind
 from redunet.construction.sources import Data
 from redunet.files.tensors import fill
-from redunet.layers import Membership, OperatorKind, ReduLayer
+from redunet.layers import Membership, OperatorKind
 from redunet.layers.network import LayeredNetwork
 from redunet.lifts import composed
 from redunet.search import Search
+from redunet.search.choice import as_search
 
 
 class ReduNet(LayeredNetwork):
@@ -56,30 +56,18 @@ class ReduNet(LayeredNetwork):
     Maximizing Rate Reduction. JMLR 23 (2022).
     """
 
-    def __init__(
-        self,
-        layers: Sequence[ReduLayer],
-        *,
-        classes: np.ndarray,
-        settings: Settings,
-        history: RateHistory,
-        sample_shape: tuple[int, ...],
-        feature_shape: tuple[int, ...],
-        lift: nn.Module | None = None,
-        batch_size: int | None = None,
-        label_distributions: Tensor | None = None,
-    ):
+    def __init__(self, parts: Parts):
         super().__init__(
-            layers,
-            classes=classes,
-            sample_shape=sample_shape,
-            feature_shape=feature_shape,
-            lift=lift,
-            batch_size=batch_size,
+            parts.layers,
+            classes=parts.classes,
+            sample_shape=parts.sample_shape,
+            feature_shape=parts.feature_shape,
+            lift=parts.lift,
+            batch_size=parts.batch_size,
         )
-        self.settings = settings
-        self.history = history
-        self.label_distributions_ = label_distributions
+        self.settings = parts.settings
+        self.history = parts.history
+        self.label_distributions_ = parts.label_distributions
 
     @property
     def transduction_(self) -> np.ndarray | None:
@@ -97,8 +85,8 @@ class ReduNet(LayeredNetwork):
         num_layers: int | None = None,
         eta: float | None = None,
         eps_sq: float | None = None,
-        lam: float = 500.0,
-        lift: Literal["auto"] | nn.Module | Sequence[nn.Module] | None = None,
+        lam: float | None = None,
+        lift: Literal["auto"] | Search | nn.Module | Sequence[nn.Module] | None = None,
         operators: Literal["exact", "extensible", "variational"] | OperatorKind = "exact",
         rank: int | None = None,
         membership: Literal["softmax", "rectified"] | Membership = "softmax",
@@ -138,14 +126,14 @@ class ReduNet(LayeredNetwork):
         eps_sq : float, optional
             ε², the squared precision of the code: the most important setting. By default 0.5
             divided by the number of frequencies, which is 1 for vectors.
-        lam : float
-            Sharpness λ of the estimated membership; ``math.inf`` makes it hard.
-        lift : "auto", nn.Module or list of them, optional
+        lam : float, optional
+            Sharpness λ of the estimated membership, by default 500; ``math.inf`` makes it hard.
+        lift : "auto", Search, nn.Module or list of them, optional
             Applied to the samples first, one after the other, such as
             :class:`redunet.MultiScaleLift`, or ``[ScatteringLift(…), nn.Flatten()]``. The network
-            keeps a copy. "auto" leaves the lift, ε², the operators and the membership to a
-            :class:`redunet.Search`. One layer is then enough to classify; ask for more to get
-            features.
+            keeps a copy. A :class:`redunet.Search` is fitted to the samples, and chooses the lift,
+            ε², the operators and the membership; "auto" stands for ``Search()``. One layer is then
+            enough to classify; ask for more to get features.
         operators : {"exact", "extensible", "variational"} or OperatorKind
             How operators are made; see :mod:`redunet.layers`. Variational operators take less work
             and memory and are often better on new samples. They need a ``rank``. Extensible ones
@@ -212,18 +200,10 @@ class ReduNet(LayeredNetwork):
         >>> net.predict(X).shape
         (100,)
         """
-        if isinstance(lift, str):
-            check_automatic(lift, eps_sq, lam, operators, rank, membership)
-            options: Any = {"device": device, "batch_size": batch_size, "progress": progress}
-            options |= {"unknown": unknown, "process_group": process_group}
-            chosen = Search().fit(X, labels, **options).arguments
-            names = ("lift", "eps_sq", "operators", "membership")
-            module, eps_sq, operators, membership = (chosen[name] for name in names)
-            depth = 1 if num_layers is None and tol is None else num_layers
-        else:
-            module, depth = composed(lift), num_layers
+        check_count(batch_size=batch_size)
+        is_searched = isinstance(lift, str | Search)
         request = Request(
-            num_layers=depth,
+            num_layers=1 if is_searched and num_layers is None and tol is None else num_layers,
             eta=eta,
             eps_sq=eps_sq,
             membership=as_membership(membership, lam),
@@ -232,7 +212,16 @@ class ReduNet(LayeredNetwork):
             tol=tol,
             true_membership=true_membership,
         )
-        check_count(batch_size=batch_size)
+        if isinstance(lift, str | Search):
+            given: Any = {"eps_sq": eps_sq, "lam": lam, "membership": membership}
+            search = as_search(lift, **given, operators=operators, rank=rank)
+            options: Any = {"device": device, "batch_size": batch_size, "progress": progress}
+            options |= {"unknown": unknown, "process_group": process_group}
+            chosen = search.fit(X, labels, **options).arguments
+            module = chosen.pop("lift")
+            request = request.completed(chosen)
+        else:
+            module = composed(lift)
         parts = build(
             X,
             labels,
@@ -249,7 +238,7 @@ class ReduNet(LayeredNetwork):
             processes=Processes(process_group),
             progress=progress,
         )
-        net = cls(**parts._asdict())
+        net = cls(parts)
         return net.to("cpu") if offload else net
 
     @torch.no_grad()
@@ -281,7 +270,7 @@ class ReduNet(LayeredNetwork):
         ----------
         Chan et al., ReduNet (JMLR 2022), Section 6.1.
         """
-        return type(self)(**extended(self._parts(), X, labels)._asdict())
+        return type(self)(extended(self._parts(), X, labels))
 
     def save(
         self, path: str | PathLike[str], *, samples: tuple[Array, Array] | None = None
@@ -332,7 +321,7 @@ class ReduNet(LayeredNetwork):
             that is passed does not fit the network.
         """
         parts, tensors = read_network(path, lift)
-        net = cls(**parts._asdict())
+        net = cls(parts)
         fill(net, tensors, path)
         return net.requires_grad_(False).to(device)
 

@@ -69,6 +69,10 @@ def test_labels(labels, message):
             {"membership": Softmax(5), "lam": 2},
             "lam is an option of the membership: pass it to",
         ),
+        (
+            {"membership": Softmax(5), "lam": 500.0},
+            "lam is an option of the membership: pass it to",
+        ),
         ({"momentum": 1.0}, r"momentum must be in \[0, 1\), got 1.0"),
         ({"momentum": -0.1}, r"momentum must be in \[0, 1\), got -0.1"),
         ({"membership": "max"}, r"membership must be one of \['rectified', 'softmax'\] or an inst"),

@@ -1,15 +1,12 @@
 """The settings of a construction."""
 
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, replace
 from typing import Any, Self, TypeVar
 
 from redunet._checks import check_count, check_positive
 from redunet.construction.defaults import default_depth, default_eps_sq, default_eta
-from redunet.layers import MEMBERSHIPS, OPERATOR_KINDS, Membership, OperatorKind
-
-# The default λ of memberships. Only other values are passed to a kind of membership.
-SHARPNESS = 500.0
+from redunet.layers import MEMBERSHIPS, OPERATOR_KINDS, Exact, Membership, OperatorKind
 
 Kind = TypeVar("Kind", Membership, OperatorKind)
 
@@ -102,6 +99,11 @@ class Request:
     def __post_init__(self) -> None:
         self.settle(1, 1.0)  # raise errors before any sample is read
 
+    def completed(self, found: Mapping[str, Any]) -> Self:
+        """The request with what a search found. Operators that are not exact stay."""
+        kept = {} if isinstance(self.operators, Exact) else {"operators": self.operators}
+        return replace(self, **{**found, **kept})
+
     def eps_sq_for(self, frequencies: int) -> float:
         """ε² for data with this number of frequencies in the full spectrum."""
         return default_eps_sq(frequencies) if self.eps_sq is None else self.eps_sq
@@ -122,14 +124,14 @@ class Request:
         )
 
 
-def as_membership(membership: str | Membership, lam: float) -> Membership:
+def as_membership(membership: str | Membership, lam: float | None) -> Membership:
     """The membership rule for a name and λ, or for an instance."""
     if isinstance(membership, str):
-        options = {} if lam == SHARPNESS else {"lam": lam}
+        options = {} if lam is None else {"lam": lam}
         return _with_options(MEMBERSHIPS[membership], f"membership={membership!r}", options)
     if not isinstance(membership, Membership):
         raise TypeError(f"membership must be a string or a Membership, got {membership!r}")
-    if lam != SHARPNESS:
+    if lam is not None:
         raise ValueError(f"lam is an option of the membership: pass it to {membership!r} instead")
     return membership
 
@@ -144,21 +146,6 @@ def as_operator_kind(operators: str | OperatorKind, rank: int | None) -> Operato
     if rank is not None:
         raise ValueError(f"rank is an option of the operators: pass it to {operators!r} instead")
     return operators
-
-
-def check_automatic(lift: str, eps_sq: object, lam: float, *others: object) -> None:
-    """Raise ValueError unless a lift in words is "auto", and leaves all choices to the search."""
-    if lift != "auto":
-        raise ValueError(f'lift must be "auto", a torch module or a list of them, got {lift!r}')
-    given = {"eps_sq": eps_sq is not None, "lam": lam != SHARPNESS}
-    defaults = {"operators": "exact", "rank": None, "membership": "softmax"}
-    for (name, default), value in zip(defaults.items(), others, strict=True):
-        given[name] = value is not default and value != default
-    for name in (name for name, is_given in given.items() if is_given):
-        raise ValueError(
-            f'lift="auto" chooses {name} itself: leave it out, or use redunet.Search and pass its '
-            "arguments with your own changes"
-        )
 
 
 def _with_options(kind: type[Kind], setting: str, options: Mapping[str, float]) -> Kind:

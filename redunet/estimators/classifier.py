@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from math import prod
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -13,18 +13,18 @@ from sklearn.base import (
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
 )
-from sklearn.utils import Tags, check_random_state
+from sklearn.utils import Tags
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor, nn
 
-from redunet._checks import Array, check_count
+from redunet._checks import Array, as_samples, check_count
 from redunet.construction.known_labels import known_labels
 from redunet.construction.settings import as_operator_kind
 from redunet.layers import Exact, OperatorKind
 from redunet.lifts import Standardize, composed
 from redunet.network import ReduNet
-from redunet.search import Search, automatic_lifts
+from redunet.search import Search
 
 
 class ReduNetClassifier(
@@ -149,13 +149,14 @@ class ReduNetClassifier(
         Parameters
         ----------
         X : array-like of shape (m, n), (m, C, T), (m, C, H, W), …
-            Rows, series of C channels, images of C channels, or any number of spatial axes.
+            Rows, series of C channels, or images of C channels. Automatic lifts take at most three
+            spatial axes, lifts of your own any number.
         y : array-like of shape (m,)
             Labels, integers or strings.
         """
         check_count(num_layers=self.num_layers)
         X, y = _on_host(X), _on_host(y)
-        rows, labels = validate_data(self, X, y, dtype=(np.float64, np.float32), allow_nd=True)
+        rows, labels = validate_data(self, X, y, dtype="numeric", allow_nd=True)
         check_classification_targets(labels)
         self.classes_ = np.unique(labels[known_labels(labels, self.unknown)])
         if len(self.classes_) < 2:
@@ -169,21 +170,18 @@ class ReduNetClassifier(
             )
         samples = self._samples(rows)
         operators = as_operator_kind(self.operators, self.rank)
-        is_exact = isinstance(operators, Exact)
-        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        self.search_ = self._search(tuple(samples.shape[1:]), seed)
-        if not is_exact:
+        self.search_ = self._search(samples.shape[1], is_signal=samples.ndim > 2)
+        if not isinstance(operators, Exact):
             self.search_.most_blocks = 1
-        self.search_.fit(samples, labels, unknown=self.unknown, progress=self.progress)
-        chosen = self.search_.arguments
         self.net_ = ReduNet.construct(
             samples,
             labels,
             num_layers=self.num_layers,
             eta=self.eta,
+            lift=self.search_,
+            operators=operators,
             unknown=self.unknown,
             progress=self.progress,
-            **(chosen if is_exact else chosen | {"operators": operators}),
         )
         self.label_distributions_, self.transduction_ = self._transduction(labels)
         self.sharpness_ = self.search_.sharpness_
@@ -262,32 +260,35 @@ class ReduNetClassifier(
 
     def _validated(self, X: Array) -> Tensor:
         check_is_fitted(self)
-        dtypes = (np.float64, np.float32)
         return self._samples(
-            validate_data(self, _on_host(X), reset=False, dtype=dtypes, allow_nd=True)
+            validate_data(self, _on_host(X), reset=False, dtype="numeric", allow_nd=True)
         )
 
     def _samples(self, X: np.ndarray) -> Tensor:
         """Samples in the shape that the network takes."""
         shaped = X.reshape(len(X), *self.input_shape) if self.input_shape else X
-        return torch.tensor(shaped, device=self.device)
+        return as_samples(shaped, device=self.device)
 
-    def _search(self, sample_shape: tuple[int, ...], seed: int) -> Search:
+    def _search(self, channels: int, *, is_signal: bool) -> Search:
+        settings: Any = {"eps_sq": self.eps_sq, "seed": self.random_state}
         if isinstance(self.lift, str):
             if self.lift != "auto":
                 raise ValueError(
                     f'lift must be "auto", None, a module or a list of them, got {self.lift!r}'
                 )
-            lifts = [*automatic_lifts(sample_shape, seed), *(self.candidates or ())]
-            return Search(lifts, eps_sq=self.eps_sq, seed=seed)
+            if not self.standardize:
+                raise ValueError(
+                    "automatic lifts always standardise: standardize=False is for a lift of your "
+                    "own"
+                )
+            return Search(further=self.candidates or (), **settings)
         if self.candidates is not None:
             raise ValueError('candidates are compared only if lift is "auto"')
         lift = composed(self.lift)
         if self.standardize:
-            channels, *spatial = sample_shape
             parts = [] if lift is None else list(lift) if type(lift) is nn.Sequential else [lift]
-            lift = nn.Sequential(Standardize(channels, constant=not spatial), *parts)
-        return Search([lift], bands=[None], eps_sq=self.eps_sq, seed=seed)
+            lift = nn.Sequential(Standardize(channels, constant=not is_signal), *parts)
+        return Search([lift], bands=[None], **settings)
 
 
 def _on_host(values: Array) -> Array:

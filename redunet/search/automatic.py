@@ -15,6 +15,9 @@ PROJECTIONS = 512
 IMAGE_DILATIONS = (1, 2, 3, 4)
 IMAGE_KERNEL_SIZE = 3
 
+# Kernels have at most this number of spatial axes.
+MOST_AXES = 3
+
 # Largest frequencies of the bands, by number of spatial axes; the last are for more axes.
 BANDS: Sequence[Sequence[int]] = ([], [0, 1, 2, 4, 8, 16, 32], [1, 2, 3, 4], [1, 2])
 
@@ -40,8 +43,19 @@ def automatic_lifts(sample_shape: Sequence[int], seed: int = 0) -> list[nn.Modul
     -------
     list of nn.Module
         Lifts that are not fitted yet.
+
+    Raises
+    ------
+    ValueError
+        If samples have more than three spatial axes.
     """
     channels, *spatial = sample_shape
+    if len(spatial) > MOST_AXES:
+        raise ValueError(
+            f"automatic lifts take samples of at most {MOST_AXES} spatial axes, got samples of "
+            f"shape {tuple(sample_shape)}: pass a lift of your own, lift=None, or X with axes that "
+            "are joined, such as X.flatten(4)"
+        )
     if not spatial:
         return [
             Standardize(channels, constant=True),

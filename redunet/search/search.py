@@ -7,6 +7,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 import torch.distributed as dist
+from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -37,6 +38,9 @@ DEFAULT_PRECISION = 0.1
 DEFAULT_BAND = 2
 DEFAULT_SHARPNESS = 10.0
 
+# Largest number of candidates that are joined to one network.
+MOST_BLOCKS = 4
+
 
 class Search:
     """Choice of the lifts, their bands, ε² and the sharpness, by exact leave-one-out.
@@ -63,6 +67,8 @@ class Search:
     bands : sequence of (int or None), optional
         Bands to compare; None stands for all frequencies. By default they suit the shape of the
         features.
+    further : sequence of nn.Module or None
+        Lifts that are compared beside ``candidates``.
     eps_sq : float, optional
         A fixed ε². By default 13 values are compared, from 0.0001 to 100, divided by the number of
         frequencies.
@@ -72,8 +78,8 @@ class Search:
         Largest number of samples that are compared. With more, a random subset determines lifts
         and bands. ε² and the sharpness then follow from the operators of all samples, each sample
         of the subset left out in turn.
-    seed : int
-        Seed of random kernels, and of the subset.
+    seed : int, RandomState instance or None
+        Random state of kernels, and of the subset. None draws a new one from NumPy's global state.
 
     Attributes
     ----------
@@ -113,15 +119,17 @@ class Search:
         candidates: Sequence[nn.Module | None] | None = None,
         *,
         bands: Sequence[int | None] | None = None,
+        further: Sequence[nn.Module | None] = (),
         eps_sq: float | None = None,
-        most_blocks: int = 4,
+        most_blocks: int = MOST_BLOCKS,
         most_samples: int = 5000,
-        seed: int = 0,
+        seed: int | np.random.RandomState | None = 0,
     ):
         check_count(most_blocks=most_blocks, most_samples=most_samples)
         check_positive(eps_sq=eps_sq)
         self.candidates = candidates
         self.bands = bands
+        self.further = further
         self.eps_sq = eps_sq
         self.most_blocks = most_blocks
         self.most_samples = most_samples
@@ -150,7 +158,8 @@ class Search:
         processes = Processes(process_group)
         source = KnownSamples(as_source(X, labels, device), unknown)
         size = batch_size or max(64, 2**24 // source.example.numel())
-        self._subset = subset = draw(source, self.most_samples, size, self.seed, processes)
+        seed = int(check_random_state(self.seed).randint(2**31 - 1))
+        self._subset = subset = draw(source, self.most_samples, size, seed, processes)
         check_classification_targets(subset.classes)
         partition = Partition.from_labels(
             subset.labels, len(subset.X), device=subset.X.device, classes=subset.classes
@@ -165,7 +174,8 @@ class Search:
         self._judge = Judge(torch.from_numpy(targets).to(subset.X.device), self._counts)
         lifts = self.candidates
         if lifts is None:
-            lifts = automatic_lifts(tuple(subset.X.shape[1:]), self.seed)
+            lifts = automatic_lifts(tuple(subset.X.shape[1:]), seed)
+        lifts = [*lifts, *self.further]
         own = self._compare(lifts[processes.rank :: processes.size], progress)
         everyone = [c for part in processes.all_gather_object(own) for c in part]
         if processes.size > 1:  # tensors arrive on the GPU of the process that sent them
