@@ -13,7 +13,7 @@ STRUCTURAL = export or onnx or graph or saved or killed or looking_inside or dra
 # They take fewer examples than `make test`.
 ROUNDINGS = $(NUMERICAL) -k 'not ($(STRUCTURAL))' --hypothesis-profile roundings
 
-.PHONY: install demo test test-roundings test-default test-compatible lint docs clean
+.PHONY: install demo test test-roundings test-default test-compatible test-lowest lock lint docs clean
 
 install: $(VENV)/.installed
 
@@ -51,6 +51,26 @@ test-compatible: install
 # A warning is an error. Two processes of one thread each run the lessons.
 docs: install
 	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+
+# Renews constraints.txt: the newest version of every package, one for all versions of Python. torch stays as
+# it is, unless you name another one: make lock TORCH=2.14.0. Commit the file when `make test` has passed.
+TORCH = $(shell sed -n 's/^torch==\([0-9.]*\).*/\1/p' constraints.txt)
+COMPILE = build/uv/bin/uv pip compile setup.cfg --extra dev --quiet --no-annotate
+
+lock: build/uv
+	echo 'torch==$(TORCH)' | $(COMPILE) - --upgrade --universal --python-version 3.11 --fork-strategy fewest \
+		--custom-compile-command 'make lock' --output-file constraints.txt
+
+# The tests with the lowest versions that setup.cfg allows, in an environment of their own.
+test-lowest: build/uv
+	$(COMPILE) --resolution lowest-direct --python $(PYTHON) --output-file build/lowest.txt
+	$(PYTHON) -m venv build/lowest
+	build/lowest/bin/python -m pip install --quiet --requirement build/lowest.txt --editable .
+	build/lowest/bin/python -m pytest --numprocesses 2 --dist worksteal $(ARGS)
+
+build/uv:
+	$(PYTHON) -m venv $@
+	$@/bin/python -m pip install --quiet uv
 
 clean:
 	rm -rf $(VENV) build *.egg-info docs/_build docs/generated docs/gallery
