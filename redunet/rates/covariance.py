@@ -190,18 +190,27 @@ def _log_det_by_qr(samples: Tensor, scale: Tensor) -> Tensor:
     """2 log |det R| of the decomposition QR of the rows √a vᵢ above I, because RᴴR = I + a V*V.
 
     Singular values have errors relative to the largest one. A QR decomposition has errors relative
-    to each row if long rows come first, and relative to each column in any order.
+    to each column, and relative to each row if long rows come first and have no zeros. Few samples
+    are therefore columns. Many samples are rows, which a rotation frees of zeros.
     """
     dtype = torch.promote_types(samples.dtype, torch.float64)
     rows = scaled(samples.to(dtype), scale.to(dtype.to_real()).sqrt()[..., None, None])
-    if rows.shape[-2] < rows.shape[-1]:
-        rows = rows.mT
-    size = rows.shape[-1]
+    count, channels = rows.shape[-2:]
+    size = min(count, channels)
+    rows = rows.mT if count < channels else rows @ _rotation(channels).to(rows)
     identity = torch.eye(size, dtype=dtype, device=rows.device).expand(*rows.shape[:-2], -1, -1)
     rows = torch.cat([rows, identity], -2)
-    order = rows.detach().abs().amax(-1, keepdim=True).argsort(-2, descending=True)
-    factor = torch.linalg.qr(rows.take_along_dim(order, -2)).R
-    return 2 * factor.diagonal(dim1=-2, dim2=-1).abs().log().sum(-1)
+    if count >= channels:
+        order = rows.detach().abs().amax(-1, keepdim=True).argsort(-2, descending=True)
+        rows = rows.take_along_dim(order, -2)
+    return 2 * torch.linalg.qr(rows).R.diagonal(dim1=-2, dim2=-1).abs().log().sum(-1)
+
+
+def _rotation(size: int) -> Tensor:
+    """A random orthogonal matrix, always the same."""
+    generator = torch.Generator().manual_seed(0)
+    entries = torch.randn(size, size, generator=generator, device="cpu", dtype=torch.float64)
+    return torch.linalg.qr(entries).Q
 
 
 class _LogDet(torch.autograd.Function):

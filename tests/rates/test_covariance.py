@@ -93,9 +93,11 @@ def test_log_dets_and_gradients_of_a_batch_of_very_different_lengths():
 @pytest.mark.parametrize("size", [(5, 9), (5, 5)])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])
 @pytest.mark.parametrize("position", range(5))
-def test_log_det_wherever_the_long_sample_is(size, dtype, position):
+@pytest.mark.parametrize("sparse", [False, True])
+def test_log_det_wherever_the_long_sample_is(size, dtype, position, sparse):
     generator = torch.Generator().manual_seed(position)
-    directions = torch.linalg.qr(torch.randn(size[::-1], generator=generator, dtype=dtype)).Q.mT
+    entries = torch.randn(size[::-1], generator=generator, dtype=dtype)
+    directions = torch.eye(*size, dtype=dtype) if sparse else torch.linalg.qr(entries).Q.mT
     lengths = torch.tensor([1e30, 1e12, 1.0, 3.0, 1e-20], dtype=torch.float64).roll(position)
     rows = (lengths[:, None] * directions).requires_grad_()
     scale = torch.tensor(2.0, dtype=torch.float64)
