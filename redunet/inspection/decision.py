@@ -181,7 +181,7 @@ def _scales(lift: nn.Module | None, X: Tensor) -> list[str]:
             scales = [scale for one, bands in pairs for scale in _scales(one, X) * len(bands)]
         elif isinstance(part, MultiScaleLift) and part.ndim:
             dilations = part.dilations or ()
-            scales = [f"dilation {d}" for d in dilations for _ in range(part.kernels_per_scale)]
+            scales = [f"dilation {d}" for d in dilations for _ in range(part.channels_per_scale)]
         elif not isinstance(part, Band | nn.Identity):
             scales = [name_of(part)] * features.shape[1]
         X = features

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Literal, Self
+from typing import Literal, Self, TypeAlias, get_args
 
 import torch
 from torch import Tensor
@@ -20,8 +20,18 @@ QUANTILES = (0.2, 0.8)
 # The width of the soft step, in standard deviations of the responses.
 SOFTNESS = 0.3
 
-# Number of responses that are in memory at one time. A block should fit in the cache.
-BLOCK_ENTRIES = 2**22
+# Number of kernels that compete with each other.
+GROUP = 8
+
+# The least response that competes, in standard deviations of the responses. Where a signal is
+# constant, only rounding would decide which response is the strongest.
+SILENCE = 1e-3
+
+Nonlinearity: TypeAlias = Literal["step", "soft step", "relu", "competing"]
+NONLINEARITIES: tuple[Nonlinearity, ...] = get_args(Nonlinearity)
+
+# Number of responses that are in memory at one time. A block should fit in the cache of a CPU.
+BLOCK_ENTRIES = {"cpu": 2**20, "cuda": 2**24}
 
 # Number of responses of each kernel that determine its bias, and of those that are sorted for it.
 FIT_ENTRIES = 2**15
@@ -33,13 +43,19 @@ class MultiScaleLift(Lift):
 
     A response r of a kernel is compared with the bias b of the kernel, a random quantile of its
     responses on the training samples. Call :meth:`fit` first, which determines the biases. The
-    output has ``kernels_per_scale`` channels for each dilation. Kernels are random, with unit norm
-    and zero mean. The level of a signal therefore does not matter. Only kernels of a single entry
-    have another mean.
+    output has ``kernels_per_scale`` channels for each dilation and nonlinearity. Kernels are
+    random, with unit norm and zero mean. The level of a signal therefore does not matter. Only
+    kernels of a single entry have another mean.
 
     The lift commutes with cyclic shifts. With the step, the zero frequency of a channel is √N times
     the share of the N responses that are above the bias. This share is the feature "PPV" of ROCKET.
     A network uses the other frequencies too.
+
+    Competing kernels ignore the biases. At every place, only the strongest and the weakest of the
+    responses of eight kernels pass. The channels of a group are the responses of its kernels where
+    they are the strongest and 0 elsewhere, and then 1 where they are the weakest and 0 elsewhere.
+    Their means over all places are what Hydra counts. Only positive responses are strong and only
+    negative ones weak, and their modulus must be a thousandth of a standard deviation.
 
     For vectors (``ndim=0``) the kernels are random projections.
 
@@ -56,11 +72,18 @@ class MultiScaleLift(Lift):
     dilations : sequence of int, optional
         Distances between neighbouring entries of a kernel. By default :meth:`fit` takes 1, 2, 4, …
         as long as half a kernel is shorter than the shortest axis.
-    nonlinearity : {"step", "soft step", "relu"}
+    nonlinearity : {"step", "soft step", "relu", "competing"}, or sequence of them
         "step" is 1 if r > b and 0 otherwise. "soft step" is the logistic function of
-        (r − b)/(0.3 s), with s the standard deviation of r. "relu" is max(r − b, 0).
+        (r − b)/(0.3 s), with s the standard deviation of r. "relu" is max(r − b, 0). "competing"
+        is the competition of eight kernels; it needs a multiple of 8 as ``kernels_per_scale``, and
+        gives twice as many channels. Several nonlinearities share the responses, and their channels
+        stand side by side.
     differences : bool
         Whether to add the circular first differences along each axis as input channels.
+    mean : bool
+        Whether to return vectors, the mean of each channel over all places. It is the zero
+        frequency of the channel divided by √N. Channels are averaged as soon as they are made, so
+        thousands of them take little memory.
     seed : int
         Seed of kernels and quantiles. Torch's global random state is neither used nor changed.
 
@@ -75,7 +98,8 @@ class MultiScaleLift(Lift):
     ----------
     Dempster, Petitjean, Webb. ROCKET: exceptionally fast and accurate time series classification
     using random convolutional kernels (Data Mining and Knowledge Discovery 2020), for dilations,
-    biases and PPV; MiniRocket (KDD 2021), for biases at quantiles of the responses.
+    biases and PPV; MiniRocket (KDD 2021), for biases at quantiles of the responses; Hydra (Data
+    Mining and Knowledge Discovery 2023), for competing kernels.
     """
 
     kernels: Tensor
@@ -90,8 +114,9 @@ class MultiScaleLift(Lift):
         kernels_per_scale: int = 32,
         kernel_size: int | None = None,
         dilations: Sequence[int] | None = None,
-        nonlinearity: Literal["step", "soft step", "relu"] = "step",
+        nonlinearity: Nonlinearity | Sequence[Nonlinearity] = "step",
         differences: bool = False,
+        mean: bool = False,
         seed: int = 0,
     ):
         super().__init__()
@@ -101,9 +126,16 @@ class MultiScaleLift(Lift):
         check_count(0, ndim=ndim)
         if ndim > 3:
             raise ValueError(f"ndim must be 0, 1, 2 or 3, got {ndim}")
-        if nonlinearity not in ("step", "soft step", "relu"):
+        self.nonlinearity = nonlinearity if isinstance(nonlinearity, str) else tuple(nonlinearity)
+        if not self._nonlinearities or not set(self._nonlinearities) <= set(NONLINEARITIES):
             raise ValueError(
-                f"nonlinearity must be 'step', 'soft step' or 'relu', got {nonlinearity!r}"
+                f"nonlinearity must be one of {NONLINEARITIES}, or several of them, got "
+                f"{nonlinearity!r}"
+            )
+        if "competing" in self._nonlinearities and kernels_per_scale % GROUP:
+            raise ValueError(
+                f"competing kernels form groups of {GROUP}: kernels_per_scale must be a multiple "
+                f"of {GROUP}, got {kernels_per_scale}"
             )
         for dilation in dilations or ():
             check_count(dilation=dilation)
@@ -111,8 +143,13 @@ class MultiScaleLift(Lift):
         self.kernels_per_scale = kernels_per_scale
         self.kernel_size = kernel_size or KERNEL_SIZES.get(ndim, 3)
         self.dilations = None if dilations is None else tuple(dilations)
-        self.nonlinearity, self.differences = nonlinearity, differences
+        self.differences, self.mean = differences, mean
         self._make_kernels()
+
+    @property
+    def _nonlinearities(self) -> tuple[Nonlinearity, ...]:
+        several = self.nonlinearity
+        return (several,) if isinstance(several, str) else several
 
     def _make_kernels(self) -> None:
         """Random kernels for the dilations, without biases."""
@@ -130,6 +167,12 @@ class MultiScaleLift(Lift):
         self.register_buffer("kernels", kernels.reshape(shape).to(dtype))
         self.register_buffer("biases", torch.zeros(shape[:2], dtype=dtype))
         self.register_buffer("spreads", torch.zeros(shape[:2], dtype=dtype))
+
+    @property
+    def channels_per_scale(self) -> int:
+        """Number of output channels of each dilation."""
+        kinds = self._nonlinearities
+        return self.kernels_per_scale * (len(kinds) + kinds.count("competing"))
 
     @torch.no_grad()
     def fit(self, X: Array) -> Self:
@@ -159,17 +202,23 @@ class MultiScaleLift(Lift):
         quantiles = low + (high - low) * torch.rand(
             self.biases.shape, generator=generator, device="cpu"
         )
+        rounding = samples.abs().max() * math.sqrt(self.kernels[0, 0].numel())
+        rounding = 8 * torch.finfo(X.dtype).eps * rounding
         for scale in range(len(self.dilations)):
             responses = self._respond(samples, scale).transpose(0, 1).flatten(1)  # (K, m·N)
             ranks = (quantiles[scale] * (len(places) - 2)).round().long().clamp_min(0)
             self.biases[scale] = _above_rank(responses[:, places], ranks.to(X.device))
-            self.spreads[scale] = responses.std(1, correction=0).clamp_min(
-                torch.finfo(X.dtype).tiny
-            )
+            # Where responses do not vary, rounding should neither compete nor pass a soft step.
+            spreads = (responses - responses.mean(1, keepdim=True)).square().mean(1).sqrt()
+            dead = (rounding / SILENCE).clamp_min(torch.finfo(X.dtype).tiny)
+            self.spreads[scale] = torch.where(spreads > rounding, spreads, dead)
         return self
 
     def forward(self, X: Tensor) -> Tensor:
-        """Lift ``(m, in_channels, *spatial)`` to ``(m, scales · kernels, *spatial)``."""
+        """Lift ``(m, in_channels, *spatial)`` to ``(m, channels, *spatial)``.
+
+        With ``mean=True``, the result has shape ``(m, channels)``.
+        """
         self._check_shape(X)
         if torch.compiler.is_exporting():  # a graph for any number of samples has no blocks
             return self._lift(X)
@@ -177,20 +226,40 @@ class MultiScaleLift(Lift):
         is_readable = self.spreads.device.type == "cpu" and not is_traced()
         if is_readable and not bool(self.spreads.any()):
             raise RuntimeError("this MultiScaleLift is not fitted: call fit with samples first")
-        entries = self.biases.numel() * math.prod(X.shape[2:])
-        blocks = X.split(max(1, BLOCK_ENTRIES // entries))
+        scales = 1 if self.mean else len(self.biases)
+        entries = scales * self.kernels_per_scale * math.prod(X.shape[2:])
+        blocks = X.split(max(1, _block_entries(X) // entries))
         return torch.cat([self._lift(block) for block in blocks])
 
     def _lift(self, X: Tensor) -> Tensor:
-        X = self._with_differences(X)
-        scales = range(len(self.biases))
-        return torch.cat(
-            [self._activate(self._respond(X, i, -self.biases[i]), i) for i in scales], 1
-        )
+        X, scales = self._with_differences(X), range(len(self.biases))
+        return torch.cat([self._channels(X, scale) for scale in scales], 1)
 
-    def _respond(self, X: Tensor, scale: int, offsets: Tensor | None = None) -> Tensor:
-        """Responses to the kernels of one dilation, ``(m, K, *spatial)``, plus offsets ``(K,)``."""
-        kernels = self.kernels[scale]
+    def _channels(self, X: Tensor, scale: int) -> Tensor:
+        """The channels of one dilation, ``(m, K, *spatial)``, or their means over all places."""
+        size = self.kernels_per_scale
+        if self.mean and not torch.compiler.is_exporting():
+            size = max(1, _block_entries(X) // math.prod(X.shape[2:]) // GROUP) * GROUP
+        found: list[list[Tensor]] = [[] for _ in self._nonlinearities]
+        for start in range(0, self.kernels_per_scale, size):
+            chosen = slice(start, start + size)
+            above = self._respond(X, scale, chosen, -self.biases[scale, chosen])
+            for nonlinearity, blocks in zip(self._nonlinearities, found, strict=True):
+                own = above if blocks is found[-1] else above.clone()
+                channels = self._activate(own, nonlinearity, scale, chosen)
+                average = self.mean and self.ndim > 0
+                blocks.append(channels.flatten(2).mean(2) if average else channels)
+        return torch.cat([block for blocks in found for block in blocks], 1)
+
+    def _respond(
+        self,
+        X: Tensor,
+        scale: int,
+        chosen: slice = slice(None),
+        offsets: Tensor | None = None,
+    ) -> Tensor:
+        """Responses to kernels of one dilation, ``(m, K, *spatial)``, plus offsets ``(K,)``."""
+        kernels = self.kernels[scale, chosen]
         if self.ndim == 0:
             return functional.linear(X, kernels, offsets)
         dilation = (self.dilations or ())[scale]
@@ -205,14 +274,21 @@ class MultiScaleLift(Lift):
         after = self.kernel_size // 2 * dilation
         return torch.arange(-before, length + after, device=device) % length
 
-    def _activate(self, above: Tensor, scale: int) -> Tensor:
-        """The nonlinearity of r − b, ``(m, K, *spatial)``, for the kernels of one dilation."""
-        if self.nonlinearity == "step":
+    def _activate(
+        self, above: Tensor, nonlinearity: Nonlinearity, scale: int, chosen: slice
+    ) -> Tensor:
+        """A nonlinearity of r − b, ``(m, K, *spatial)``, which is overwritten."""
+        along = (-1, *[1] * self.ndim)
+        spreads = self.spreads[scale, chosen]
+        if nonlinearity == "step":
             return (above > 0).to(above.dtype)
-        if self.nonlinearity == "relu":
+        if nonlinearity == "relu":
             return above.relu_()
-        widths = SOFTNESS * self.spreads[scale].view(-1, *[1] * self.ndim)
-        return above.div_(widths).sigmoid_()
+        if nonlinearity == "soft step":
+            return above.div_(SOFTNESS * spreads.view(along)).sigmoid_()
+        responses = above.add_(self.biases[scale, chosen].view(along))
+        least = SILENCE * spreads.view(-1, GROUP, *along[1:]).amax(1, keepdim=True)
+        return _compete(responses.unflatten(1, (-1, GROUP)), least)
 
     def _with_differences(self, X: Tensor) -> Tensor:
         if not self.differences:
@@ -228,6 +304,21 @@ class MultiScaleLift(Lift):
                 f"this lift takes in_channels={self.in_channels} and samples of shape "
                 f"(m, {self.in_channels}{axes}), got a batch of shape {tuple(X.shape)}"
             )
+
+
+def _block_entries(X: Tensor) -> int:
+    return BLOCK_ENTRIES.get(X.device.type, BLOCK_ENTRIES["cuda"])
+
+
+def _compete(groups: Tensor, least: Tensor) -> Tensor:
+    """The channels of competing kernels, ``(m, K/8, 8, *spatial)`` to ``(m, 2K, *spatial)``.
+
+    All kernels that share an extreme pass, so that their order does not matter. A response competes
+    if its modulus is at least ``least``, ``(K/8, 1, …)``.
+    """
+    strongest = groups >= groups.amax(2, keepdim=True).maximum(least)
+    weakest = groups <= groups.amin(2, keepdim=True).minimum(-least)
+    return torch.cat([groups * strongest, weakest.to(groups.dtype)], 2).flatten(1, 2)
 
 
 def _above_rank(responses: Tensor, ranks: Tensor) -> Tensor:
