@@ -192,13 +192,12 @@ def _warn_of_few_channels(feature_shape: tuple[int, ...]) -> None:
 
 
 def _warn_of_uneven_classes(info: DatasetInfo, settings: Settings) -> None:
-    """Warn if the membership of the papers may miss classes that are much smaller than others."""
+    """Warn if the membership may miss classes that are much smaller than others."""
     smallest, largest = info.counts.min().item(), info.counts.max().item()
-    if settings.membership.favours_large_classes and largest > MOST_UNEVEN * smallest:
+    if not settings.membership.relative and largest > MOST_UNEVEN * smallest:
         warn(
-            f"classes have from {smallest:g} to {largest:g} samples, and the membership of the "
-            "papers favours large classes: pass membership=Softmax(balanced=True) if small classes "
-            "matter as much"
+            f"classes have from {smallest:g} to {largest:g} samples, and the membership favours "
+            "large classes: pass membership=Softmax(balanced=True) if small classes matter as much"
         )
 
 

@@ -18,7 +18,7 @@ from redunet.lifts import UnknownLiftError, lift_from_json, lift_to_json
 from redunet.rates import HalfSpectrum
 
 # The version of the header.
-FORMAT = 3
+FORMAT = 4
 
 
 def header_of(parts: Parts) -> dict[str, Any]:

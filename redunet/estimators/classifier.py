@@ -245,10 +245,9 @@ class ReduNetClassifier(
 
     @torch.no_grad()
     def _residuals(self, X: Array) -> np.ndarray:
-        """Relative residuals r_j = γ_j ‖Cʲ v‖ / α before the first layer, ``(m, k)``."""
-        samples, layer = self._validated(X), self.net_.layers[0]
-        residuals = self.net_.residual_norms(samples, 0) * layer.proportions / layer.alpha
-        return residuals.cpu().numpy()
+        """Relative residuals r_j before the first layer, ``(m, k)``."""
+        samples = self._validated(X)
+        return self.net_.relative_residuals(samples, 0).cpu().numpy()
 
     def _transduction(self, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Memberships and labels of the training samples, those that were found among them."""

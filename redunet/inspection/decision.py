@@ -30,8 +30,9 @@ class Decision:
     difference of the squares of two classes is therefore a sum of *shares*. Positive shares speak
     for the first class, negative shares for the second.
 
-    A membership that is not balanced compares ‖Cʲ v‖ without the share γ_j of the class in the
+    A membership rule that is not balanced compares ‖Cʲ v‖ without the share γ_j of the class in the
     samples. To explain what it does, γ_j is then replaced by 1/k, its value for k equal classes.
+    The rule says so itself, by :meth:`redunet.layers.Membership.weights`.
 
     Attributes
     ----------
@@ -75,7 +76,8 @@ class Decision:
         x : array-like or Tensor of shape net.sample_shape
             One sample, without an axis of samples.
         classes : array-like of two labels, optional
-            The classes to compare. By default those with the two smallest residuals, in order.
+            The classes to compare. By default those with the two largest memberships in this
+            layer, in order; if memberships are equal, those with the smallest residuals.
         layer : int
             Index of the layer; by default the first, which sees the features of the sample itself.
             Most decisions are made there. Each layer moves the features towards its winner, so
@@ -100,12 +102,14 @@ class Decision:
         (V,) = net.encode(X)
         point = extrapolate(*propagate(V, earlier), chosen.momentum)
         responses = as_double(chosen.operators.respond(point)[:, 0])  # (F, k, C)
-        if chosen.membership_rule.favours_large_classes:
-            gamma = torch.full_like(gamma, 1 / len(gamma))
-        responses = responses * (gamma / chosen.alpha).double()[:, None]
-        residuals = responses.abs().square().sum((0, 2)).sqrt().cpu().numpy()
+        norms = responses.abs().square().sum((0, 2)).sqrt()
+        membership = chosen.assign(norms.to(gamma.dtype)[None])[0].cpu().numpy()
+        weights = chosen.membership_rule.weights(chosen).double()
+        responses = responses * weights[:, None]
+        residuals = (norms * weights).cpu().numpy()
         labels = net.classes_
-        pair = residuals.argsort()[:2] if classes is None else _positions(classes, labels)
+        best = np.lexsort((residuals, -membership))[:2]
+        pair = best if classes is None else _positions(classes, labels)
         responses = responses[:, pair.tolist()]
         squares = responses.abs().square()
         shares = (squares[:, 1] - squares[:, 0]).cpu().numpy()  # (F, C)

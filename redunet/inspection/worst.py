@@ -14,7 +14,6 @@ from redunet.inspection.page import Cell, Panel, Table, drawn
 from redunet.inspection.plots.by_layer import draw_memberships, draw_residuals, draw_steps
 from redunet.inspection.plots.decision import draw_frequencies, draw_places, draw_scales
 from redunet.inspection.text import three_digits
-from redunet.layers.layer import ReduLayer
 from redunet.network import ReduNet
 
 # Largest number of samples in the table.
@@ -74,7 +73,8 @@ def worst_samples(
     """
     if not count or not all(layer.membership_rule.has_class_weights for layer in net.layers):
         return None
-    residuals = _relative(net.layers[-1], residuals)
+    last = net.layers[-1]
+    residuals = residuals * last.membership_rule.weights(last).cpu().numpy()
     own = np.searchsorted(net.classes_, labels)
     rows = np.arange(len(X))
     others = residuals.copy()
@@ -100,15 +100,6 @@ def worst_samples(
         for i in order[:count]
     ]
     return Worst(Table.of(headers, table), explained)
-
-
-def _relative(layer: ReduLayer, residuals: np.ndarray) -> np.ndarray:
-    """Relative residuals, which the layer compares, from ‖Cʲv‖."""
-    if layer.membership_rule.favours_large_classes:
-        factors = np.full(residuals.shape[1], 1 / residuals.shape[1])
-    else:
-        factors = layer.proportions.detach().cpu().numpy()
-    return residuals * factors / layer.alpha.item()
 
 
 def _explained(net: ReduNet, x: Tensor, pair: np.ndarray, name: str, link: str) -> Explained:

@@ -137,7 +137,7 @@ class ReduLayer(nn.Module):
 
     def assign(self, residual_norms: Tensor) -> Tensor:
         """Memberships from residual norms: ``(m, k)`` to ``(m, k)``."""
-        return self.membership_rule(residual_norms, self.proportions)
+        return self.membership_rule.assign(residual_norms, self)
 
     def kernels(self) -> OperatorMatrices:
         """The operators as kernels of circular convolutions between signals.

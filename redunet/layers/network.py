@@ -139,6 +139,24 @@ class LayeredNetwork(nn.Module):
             norms.append(chosen.residual_norms(extrapolate(V, previous, chosen.momentum)))
         return torch.cat(norms)
 
+    def relative_residuals(self, X: Array, layer: int = -1) -> Tensor:
+        """r_j = ‖Cʲ v‖/α_j of samples before a layer, which needs no unit.
+
+        Parameters
+        ----------
+        X : array-like or Tensor of shape (m, *sample_shape)
+        layer : int
+            Index of the layer; by default the last.
+
+        Returns
+        -------
+        Tensor of shape (m, k)
+            0 if the class explains the sample, and 1 if it explains nothing of it. Columns are in
+            the order of ``classes_``.
+        """
+        chosen = self.layers[layer]
+        return self.residual_norms(X, layer) * (chosen.proportions / chosen.alpha)
+
     def residual_norms_by_layer(self, X: Array) -> Tensor:
         """:meth:`residual_norms` of every layer, in one pass.
 

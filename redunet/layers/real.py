@@ -43,7 +43,7 @@ class RealNetwork(Graph):
         """Map samples to features ``(m, *feature_shape)`` and memberships ``(m, k)``."""
         features, residual_norms = self.evaluate(X)
         last = self.layers[-1]
-        return features, last.membership_rule(residual_norms, last.proportions)
+        return features, last.membership_rule.assign(residual_norms, last)
 
     def evaluate(self, X: Tensor) -> tuple[Tensor, Tensor]:
         """Features, and the residual norms ``(m, k)`` of the last layer."""

@@ -204,7 +204,6 @@ class Search:
         channels = [candidate.channels for candidate in chosen]
         precisions = [candidate.eps_sq for candidate in chosen]
         eps_sq = float(np.exp(np.mean(np.log(precisions))))
-        alpha = sum(channels) / (self._counts.sum().item() * eps_sq)
         lift: nn.Module | None
         operators: OperatorKind
         if blocks == 1:
@@ -219,12 +218,11 @@ class Search:
                 [value / blocks for value in precisions],
                 [candidate.band for candidate in chosen],
             )
-        sharpness = self.sharpness_ / (len(self._counts) * alpha)
         return {
             "lift": lift,
             "operators": operators,
             "eps_sq": eps_sq,
-            "membership": Softmax(sharpness, balanced=True),
+            "membership": Softmax(self.sharpness_, balanced=True),
         }
 
     def _compare(self, lifts: Sequence[nn.Module | None], progress: bool) -> list[Candidate]:

@@ -282,3 +282,14 @@ def test_settings_and_shapes_stay():
     assert (net.batch_size, net.sample_shape, net.feature_shape) == (7, (3, 6), (3, 6))
     assert len(net.layers) == 2
     assert net.history.validation is None
+
+
+@pytest.mark.parametrize("lam", [7.0, math.inf])
+def test_balanced_memberships_stay_as_sharp(lam):
+    X, rule = samples(30, 3, 6), Softmax(lam, balanced=True)
+    net = extended(X, LABELS, LABELS < 2, membership=rule)
+    assert net.settings.membership == net.layers[0].membership_rule == rule
+    assert_equal(net, construct(X, LABELS, membership=rule), X)
+    if lam < math.inf:
+        expected = (-lam * net.relative_residuals(X)).softmax(1)
+        torch.testing.assert_close(net.membership(X), expected)

@@ -262,3 +262,13 @@ def test_the_classifier_takes_unknown_labels():
 def test_bad_labels_are_explained(labels, options, message):
     with pytest.raises(ValueError, match=message):
         ReduNet.construct(np.eye(4), labels, **options)
+
+
+@pytest.mark.parametrize("hidden", [0, 120])
+def test_memberships_are_as_sharp_as_the_search_says(hidden):
+    X, labels = subspaces()
+    labels = np.ma.array(labels, mask=np.random.default_rng(0).permutation(160) < hidden)
+    search = Search([None]).fit(X, labels)
+    net = ReduNet.construct(X, labels, num_layers=1, **search.arguments)
+    expected = (-search.sharpness_ * net.relative_residuals(X)).softmax(1)
+    torch.testing.assert_close(net.membership(X), expected)

@@ -1,3 +1,5 @@
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 import torch
@@ -16,7 +18,7 @@ from redunet import (
     explain,
 )
 from redunet.inspection import Decision
-from redunet.layers import BlockDiagonal
+from redunet.layers import BlockDiagonal, Membership
 from tests.samples import samples
 
 BALANCED = Softmax(20, balanced=True)
@@ -240,7 +242,7 @@ def test_the_winner_is_that_of_the_membership(balanced):
         assert decision.difference > 0
         gap = np.diff(np.array(decision.residuals)[np.argsort(decision.classes)]).item()
         logits = net.membership(x[None])[0].log().detach()
-        factor = 2 * net.layers[0].alpha.item()  # k α
+        factor = 1 if balanced else 2 * net.layers[0].alpha.item()  # k α
         assert -logits.diff().item() == pytest.approx(gap * factor, rel=1e-9)
     relative = net.residual_norms(X) * net.layers[0].proportions
     by_relative = net.classes_[relative.argmin(1).numpy()]
@@ -286,3 +288,44 @@ def test_it_prints_the_largest_shares():
     silent = Decision.from_network(ReduNet.construct(X, labels, num_layers=1), 0 * X[0])
     assert silent.difference == 0
     assert "+0 %" in str(silent)
+
+
+@dataclass(frozen=True)
+class Papers(Membership):
+    """The papers' softmax, as a user writes it."""
+
+    def __call__(self, residuals, proportions):
+        return torch.softmax(-3 * residuals, 1)
+
+
+@dataclass(frozen=True)
+class OfShares(Papers):
+    """A rule whose order nothing but its memberships tells."""
+
+    def __call__(self, residuals, proportions):
+        return super().__call__(proportions**2 * residuals, proportions)
+
+
+@dataclass(frozen=True)
+class Relative(Papers):
+    """A balanced rule."""
+
+    @property
+    def relative(self):
+        return True
+
+
+@pytest.mark.parametrize("rule", [Papers(), Relative(), OfShares()])
+@pytest.mark.filterwarnings("ignore:classes have from")
+def test_the_winner_is_that_of_a_rule_of_ones_own(rule):
+    X, labels = problem(4, m=60)
+    labels[labels == "b"] = "a"
+    net = ReduNet.construct(X, labels, num_layers=1, membership=rule)
+    decisions = [Decision.from_network(net, x) for x in X]
+    assert [decision.classes[0] for decision in decisions] == net.predict(X).tolist()
+    twin = ReduNet.construct(X, labels, num_layers=1, membership=Softmax(3, balanced=rule.relative))
+    if type(rule) is not OfShares:
+        for x, decision in zip(X, decisions, strict=True):
+            assert decision.difference > 0
+            expected = Decision.from_network(twin, x)
+            assert decision.residuals == pytest.approx(expected.residuals, rel=1e-12)

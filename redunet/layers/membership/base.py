@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Protocol
 
+import torch
 from torch import Tensor
 
 from redunet.layers.operators.base import Operators, Responses
@@ -53,14 +54,14 @@ class Membership(ABC):
     has_class_weights: ClassVar[bool] = True
 
     @abstractmethod
-    def __call__(self, residual_norms: Tensor, proportions: Tensor) -> Tensor:
+    def __call__(self, residuals: Tensor, proportions: Tensor) -> Tensor:
         """Memberships of samples.
 
         Parameters
         ----------
-        residual_norms : Tensor of shape (m, k)
-            ‖Cʲ v‖ of each sample v against each class j. It contains a factor of 1/m_j, the inverse
-            of the size of the class.
+        residuals : Tensor of shape (m, k)
+            ‖Cʲ v‖ of each sample v against each class j, or ‖Cʲ v‖/α_j if the rule is
+            :attr:`relative`.
         proportions : Tensor of shape (k,)
             γ_j, the share of each class in the samples of the construction.
 
@@ -69,6 +70,33 @@ class Membership(ABC):
         Tensor of shape (m, k)
             Rows sum to 1.
         """
+
+    @property
+    def relative(self) -> bool:
+        """Whether the rule takes relative residuals r_j = ‖Cʲ v‖/α_j instead of ‖Cʲ v‖.
+
+        A relative residual is 0 if the class explains the sample, and 1 if it explains nothing of
+        it, for any number of samples. ‖Cʲ v‖ contains a factor of 1/m_j, the inverse of the size of
+        the class, so a rule that takes it favours large classes.
+        """
+        return False
+
+    def weights(self, layer: Layer) -> Tensor:
+        """Weights ``(k,)`` by which the rule compares residuals: the smallest w_j ‖Cʲ v‖ wins.
+
+        They are 1/α_j = γ_j/α if the rule is :attr:`relative`. Otherwise they are 1/(kα) for every
+        class, which is the same for k classes of one size. A rule with another order overrides
+        this.
+        """
+        gamma = layer.proportions
+        shares = gamma if self.relative else torch.full_like(gamma, 1 / len(gamma))
+        return shares / layer.alpha
+
+    def assign(self, residual_norms: Tensor, layer: Layer) -> Tensor:
+        """Memberships from the residual norms ‖Cʲ v‖ of a layer: ``(m, k)`` to ``(m, k)``."""
+        if self.relative:
+            residual_norms = residual_norms * (layer.proportions / layer.alpha)
+        return self(residual_norms, layer.proportions)
 
     def compress(
         self, V: Tensor, responses: Responses, layer: Layer
@@ -88,13 +116,8 @@ class Membership(ABC):
         frequencies : slice
         compression : Tensor of shape (frequencies, m, C)
         """
-        weights = layer.proportions * self(responses.norms(), layer.proportions)
+        weights = layer.proportions * self.assign(responses.norms(), layer)
         return zip(responses.blocks, responses.combine(weights), strict=True)
-
-    @property
-    def favours_large_classes(self) -> bool:
-        """Whether classes with many samples attract samples of small classes."""
-        return False
 
     @property
     def arguments(self) -> dict[str, Any]:

@@ -40,9 +40,9 @@ class Rectified(Membership):
     def __post_init__(self) -> None:
         check_sharpness(self.lam)
 
-    def __call__(self, residual_norms: Tensor, proportions: Tensor) -> Tensor:
+    def __call__(self, residuals: Tensor, proportions: Tensor) -> Tensor:
         """``(m, k)`` to ``(m, k)``."""
-        return soft_membership(residual_norms, self.lam)
+        return soft_membership(residuals, self.lam)
 
     def compress(
         self, V: Tensor, responses: Responses, layer: Layer
@@ -54,18 +54,14 @@ class Rectified(Membership):
         spectrum = layer.spectrum
         class_scales = layer.alpha / layer.proportions  # α_j
         complement = layer.operators.respond(V) / class_scales[:, None]  # (F, m, k, C)
-        class_parts = V.unsqueeze(2) - complement
+        # Pʲ = 0 for a class without samples, whose α_j is infinite.
+        class_parts = (V.unsqueeze(2) - complement).where(layer.proportions[:, None] > 0, 0)
         # Rectification acts on the entries of signals, not of half spectra. All classes are
         # transformed together, as if each part were a sample.
         signals = spectrum.inverse(class_parts.flatten(1, 2))
         signals = signals.unflatten(0, class_parts.shape[1:3])
         residual = rectified_residual(spectrum.inverse(V), signals)
         return layer.alpha * spectrum(residual)
-
-    @property
-    def favours_large_classes(self) -> bool:
-        """True, because memberships are those of a softmax."""
-        return True
 
     @property
     def formula(self) -> str:

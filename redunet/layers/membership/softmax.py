@@ -14,8 +14,9 @@ class Softmax(Membership):
     """Soft assignment π̂_j = softmax_j(−λ ‖Cʲ v‖).
 
     ‖Cʲ v‖ contains a factor of 1/m_j, the inverse of the size of class j. With classes of different
-    sizes, the formula of the papers therefore favours large classes. ``balanced=True`` removes the
-    factor: π̂_j = softmax_j(−λ k γ_j ‖Cʲ v‖), which is the same for classes of equal size.
+    sizes, the formula of the papers therefore favours large classes. ``balanced=True`` takes
+    relative residuals, which lie between 0 and 1: π̂_j = softmax_j(−λ ‖Cʲ v‖/α_j). For classes of
+    one size, Softmax(λ) is the same as Softmax(λα_j, balanced=True).
 
     Parameters
     ----------
@@ -23,7 +24,8 @@ class Softmax(Membership):
         λ > 0, the sharpness. ``math.inf`` assigns every sample to the class with the smallest
         residual, or to the first of these classes if there is a tie.
     balanced : bool
-        Treat classes of different sizes alike.
+        Treat classes of different sizes alike. The sharpness then does not depend on the number of
+        samples.
 
     Raises
     ------
@@ -41,34 +43,34 @@ class Softmax(Membership):
     def __post_init__(self) -> None:
         check_sharpness(self.lam)
 
-    def __call__(self, residual_norms: Tensor, proportions: Tensor) -> Tensor:
+    def __call__(self, residuals: Tensor, proportions: Tensor) -> Tensor:
         """``(m, k)`` to ``(m, k)``."""
-        if self.balanced:
-            residual_norms = len(proportions) * proportions * residual_norms
-        return soft_membership(residual_norms, self.lam)
+        if self.balanced:  # 1/α_j is 0 for a class without samples, which has no members
+            residuals = residuals.masked_fill(proportions == 0, math.inf)
+        return soft_membership(residuals, self.lam)
 
     @property
-    def favours_large_classes(self) -> bool:
-        """True unless ``balanced``."""
-        return not self.balanced
+    def relative(self) -> bool:
+        """True if ``balanced``."""
+        return self.balanced
 
     @property
     def formula(self) -> str:
         """The formula of the rule, for diagrams of the network."""
-        factor = "kγ_j" if self.balanced else ""
-        return f"softmax of\n$-λ{factor}\\|C^jv\\|$, $λ={self.lam:g}$"
+        scale = "/α_j" if self.balanced else ""
+        return f"softmax of\n$-λ\\|C^jv\\|{scale}$, $λ={self.lam:g}$"
 
 
-def soft_membership(residual_norms: Tensor, lam: float) -> Tensor:
-    """softmax_j(−λ ‖Cʲ v‖) of residual norms ``(m, k)``; see :class:`Softmax`.
+def soft_membership(residuals: Tensor, lam: float) -> Tensor:
+    """softmax_j(−λ r_j) of residuals ``(m, k)``; see :class:`Softmax`.
 
-    Memberships of residual norms that are NaN are NaN.
+    Memberships of residuals that are NaN are NaN.
     """
     if math.isinf(lam):
-        positions = torch.arange(residual_norms.shape[1], device=residual_norms.device)
-        is_nearest = positions == residual_norms.argmin(1)[:, None]
-        return torch.where(residual_norms.isnan(), torch.nan, is_nearest.to(residual_norms.dtype))
-    return torch.softmax(-lam * residual_norms, dim=1)
+        positions = torch.arange(residuals.shape[1], device=residuals.device)
+        is_nearest = positions == residuals.argmin(1)[:, None]
+        return torch.where(residuals.isnan(), torch.nan, is_nearest.to(residuals.dtype))
+    return torch.softmax(-lam * residuals, dim=1)
 
 
 def check_sharpness(lam: float) -> None:
