@@ -2,7 +2,9 @@
 
 import os
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from torch import Tensor
@@ -17,7 +19,11 @@ from redunet.datasets.tables import read_table
 def load(
     path: str | os.PathLike[str],
     *,
-    label: str = "last",
+    label: str | int = "last",
+    header: bool | Literal["auto"] = "auto",
+    drop: Sequence[str] = (),
+    decimal: Literal[".", ",", "auto"] = "auto",
+    encoding: str | None = None,
     length: int | None = None,
     fill: Fill = 0.0,
     size: tuple[int, int] = (32, 32),
@@ -31,8 +37,11 @@ def load(
         A table (``.csv``, ``.tsv`` or ``.txt``; see :func:`read_table`), time series (``.ts``; see
         :func:`read_ts`), an ``.npz`` file with arrays ``X`` and ``y``, or a folder that contains
         one folder of images per class (see :func:`image_folder`). No code in the file is run.
-    label : str
-        For tables: the column of the labels.
+    label, header, drop, decimal : optional
+        For tables: the column of the labels, whether the first row names the columns, columns that
+        are left out, and the decimal mark; see :func:`read_table`.
+    encoding : str, optional
+        For tables and ``.ts`` files: the encoding of the text, if it is not UTF-8.
     length, fill : optional
         For ``.ts`` files: how short series are continued; see :func:`pad_series`.
     size : tuple of int
@@ -57,7 +66,7 @@ def load(
         return LabelledSamples(*image_folder(path, size, color=color))
     ending = path.suffix.lower()
     if ending in (".csv", ".tsv", ".txt"):
-        return read_table(path, label)
+        return read_table(path, label, header=header, drop=drop, decimal=decimal, encoding=encoding)
     if ending == ".ts":
         return LabelledSamples(*read_ts(path, length=length, fill=fill))
     if ending == ".npz":

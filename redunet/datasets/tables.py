@@ -1,27 +1,32 @@
 """Tables in text files, with a row for each sample."""
 
 import csv
-import math
 import os
+import unicodedata
+import warnings
 from collections.abc import Iterable, Sequence
+from io import StringIO
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from redunet.datasets.labels import labels_from_text
+from redunet.datasets import headers
+from redunet.datasets.labels import labels_from_text, missing_labels
 from redunet.datasets.samples import LabelledSamples
-
-# Cells of missing values, in lower case.
-MISSING = {"", "?", "na", "n/a", "nan", "null", "none"}
-
-# Cells of missing labels. A class may have the name "none" or "NA".
-MISSING_LABELS = {"", "?"}
+from redunet.files.numerals import as_numbers, has_decimal_commas, is_comma_number
+from redunet.files.text import read_text
 
 # Errors list at most this many lines or columns.
 LISTED = 5
+
+# The positions of the columns with these names, if no column has the name.
+POSITIONS = {"first": 0, "last": -1}
+
+# A column that counts at least so many rows is probably their number.
+COUNTED = 10
 
 
 class Column(NamedTuple):
@@ -32,33 +37,56 @@ class Column(NamedTuple):
 
 
 class Table(NamedTuple):
-    """A table without its header. ``lines`` are the lines of the rows in the file."""
+    """The columns of a table. ``lines`` are the lines of their cells in the file."""
 
     columns: list[Column]
     lines: list[int]
     has_header: bool
+    label: int  # position of the column of the labels
+    decimal: str
 
 
 def read_table(
-    path: str | os.PathLike[str], label: str = "last", *, allow_missing: bool = False
+    path: str | os.PathLike[str],
+    label: str | int = "last",
+    *,
+    header: bool | Literal["auto"] = "auto",
+    drop: Sequence[str] = (),
+    decimal: Literal[".", ",", "auto"] = "auto",
+    encoding: str | None = None,
+    allow_missing: bool = False,
 ) -> LabelledSamples:
     """Samples and labels from a table in a text file, such as a CSV file.
 
     Columns are separated by tabs, semicolons or commas. The first of these three that is in the
-    first line counts. The first row is a header if ``label`` is one of its cells, if none of its
-    cells is a number, if a column contains only numbers below the first row, but not in it, or if
-    the row is 0, 1, 2, …, as pandas writes it for columns without names.
+    first line counts.
 
     Parameters
     ----------
     path : str or path
-        Text in UTF-8, with a row for each sample.
-    label : str
-        The column of the labels: ``"last"``, ``"first"`` or its name in the header.
+        Text with a row for each sample.
+    label : str or int
+        The column of the labels: its name in the header, ``"last"`` or ``"first"``, or its position
+        from 0.
+    header : bool or "auto"
+        Whether the first row holds the names of the columns. "auto" sees it as a person would: the
+        row is a header if ``label`` is one of its cells, or if it has text above numbers or no
+        numbers at all. A row of numbers is a header if they are evenly spaced, as wavelengths,
+        years, or the names 0, 1, 2, … of pandas are, and if its label is that of no other row. A
+        doubtful decision is a warning.
+    drop : sequence of str
+        Names of columns that are left out, such as the number of a row or of a patient.
+    decimal : {"auto", ".", ","}
+        The decimal mark. "auto" takes the comma if columns have numbers such as ``1,5`` and none
+        with a decimal point. ``1,234`` may be a thousand, and is refused if no other number
+        decides it.
+    encoding : str, optional
+        For example ``"cp1252"``. The default is UTF-8, or what a byte order mark says.
     allow_missing : bool
         Whether missing values become NaN, so that you can fill them, for example with
         ``sklearn.impute.SimpleImputer``. By default they are refused. A value is missing if its
-        cell is empty or contains ``?``, ``NA``, ``N/A``, ``NaN``, ``null`` or ``None``.
+        cell is empty or contains ``?``, ``-``, ``.``, ``NA``, ``N/A``, ``NaN``, ``null`` or
+        ``None``, in small or capital letters.
 
     Returns
     -------
@@ -66,106 +94,196 @@ def read_table(
         All columns except the labels. Double precision keeps all digits, for example those of time
         stamps.
     labels : numpy array (m,)
-        int64 if all labels are integers, and str otherwise.
+        int64 if all labels are integers, and str otherwise. Texts have composed characters (NFC).
+        Among numbers, all marks of missing values are missing labels, which are refused. Among
+        texts, these are only empty cells, ``?``, ``nan`` and ``NaN``: ``NA`` (Namibia), ``None``,
+        ``null`` and ``-`` are classes.
 
     The pair has attributes ``columns`` and ``label``: the names in the header, or None without one.
 
     Raises
     ------
     ValueError
-        If there is no column of this name, labels are missing or fractions, values are missing or
-        not numbers, or rows have different numbers of cells.
+        If no column or several columns have the name of the labels, names occur twice, labels are
+        missing or fractions, values are missing or not numbers, rows have different numbers of
+        cells, or the text has another encoding.
+
+    Warns
+    -----
+    UserWarning
+        If it is doubtful whether the first row is a header, or a column counts the rows.
     """
     try:
-        table = _read(Path(path), label)
-        names = [column.name for column in table.columns]
-        positions = {"last": -1, "first": 0}
-        column = table.columns.pop(positions[label] if label in positions else names.index(label))
-        labels = _labels(column, table.lines)
+        table = _read(read_text(Path(path), encoding), label, header, decimal)
+        target = table.columns.pop(table.label)
+        table = _without(table, [drop] if isinstance(drop, str) else drop)
+        labels = _labels(target, table)
         X = _features(table, allow_missing)
     except (ValueError, csv.Error) as error:
         raise ValueError(f"{path}: {error}") from error
     if not table.has_header:
         return LabelledSamples(X, labels)
     names = [column.name for column in table.columns]
-    return LabelledSamples(X, labels, columns=names, label=column.name)
+    return LabelledSamples(X, labels, columns=names, label=target.name)
 
 
-def _read(path: Path, label: str) -> Table:
-    """The cells of a file, with the names of the columns from its header, if it has one."""
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        first_line = file.readline()
-        file.seek(0)
-        delimiter = next((mark for mark in "\t;" if mark in first_line), ",")
-        reader = csv.reader(file, delimiter=delimiter, skipinitialspace=True)
-        rows = [(reader.line_num, row) for row in reader if row]
-    if not rows:
+def _read(text: str, label: str | int, header: bool | str, decimal: str) -> Table:
+    """The cells of a table, with the names of the columns from its header, if it has one."""
+    if header not in (True, False, "auto"):
+        raise ValueError(f'header must be True, False or "auto", got {header!r}')
+    if decimal not in (".", ",", "auto"):
+        raise ValueError(f'decimal must be ".", "," or "auto", got {decimal!r}')
+    rows, lines = _rows(text)
+    first = [cell.strip() for cell in rows[0]]
+    columns = list(zip(*rows, strict=True))
+    if isinstance(label, str):
+        label = unicodedata.normalize("NFC", label.strip())
+    position = _position(label, first, may_be_named=header is not False)
+    if decimal == "auto":
+        features = (c for number, c in enumerate(columns) if number != position)
+        commas = has_decimal_commas(cell for column in features for cell in column)
+        decimal = "," if commas else "."
+    if header == "auto" and isinstance(label, str) and label not in POSITIONS:
+        header = True
+    elif header == "auto":
+        header, is_sure = headers.decide(columns, position, decimal)
+        if not is_sure:
+            kinds = ("the names of the columns", "a sample")
+            taken, other = kinds if header else kinds[::-1]
+            warnings.warn(
+                f"the first row ({_listed(first)}) is taken for {taken}, but might be {other}: "
+                f"pass header={header} if this is right, and header={not header} if not",
+                stacklevel=3,
+            )
+    if not header:
+        names = [f"column {number}" for number in range(1, len(first) + 1)]
+        named = [Column(*pair) for pair in zip(names, columns, strict=True)]
+        return Table(named, lines, False, position, decimal)
+    if len(lines) == 1:
+        raise ValueError("the table has a header, but no samples")
+    _check_keyword(first, label, position)
+    named = [Column(name, cells[1:]) for name, cells in zip(first, columns, strict=True)]
+    return Table(named, lines[1:], True, position, decimal)
+
+
+def _rows(text: str) -> tuple[list[list[str]], list[int]]:
+    """The rows of a table with their lines in the file."""
+    first_line = text.partition("\n")[0]
+    delimiter = next((mark for mark in "\t;" if mark in first_line), ",")
+    reader = csv.reader(StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
+    numbered = [(reader.line_num, row) for row in reader if row]
+    if not numbered:
         raise ValueError("the table is empty")
-    first = [cell.strip() for cell in rows[0][1]]
-    for line, row in rows:
-        if len(row) != len(first):
-            raise ValueError(f"line {line} has {len(row)} cells, the first row has {len(first)}")
-    if len(first) == 1:
+    length = len(numbered[0][1])
+    for line, row in numbered:
+        if len(row) != length:
+            raise ValueError(f"line {line} has {len(row)} cells, the first row has {length}")
+    if length == 1:
         raise ValueError("expected columns separated by tabs, semicolons or commas, got one column")
-    lines = [line for line, _ in rows]
-    columns = list(zip(*(row for _, row in rows), strict=True))
-    by_name = label not in ("last", "first")
-    if by_name and label not in first:
+    return [row for _, row in numbered], [line for line, _ in numbered]
+
+
+def _position(label: str | int, first: list[str], *, may_be_named: bool) -> int:
+    """The position of the column of the labels, from 0."""
+    if not isinstance(label, str):
+        if not -len(first) <= label < len(first):
+            raise ValueError(f"label is column {label}, but the table has {len(first)} columns")
+        return label % len(first)
+    if label in POSITIONS:
+        return POSITIONS[label] % len(first)
+    places = [number for number, name in enumerate(first) if name == label and may_be_named]
+    if not places:
         raise ValueError(
             f"label must be 'last', 'first' or the name of a column, got {label!r}; the first row "
             f"has {_listed(first)}"
         )
-    if not (by_name or _has_header(columns)):
-        names = [f"column {number}" for number in range(1, len(first) + 1)]
-        return Table([Column(*pair) for pair in zip(names, columns, strict=True)], lines, False)
-    if len(lines) == 1:
-        raise ValueError("the table has a header, but no samples")
-    named = zip(first, (column[1:] for column in columns), strict=True)
-    return Table([Column(*pair) for pair in named], lines[1:], True)
+    if len(places) > 1:
+        raise ValueError(
+            f"{len(places)} columns have the name {label!r}: rename all but one of them, or pass "
+            f"the position of the labels, label={' or label='.join(map(str, places))}"
+        )
+    return places[0]
 
 
-def _has_header(columns: list[tuple[str, ...]]) -> bool:
-    """Whether the first cells of columns are names."""
-    first = [column[0] for column in columns]
-    if len(first) > 2 and first == [str(number) for number in range(len(first))]:
-        return True  # pandas writes such names for columns without a name
-    texts = [column for column in columns if _numbers(column[:1]) is None]
-    return len(texts) == len(columns) or any(
-        len(column) > 1 and _numbers(column[1:]) is not None for column in texts
-    )
+def _check_keyword(names: list[str], label: str | int, position: int) -> None:
+    """Raise ValueError if "first" or "last" may be the name of another column."""
+    if label in POSITIONS and label in names and names.index(label) != position:
+        place = names.index(label)
+        raise ValueError(
+            f"label={label!r} may be the column {label!r} or the {label} column "
+            f"{names[position]!r}: pass label={place} for the former, label={position} or "
+            f"label={names[position]!r} for the latter"
+        )
+
+
+def _without(table: Table, drop: Sequence[str]) -> Table:
+    """A table without some columns, in which all names differ."""
+    names = [column.name for column in table.columns]
+    drop = [unicodedata.normalize("NFC", name) for name in drop]
+    absent = [name for name in drop if name not in names]
+    if absent:
+        raise ValueError(f"drop names {_listed(absent)}, but the features are {_listed(names)}")
+    kept = [column for column in table.columns if column.name not in drop]
+    names = [column.name for column in kept if column.name]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(
+            f"several columns have the name {_listed(twice)}: rename them, so that columns can be "
+            "told apart, or leave them out with drop="
+        )
+    return table._replace(columns=kept)
 
 
 def _features(table: Table, allow_missing: bool) -> Tensor:
     """All columns as numbers ``(m, n)``."""
     names = [column.name for column in table.columns]
-    if "" in names:
-        raise ValueError(
-            f"column {names.index('') + 1} of the features has no name: if it holds the numbers of "
-            "the rows, leave it out (pandas does with index=False), or else give it a name"
-        )
-    numbers: list[np.ndarray] = []
-    texts: list[Column] = []
-    for column in table.columns:
-        values = _numbers(column.cells)
-        if values is None:
-            texts.append(column)
-        else:
-            numbers.append(values)
+    if not names:
+        raise ValueError("the table has no columns besides the labels")
+    for number, name in enumerate(names, 1):
+        if not name or name.startswith("Unnamed: "):  # pandas reads "" as such a name
+            raise ValueError(
+                f"column {number} of the features has no name: if it holds the numbers of the "
+                f"rows, leave it out with drop=[{name!r}] (pandas writes none with index=False), "
+                "or else give it a name"
+            )
+    columns = [as_numbers(column.cells, table.decimal) for column in table.columns]
+    texts = [c for c, values in zip(table.columns, columns, strict=True) if values is None]
     if texts:
-        line, cell = next(
-            (line, cell)
-            for line, cell in zip(table.lines, texts[0].cells, strict=True)
-            if _numbers([cell]) is None
-        )
-        raise ValueError(
-            f"{_listed(column.name for column in texts)} must contain numbers, got {cell!r} in "
-            f"line {line}: convert categories to numbers, for example with "
-            "pandas.get_dummies(…, dtype=float), or leave them out"
-        )
+        raise ValueError(_advice(texts, table))
+    numbers = [values for values in columns if values is not None]
     X = np.column_stack(numbers)
     if not allow_missing:
         _check_complete(X, names, table.lines)
+    for name, values in zip(names, numbers, strict=True):
+        if len(values) >= COUNTED and (np.diff(values) == 1).all() and values[0] in (0, 1):
+            warnings.warn(
+                f"column {name!r} counts the rows: if it is no measurement, leave it out, for "
+                f"example with drop=[{name!r}]",
+                stacklevel=3,
+            )
     return torch.from_numpy(X)
+
+
+def _advice(texts: list[Column], table: Table) -> str:
+    """What to do about columns that hold no numbers."""
+    line, cell = next(
+        (line, cell)
+        for line, cell in zip(table.lines, texts[0].cells, strict=True)
+        if as_numbers([cell], table.decimal) is None
+    )
+    if is_comma_number(cell):
+        advice = 'pass decimal="," if these are decimal commas, or write thousands without commas'
+    elif table.decimal == "," and as_numbers([cell]) is not None:
+        advice = "other numbers of the table have decimal commas, so the point is no decimal point"
+    else:
+        advice = (
+            "convert categories to numbers, for example with pandas.get_dummies(…, dtype=float)"
+        )
+        advice += ", or leave columns out with drop="
+        if len(texts) == 1:
+            advice += f". If these are the labels, pass label={texts[0].name!r}"
+    names = _listed(column.name for column in texts)
+    return f"{names} must contain numbers, got {cell!r} in line {line}: {advice}"
 
 
 def _check_complete(X: np.ndarray, names: list[str], lines: list[int]) -> None:
@@ -183,13 +301,17 @@ def _check_complete(X: np.ndarray, names: list[str], lines: list[int]) -> None:
     )
 
 
-def _labels(column: Column, lines: list[int]) -> np.ndarray:
+def _labels(column: Column, table: Table) -> np.ndarray:
     """A column as labels ``(m,)``."""
     cells = [cell.strip() for cell in column.cells]
-    missing = [line for line, cell in zip(lines, cells, strict=True) if cell in MISSING_LABELS]
-    if missing:
-        raise ValueError(f"labels are missing in {len(missing)} rows (lines {_listed(missing)})")
-    numbers = _numbers(cells)
+    missing = missing_labels(cells)
+    if missing.any():
+        lines = [line for line, absent in zip(table.lines, missing, strict=True) if absent]
+        raise ValueError(
+            f"labels are missing in {len(lines)} rows (lines {_listed(lines)}): leave these rows "
+            "out, or give them a label of their own, such as -1, and pass unknown=-1 to construct"
+        )
+    numbers = as_numbers(cells, table.decimal)
     if numbers is not None and (numbers % 1 > 0).any():
         fraction = cells[(numbers % 1 > 0).argmax()]
         raise ValueError(
@@ -197,23 +319,6 @@ def _labels(column: Column, lines: list[int]) -> np.ndarray:
             "say with label= which column holds the labels"
         )
     return labels_from_text(cells)
-
-
-def _numbers(cells: Sequence[str]) -> np.ndarray | None:
-    """Cells as numbers, with NaN for missing values. None if a cell is not a number."""
-    try:
-        return np.array([_number(cell) for cell in cells])
-    except ValueError:
-        return None
-
-
-def _number(cell: str) -> float:
-    try:
-        return float(cell)
-    except ValueError:
-        if cell.strip().lower() in MISSING:
-            return math.nan
-        raise
 
 
 def _listed(values: Iterable[str] | Iterable[int]) -> str:

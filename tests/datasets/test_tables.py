@@ -46,7 +46,6 @@ def test_the_labels_may_be_in_any_column(tmp_path):
         ("0,1,label\n5,6,1\n7,8,2\n", [[5, 6], [7, 8]], [1, 2]),  # numbers for names
         ("id,2019,label\n1,2,a\n3,4,b\n", [[1, 2], [3, 4]], ["a", "b"]),  # some of them
         ("0,1,2\n5,6,a\n7,8,b\n", [[5, 6], [7, 8]], ["a", "b"]),  # all of them, by pandas
-        ("0,1\n5,2\n", [[0], [5]], [1, 2]),  # two numbers are a sample
         ("1,2,1\n3,4,0\n", [[1, 2], [3, 4]], [1, 0]),  # no header
         ("1,2,A\n3,4,1\n5,6,B\n", [[1, 2], [3, 4], [5, 6]], ["A", "1", "B"]),  # no header
         ("a,b,c\n1,2,x\n", [[1, 2]], ["x"]),
@@ -79,7 +78,6 @@ def test_what_is_a_header_and_what_is_a_label(tmp_path, text, samples, labels):
             "'colour', 'size' must contain numbers, got 'red' in line 2: convert categories",
         ),
         ("1,2,x\n3,two,y\n", "last", "'column 2' must contain numbers, got 'two' in line 2"),
-        ("a;b;c\n1,5;2;x\n", "last", "'a' must contain numbers, got '1,5' in line 2"),
         (HEADER + "1,2,x\n3,4,\n", "last", r"labels are missing in 1 rows \(lines 3\)"),
         (
             "class,a,b\n1,0.5,2.5\n2,0.25,3.5\n",
@@ -97,8 +95,8 @@ def test_tables_that_cannot_be_read(tmp_path, text, label, message):
 
 def test_files_that_are_no_text(tmp_path):
     path = tmp_path / "data.csv"
-    path.write_bytes(b"\xff\xfe\x00,1\n")
-    with pytest.raises(ValueError, match=r"data.csv: 'utf-8' codec can't decode"):
+    path.write_bytes(b"a,b\n1,2\n\xff\x00,1\n")
+    with pytest.raises(ValueError, match=r'data.csv: line 3 is not UTF-8: .* encoding="cp1252"'):
         read_table(path)
     with pytest.raises(FileNotFoundError):
         read_table(tmp_path / "none.csv")

@@ -1,0 +1,123 @@
+"""Tables whose first row may be a header or a sample."""
+
+import numpy as np
+import pytest
+
+from redunet.datasets import read_table
+
+SPECIES = ["a", "b", "a", "b", "c", "c"]
+INTEGERS = [0, 1, 0, 1, 2, 2]
+VALUES = np.random.default_rng(0).normal(size=(6, 4)).round(3)
+
+
+def write(folder, header, values, labels, *, index=False, mark=","):
+    """A table as pandas writes it."""
+    rows = [
+        [*map(repr, row.tolist()), str(label)] for row, label in zip(values, labels, strict=True)
+    ]
+    if index:
+        rows = [[str(number), *row] for number, row in enumerate(rows)]
+    path = folder / "t.csv"
+    rows = rows if header is None else [[*map(str, header)], *rows]
+    path.write_text("".join(mark.join(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("mark", [",", ";", "\t"])
+@pytest.mark.parametrize(
+    ("header", "labels"),
+    [
+        ([0, 1, 2, 3, "species"], SPECIES),
+        ([400.5, 401.0, 401.5, 402.0, "species"], SPECIES),
+        ([2019, 2020, 2021, 2022, "class"], SPECIES),
+        ([2022, 2021, 2020, 2019, "y"], SPECIES),
+        ([-2, -1, 0, 1, "label"], SPECIES),
+        (["1e-3", "2e-3", "3e-3", "4e-3", "label"], SPECIES),
+        ([400, 410, 420, 430, "label"], INTEGERS),  # text above numbers
+        ([5, 6, 7, 8, 9], INTEGERS),  # the names of all columns are numbers
+        ([0, 1, 2, 3, 4], INTEGERS),
+        ([0, 1, 2, 3, 4], SPECIES),
+        ([10, 20, 30, 40, 50], SPECIES),
+        (["a", "b", "c", "d", "e"], SPECIES),
+        (["a", 2019, "b", "c", "e"], SPECIES),
+        (["Gehalt [%]", "1st", "2.5-D", "d", "e"], INTEGERS),
+    ],
+)
+def test_headers_of_numbers_are_seen(tmp_path, header, labels, mark):
+    found = read_table(write(tmp_path, header, VALUES, labels, mark=mark))
+    assert found[0].tolist() == VALUES.tolist()
+    assert found[1].tolist() == labels
+    assert found.columns == tuple(map(str, header[:-1]))
+    assert found.label == str(header[-1])
+
+
+@pytest.mark.parametrize(
+    ("header", "labels"),
+    [
+        ([1012, 17, 903, 44, "species"], SPECIES),  # sensors without order
+        ([0.5, 0.1, 0.9, 0.2, "species"], SPECIES),
+        ([10, 3, 7, 5, 9], INTEGERS),  # integers above fractions
+        ([5, 6, 7, 8, 0], INTEGERS),  # the name of the labels is one of them
+    ],
+)
+def test_a_header_that_might_be_a_sample_is_a_warning(tmp_path, header, labels):
+    path = write(tmp_path, header, VALUES, labels)
+    with pytest.warns(UserWarning, match=r"taken for the names of the columns.* header=False if"):
+        found = read_table(path)
+    assert found[1].tolist() == labels
+    assert found[0].tolist() == read_table(path, header=True)[0].tolist() == VALUES.tolist()
+    assert len(read_table(path, header=False)[1]) == 7
+
+
+@pytest.mark.parametrize("labels", [SPECIES, INTEGERS, ["a", "b", "c", "d", "e", "f"]])
+@pytest.mark.parametrize("values", [VALUES, np.arange(24).reshape(6, 4), np.ones((6, 4))])
+def test_tables_without_a_header_keep_all_samples(tmp_path, values, labels):
+    found = read_table(write(tmp_path, None, values, labels))
+    assert found[0].tolist() == values.tolist()
+    assert found[1].tolist() == labels
+    assert found.columns is None
+
+
+@pytest.mark.parametrize("text", ["0,1\n5,2\n", "1,2,3\n9,7,3\n9,1,2\n"])
+def test_a_sample_that_might_be_a_header_is_a_warning(tmp_path, text):
+    path = tmp_path / "t.csv"
+    path.write_text(text, encoding="utf-8")
+    with pytest.warns(UserWarning, match=r"taken for a sample.* pass header=False"):
+        X, _ = read_table(path)
+    assert len(X) == len(text.splitlines()) == len(read_table(path, header=False)[0])
+    assert len(read_table(path, header=True)[0]) == len(X) - 1
+
+
+@pytest.mark.parametrize(
+    "header", [[0, 1, 2, 3, 4], [0, 1, 2, 3, "label"], ["a", "b", "c", "d", "e"]]
+)
+@pytest.mark.parametrize("name", ["", "Unnamed: 0"])
+@pytest.mark.parametrize("labels", [SPECIES, INTEGERS])
+def test_an_index_of_pandas_is_refused_or_left_out(tmp_path, header, name, labels):
+    path = write(tmp_path, [name, *header], VALUES, labels, index=True)
+    with pytest.raises(
+        ValueError, match=rf"column 1 of the features has no name: .*drop=\['{name}'\]"
+    ):
+        read_table(path)
+    found = read_table(path, drop=[name])
+    assert found[0].tolist() == VALUES.tolist()
+    assert found.columns == tuple(map(str, header[:-1]))
+
+
+def test_a_column_that_counts_the_rows_is_a_warning(tmp_path):
+    values = np.column_stack([np.arange(1, 13), np.tile(VALUES[:, 0], 2)])
+    path = write(tmp_path, ["id", "size", "kind"], values, SPECIES * 2)
+    with pytest.warns(UserWarning, match=r"column 'id' counts the rows: .* drop=\['id'\]"):
+        read_table(path)
+    assert read_table(path, drop=["id"])[0].tolist() == values[:, 1:].tolist()
+    assert read_table(path, drop="id").columns == ("size",)
+    with pytest.raises(ValueError, match=r"drop names 'Id', but the features are 'id', 'size'"):
+        read_table(path, drop=["Id"])
+
+
+def test_values_of_header_are_checked(tmp_path):
+    path = write(tmp_path, ["a", "b", "c", "d", "e"], VALUES, SPECIES)
+    with pytest.raises(ValueError, match="header must be True, False or \"auto\", got 'yes'"):
+        read_table(path, header="yes")
+    with pytest.raises(ValueError, match="the name of a column, got 'e'"):
+        read_table(path, "e", header=False)
