@@ -3,7 +3,6 @@
 import csv
 import os
 import unicodedata
-import warnings
 from collections.abc import Iterable, Sequence
 from io import StringIO
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from redunet._warnings import warn
 from redunet.datasets import headers
 from redunet.datasets.labels import labels_from_text, missing_labels
 from redunet.datasets.samples import LabelledSamples
@@ -110,7 +110,7 @@ def read_table(
 
     Warns
     -----
-    UserWarning
+    ReduNetWarning
         If it is doubtful whether the first row is a header, or a column counts the rows.
     """
     try:
@@ -150,10 +150,9 @@ def _read(text: str, label: str | int, header: bool | str, decimal: str) -> Tabl
         if not is_sure:
             kinds = ("the names of the columns", "a sample")
             taken, other = kinds if header else kinds[::-1]
-            warnings.warn(
+            warn(
                 f"the first row ({_listed(first)}) is taken for {taken}, but might be {other}: "
                 f"pass header={header} if this is right, and header={not header} if not",
-                stacklevel=3,
             )
     if not header:
         names = [f"column {number}" for number in range(1, len(first) + 1)]
@@ -256,10 +255,9 @@ def _features(table: Table, allow_missing: bool) -> Tensor:
         _check_complete(X, names, table.lines)
     for name, values in zip(names, numbers, strict=True):
         if len(values) >= COUNTED and (np.diff(values) == 1).all() and values[0] in (0, 1):
-            warnings.warn(
+            warn(
                 f"column {name!r} counts the rows: if it is no measurement, leave it out, for "
                 f"example with drop=[{name!r}]",
-                stacklevel=3,
             )
     return torch.from_numpy(X)
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from redunet import ReduNetWarning
 from redunet.datasets import read_table
 
 SPECIES = ["a", "b", "a", "b", "c", "c"]
@@ -62,7 +63,9 @@ def test_headers_of_numbers_are_seen(tmp_path, header, labels, mark):
 )
 def test_a_header_that_might_be_a_sample_is_a_warning(tmp_path, header, labels):
     path = write(tmp_path, header, VALUES, labels)
-    with pytest.warns(UserWarning, match=r"taken for the names of the columns.* header=False if"):
+    with pytest.warns(
+        ReduNetWarning, match=r"taken for the names of the columns.* header=False if"
+    ):
         found = read_table(path)
     assert found[1].tolist() == labels
     assert found[0].tolist() == read_table(path, header=True)[0].tolist() == VALUES.tolist()
@@ -82,7 +85,7 @@ def test_tables_without_a_header_keep_all_samples(tmp_path, values, labels):
 def test_a_sample_that_might_be_a_header_is_a_warning(tmp_path, text):
     path = tmp_path / "t.csv"
     path.write_text(text, encoding="utf-8")
-    with pytest.warns(UserWarning, match=r"taken for a sample.* pass header=False"):
+    with pytest.warns(ReduNetWarning, match=r"taken for a sample.* pass header=False"):
         X, _ = read_table(path)
     assert len(X) == len(text.splitlines()) == len(read_table(path, header=False)[0])
     assert len(read_table(path, header=True)[0]) == len(X) - 1
@@ -107,7 +110,7 @@ def test_an_index_of_pandas_is_refused_or_left_out(tmp_path, header, name, label
 def test_a_column_that_counts_the_rows_is_a_warning(tmp_path):
     values = np.column_stack([np.arange(1, 13), np.tile(VALUES[:, 0], 2)])
     path = write(tmp_path, ["id", "size", "kind"], values, SPECIES * 2)
-    with pytest.warns(UserWarning, match=r"column 'id' counts the rows: .* drop=\['id'\]"):
+    with pytest.warns(ReduNetWarning, match=r"column 'id' counts the rows: .* drop=\['id'\]"):
         read_table(path)
     assert read_table(path, drop=["id"])[0].tolist() == values[:, 1:].tolist()
     assert read_table(path, drop="id").columns == ("size",)
