@@ -10,6 +10,7 @@ import torch.distributed as dist
 from torch import nn
 
 from redunet._checks import Array, check_count
+from redunet._names import Names
 from redunet._processes import Processes
 from redunet.construction.build import Parts, build
 from redunet.construction.extension import extended
@@ -44,6 +45,9 @@ class ReduNet(LayeredNetwork):
         The settings that the construction took, including those that it chose itself.
     sample_shape, feature_shape : tuple of int
         Shapes of one sample, before and after the lift.
+    names : Names
+        ``names.features`` names columns or channels, ``names.label`` the labels. Frames whose
+        columns have these names may have them in any order.
     batch_size : int or None
         Number of samples per batch. None: features hold about 2²¹ numbers (2²⁴ on a GPU).
     label_distributions_ : Tensor (m, k) or None
@@ -64,6 +68,7 @@ class ReduNet(LayeredNetwork):
             feature_shape=parts.feature_shape,
             lift=parts.lift,
             batch_size=parts.batch_size,
+            names=parts.names,
         )
         self.settings = parts.settings
         self.history = parts.history
@@ -90,6 +95,7 @@ class ReduNet(LayeredNetwork):
         operators: Literal["exact", "extensible", "variational"] | OperatorKind = "exact",
         rank: int | None = None,
         membership: Literal["softmax", "rectified"] | Membership = "softmax",
+        feature_names: Sequence[str] | None = None,
         unknown: int | str | None = None,
         num_classes: int | None = None,
         momentum: float = 0.0,
@@ -143,6 +149,8 @@ class ReduNet(LayeredNetwork):
         membership : {"softmax", "rectified"} or Membership
             How a layer estimates the classes of samples; see :class:`redunet.layers.Softmax` and
             :class:`redunet.layers.Rectified`.
+        feature_names : sequence of str, optional
+            Names of columns or channels; by default those of a DataFrame.
         unknown : int or str, optional
             The label of samples whose class is not known, such as −1. Masked labels are not known
             either. Memberships of these samples also ascend ΔR; see ``net.transduction_``.
@@ -201,6 +209,7 @@ class ReduNet(LayeredNetwork):
         (100,)
         """
         check_count(batch_size=batch_size)
+        names = Names.of(X, labels, feature_names)
         is_searched = isinstance(lift, str | Search)
         request = Request(
             num_layers=1 if is_searched and num_layers is None and tol is None else num_layers,
@@ -227,6 +236,7 @@ class ReduNet(LayeredNetwork):
             labels,
             request,
             lift=module,
+            names=names,
             unknown=unknown,
             num_classes=num_classes,
             validation=validation,
@@ -335,5 +345,6 @@ class ReduNet(LayeredNetwork):
             self.feature_shape,
             self.lift,
             self.batch_size,
+            self.names,
             self.label_distributions_,
         )

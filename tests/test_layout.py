@@ -12,7 +12,7 @@ PACKAGE = Path(redunet.__file__).parent
 # From the ground to the top; rooms on one floor do not know each other.
 FLOORS = [
     {"_version", "_moved", "_checks", "_processes", "_registry", "_warnings"},
-    {"rates", "files"},
+    {"rates", "files", "_names"},
     {"lifts", "datasets", "coding"},
     {"layers"},
     {"construction"},

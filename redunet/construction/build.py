@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from redunet._checks import Array, as_samples, check_count, memory_advice
+from redunet._names import Names
 from redunet._processes import Processes
 from redunet._warnings import warn
 from redunet.construction.checkpoint import FolderCheckpoint
@@ -48,6 +49,7 @@ class Parts(NamedTuple):
     feature_shape: tuple[int, ...]
     lift: nn.Module | None
     batch_size: int | None
+    names: Names = Names()
     label_distributions: Tensor | None = None
 
 
@@ -91,6 +93,7 @@ def build(
     request: Request,
     *,
     lift: nn.Module | None,
+    names: Names,
     unknown: Label | None,
     num_classes: int | None,
     validation: tuple[Array, Array] | Data | None,
@@ -112,6 +115,7 @@ def build(
         labels = np.ma.masked_all(len(as_samples(X)), int)
     source = as_source(X, labels, device)
     encoder = Encoder(source.example, lift)
+    names.check(encoder.sample_shape)
     spectrum, channels = encoder.spectrum, encoder.feature_shape[0]
     request.operators.check(channels)
     if lift is None:
@@ -138,7 +142,9 @@ def build(
             info = start(request.operators, info, samples, progress=progress)
         if validation is not None:
             data, targets = validation if isinstance(validation, tuple) else (validation, None)
-            validation_source = as_source(data, targets, encoder.device, "validation X")
+            validation_source = as_source(
+                names.in_order(data), targets, encoder.device, "validation X"
+            )
             held_out = read(validation_source, classes=samples.partition.classes)
             validation_set = encoder.describe(held_out, eps_sq, processes), held_out
         # 3. The layers.
@@ -161,6 +167,7 @@ def build(
         encoder.feature_shape,
         encoder.lift,
         batch_size,
+        names,
         None if samples.known is None else samples.partition.membership,
     )
 

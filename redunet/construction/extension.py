@@ -84,7 +84,7 @@ def extended(parts: Parts, X: Array, labels: Array) -> Parts:
     """
     kept = kept_operators(parts)
     like = parts.layers[0].proportions
-    source = ArraySource(X, labels, like.device)
+    source = ArraySource(parts.names.in_order(X), labels, like.device)
     check_sample_shape(source.X, parts.sample_shape)
     classes = merged_classes(parts.classes, labels)
     encoder = Encoder(source.example.to(like.dtype), parts.lift)

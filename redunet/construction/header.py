@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from redunet._names import Names
 from redunet.construction.build import Parts
 from redunet.construction.history import RateHistory
 from redunet.construction.settings import Settings
@@ -42,6 +43,7 @@ def header_of(parts: Parts) -> dict[str, Any]:
         "batch_size": parts.batch_size,
         "history": parts.history.to_json(),
         "lift": lift_to_json(parts.lift),
+        "names": parts.names._asdict(),
     }
     try:
         _parts_of(json.loads(json.dumps(header)), copy.deepcopy(parts.lift))
@@ -109,4 +111,11 @@ def _parts_of(header: Mapping[str, Any], lift: nn.Module | None) -> Parts:
         feature_shape,
         lift,
         header["batch_size"],
+        _names_of(header.get("names", {})),
     )
+
+
+def _names_of(names: Mapping[str, Any]) -> Names:
+    """Names in a header. Earlier files of this format have none."""
+    features = names.get("features")
+    return Names(None if features is None else tuple(features), names.get("label"))

@@ -60,7 +60,7 @@ def samples_for(parts: Parts, X: Array, labels: Array) -> dict[str, Tensor]:
         If layers made from these samples differ from those of the network.
     """
     like = parts.layers[0].proportions
-    samples = as_samples(X).to(like)
+    samples = as_samples(parts.names.in_order(X)).to(like)
     labels = as_labels(labels)
     if labels.ndim == 1:
         if not np.isin(labels, parts.classes).all():

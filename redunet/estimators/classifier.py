@@ -19,6 +19,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor, nn
 
 from redunet._checks import Array, as_samples, check_count
+from redunet._names import Names
 from redunet.construction.known_labels import known_labels
 from redunet.construction.settings import as_operator_kind
 from redunet.layers import Exact, OperatorKind
@@ -85,6 +86,8 @@ class ReduNetClassifier(
         The labels, sorted.
     n_features_in_ : int
         Number of columns or channels of ``X``.
+    feature_names_in_ : numpy array of str
+        Names of the columns, if ``X`` was a frame whose columns have such names.
     net_ : ReduNet
         The network, which takes samples as they are.
     search_ : Search
@@ -155,6 +158,7 @@ class ReduNetClassifier(
             Labels, integers or strings.
         """
         check_count(num_layers=self.num_layers)
+        names = Names.of(X, y)
         X, y = _on_host(X), _on_host(y)
         rows, labels = validate_data(self, X, y, dtype="numeric", allow_nd=True)
         check_classification_targets(labels)
@@ -183,6 +187,7 @@ class ReduNetClassifier(
             unknown=self.unknown,
             progress=self.progress,
         )
+        self.net_.names = names._replace(features=None) if self.input_shape else names
         self.label_distributions_, self.transduction_ = self._transduction(labels)
         self.sharpness_ = self.search_.sharpness_
         self.eps_sq_, self.eta_ = self.net_.settings.eps_sq, self.net_.settings.eta
@@ -259,6 +264,8 @@ class ReduNetClassifier(
 
     def _validated(self, X: Array) -> Tensor:
         check_is_fitted(self)
+        if not hasattr(self, "feature_names_in_"):  # scikit-learn knows names that are strings
+            X = self.net_.names.in_order(X)
         return self._samples(
             validate_data(self, _on_host(X), reset=False, dtype="numeric", allow_nd=True)
         )

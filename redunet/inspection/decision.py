@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from redunet._checks import Array, as_labels, as_network_input, as_tensor
+from redunet._checks import Array, as_labels
+from redunet._names import as_row
 from redunet.layers.layer import extrapolate, propagate
 from redunet.lifts import Band, JoinedLift, MultiScaleLift
 from redunet.lifts.band import resampled
@@ -96,9 +97,7 @@ class Decision:
         layers = list(net.layers)
         chosen, earlier = layers[layer], layers[: range(len(layers))[layer]]
         gamma = chosen.proportions
-        X = as_network_input(
-            as_tensor(x)[None], net.sample_shape, device=gamma.device, dtype=gamma.dtype
-        )
+        X = net.samples(as_row(x)).to(gamma)
         (V,) = net.encode(X)
         point = extrapolate(*propagate(V, earlier), chosen.momentum)
         responses = as_double(chosen.operators.respond(point)[:, 0])  # (F, k, C)

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from redunet._checks import Array, as_tensor, check_sample_shape
+from redunet._checks import Array
+from redunet._names import as_row
 from redunet.inspection.decision import Decision
 from redunet.layers.layer import extrapolate, trajectory
 from redunet.network import ReduNet
@@ -201,8 +202,7 @@ def explain(net: ReduNet, x: Array, *, label: Any = None) -> Explanation:
     >>> print(explanation.memberships[-1].round(2))
     [1. 0.]
     """
-    x = as_tensor(x)
-    check_sample_shape(x[None], net.sample_shape)
+    X = net.samples(as_row(x))
     label = label.item() if isinstance(label, Tensor | np.generic) else label
     if label is not None and label not in net.classes_.tolist():
         raise ValueError(f"label must be one of the labels {net.classes_}, got {label!r}")
@@ -212,7 +212,7 @@ def explain(net: ReduNet, x: Array, *, label: Any = None) -> Explanation:
                 "only steps that are weighted by memberships can be explained, not those of "
                 f"{layer.membership_rule}"
             )
-    (V,) = net.encode(x[None])
+    (V,) = net.encode(X)
     residuals, memberships, expansion, angles = [], [], [], []
     states = trajectory(V, net.layers)
     for layer, (before, after) in zip(net.layers, pairwise(states), strict=True):
@@ -232,7 +232,7 @@ def explain(net: ReduNet, x: Array, *, label: Any = None) -> Explanation:
         expansion=torch.stack(expansion).cpu().numpy(),
         compression=compression.cpu().numpy(),
         angles=np.array(angles),
-        decision=Decision.from_network(net, x),
+        decision=Decision.from_network(net, X[0]),
         label=label,
     )
 

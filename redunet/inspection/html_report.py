@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from redunet._checks import Array, as_labels, as_samples
+from redunet._checks import Array, as_labels
 from redunet._version import __version__
 from redunet.files.atomic import atomic_write
 from redunet.inspection.page import template
@@ -72,7 +72,7 @@ def report(
         If samples do not have the shape that the network takes, if a label is not a label of the
         network, or if the number of names differs from that of the samples.
     """
-    X, labels = as_samples(X), as_labels(labels)
+    X, labels = net.samples(X), as_labels(labels)
     names = [f"Sample {number}" for number in range(len(X))] if names is None else list(names)
     if len(names) != len(X):
         raise ValueError(f"names must be {len(X)}, one for each sample, got {len(names)}")

@@ -9,7 +9,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from redunet._checks import Array, as_labels, as_samples, check_sample_shape
+from redunet._checks import Array, as_labels, as_samples
 from redunet.inspection.text import with_three_digits
 from redunet.network import ReduNet
 from redunet.rates.coding_rates import rate_reduction
@@ -51,8 +51,7 @@ def evaluation(
         If samples do not have the shape that the network takes, or if a label is not a label of the
         network.
     """
-    X, labels = as_samples(X), as_labels(labels)
-    check_sample_shape(X, net.sample_shape)
+    X, labels = net.samples(X), as_labels(labels)
     unknown = np.setdiff1d(labels, net.classes_)
     if unknown.size:
         raise ValueError(
@@ -66,7 +65,7 @@ def evaluation(
         "chance level (largest class)": float(counts.max() / len(labels)),
     }
     if train is not None:
-        results["accuracy of an RBF SVM"] = _accuracy_of_svm(*train, X, labels)
+        results["accuracy of an RBF SVM"] = _accuracy_of_svm(net, *train, X, labels)
     return {
         **results,
         "rate reduction": rates.delta.item(),
@@ -76,10 +75,10 @@ def evaluation(
 
 
 def _accuracy_of_svm(
-    X_train: Array, labels_train: Array, X: torch.Tensor, labels: np.ndarray
+    net: ReduNet, X_train: Array, labels_train: Array, X: torch.Tensor, labels: np.ndarray
 ) -> float:
     """Accuracy of a support vector machine on flattened samples."""
-    X_train = as_samples(X_train, name="training X")
+    X_train = as_samples(net.names.in_order(X_train), name="training X")
     if X_train.shape[1:] != X.shape[1:]:
         raise ValueError(
             f"training samples must have shape {tuple(X.shape[1:])}, got {tuple(X_train.shape[1:])}"

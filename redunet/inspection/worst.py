@@ -75,7 +75,7 @@ def worst_samples(
         return None
     last = net.layers[-1]
     residuals = residuals * last.membership_rule.weights(last).cpu().numpy()
-    own = np.searchsorted(net.classes_, labels)
+    own, classes = np.searchsorted(net.classes_, labels), net.classes_.tolist()
     rows = np.arange(len(X))
     others = residuals.copy()
     others[rows, own] = np.inf
@@ -85,8 +85,8 @@ def worst_samples(
     table = [
         [
             Cell(names[i], names[i], f"sample-{i}" if place < count else ""),
-            net.classes_[own[i]].item(),
-            net.classes_[residuals[i].argmin()].item(),
+            classes[own[i]],
+            classes[residuals[i].argmin()],
             float(residuals[i, own[i]]),
             float(others[i, rivals[i]]),
             float(margins[i]),
@@ -104,7 +104,7 @@ def worst_samples(
 
 def _explained(net: ReduNet, x: Tensor, pair: np.ndarray, name: str, link: str) -> Explained:
     """The explanation of a sample of the first class of a pair, whose rival is the second."""
-    label = pair[0].item()
+    label = pair.tolist()[0]
     explanation = explain(net, x, label=label)
     wrong = explanation.prediction != label
     decision = Decision.from_network(net, x, classes=pair[::-1] if wrong else pair)

@@ -8,12 +8,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from redunet._checks import Array, as_network_input
+from redunet._checks import Array, as_network_input, as_samples, check_sample_shape
+from redunet._names import Names
 from redunet.layers.encoding import default_batch_size, encode
 from redunet.layers.layer import ReduLayer, extrapolate, propagate, trajectory
 from redunet.layers.layer_list import LayerList
 from redunet.layers.real import RealNetwork
 from redunet.rates.spectrum import HalfSpectrum, ToSignal, ToSphere
+
+NO_NAMES = Names()
 
 
 class LayeredNetwork(nn.Module):
@@ -32,6 +35,8 @@ class LayeredNetwork(nn.Module):
     batch_size : int, optional
         Number of samples per batch. By default it is chosen so that features hold about 2²¹
         numbers on a CPU and 2²⁴ on a GPU.
+    names : Names
+        Names of the columns or channels, and of the labels.
     """
 
     lift: nn.Module | None
@@ -47,6 +52,7 @@ class LayeredNetwork(nn.Module):
         feature_shape: tuple[int, ...],
         lift: nn.Module | None = None,
         batch_size: int | None = None,
+        names: Names = NO_NAMES,
     ):
         super().__init__()
         self.lift = lift
@@ -56,13 +62,15 @@ class LayeredNetwork(nn.Module):
         self.sample_shape = sample_shape
         self.feature_shape = feature_shape
         self.batch_size = batch_size
+        self.names = names
 
     def forward(self, X: Array) -> Tensor:
         """Features of samples.
 
         Parameters
         ----------
-        X : array-like or Tensor of shape (m, *sample_shape)
+        X : array-like, DataFrame or Tensor of shape (m, *sample_shape)
+            The columns of a frame may be in any order if the network knows their names.
 
         Returns
         -------
@@ -72,9 +80,10 @@ class LayeredNetwork(nn.Module):
         Raises
         ------
         ValueError
-            If samples in host memory are not finite, or differ in shape from those of the
-            construction. Samples that are already on a GPU are not checked, because the host would
-            wait for the result. If such a sample is not finite, all its features are NaN.
+            If samples in host memory are not finite, or differ in shape or in the names of their
+            columns from those of the construction. The values of samples that are already on a GPU
+            are not checked, because the host would wait for the result. If such a sample is not
+            finite, all its features are NaN.
         """
         features = []
         for V in self.encode(X):
@@ -210,9 +219,26 @@ class LayeredNetwork(nn.Module):
             Half spectra of unit norm, in the type and on the device of the network.
         """
         like = self.layers[0].proportions
+        X = self.names.in_order(X)
         X = as_network_input(X, self.sample_shape, device=like.device, dtype=like.dtype)
         size = self.batch_size or default_batch_size(self.spectrum, self.feature_shape[0])
         return (encode(batch, self.lift, self.spectrum) for batch in X.split(size))
+
+    def samples(self, X: Array) -> Tensor:
+        """Samples as a finite tensor of the shape that the network takes, and in its order.
+
+        Parameters
+        ----------
+        X : array-like, DataFrame or Tensor of shape (m, *sample_shape)
+
+        Raises
+        ------
+        ValueError
+            If samples are not finite, or do not fit the network.
+        """
+        X = as_samples(self.names.in_order(X))
+        check_sample_shape(X, self.sample_shape)
+        return X
 
     @property
     def dtype(self) -> torch.dtype:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler, TensorDataset
 from tqdm import tqdm
 
-from redunet._checks import Array, as_samples, check_count, check_positive, check_sample_shape
+from redunet._checks import Array, check_count, check_positive
 from redunet.construction.sources import Data
 from redunet.files.tensors import from_stored, parse_header, read_tensors, write_tensors
 from redunet.network import ReduNet
@@ -298,8 +298,7 @@ class _Targeted:
 
 def _checked(net: ReduNet, X: Array, labels: Array) -> Batch:
     """Samples that fit a network, and the positions of their classes."""
-    X = as_samples(X)
-    check_sample_shape(X, net.sample_shape)
+    X = net.samples(X)
     partition = Partition.from_labels(labels, len(X), classes=net.classes_, partial=True)
     return X, partition.membership.argmax(1)
 

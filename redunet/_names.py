@@ -1,0 +1,141 @@
+"""Names of features and of the label, which travel from tables to networks and their files."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from torch import Tensor
+
+from redunet._checks import Array, as_tensor
+
+# Errors list at most this many names.
+LISTED = 5
+
+
+class Names(NamedTuple):
+    """The names of the columns or channels of samples, and the name of their labels.
+
+    Attributes
+    ----------
+    features : tuple of str or None
+        Names of the columns of a table, or of the channels of signals, in their order. None if they
+        have no names.
+    label : str or None
+        Name of the labels.
+    """
+
+    features: tuple[str, ...] | None = None
+    label: str | None = None
+
+    @classmethod
+    def of(cls, X: Any, labels: Any, features: Sequence[str] | None = None) -> Self:
+        """The names of samples and labels: those that are given, or those of frames and series.
+
+        Raises
+        ------
+        ValueError
+            If a name occurs twice, names that are given differ from those of a frame, or a column
+            of the frame holds the labels.
+        """
+        found = column_names(X)
+        if found == _numbered(found):
+            found = None
+        given = found if features is None else tuple(map(str, features))
+        if found is not None and given != found:
+            raise ValueError(
+                f"feature_names are {_listed(given)}, but the frame has the columns "
+                f"{_listed(found)}: leave feature_names out"
+            )
+        if given is not None:
+            _check_distinct(given)
+        name = getattr(labels, "name", None)
+        label = str(name) if name is not None and not isinstance(labels, Tensor) else None
+        label = label or None  # polars has empty names
+        if found is not None and label in found and _holds(X, found.index(label), labels):
+            raise ValueError(
+                f"the column {label!r} of X holds the labels: leave it out, for example with "
+                f"X.drop(columns={label!r})"
+            )
+        names = cls(given, label)
+        shape = getattr(X, "shape", ())
+        if len(shape) > 1:
+            names.check(shape[1:])
+        return names
+
+    def check(self, sample_shape: Sequence[int]) -> None:
+        """Raise ValueError unless there is a name for each column or channel of a sample."""
+        if self.features is not None and len(self.features) != sample_shape[0]:
+            raise ValueError(
+                f"feature_names must have {sample_shape[0]} names, one for each column or channel "
+                f"of samples of shape {tuple(sample_shape)}, got {len(self.features)}"
+            )
+
+    def in_order(self, X: Any) -> Any:
+        """A frame with the columns of the construction, in their order; other arrays as they are.
+
+        The column of the labels is left out if it is there. Columns without names, which a frame
+        numbers, are taken as they stand.
+
+        Raises
+        ------
+        ValueError
+            If columns are missing, other columns are there, or one occurs twice.
+        """
+        found = column_names(X)
+        numbered = _numbered(found)
+        wanted = numbered if self.features is None else self.features
+        if found is None or wanted is None or found == wanted:
+            return X
+        if self.features is None and sorted(found) != sorted(wanted):
+            return X  # the network was constructed from an array
+        if self.features is not None and found == numbered and len(found) == len(wanted):
+            return X
+        surplus = [name for name in found if name not in {*wanted, self.label}]
+        missing = [name for name in wanted if name not in found]
+        if surplus or missing:
+            parts = [f"{_listed(missing)} missing"] * bool(missing)
+            parts += [f"{_listed(surplus)} not known"] * bool(surplus)
+            raise ValueError(
+                f"X must have the columns of the construction, {_listed(wanted)}: "
+                f"{' and '.join(parts)}"
+            )
+        _check_distinct(name for name in found if name != self.label)
+        columns = list(X.columns)
+        return X[[columns[found.index(name)] for name in wanted]]
+
+
+def column_names(X: Any) -> tuple[str, ...] | None:
+    """The names of the columns of a frame of pandas or polars; None for other arrays."""
+    if isinstance(X, np.ndarray | Tensor) or not hasattr(X, "columns"):
+        return None
+    return tuple(map(str, X.columns))
+
+
+def as_row(x: Any) -> Any:
+    """One sample ``(*sample_shape)``, possibly a row of a frame, with an axis of samples."""
+    return x.to_frame().T if hasattr(x, "to_frame") else as_tensor(x)[None]
+
+
+def _numbered(names: Sequence[str] | None) -> tuple[str, ...] | None:
+    """The names 0, 1, … that frames give to columns without names."""
+    return None if names is None else tuple(map(str, range(len(names))))
+
+
+def _holds(X: Any, column: int, labels: Array) -> bool:
+    """Whether a column of a frame equals the labels."""
+    values = np.asarray(X[X.columns[column]])
+    return bool(np.array_equal(values.astype(str), np.asarray(labels).astype(str)))
+
+
+def _check_distinct(names: Iterable[str]) -> None:
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise ValueError(f"names of columns must differ: {_listed(twice)} occurs twice")
+
+
+def _listed(names: Sequence[str] | None) -> str:
+    """The first few names, and their number if there are more."""
+    shown = [repr(name) for name in names or ()]
+    cut = [*shown[:LISTED], f"… ({len(shown)} in all)"]
+    return ", ".join(shown if len(shown) <= LISTED else cut)
