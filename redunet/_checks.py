@@ -1,10 +1,11 @@
 """Checks of input. Public functions call these once; the code behind them trusts its input."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from numbers import Real
-from typing import TypeAlias
+from functools import partial
+from numbers import Integral, Real
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -147,24 +148,120 @@ def check_finite(X: Tensor, name: str) -> None:
     )
 
 
-def check_positive(**values: float | None) -> None:
-    """Raise ValueError unless every keyword's value is None or a positive, finite number."""
-    for name, value in values.items():
-        if not (value is None or isinstance(value, Real)):
-            raise TypeError(f"{name} must be a number, got {value!r}")
-        if value is not None and not (value > 0 and math.isfinite(value)):
-            raise ValueError(f"{name} must be a positive number, got {value}")
+def plain(value: Any) -> Any:
+    """A NumPy or torch scalar as a Python value; every other value as it is."""
+    is_scalar = isinstance(value, np.generic | np.ndarray | Tensor) and value.ndim == 0
+    return value.item() if is_scalar else value
 
 
-def check_count(minimum: int = 1, **values: int | None) -> None:
-    """Raise an error unless every keyword's value is None or an integer of at least ``minimum``."""
+def check_number(**values: Any) -> Any:
+    """The value of every keyword as a Python number, or None.
+
+    NumPy and torch scalars are numbers, booleans are not. Like the other checks, this returns a
+    tuple if there are several keywords.
+
+    Raises
+    ------
+    TypeError
+        If a value is not a number.
+    """
+    return _each(values, _number)
+
+
+def check_positive(**values: Any) -> Any:
+    """The value of every keyword as a positive, finite Python number, or None.
+
+    Raises
+    ------
+    TypeError
+        If a value is not a number.
+    ValueError
+        If a value is not positive or not finite.
+    """
+    return _each(values, _positive)
+
+
+def check_count(minimum: int | None = 1, **values: Any) -> Any:
+    """The value of every keyword as a Python integer of at least ``minimum``, or None.
+
+    Raises
+    ------
+    TypeError
+        If a value is not an integer.
+    ValueError
+        If a value is less than ``minimum``.
+    """
+    return _each(values, partial(_count, minimum))
+
+
+def check_counts(*, repeat: int = 1, **values: Any) -> tuple[int, ...]:
+    """The integers of a sequence, each at least 1; a single integer is repeated.
+
+    Raises
+    ------
+    TypeError
+        If a value is not an integer.
+    ValueError
+        If a value is less than 1.
+    """
+    ((name, value),) = values.items()
+    value = plain(value)
+    sequence = value if isinstance(value, Iterable) else (value,) * repeat
+    return tuple(check_count(**{name: each}) for each in sequence)
+
+
+def check_flag(**values: Any) -> Any:
+    """The value of every keyword as a Python boolean.
+
+    Raises
+    ------
+    TypeError
+        If a value is not a boolean.
+    """
+    return _each(values, _flag)
+
+
+def set_fields(instance: object, **values: Any) -> None:
+    """Give checked values to the fields of a frozen dataclass."""
     for name, value in values.items():
-        if value is None:
-            continue
-        if not isinstance(value, int | np.integer) or isinstance(value, bool):
-            raise TypeError(f"{name} must be an integer, got {value!r}")
-        if value < minimum:
-            raise ValueError(f"{name} must be at least {minimum}, got {value}")
+        object.__setattr__(instance, name, value)
+
+
+def _each(values: dict[str, Any], check: Callable[[str, Any], Any]) -> Any:
+    """The checked values; a single one without a tuple."""
+    checked = tuple(check(name, plain(value)) for name, value in values.items())
+    return checked if len(checked) > 1 else checked[0]
+
+
+def _number(name: str, value: Any) -> int | float | None:
+    if value is None or type(value) in (int, float):
+        return value
+    if not isinstance(value, Real) or isinstance(value, bool):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    return int(value) if isinstance(value, Integral) else float(value)
+
+
+def _positive(name: str, value: Any) -> int | float | None:
+    number = _number(name, value)
+    if number is not None and not (number > 0 and math.isfinite(number)):
+        raise ValueError(f"{name} must be a positive number, got {number}")
+    return number
+
+
+def _count(minimum: int | None, name: str, value: Any) -> int | None:
+    if value is None:
+        return None
+    if not isinstance(value, Integral) or isinstance(value, bool):
+        raise TypeError(f"{name} must be an integer, got {value!r}")
+    if minimum is not None and value < minimum:
+        raise ValueError(f"{name} must be at least {minimum}, got {value}")
+    return int(value)
+
+
+def _flag(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+    return value
 
 
 def check_sample_shape(X: Tensor, expected: tuple[int, ...]) -> None:

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import is_dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
+from redunet._checks import plain
+
 
 class HasArguments(Protocol):
     """A part of a network that JSON can describe."""
@@ -109,8 +111,8 @@ class Registry(Kinds[DescribedPart]):
         ValueError
             If its kind is not registered.
         """
-        encoded = {key: _encoded(value) for key, value in part.arguments.items()}
-        return {"kind": self.name_of(part)} | encoded
+        arguments = {key: encoded(value) for key, value in part.arguments.items()}
+        return {"kind": self.name_of(part)} | arguments
 
     def from_json(self, fields: Mapping[str, Any]) -> DescribedPart:
         """The instance that :meth:`to_json` described."""
@@ -118,8 +120,13 @@ class Registry(Kinds[DescribedPart]):
         return self[fields["kind"]](**arguments)
 
 
-def _encoded(value: Any) -> Any:
-    """Replace infinity by a string, because JSON has no infinite numbers."""
+def encoded(value: Any) -> Any:
+    """A value as JSON can hold it: NumPy and torch scalars as numbers, infinity as a string."""
+    if isinstance(value, dict):
+        return {key: encoded(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [encoded(each) for each in value]
+    value = plain(value)
     return "Infinity" if isinstance(value, float) and math.isinf(value) else value
 
 

@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from redunet._checks import Array, check_count
+from redunet._checks import Array, check_count, check_flag
 from redunet._names import Names
 from redunet._processes import Processes
 from redunet.construction.build import Parts, build
@@ -208,7 +208,7 @@ class ReduNet(LayeredNetwork):
         >>> net.predict(X).shape
         (100,)
         """
-        check_count(batch_size=batch_size)
+        batch_size = check_count(batch_size=batch_size)
         names = Names.of(X, labels, feature_names)
         is_searched = isinstance(lift, str | Search)
         request = Request(
@@ -243,7 +243,7 @@ class ReduNet(LayeredNetwork):
             batch_size=batch_size,
             device=device,
             workdir=workdir,
-            offload=offload,
+            offload=check_flag(offload=offload),
             checkpoint=checkpoint,
             processes=Processes(process_group),
             progress=progress,
@@ -327,8 +327,8 @@ class ReduNet(LayeredNetwork):
         Raises
         ------
         ValueError
-            If the file does not hold a network, its tensors do not fit its header, or the lift
-            that is passed does not fit the network.
+            If the file holds no network, its tensors do not fit its header, or the lift that is
+            passed does not fit the network or is not needed.
         """
         parts, tensors = read_network(path, lift)
         net = cls(parts)

@@ -81,7 +81,7 @@ def coding_length(
     >>> round(coding_length(X, 1.0, unit="bits").item(), 4)  # 4/2 · log₂ det(10 I)
     13.2877
     """
-    check_positive(eps_sq=eps_sq)
+    eps_sq = check_positive(eps_sq=eps_sq)
     if unit not in UNITS:
         raise ValueError(f"unit must be 'nats' or 'bits', got {unit!r}")
     X = as_samples(X)

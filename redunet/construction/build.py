@@ -110,7 +110,7 @@ def build(
     The arguments are those of :meth:`redunet.ReduNet.construct`.
     """
     # 1. The shapes of samples and features.
-    check_count(2, num_classes=num_classes)
+    num_classes = check_count(2, num_classes=num_classes)
     if labels is None and num_classes and not isinstance(X, Dataset | DataLoader):
         labels = np.ma.masked_all(len(as_samples(X)), int)
     source = as_source(X, labels, device)

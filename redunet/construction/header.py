@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from redunet._names import Names
+from redunet._registry import encoded
 from redunet.construction.build import Parts
 from redunet.construction.history import RateHistory
 from redunet.construction.settings import Settings
@@ -32,7 +33,7 @@ def header_of(parts: Parts) -> dict[str, Any]:
     ValueError
         If the network has operators or memberships of a kind that is not registered.
     """
-    header = {
+    header: dict[str, Any] = {
         "format": FORMAT,
         "settings": parts.settings.to_json(),
         "layers": [layer.describe() for layer in parts.layers],
@@ -46,7 +47,8 @@ def header_of(parts: Parts) -> dict[str, Any]:
         "names": parts.names._asdict(),
     }
     try:
-        _parts_of(json.loads(json.dumps(header)), copy.deepcopy(parts.lift))
+        header = json.loads(json.dumps(encoded(header)))
+        _parts_of(header, copy.deepcopy(parts.lift))
     except TypeError as error:
         raise TypeError(
             f"the network could not be read back from a file: {error}. The constructor of "
@@ -71,15 +73,20 @@ def parts_of(header: Mapping[str, Any], lift: nn.Module | None, path: str | Path
     Raises
     ------
     ValueError
-        If the header has another format or is damaged, or a lift is needed and not passed.
+        If the header has another format or is damaged, or a lift is needed and not passed, or
+        passed and not needed.
     """
     if header.get("format") != FORMAT:
         version = header.get("format")
         raise ValueError(f"{path} has format {version}, this version reads format {FORMAT}")
     try:
-        return _parts_of(header, lift)
+        parts = _parts_of(header, lift)
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} has a damaged header: {type(error).__name__} {error}") from error
+    if lift is not None and parts.lift is not lift:
+        own = "no lift" if parts.lift is None else f"a lift that it describes itself, {parts.lift}"
+        raise ValueError(f"the network in {path} has {own}: leave lift= out")
+    return parts
 
 
 def _parts_of(header: Mapping[str, Any], lift: nn.Module | None) -> Parts:

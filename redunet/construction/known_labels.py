@@ -6,7 +6,7 @@ from typing import TypeAlias
 import numpy as np
 from torch import Tensor
 
-from redunet._checks import Array, as_labels
+from redunet._checks import Array, as_labels, plain
 from redunet.construction.sources import Source
 
 # The label of samples whose class is not known.
@@ -29,7 +29,7 @@ def known_labels(labels: Array, unknown: Label | None) -> np.ndarray:
         if isinstance(labels, np.ma.MaskedArray):
             known &= ~np.ma.getmaskarray(labels)
         if unknown is not None:
-            known &= values != unknown
+            known &= values != plain(unknown)
     return known
 
 

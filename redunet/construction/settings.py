@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields, replace
 from typing import Any, Self, TypeVar
 
-from redunet._checks import check_count, check_positive
+from redunet._checks import check_count, check_flag, check_number, check_positive, set_fields
 from redunet.construction.defaults import default_depth, default_eps_sq, default_eta
 from redunet.layers import MEMBERSHIPS, OPERATOR_KINDS, Exact, Membership, OperatorKind
 
@@ -79,6 +79,8 @@ class Settings:
 class Request:
     """The settings that a user asks for. None stands for a default that depends on the data.
 
+    Numbers become Python numbers here.
+
     Attributes
     ----------
     num_layers, eta, eps_sq, momentum, tol, true_membership
@@ -97,6 +99,12 @@ class Request:
     true_membership: bool
 
     def __post_init__(self) -> None:
+        eta, eps_sq = check_positive(eta=self.eta, eps_sq=self.eps_sq)
+        momentum, tol = check_number(momentum=self.momentum, tol=self.tol)
+        num_layers = check_count(num_layers=self.num_layers)
+        true_membership = check_flag(true_membership=self.true_membership)
+        set_fields(self, num_layers=num_layers, eta=eta, eps_sq=eps_sq, momentum=momentum, tol=tol)
+        set_fields(self, true_membership=true_membership)
         self.settle(1, 1.0)  # raise errors before any sample is read
 
     def completed(self, found: Mapping[str, Any]) -> Self:

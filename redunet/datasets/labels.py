@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from redunet._checks import Array, as_labels, check_count
+from redunet._checks import Array, as_labels, check_count, check_number
 from redunet.files.numerals import as_numbers, is_missing
 
 # Integers of at most 18 digits. Codes such as 007 begin with a zero and stay strings.
@@ -39,7 +39,7 @@ def subsample(labels: Array, per_class: int, *, seed: int | None = None) -> Tens
     ValueError
         If a class has fewer than ``per_class`` samples.
     """
-    check_count(per_class=per_class)
+    per_class, seed = check_count(per_class=per_class), check_count(0, seed=seed)
     labels = as_labels(labels)
     order = np.arange(len(labels))
     if seed is not None:
@@ -79,6 +79,7 @@ def corrupt_labels(labels: Array, ratio: float, *, seed: int = 0) -> Tensor:
     ----------
     Chan et al., ReduNet (JMLR 2022), Section 5.1, Table 1.
     """
+    ratio, seed = check_number(ratio=ratio), check_count(0, seed=seed)
     if not 0 <= ratio <= 1:
         raise ValueError(f"ratio must be in [0, 1], got {ratio}")
     classes, positions = np.unique(as_labels(labels), return_inverse=True)

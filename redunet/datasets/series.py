@@ -56,7 +56,7 @@ def pad_series(series: Iterable[Array], length: int | None = None, *, fill: Fill
     >>> pad_series([[1.0, 2.0, 3.0, 4.0], [1.0, 5.0]]).tolist()
     [[[1.0, 2.0, 3.0, 4.0]], [[1.0, 5.0, 0.0, 0.0]]]
     """
-    check_count(length=length)
+    length = check_count(length=length)
     parts = [_checked(one, number) for number, one in enumerate(series)]
     if not parts:
         raise ValueError("expected at least one series, got none")

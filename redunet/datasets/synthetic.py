@@ -42,8 +42,8 @@ def gaussians(
     ----------
     Chan et al., ReduNet (JMLR 2022), Section 5.2 and Figure 15.
     """
-    check_count(ndim=ndim, per_class=per_class)
-    check_positive(sigma=sigma)
+    ndim, per_class = check_count(ndim=ndim, per_class=per_class)
+    sigma, seed = check_positive(sigma=sigma), check_count(None, seed=seed)
     generator = torch.Generator().manual_seed(seed)
     if means is None:
         # The centres e_j + t·1 with 2t + nt² = 1 have cosines of 1/2.
@@ -85,7 +85,10 @@ def sinusoids(
     X : Tensor of shape (num_classes·per_class, channels, length), float32
     labels : Tensor of shape (num_classes·per_class,), int64
     """
-    check_count(num_classes=num_classes, per_class=per_class, length=length, channels=channels)
+    num_classes, per_class, length, channels = check_count(
+        num_classes=num_classes, per_class=per_class, length=length, channels=channels
+    )
+    seed = check_count(None, seed=seed)
     generator = torch.Generator().manual_seed(seed)
     labels = torch.arange(num_classes).repeat_interleave(per_class)
     lags = 2 * math.pi * torch.rand(num_classes, channels, 2, generator=generator)

@@ -24,7 +24,7 @@ def all_shifts(X: Array, stride: int = 1) -> Tensor:
         S shifts of each sample; the first is the sample itself. ``flatten(0, 1)`` turns the shifts
         into samples, which have the labels ``labels.repeat_interleave(S)``.
     """
-    check_count(stride=stride)
+    stride = check_count(stride=stride)
     X = as_samples(X)
     axes = tuple(range(1, X.ndim - 1))  # the spatial axes of one sample (C, *spatial)
     grid = torch.cartesian_prod(*(torch.arange(0, n, stride) for n in X.shape[2:]))
@@ -46,7 +46,7 @@ def rotations(images: Array, count: int) -> Tensor:
     Tensor of shape (m, count, C, H, W)
         Bilinearly interpolated; zero outside of the original image.
     """
-    check_count(count=count)
+    count = check_count(count=count)
     images = as_samples(images, name="images")
     height, width = images.shape[2:]
     rotated = []

@@ -157,7 +157,6 @@ class ReduNetClassifier(
         y : array-like of shape (m,)
             Labels, integers or strings.
         """
-        check_count(num_layers=self.num_layers)
         names = Names.of(X, y)
         X, y = _on_host(X), _on_host(y)
         rows, labels = validate_data(self, X, y, dtype="numeric", allow_nd=True)
@@ -180,7 +179,7 @@ class ReduNetClassifier(
         self.net_ = ReduNet.construct(
             samples,
             labels,
-            num_layers=self.num_layers,
+            num_layers=check_count(num_layers=self.num_layers),
             eta=self.eta,
             lift=self.search_,
             operators=operators,

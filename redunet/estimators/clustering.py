@@ -9,7 +9,7 @@ from sklearn.metrics.cluster import contingency_matrix
 from sklearn.preprocessing import normalize
 from sklearn.utils.validation import validate_data
 
-from redunet._checks import Array, as_labels
+from redunet._checks import Array, as_labels, check_count, check_positive, plain
 
 
 class SubspaceClustering(ClusterMixin, BaseEstimator):
@@ -66,18 +66,20 @@ class SubspaceClustering(ClusterMixin, BaseEstimator):
         y : None
             Ignored, as in scikit-learn.
         """
-        if not self.ridge > 0:
-            raise ValueError(f"ridge must be positive, got {self.ridge}")
+        n_clusters, ridge = (
+            check_count(n_clusters=self.n_clusters),
+            check_positive(ridge=self.ridge),
+        )
         checked = validate_data(self, X, ensure_min_samples=2, dtype=np.float64)
         samples: np.ndarray = normalize(checked)
         regularised = samples @ samples.T
-        np.fill_diagonal(regularised, regularised.diagonal() + self.ridge)
+        np.fill_diagonal(regularised, regularised.diagonal() + ridge)
         precision = cho_solve(cho_factor(regularised), np.eye(len(samples)))
         weights = np.abs(precision / precision.diagonal())
         np.fill_diagonal(weights, 0)
         self.affinity_matrix_ = weights + weights.T
         clustering = SpectralClustering(
-            self.n_clusters, affinity="precomputed", random_state=self.random_state
+            n_clusters, affinity="precomputed", random_state=plain(self.random_state)
         )
         self.labels_ = clustering.fit_predict(self.affinity_matrix_)
         return self

@@ -20,6 +20,7 @@ from redunet._checks import (
     check_count,
     check_positive,
     check_sample_shape,
+    plain,
 )
 from redunet.coding.increment import CodedClasses
 from redunet.coding.merging import Merging, merge
@@ -239,7 +240,7 @@ class LossyCodingClustering(ClusterMixin, BaseEstimator):
 
     def _by_subset(self, V: Tensor) -> np.ndarray:
         """Clusters of a random subset, and the samples that lengthen their codes least."""
-        chosen = check_random_state(self.random_state).permutation(V.shape[1])[:SUBSET]
+        chosen = check_random_state(plain(self.random_state)).permutation(V.shape[1])[:SUBSET]
         part = V[:, as_tensor(chosen, device=V.device)]
         merging = self._merged(part, np.arange(len(chosen)))
         coded = self._code(part, merging.labels(merging.shortest))
@@ -247,9 +248,9 @@ class LossyCodingClustering(ClusterMixin, BaseEstimator):
 
     def _by_k_means(self, V: Tensor, count: Any) -> np.ndarray:
         """Groups of samples, or of the moduli of spectra."""
-        check_count(initial=count)
+        count = check_count(initial=count)
         values = V[0] if self._spectrum.size == 1 else V.abs().transpose(0, 1).flatten(1)
-        k_means = MiniBatchKMeans(min(count, V.shape[1]), random_state=self.random_state)
+        k_means = MiniBatchKMeans(min(count, V.shape[1]), random_state=plain(self.random_state))
         return k_means.fit_predict(values.cpu().numpy())
 
 

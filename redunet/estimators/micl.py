@@ -198,7 +198,7 @@ class MICLClassifier(ClassifierMixin, BaseEstimator):
             self._partition,
             self._spectrum,
             eps_sq,
-            n_neighbors=self.n_neighbors,
+            n_neighbors=check_count(n_neighbors=self.n_neighbors),
             center=self.center,
             log_priors=self._log_priors,
             held_out=held_out,
@@ -207,7 +207,9 @@ class MICLClassifier(ClassifierMixin, BaseEstimator):
     def _grid(self, V: Tensor) -> Tensor:
         """The values of ε² to compare."""
         if self.eps_sq is not None:
-            return torch.tensor([self.eps_sq], dtype=torch.float64, device=V.device)
+            return torch.tensor(
+                [check_positive(eps_sq=self.eps_sq)], dtype=torch.float64, device=V.device
+            )
         scale = float(self._scale(V)) / self._spectrum.size or 1.0
         searched = bool((self._partition.sizes > 1).any())
         relative = PRECISIONS if searched else [DEFAULT_PRECISION]

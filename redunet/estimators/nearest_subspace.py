@@ -69,7 +69,7 @@ class NearestSubspaceClassifier(ClassifierMixin, BaseEstimator):
         ValueError
             If ``Z`` is not finite, the labels do not match it, or ``n_components`` is not positive.
         """
-        check_count(n_components=self.n_components)
+        n_components = check_count(n_components=self.n_components)
         Z, y = validated(self, Z, y, reset=True)
         partition = Partition.from_labels(y, len(Z), device=Z.device)
         self.classes_ = partition.classes
@@ -77,7 +77,7 @@ class NearestSubspaceClassifier(ClassifierMixin, BaseEstimator):
         self._spectrum = HalfSpectrum(Z.shape[2:] if self.shift_invariant else ()).to(Z.device)
         V = self._features(Z)
         frequencies, _, channels = V.shape
-        k, r = partition.num_classes, min(self.n_components, channels)
+        k, r = partition.num_classes, min(n_components, channels)
         self.means_ = V.new_zeros(frequencies, k, channels)
         self.components_ = V.new_zeros(frequencies, k, r, channels)
         for batch in partition.class_batches:

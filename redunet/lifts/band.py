@@ -34,8 +34,7 @@ class Band(Lift):
 
     def __init__(self, frequencies: int):
         super().__init__()
-        check_count(0, frequencies=frequencies)
-        self.frequencies = frequencies
+        self.frequencies: int = check_count(0, frequencies=frequencies)
 
     def forward(self, X: Tensor) -> Tensor:
         """Map ``(m, C, *spatial)`` to ``(m, C, 2P + 1, …, 2P + 1)``."""

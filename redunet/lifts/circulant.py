@@ -7,7 +7,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from redunet._checks import Array, as_samples, check_count, is_traced
+from redunet._checks import (
+    Array,
+    as_samples,
+    check_count,
+    check_counts,
+    check_flag,
+    check_number,
+    is_traced,
+)
 from redunet.lifts.base import Lift
 
 
@@ -34,16 +42,19 @@ class CirculantLift(Lift):
         hard: bool,
     ):
         super().__init__()
+        in_channels, out_channels, ndim = check_count(
+            in_channels=in_channels, out_channels=out_channels, ndim=ndim
+        )
         if ndim not in (1, 2, 3):
             raise ValueError(f"ndim must be 1, 2 or 3, got {ndim}")
-        sizes = (kernel_size,) * ndim if isinstance(kernel_size, int) else tuple(kernel_size)
+        sizes = check_counts(kernel_size=kernel_size, repeat=ndim)
         if len(sizes) != ndim:
             raise ValueError(f"kernel_size must be one integer or {ndim}, got {kernel_size}")
-        check_count(in_channels=in_channels, out_channels=out_channels)
-        for size in sizes:
-            check_count(kernel_size=size)
-        if threshold != "relu" and not (isinstance(threshold, int | float) and threshold >= 0):
+        if not isinstance(threshold, str):
+            threshold = check_number(threshold=threshold)
+        if threshold != "relu" and (isinstance(threshold, str) or not threshold >= 0):
             raise ValueError(f"threshold must be 'relu' or a number t >= 0, got {threshold!r}")
+        hard = check_flag(hard=hard)
         if hard and threshold == "relu":
             raise ValueError("a hard threshold needs threshold=t, a number t >= 0, got 'relu'")
         self.in_channels, self.out_channels, self.hard = in_channels, out_channels, hard
@@ -118,8 +129,8 @@ class RandomCirculantLift(CirculantLift):
         hard: bool = False,
     ):
         super().__init__(in_channels, out_channels, kernel_size, ndim, threshold, hard)
-        self.seed = seed
-        generator = torch.Generator().manual_seed(seed)
+        self.seed = check_count(None, seed=seed)
+        generator = torch.Generator().manual_seed(self.seed)
         shape = self.kernels.shape
         self.kernels.copy_(
             torch.randn(shape, generator=generator, device="cpu", dtype=torch.float64)
@@ -170,7 +181,7 @@ class PCALift(CirculantLift):
     ):
         super().__init__(in_channels, out_channels, kernel_size, ndim, threshold, hard)
         dimensions = self.kernels[0].numel() - 1  # the mean of a patch is removed
-        if out_channels > dimensions:
+        if self.out_channels > dimensions:
             raise ValueError(
                 f"patches of {self.kernel_size} and {in_channels} channels have {dimensions} "
                 f"dimensions without their mean, fewer than out_channels={out_channels}"

@@ -33,6 +33,7 @@ LIFTS: Registry[Lift] = Registry(
 TORCH_MODULES: dict[type[nn.Module], tuple[str, ...]] = {
     nn.AdaptiveAvgPool1d: ("output_size",),
     nn.AdaptiveAvgPool2d: ("output_size",),
+    nn.Identity: (),
     nn.Flatten: ("start_dim", "end_dim"),
     nn.ReLU: (),
     nn.Softshrink: ("lambd",),

@@ -32,8 +32,8 @@ class ShortTimeFourierLift(Lift):
 
     def __init__(self, window_length: int, phases: int | None = None):
         super().__init__()
-        check_count(2, window_length=window_length)
-        check_count(phases=phases)
+        window_length = check_count(2, window_length=window_length)
+        phases = check_count(phases=phases)
         self.window_length, self.phases = window_length, phases
         self.rectifier = Rectifier(phases)
         places = torch.arange(window_length, dtype=torch.float64)

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
+from redunet._checks import check_count
 from redunet.lifts.band import Band, resampled
 from redunet.lifts.base import Lift
 from redunet.lifts.blocks import in_blocks
@@ -41,7 +42,10 @@ class JoinedLift(Lift):
         self.lifts = nn.ModuleList(lifts)
         if not self.lifts:
             raise ValueError("lifts must contain at least one lift")
-        self.bands = [list(of_lift) for of_lift in bands or [[None]] * len(self.lifts)]
+        self.bands = [
+            [check_count(0, bands=band) for band in of_lift]
+            for of_lift in bands or [[None]] * len(self.lifts)
+        ]
         if len(self.bands) != len(self.lifts) or not all(self.bands):
             raise ValueError(
                 f"bands must contain at least one band for each of {len(self.lifts)} lifts, got "

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from redunet._checks import Array, as_samples, check_count, is_traced
+from redunet._checks import Array, as_samples, check_count, check_counts, check_flag, is_traced
 from redunet.lifts.base import Lift
 
 # Length of the kernels along each axis, by number of axes; it is 3 for more axes.
@@ -120,10 +120,10 @@ class MultiScaleLift(Lift):
         seed: int = 0,
     ):
         super().__init__()
-        check_count(
+        self.in_channels, self.kernels_per_scale, kernel_size = check_count(
             in_channels=in_channels, kernels_per_scale=kernels_per_scale, kernel_size=kernel_size
         )
-        check_count(0, ndim=ndim)
+        ndim, seed = check_count(0, ndim=ndim), check_count(None, seed=seed)
         if ndim > 3:
             raise ValueError(f"ndim must be 0, 1, 2 or 3, got {ndim}")
         self.nonlinearity = nonlinearity if isinstance(nonlinearity, str) else tuple(nonlinearity)
@@ -132,18 +132,15 @@ class MultiScaleLift(Lift):
                 f"nonlinearity must be one of {NONLINEARITIES}, or several of them, got "
                 f"{nonlinearity!r}"
             )
-        if "competing" in self._nonlinearities and kernels_per_scale % GROUP:
+        if "competing" in self._nonlinearities and self.kernels_per_scale % GROUP:
             raise ValueError(
                 f"competing kernels form groups of {GROUP}: kernels_per_scale must be a multiple "
                 f"of {GROUP}, got {kernels_per_scale}"
             )
-        for dilation in dilations or ():
-            check_count(dilation=dilation)
-        self.in_channels, self.ndim, self.seed = in_channels, ndim, seed
-        self.kernels_per_scale = kernels_per_scale
+        self.ndim, self.seed = ndim, seed
         self.kernel_size = kernel_size or KERNEL_SIZES.get(ndim, 3)
-        self.dilations = None if dilations is None else tuple(dilations)
-        self.differences, self.mean = differences, mean
+        self.dilations = None if dilations is None else check_counts(dilations=dilations)
+        self.differences, self.mean = check_flag(differences=differences, mean=mean)
         self._make_kernels()
 
     @property

@@ -1,12 +1,12 @@
 """Images on a polar grid, on which a rotation is a cyclic shift."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
 
-from redunet._checks import Array, as_samples, check_count
+from redunet._checks import Array, as_samples, check_count, check_number, plain
 
 
 def polar_samples(images: Array, radii: int | Sequence[float], angles: int) -> Tensor:
@@ -40,13 +40,14 @@ def polar_samples(images: Array, radii: int | Sequence[float], angles: int) -> T
     images = as_samples(images, name="images")
     if images.ndim != 4:
         raise ValueError(f"images must have shape (m, C, H, W), got {tuple(images.shape)}")
-    check_count(angles=angles)
-    if isinstance(radii, int):
-        check_count(radii=radii)
-        radii = range(radii)
+    angles, radii = check_count(angles=angles), plain(radii)
+    if not isinstance(radii, Iterable):
+        radii = range(check_count(radii=radii))
     m, _, height, width = images.shape
     dtype, device = images.dtype, images.device
-    radius = torch.tensor(list(radii), dtype=dtype, device=device)[:, None]
+    radius = torch.tensor(
+        [check_number(radii=radius) for radius in radii], dtype=dtype, device=device
+    )[:, None]
     angle = torch.arange(angles, dtype=dtype, device=device) * (2 * math.pi / angles)
     # In coordinates of grid_sample, the centres of the outermost pixels are at ±1; y points down.
     x = 2 * radius * angle.cos() / max(1, width - 1)

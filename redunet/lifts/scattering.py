@@ -8,7 +8,7 @@ from kymatio.scattering1d.frontend.torch_frontend import ScatteringTorch1D
 from kymatio.scattering2d.frontend.torch_frontend import ScatteringTorch2D
 from torch import Tensor, nn
 
-from redunet._checks import check_count
+from redunet._checks import check_count, check_counts
 from redunet.lifts.base import Lift
 from redunet.lifts.rectifier import Rectifier
 
@@ -57,8 +57,8 @@ class ScatteringLift(Lift):
         phases: int | None = None,
     ):
         super().__init__()
-        shape = (shape,) if isinstance(shape, int) else tuple(shape)
-        check_count(J=J, L=L, phases=phases)
+        shape = check_counts(shape=shape)
+        J, L, max_order, phases = check_count(J=J, L=L, max_order=max_order, phases=phases)
         if len(shape) not in (1, 2):
             raise ValueError(f"shape must be that of signals (T,) or images (H, W), got {shape}")
         if max_order not in (1, 2):

@@ -5,7 +5,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from redunet._checks import Array, as_samples, check_count, is_traced
+from redunet._checks import Array, as_samples, check_count, check_flag, is_traced
 from redunet.lifts.base import Lift
 
 
@@ -35,8 +35,8 @@ class Standardize(Lift):
 
     def __init__(self, in_channels: int, *, constant: bool = False):
         super().__init__()
-        check_count(in_channels=in_channels)
-        self.in_channels, self.constant = in_channels, constant
+        self.in_channels = in_channels = check_count(in_channels=in_channels)
+        self.constant = check_flag(constant=constant)
         self.register_buffer("mean", torch.zeros(in_channels))
         self.register_buffer("scale", torch.zeros(in_channels))
 

@@ -45,7 +45,7 @@ def coding_rate(Z: Array, eps_sq: float) -> Tensor:
     ----------
     Chan et al., ReduNet (JMLR 2022), eq. 7; Appendix B.3 for signals.
     """
-    check_positive(eps_sq=eps_sq)
+    eps_sq = check_positive(eps_sq=eps_sq)
     Z = as_samples(Z, name="Z")
     spectrum = spectrum_of(Z)
     return expansion_rate(spectrum(Z), spectrum, eps_sq)
@@ -80,7 +80,7 @@ def rate_reduction(Z: Array, labels: Array, eps_sq: float) -> RateReduction:
     ----------
     Chan et al., ReduNet (JMLR 2022), eqs. 9–11; Appendix B.3 for signals.
     """
-    check_positive(eps_sq=eps_sq)
+    eps_sq = check_positive(eps_sq=eps_sq)
     Z = as_samples(Z, name="Z")
     partition = Partition.from_labels(labels, len(Z), device=Z.device)
     spectrum = spectrum_of(Z)

@@ -38,8 +38,7 @@ class RateReductionMeter:
     """
 
     def __init__(self, eps_sq: float = 0.5):
-        check_positive(eps_sq=eps_sq)
-        self.eps_sq = eps_sq
+        self.eps_sq = check_positive(eps_sq=eps_sq)
         self.reset()
 
     def reset(self) -> None:

@@ -57,7 +57,7 @@ def pairwise_rate_reduction(Z: Array, labels: Array, eps_sq: float) -> Tensor:
             [0.2940, 0.0000, 0.0000],
             [0.2940, 0.0000, 0.0000]])
     """
-    check_positive(eps_sq=eps_sq)
+    eps_sq = check_positive(eps_sq=eps_sq)
     Z = as_samples(Z, name="Z")
     partition = Partition.from_labels(labels, len(Z), device=Z.device)
     spectrum = spectrum_of(Z)

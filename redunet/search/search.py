@@ -125,15 +125,15 @@ class Search:
         most_samples: int = 5000,
         seed: int | np.random.RandomState | None = 0,
     ):
-        check_count(most_blocks=most_blocks, most_samples=most_samples)
-        check_positive(eps_sq=eps_sq)
         self.candidates = candidates
-        self.bands = bands
+        self.bands = None if bands is None else [check_count(0, bands=band) for band in bands]
         self.further = further
-        self.eps_sq = eps_sq
-        self.most_blocks = most_blocks
-        self.most_samples = most_samples
-        self.seed = seed
+        self.eps_sq = check_positive(eps_sq=eps_sq)
+        self.most_blocks, self.most_samples = check_count(
+            most_blocks=most_blocks, most_samples=most_samples
+        )
+        is_state = isinstance(seed, np.random.RandomState)
+        self.seed = seed if is_state else check_count(0, seed=seed)
 
     @torch.no_grad()
     def fit(
@@ -155,7 +155,7 @@ class Search:
             As in :meth:`redunet.ReduNet.construct`. Every sample has at most one label. Samples
             whose label is not known are left out.
         """
-        processes = Processes(process_group)
+        processes, batch_size = Processes(process_group), check_count(batch_size=batch_size)
         source = KnownSamples(as_source(X, labels, device), unknown)
         size = batch_size or max(64, 2**24 // source.example.numel())
         seed = int(check_random_state(self.seed).randint(2**31 - 1))

@@ -133,7 +133,7 @@ def train(
     Baek et al., Efficient Maximal Coding Rate Reduction by Variational Forms (CVPR 2022),
     Algorithm 1.
     """
-    check_count(epochs=epochs, latch_every=latch_every)
+    epochs, latch_every = check_count(epochs=epochs, latch_every=latch_every)
     if autocast not in (None, torch.bfloat16, torch.float16):
         raise ValueError(f"autocast must be torch.bfloat16 or torch.float16, got {autocast}")
     processes = Processes(process_group)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler, TensorDataset
 from tqdm import tqdm
 
-from redunet._checks import Array, check_count, check_positive
+from redunet._checks import Array, check_count, check_flag, check_number, check_positive
 from redunet.construction.sources import Data
 from redunet.files.tensors import from_stored, parse_header, read_tensors, write_tensors
 from redunet.network import ReduNet
@@ -107,8 +107,17 @@ def finetune(
     ----------
     Chan et al., ReduNet (JMLR 2022), Section 5.2 and Table 2.
     """
-    check_count(epochs=epochs, batch_size=batch_size, patience=patience)
-    check_positive(lr=lr)
+    epochs, batch_size, patience = check_count(
+        epochs=epochs, batch_size=batch_size, patience=patience
+    )
+    lr, seed, hermitian = (
+        check_positive(lr=lr),
+        check_count(0, seed=seed),
+        check_flag(hermitian=hermitian),
+    )
+    momentum, weight_decay = check_number(momentum=momentum, weight_decay=weight_decay)
+    if not isinstance(validation, tuple):
+        validation = check_number(validation=validation)
     if head not in HEADS:
         raise ValueError(f"head must be one of {sorted(HEADS)}, got {head!r}")
     if takes_features(loss) and head != "residual":
@@ -262,7 +271,7 @@ def _split(
     if isinstance(X, Dataset | DataLoader):
         if labels is not None:
             raise ValueError(f"X is a {type(X).__name__}, which has its own labels")
-        if isinstance(validation, float):
+        if isinstance(validation, int | float):
             raise ValueError("a data set cannot be split: pass validation=(X, labels), or None")
         held_out = None if validation is None else _checked(net, *validation)
         if isinstance(X, Dataset):
@@ -272,7 +281,7 @@ def _split(
         raise ValueError("labels are missing: only a Dataset or DataLoader supplies its own")
     X, targets = _checked(net, X, labels)
     held_out = None
-    if isinstance(validation, float):
+    if isinstance(validation, int | float):
         train_rows, validation_rows = train_test_split(
             np.arange(len(X)), test_size=validation, stratify=targets, random_state=seed
         )

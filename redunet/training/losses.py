@@ -42,10 +42,9 @@ class MCR2Loss(nn.Module):
 
     def __init__(self, eps_sq: float = 0.5, gamma1: float = 1.0, gamma2: float = 1.0):
         super().__init__()
-        check_positive(eps_sq=eps_sq, gamma1=gamma1, gamma2=gamma2)
-        self.eps_sq = eps_sq
-        self.gamma1 = gamma1
-        self.gamma2 = gamma2
+        self.eps_sq, self.gamma1, self.gamma2 = check_positive(
+            eps_sq=eps_sq, gamma1=gamma1, gamma2=gamma2
+        )
 
     def forward(self, Z: Tensor, labels: Array) -> Tensor:
         """The loss of a batch, a scalar.
@@ -169,14 +168,13 @@ class VariationalMCR2Loss(nn.Module):
         step_size: float = 5.0,
     ):
         super().__init__()
-        check_count(num_classes=num_classes, dim=dim, atoms_per_class=atoms_per_class)
-        check_positive(eps_sq=eps_sq, mu=mu, step_size=step_size)
-        self.num_classes = num_classes
-        self.dim = dim
-        self.atoms_per_class = atoms_per_class
-        self.eps_sq = eps_sq
-        self.mu = mu
-        self.step_size = step_size
+        num_classes, dim, atoms_per_class = check_count(
+            num_classes=num_classes, dim=dim, atoms_per_class=atoms_per_class
+        )
+        self.num_classes, self.dim, self.atoms_per_class = num_classes, dim, atoms_per_class
+        self.eps_sq, self.mu, self.step_size = check_positive(
+            eps_sq=eps_sq, mu=mu, step_size=step_size
+        )
         atoms = torch.randn(num_classes * atoms_per_class, dim)
         own = torch.eye(num_classes).repeat_interleave(atoms_per_class, 1) / atoms_per_class
         self.register_buffer("dictionary", nn.functional.normalize(atoms, dim=1))

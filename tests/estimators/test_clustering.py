@@ -53,5 +53,5 @@ def test_accuracy_is_the_best_over_all_assignments(pairs):
 
 
 def test_a_ridge_must_be_positive():
-    with pytest.raises(ValueError, match="ridge must be positive, got 0"):
+    with pytest.raises(ValueError, match="ridge must be a positive number, got 0"):
         SubspaceClustering(3, ridge=0).fit(np.eye(5))

@@ -11,7 +11,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from redunet import RandomCirculantLift, ReduNet
+from redunet import RandomCirculantLift, ReduNet, Standardize
 from redunet.construction.network_file import KEY
 from redunet.files import tensors as storage
 from tests.samples import samples
@@ -103,6 +103,23 @@ def test_a_lift_of_the_users_own_is_passed_again(tmp_path):
     with pytest.raises(ValueError, match="lift of class Doubling, whose code the file cannot hold"):
         ReduNet.load(tmp_path / "net")
     assert torch.equal(ReduNet.load(tmp_path / "net", lift=Doubling())(X), net(X))
+
+
+@pytest.mark.parametrize(
+    ("lift", "message"),
+    [
+        (None, "has no lift: leave lift= out"),
+        (
+            Standardize(2).fit(samples(8, 2, 5)),
+            r"describes itself, Standardize\(in_.*: leave lift=",
+        ),
+    ],
+)
+def test_a_lift_that_is_not_needed_is_refused(lift, message, tmp_path):
+    net, _ = network(2, 5, lift=lift)
+    net.save(tmp_path / "net")
+    with pytest.raises(ValueError, match=message):
+        ReduNet.load(tmp_path / "net", lift=Doubling())
 
 
 def test_a_failed_save_leaves_the_old_file_and_nothing_else(saved, monkeypatch):

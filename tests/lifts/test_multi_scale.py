@@ -176,7 +176,7 @@ def test_automatic_dilations():
     [
         ({"ndim": 4}, "ndim must be 0, 1, 2 or 3, got 4"),
         ({"kernels_per_scale": 0}, "kernels_per_scale must be at least 1, got 0"),
-        ({"dilations": [1, 0]}, "dilation must be at least 1, got 0"),
+        ({"dilations": [1, 0]}, "dilations must be at least 1, got 0"),
         (
             {"nonlinearity": "sign"},
             "nonlinearity must be one of .*'relu', 'competing'.*, or several of them, got 'sign'",

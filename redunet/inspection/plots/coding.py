@@ -55,7 +55,7 @@ def plot_merging(clustering: Merged, *, max_leaves: int = 20, ax: Axes | None = 
     ValueError
         If the clustering began with one cluster, or ``max_leaves`` is below 2.
     """
-    check_count(2, max_leaves=max_leaves)
+    max_leaves = check_count(2, max_leaves=max_leaves)
     if len(clustering.linkage_) == 0:
         raise ValueError("the clustering began with one cluster, so there are no merges to draw")
     ax = given_or_new(ax)

@@ -7,6 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from redunet._checks import set_fields
 from redunet.layers.membership.base import Layer, Membership
 from redunet.layers.membership.softmax import check_sharpness, soft_membership
 from redunet.layers.operators.base import Responses, block_entries
@@ -38,7 +39,7 @@ class Rectified(Membership):
     has_class_weights: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        check_sharpness(self.lam)
+        set_fields(self, lam=check_sharpness(self.lam))
 
     def __call__(self, residuals: Tensor, proportions: Tensor) -> Tensor:
         """``(m, k)`` to ``(m, k)``."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from redunet._checks import check_flag, check_number, set_fields
 from redunet.layers.membership.base import Membership
 
 
@@ -41,7 +42,7 @@ class Softmax(Membership):
     balanced: bool = False
 
     def __post_init__(self) -> None:
-        check_sharpness(self.lam)
+        set_fields(self, lam=check_sharpness(self.lam), balanced=check_flag(balanced=self.balanced))
 
     def __call__(self, residuals: Tensor, proportions: Tensor) -> Tensor:
         """``(m, k)`` to ``(m, k)``."""
@@ -73,7 +74,9 @@ def soft_membership(residuals: Tensor, lam: float) -> Tensor:
     return torch.softmax(-lam * residuals, dim=1)
 
 
-def check_sharpness(lam: float) -> None:
-    """Raise ValueError unless λ is positive; it may be infinite."""
-    if not lam > 0:
+def check_sharpness(lam: float) -> float:
+    """λ as a Python number. It must be positive, and may be infinite."""
+    number: float | None = check_number(lam=lam)
+    if number is None or not number > 0:
         raise ValueError(f"lam must be positive (math.inf for hard membership), got {lam}")
+    return number

@@ -7,7 +7,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from redunet._checks import check_count, check_positive
+from redunet._checks import check_count, check_positive, set_fields
 from redunet.layers.operators.base import ALL, OperatorMatrices, Operators, Responses
 from redunet.layers.operators.dense import DenseOperators
 from redunet.layers.operators.exact import exact_moments
@@ -51,18 +51,17 @@ class BlockDiagonal(OperatorKind):
 
     def __post_init__(self) -> None:
         bands = tuple(self.frequencies) or (None,) * len(self.channels)
-        object.__setattr__(self, "channels", tuple(self.channels))
-        object.__setattr__(self, "eps_sq", tuple(self.eps_sq))
-        object.__setattr__(self, "frequencies", bands)
+        set_fields(
+            self,
+            channels=tuple(check_count(channels=each) for each in self.channels),
+            eps_sq=tuple(check_positive(eps_sq=each) for each in self.eps_sq),
+            frequencies=tuple(check_count(0, frequencies=each) for each in bands),
+        )
         if not len(self.channels) == len(self.eps_sq) == len(bands) > 0:
             raise ValueError(
                 "channels, eps_sq and frequencies must have one value for each block, got "
                 f"{len(self.channels)}, {len(self.eps_sq)} and {len(bands)} values"
             )
-        for channels, eps_sq, band in zip(self.channels, self.eps_sq, bands, strict=True):
-            check_count(channels=channels)
-            check_positive(eps_sq=eps_sq)
-            check_count(0, frequencies=band)
 
     def check(self, channels: int) -> None:
         """Raise ValueError unless the blocks have this number of channels together."""

@@ -24,7 +24,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from redunet._checks import check_count, check_positive
+from redunet._checks import check_count, check_positive, set_fields
 from redunet.layers.operators.approximation import (
     Approximation,
     SampleSums,
@@ -106,8 +106,9 @@ class SharedDictionary(OperatorKind):
     latch_every: int | None = None
 
     def __post_init__(self) -> None:
-        check_count(atoms=self.atoms, latch_every=self.latch_every)
-        check_positive(mu=self.mu, step_size=self.step_size)
+        atoms, latch_every = check_count(atoms=self.atoms, latch_every=self.latch_every)
+        mu, step_size = check_positive(mu=self.mu, step_size=self.step_size)
+        set_fields(self, atoms=atoms, latch_every=latch_every, mu=mu, step_size=step_size)
 
     def gather(
         self, info: DatasetInfo, collect: Collect, previous: Operators | None, depth: int

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from redunet._checks import check_count
+from redunet._checks import check_count, set_fields
 from redunet.layers.operators.base import Operators
 from redunet.layers.operators.exact import ClassVectors
 from redunet.layers.operators.kind import Collect, OperatorKind
@@ -44,7 +44,8 @@ class Variational(OperatorKind):
     latch_every: int | None = None
 
     def __post_init__(self) -> None:
-        check_count(rank=self.rank, latch_every=self.latch_every)
+        rank, latch_every = check_count(rank=self.rank, latch_every=self.latch_every)
+        set_fields(self, rank=rank, latch_every=latch_every)
 
     def check(self, channels: int) -> None:
         """Raise ValueError if there are fewer channels than directions."""
