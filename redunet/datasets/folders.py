@@ -1,48 +1,98 @@
 """Folders of images."""
 
 import os
+import unicodedata
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from redunet.files.images import image_files, read_image
+from redunet._checks import check_count
+from redunet._warnings import warn
+from redunet.files.images import image_files, is_image, read_image
+
+# The largest value of 12 bits, as a share of that of 16 bits.
+TWELVE_BITS = 4095 / 65535
 
 
 def image_folder(
-    folder: str | os.PathLike[str], size: tuple[int, int] = (32, 32), *, color: bool = False
+    folder: str | os.PathLike[str], size: int | tuple[int, int] = (32, 32), *, color: bool = False
 ) -> tuple[Tensor, np.ndarray]:
     """Images from a folder that contains one folder per class.
 
     Each image is rotated as its EXIF data says, scaled to cover ``size``, and cropped around its
-    centre. Hidden files, and files without the extension of an image format, are ignored.
+    centre. Transparent images are drawn on white. Hidden files and folders, and files without the
+    extension of an image format, are ignored.
 
     Parameters
     ----------
     folder : str or path
-        For example ``pets``, with the files ``pets/cat/1.jpg``, ``pets/dog/7.png``, …
-    size : tuple of int
-        Height and width of the result.
+        For example ``pets``, with the files ``pets/cat/1.jpg``, ``pets/dog/7.png``, … Images in
+        folders of a class, such as ``pets/cat/2020/2.jpg``, belong to the class too.
+    size : int or tuple of int
+        Height and width of the result, in this order; Pillow's sizes are (width, height). One
+        integer stands for both.
     color : bool
         Whether the result has three channels, red, green and blue, instead of a grey one.
 
     Returns
     -------
     X : Tensor of shape (m, 1, H, W) or (m, 3, H, W), float32
-        Values from 0 to 1, sorted by class and then by file name.
+        Values from 0 to 1, sorted by class and then by file name. Values of 16 bits are divided by
+        65535. Images of floats must have values from 0 to 1.
     labels : numpy array (m,) of str
-        The name of the folder of each image.
+        The name of the folder of each image, with composed characters (NFC).
 
     Raises
     ------
     ValueError
-        If the folders contain no images, or an image cannot be read.
+        If the folders contain no images, an image cannot be read, or all images are in deeper
+        folders, so that the classes are not clear.
+
+    Warns
+    -----
+    ReduNetWarning
+        If a folder contains no images, images belong to no class, or values of 16 bits use only 12.
     """
-    paths = image_files(Path(folder))
+    folder = Path(folder)
+    sides = np.ravel(size).tolist()
+    if len(sides) not in (1, 2):
+        raise ValueError(f"size must be an integer or (height, width), got {size!r}")
+    height, width = sides[0], sides[-1]
+    check_count(height=height, width=width)
+    paths = image_files(folder)
+    _check_places(folder, paths)
+    X = torch.empty(len(paths), 3 if color else 1, height, width)
+    for image, path in zip(X, paths, strict=True):
+        values = read_image(path, (height, width), "RGB" if color else "L")
+        image[:] = torch.from_numpy(values.reshape(height, width, -1)).movedim(-1, 0)
+    if 0 < X.max() <= TWELVE_BITS:
+        warn(
+            f"no pixel of the images in {folder} is above {TWELVE_BITS:.4f}: if they have 12 bits, "
+            "multiply X by 65535 / 4095, as other images would be brighter"
+        )
+    classes = [unicodedata.normalize("NFC", path.relative_to(folder).parts[0]) for path in paths]
+    return X, np.array(classes)
+
+
+def _check_places(folder: Path, paths: list[Path]) -> None:
+    """Raise ValueError if it is not clear which folders are classes; warn of what is left out."""
+    visible = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    stray = sorted(path.name for path in visible if is_image(path))
     if not paths:
-        raise ValueError(f"expected images in {folder}/CLASS/, found none")
-    images = np.stack([read_image(path, size, "RGB" if color else "L") for path in paths])
-    X = torch.from_numpy(images).float() / 255
-    channels = X.movedim(-1, 1) if color else X.unsqueeze(1)
-    return channels.contiguous(), np.array([path.parent.name for path in paths])
+        hint = f"; {stray[0]} is in no folder of a class" if stray else ""
+        raise ValueError(f"expected images in {folder}/CLASS/, found none{hint}")
+    if all(path.parent.parent != folder for path in paths):
+        parts = paths[0].relative_to(folder).parts
+        raise ValueError(
+            f"expected images in {folder}/CLASS/, but all are in deeper folders, such as "
+            f"{'/'.join(parts)}: pass {folder / parts[0]} if {parts[1]!r} is a class, or move the "
+            f"images up if {parts[0]!r} is one"
+        )
+    if stray:
+        warn(f"{len(stray)} images of {folder} are in no folder of a class, such as {stray[0]}")
+    used = {path.relative_to(folder).parts[0] for path in paths}
+    empty = sorted(path.name for path in visible if path.is_dir() and path.name not in used)
+    if empty:
+        warn(f"{len(empty)} folders of {folder} contain no images, such as {empty[0]!r}")

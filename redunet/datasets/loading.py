@@ -26,7 +26,7 @@ def load(
     encoding: str | None = None,
     length: int | None = None,
     fill: Fill = 0.0,
-    size: tuple[int, int] = (32, 32),
+    size: int | tuple[int, int] = (32, 32),
     color: bool = False,
 ) -> LabelledSamples:
     """Samples and labels from a file or a folder.
@@ -44,7 +44,7 @@ def load(
         For tables and ``.ts`` files: the encoding of the text, if it is not UTF-8.
     length, fill : optional
         For ``.ts`` files: how short series are continued; see :func:`pad_series`.
-    size : tuple of int
+    size : int or tuple of int
         For images: height and width of the result.
     color : bool
         For images: whether the result has three channels.
@@ -68,7 +68,7 @@ def load(
     if ending in (".csv", ".tsv", ".txt"):
         return read_table(path, label, header=header, drop=drop, decimal=decimal, encoding=encoding)
     if ending == ".ts":
-        return LabelledSamples(*read_ts(path, length=length, fill=fill))
+        return LabelledSamples(*read_ts(path, length=length, fill=fill, encoding=encoding))
     if ending == ".npz":
         return LabelledSamples(*_read_npz(path))
     raise ValueError(

@@ -240,7 +240,7 @@ def _read_tiny_images(paths: list[Path], folder: Path, split: str) -> Tensor:
             raise FileNotFoundError(
                 f"Tiny ImageNet is not complete: there is no {path.name} in {path.parent}"
             )
-        image[:] = read_image(path, (64, 64), "RGB")
+        image[:] = np.rint(255 * read_image(path, (64, 64), "RGB"))
     return _scaled(images.transpose(0, 3, 1, 2))
 
 

@@ -117,7 +117,11 @@ def _padded(values: Tensor, length: int, level: Tensor | None) -> Tensor:
 
 
 def read_ts(
-    path: str | os.PathLike[str], *, length: int | None = None, fill: Fill = 0.0
+    path: str | os.PathLike[str],
+    *,
+    length: int | None = None,
+    fill: Fill = 0.0,
+    encoding: str | None = None,
 ) -> tuple[Tensor, np.ndarray]:
     """Time series and their labels from a ``.ts`` file of the UCR and UEA archives.
 
@@ -129,21 +133,42 @@ def read_ts(
         are ignored.
     length, fill : optional
         How :func:`pad_series` continues short series.
+    encoding : str, optional
+        For example ``"latin-1"``. The default is UTF-8, or what a byte order mark says. Comments
+        may have any encoding.
 
     Returns
     -------
-    X : Tensor of shape (m, C, T), float32
+    X : Tensor of shape (m, C, T), float32 or float64
+        float64 if float32 would round a series, or the differences between series, by more than 1 %
+        of their range, as it does near 1e9.
     labels : numpy array (m,)
         int64 if all labels are integers, and str otherwise.
 
     Raises
     ------
     ValueError
-        If the file is damaged, it has no class labels, values are missing, or a series is longer
-        than ``length``.
+        If the file is damaged or has another encoding, it has no class labels, values are missing,
+        or a series is longer than ``length``.
     """
-    series, labels = parse_ts(Path(path))
+    path = Path(path)
     try:
-        return pad_series(series, length, fill=fill), labels_from_text(labels)
+        series, labels = parse_ts(path, encoding)
+        X = pad_series(series, length, fill=fill)
+        return X if _needs_double(series) else X.float(), labels_from_text(labels)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+
+
+def _needs_double(series: list[np.ndarray]) -> bool:
+    """Whether float32 rounds series, or the differences of their means, by over 1 % of them."""
+    largest = np.array([np.abs(one).max(1) for one in series])  # (m, C)
+    ranges = np.array([np.ptp(one, 1) for one in series])
+    of_means = np.ptp([one.mean(1) for one in series], 0)
+    return bool(_is_coarse(largest, ranges) or _is_coarse(largest.max(0), of_means))
+
+
+def _is_coarse(largest: np.ndarray, ranges: np.ndarray) -> bool:
+    """Whether float32 rounds values of this size by more than 1 % of a range that is not zero."""
+    rounding = largest * np.finfo(np.float32).eps / 2
+    return bool(((rounding > 0.01 * ranges) & (ranges > 0)).any())

@@ -1,10 +1,12 @@
+import unicodedata
+
 import numpy as np
 import pytest
 import torch
 from torch.nn import functional
 
 from redunet import RandomCirculantLift, ReduNet
-from redunet.datasets import pad_series, read_ts
+from redunet.datasets import load, pad_series, read_ts
 
 TS = """# Comments, and lines that describe the data
 %# are ignored.
@@ -150,15 +152,17 @@ def test_labels_of_a_ts_file_may_be_integers(tmp_path):
     [
         ("2.0", "?", "walks.ts: series 0 has 1 missing values .* in channel 0 at position 1"),
         ("2.0", "NaN", "walks.ts: series 0 has 1 missing values"),
-        ("2.0", "two", "line 12: could not convert string to float: 'two'"),
+        ("2.0", "two", "walks.ts: line 12: expected numbers, got 'two'"),
+        ("2.0", "1_0", "walks.ts: line 12: expected numbers, got '1_0'"),
+        ("2.0", "inf", "walks.ts: line 12: expected numbers, got 'inf'"),
         (",2.0", "", r"line 12: all channels of a sample .* same length, got \[2, 3\]"),
         ("7,9 :", "", "walks.ts: series must have shape .* the same number of channels"),
         (": run", "", "line 14: .* one of the classes walk, run, .* got the class '7,9'"),
-        ("run\n\n@data", "run", "is not a .ts file: it has no line @data"),
+        ("run\n\n@data", "run", "walks.ts: this is not a .ts file: it has no line @data"),
         ("True walk run", "false", "such as '@classLabel true walk run', got @classLabel false"),
         ("True walk run", "true", "got @classLabel true"),
         ("@classlabel True walk run", "@targetLabel true", "got no such line"),
-        ("@TIMESTAMPS False", "@timeStamps TRUE", "has time stamps"),
+        ("@TIMESTAMPS False", "@timeStamps TRUE", "walks.ts: the series have time stamps"),
         ("walk\n# one", "stand\n# one", "classes walk, run, separated by colons, got .* 'stand'"),
     ],
 )
@@ -166,3 +170,57 @@ def test_ts_files_that_cannot_be_read(tmp_path, old, new, message):
     assert TS.count(old) == 1
     with pytest.raises(ValueError, match=message):
         read_ts(write(tmp_path, TS.replace(old, new)))
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "cp1252"])
+@pytest.mark.parametrize("classes", ["Öl Käse Brot", "ä ö gut"])
+def test_names_of_classes_in_another_encoding_are_refused_or_kept(tmp_path, classes, encoding):
+    names = classes.split()
+    rows = "".join(f"{number},2:{name}\n" for number, name in enumerate(names))
+    path = tmp_path / "a.ts"
+    path.write_bytes(f"% Über Müll\n@classLabel true {classes}\n@data\n{rows}".encode(encoding))
+    with pytest.raises(ValueError, match=r'a\.ts: line 2 is not UTF-8: .* encoding="cp1252"'):
+        read_ts(path)
+    assert read_ts(path, encoding=encoding)[1].tolist() == names
+    assert load(path, encoding=encoding)[1].tolist() == names
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_encodings_and_ends_of_lines(tmp_path, encoding, end):
+    decomposed = unicodedata.normalize("NFD", "Käse")
+    text = f"@classLabel true Käse Brot\n@data\n1,2:{decomposed}\n3,4:Brot\n5,6:Käse\n"
+    path = tmp_path / "a.ts"
+    path.write_bytes(text.replace("\n", end).encode(encoding))
+    assert read_ts(path)[1].tolist() == ["Käse", "Brot", "Käse"]
+
+
+def test_comments_may_have_any_encoding(tmp_path):
+    path = tmp_path / "a.ts"
+    text = "# Müller\n@problemName Vögel\n@classLabel true a b\n@data\n1,2:a\n# ö\n3,4:b\n"
+    path.write_bytes(text.encode("latin-1"))
+    assert read_ts(path)[1].tolist() == ["a", "b"]
+
+
+@pytest.mark.parametrize("level", [1.7e9, -2e12, 3.5e7])
+@pytest.mark.parametrize("rows", [["wave", "wave"], ["flat", "higher"]])
+def test_values_on_a_high_level_stay_different(tmp_path, level, rows):
+    shapes = {
+        "wave": np.round(10 * np.sin(np.arange(16))),
+        "flat": np.zeros(16),
+        "higher": np.ones(16),
+    }
+    series = [level + shapes[row] for row in rows]
+    lines = "".join(
+        ",".join(f"{value:.0f}" for value in values) + f":{name}\n"
+        for values, name in zip(series, "ab", strict=True)
+    )
+    X, _ = read_ts(write(tmp_path, f"@classLabel true a b\n@data\n{lines}"))
+    np.testing.assert_array_equal(X[:, 0], series)
+    assert X.dtype == torch.float64
+
+
+def test_values_that_float32_can_hold_stay_in_float32(tmp_path):
+    lines = "100.125,100.25,100.5:a\n7,7,7:a\n1e-20,2e-20,1e-19:b\n"
+    X, _ = read_ts(write(tmp_path, f"@classLabel true a b\n@data\n{lines}"))
+    assert X.dtype == torch.float32
