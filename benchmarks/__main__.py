@@ -22,7 +22,7 @@ BENCHMARKS = {
     "scaling": Benchmark("growth of the time with each size", "", 5),
     "memory": Benchmark("peak memory of a construction, with and without files", "", 3),
     "few_samples": Benchmark("time, memory and files of few samples", "", 1),
-    "gpu": Benchmark("all timings on a GPU, for RESULTS.md", "a CUDA device", 8),
+    "gpu": Benchmark("tests, constants and all timings of a GPU", "a CUDA device", 8),
     "layers": Benchmark("ΔR by layer with several ways to choose the step", "", 10),
     "mnist": Benchmark("networks with each kind of operators", "MNIST", 10),
     "large_search": Benchmark("a search and a construction on many samples", "", 30),

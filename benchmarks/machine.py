@@ -18,7 +18,8 @@ import torch
 def describe(device: torch.device) -> str:
     """Machine, versions, date and command, as lines of Markdown."""
     name = _gpu(device) if device.type == "cuda" else "the processor"
-    module = f"benchmarks.{Path(sys.argv[0]).stem}"
+    path = Path(sys.argv[0])
+    module = f"benchmarks.{path.parent.name if path.stem == '__main__' else path.stem}"
     command = shlex.join(["python", "-m", module, *sys.argv[1:]])
     return "\n".join(
         [

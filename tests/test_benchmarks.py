@@ -8,7 +8,9 @@ import pytest
 import torch
 
 from benchmarks import __main__ as entry
-from benchmarks import budget, construct, few_samples, gpu, losses
+from benchmarks import budget, construct, few_samples, losses
+from benchmarks.gpu import __main__ as gpu
+from benchmarks.gpu import constants, profiles, timings
 from benchmarks.workloads import Workload
 
 FOLDER = Path(entry.__file__).parent
@@ -27,12 +29,14 @@ def is_program(path):
 
 @pytest.fixture
 def small_workloads(monkeypatch):
-    monkeypatch.setattr(gpu, "WORKLOADS", SMALL)
-    monkeypatch.setattr(gpu, "EVALUATION", SMALL["image16"]._replace(name="evaluation, m=40"))
+    for module in (constants, profiles, timings):
+        monkeypatch.setattr(module, "WORKLOADS", SMALL)
+    monkeypatch.setattr(profiles, "CONSTRUCTED", list(SMALL))
+    monkeypatch.setattr(timings, "EVALUATION", SMALL["image16"]._replace(name="evaluation, m=40"))
     monkeypatch.setattr(construct, "EVALUATION", SMALL["image16"])
     monkeypatch.setattr(losses, "SMALL_CLASSES", [losses.Batch(2, 64, 128, 2)])
     monkeypatch.setattr(losses, "LARGE_CLASSES", [losses.Batch(200, 64, 3200, 2)])
-    monkeypatch.setattr(gpu, "SERIES", 24)
+    monkeypatch.setattr(timings, "SERIES", 24)
     monkeypatch.delenv("REDUNET_DATA", raising=False)
 
 

@@ -1,110 +1,29 @@
-"""All timings on a GPU in one run that ends in time, as a section for RESULTS.md.
+"""Times of layers, losses and fits, beside what else could be taken."""
 
-The run has six parts: tests, layers, precision, graphs, losses and fits. MNIST is a seventh part if
-``--data`` names its folder. Every measurement first runs at a small size. If the full size would
-take more than its share of the time, fewer samples are measured, and the row says so. With
-``--device cpu --minutes 0.05`` all sizes are small, and the run only shows that everything works.
-"""
-
-import argparse
 import math
-import os
-import subprocess
 import sys
-import warnings
-from collections.abc import Callable, Iterable
-from pathlib import Path
-from typing import NamedTuple
+import time
+from collections.abc import Callable
 
 import torch
 from tabulate import tabulate
 from torch import Tensor
 
 from benchmarks import losses, textbook
-from benchmarks.budget import Budget, fitted, reduced, resized
+from benchmarks.budget import Budget, fitted, resized
 from benchmarks.construct import LARGEST_TEXTBOOK, Timer
-from benchmarks.machine import Roofline, add_device_option, best_time, describe
+from benchmarks.gpu.context import Context
+from benchmarks.gpu.correctness import output
+from benchmarks.machine import Roofline, best_time
 from benchmarks.workloads import EVALUATION, SETTINGS, WORKLOADS, Workload
-from redunet import ReduNet, ReduNetClassifier
+from redunet import ReduNet, ReduNetClassifier, datasets
 
 # Goals on an H200: milliseconds of a layer, and the loop over classes / the loss of redunet.
 LAYER_GOALS = {"vector": 3.0, "image16": 0.7, "image75": 2.0, "classes": 5.0}
 LOSS_GOAL, MANY_CLASSES = 100, 200
 
-# Shares of the time that is left when a part begins.
-SHARES = {"tests": 0.3, "layers": 0.35, "precision": 0.2, "graphs": 0.1, "losses": 0.4, "fits": 0.3}
-
 # Number of series that a classifier is fitted to.
 SERIES = 100
-
-
-class Context(NamedTuple):
-    """What a part needs to know."""
-
-    device: torch.device
-    budget: Budget
-    timer: Timer
-    data: str | None
-    is_trial: bool  # whether all sizes are small
-
-    def workload(self, work: Workload) -> Workload:
-        """A workload, which is reduced in a trial."""
-        return reduced(work) if self.is_trial else work
-
-
-def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    add_device_option(parser, default="cuda")
-    parser.add_argument(
-        "--minutes",
-        type=float,
-        default=8.0,
-        help="time for everything; less than 1 is a trial with small sizes",
-    )
-    parser.add_argument("--data", default=os.environ.get("REDUNET_DATA"), help="folder of MNIST")
-    parser.add_argument("--only", choices=list(PARTS), nargs="+", help="by default all parts")
-    parser.add_argument("--out", type=Path, help="file for the section")
-    options = parser.parse_args(arguments)
-    warnings.simplefilter("ignore", UserWarning)  # small sizes have few samples in a class
-    if options.device.type == "cuda" and not torch.cuda.is_available():
-        parser.error("there is no CUDA device; --device cpu shows that everything works")
-    parts = []
-    for part in sections(options):  # a run that is stopped leaves the parts before
-        print("\n" * bool(parts) + part, flush=True)
-        parts.append(part)
-        if options.out:
-            options.out.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
-
-
-def sections(options: argparse.Namespace) -> Iterable[str]:
-    """A headline with the machine, and the result of every part."""
-    device, budget = options.device, Budget(60 * options.minutes, options.device)
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "a CPU"
-    yield f"## Timings on {name}"
-    yield describe(device)
-    is_trial = options.minutes < 1
-    timer = Timer(*((1, 1) if is_trial else (4, 3)), device)
-    for part in options.only or PARTS:
-        yield f"### {part.upper() if part == 'mnist' else part.capitalize()}"
-        share = budget.share(SHARES.get(part, 1.0))
-        context = Context(device, share, timer, options.data, is_trial)
-        try:
-            yield PARTS[part](context)
-        except Exception as error:  # a part that fails must not end the others
-            yield f"This part failed: {type(error).__name__}: {str(error).splitlines()[0]}"
-
-
-def tests(context: Context) -> str:
-    """The tests that need a GPU, in a process of their own."""
-    if context.device.type != "cuda":
-        return "The tests that need a GPU did not run: there is no CUDA device."
-    command = [sys.executable, "-m", "pytest", "-m", "gpu", "-p", "no:cacheprovider"]
-    command += ["-p", "no:benchmark", "-o", "addopts=", "-rf", "--tb=line"]
-    shown = _output(command, context.budget.left)
-    if shown is None:
-        return "The tests did not end in time."
-    lines = shown.splitlines()
-    return "\n".join([*(line for line in lines if line.startswith("FAILED")), lines[-1]])
 
 
 def layers(context: Context) -> str:
@@ -116,10 +35,9 @@ def layers(context: Context) -> str:
         goal = None if context.is_trial else LAYER_GOALS.get(key)
         rows.append(_layer_row(context.workload(work), goal, budget, context.timer, roofline))
     headers = ["ms per layer", "goal", "exact", "variational", "momentum", "floor", "floor / exact"]
-    formats = ("", *[".3g"] * 6, ".1e")
-    table = tabulate(
-        rows, [*headers, "largest difference"], "github", floatfmt=formats, missingval="–"
-    )
+    headers += ["peak [GiB]", "Algorithm 3 as printed", "largest difference"]
+    formats = ("", *[".3g"] * 8, ".1e")
+    table = tabulate(rows, headers, "github", floatfmt=formats, missingval="–")
     return f"{roofline}\n\n{table}\n\n{_evaluation(context)}"
 
 
@@ -135,24 +53,40 @@ def _layer_row(
     if fitting is None:
         return [work.name, goal]
     X, labels = fitting.data(timer.device)
+    if timer.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(timer.device)
     exact = timer.layer(X, labels)
+    peak = _peak(timer.device)
     variational = timer.layer(X, labels, operators="variational", rank=fitting.rank)
     momentum = timer.layer(X, labels, momentum=0.9)
     floor = roofline.seconds(fitting.flops(), fitting.bytes())
     milliseconds = [1e3 * seconds for seconds in (exact, variational, momentum, floor)]
-    difference = _difference(fitting, X, labels, budget)
-    return [fitting.name, goal, *milliseconds, floor / exact, difference]
+    printed = _as_printed(fitting, X, labels, budget)
+    return [fitting.name, goal, *milliseconds, floor / exact, peak, *printed]
 
 
-def _difference(work: Workload, X: Tensor, labels: Tensor, budget: Budget) -> float | None:
-    """Largest difference of the features after a layer from the textbook's, if there is time."""
+def _peak(device: torch.device) -> float | None:
+    """Largest memory that was taken on a GPU, in GiB."""
+    return torch.cuda.max_memory_allocated(device) / 2**30 if device.type == "cuda" else None
+
+
+def _as_printed(
+    work: Workload, X: Tensor, labels: Tensor, budget: Budget
+) -> tuple[float | None, float | None]:
+    """Milliseconds of Algorithm 3 as printed, and the largest difference of the features.
+
+    Both are None if there is too little time or memory.
+    """
     loops = math.prod(work.shape[1:]) * (work.classes + 1)
-    seconds = loops * (1e-4 + 1e-10 * work.shape[0] ** 3)  # a guess, on one core
+    seconds = 2 * loops * (1e-4 + 1e-10 * work.shape[0] ** 3)  # a guess, on one core
     if seconds > budget.left or work.samples * work.classes * work.shape[0] > LARGEST_TEXTBOOK:
-        return None
+        return None, None
+    V = textbook.to_spectrum(X)
+    expected = textbook.layer(V, labels, **SETTINGS).V
+    printed = best_time(lambda: textbook.layer(V, labels, **SETTINGS), X.device, repeat=1)
     net = ReduNet.construct(X, labels, num_layers=1, **SETTINGS)
-    expected = textbook.layer(textbook.to_spectrum(X), labels, **SETTINGS).V
-    return (net(X) - textbook.from_spectrum(expected, X.shape)).abs().max().item()
+    difference = (net(X) - textbook.from_spectrum(expected, X.shape)).abs().max().item()
+    return 1e3 * printed, difference
 
 
 def _evaluation(context: Context) -> str:
@@ -282,16 +216,21 @@ def _fitted_batch(batch: losses.Batch, budget: Budget) -> losses.Batch | None:
 
 
 def fits(context: Context) -> str:
-    """Time to fit a classifier to series: search, construction and prediction."""
+    """Time to fit a classifier to series: search, construction and prediction.
+
+    Four classes of 25 series have matrices just below the size up to which torch 2.11 decomposes
+    them together. Four classes of 100 series have larger ones.
+    """
     rows, fit = [], 0.0
-    for length in (16, 64, 128, 256):
-        if 4 * fit > context.budget.left:
+    for samples, length in ((1, 16), (1, 64), (1, 256), (4, 64), (4, 256)):
+        if 8 * fit > context.budget.left:
             break
-        X, y = _series(2 * SERIES, length)
+        train = samples * SERIES
+        X, y = _series(train + SERIES, length)
         model = ReduNetClassifier(device=context.device)
-        fit = _fit_time(model, X[:SERIES], y[:SERIES], context.device)
-        score = model.score(X[SERIES:], y[SERIES:])
-        rows.append([f"{SERIES} series of length {length}, 4 classes", fit, score])
+        fit = _fit_time(model, X[:train], y[:train], context.device)
+        score = model.score(X[train:], y[train:])
+        rows.append([f"{train} series of length {length}, 4 classes", fit, score])
     return tabulate(rows, ["", "seconds to fit", "test accuracy"], "github", floatfmt=".3g")
 
 
@@ -310,39 +249,31 @@ def _series(m: int, length: int) -> tuple[Tensor, Tensor]:
 
 
 def mnist(context: Context) -> str:
-    """``benchmarks.mnist`` in a process of its own, with as many digits as there is time for."""
+    """MNIST with chosen settings, and ``benchmarks.mnist`` in a process of its own."""
     if not context.data:
         return "`--data` names no folder of MNIST."
+    parts = [_searched(context)]
     command = [sys.executable, "-m", "benchmarks.mnist", "--data-dir", context.data]
     command += ["--device", str(context.device), "--per-class"]
-    shown = _output([*command, "50"], context.budget.left)
-    if shown is not None:
-        shown = _output([*command, "500"], context.budget.left) or shown
-    return shown or "There was no time for MNIST."
+    for per_class in ("50", "500"):
+        shown = output([*command, per_class], context.budget.left)
+        if shown is not None:
+            parts.append(f"{per_class} digits of each class:\n\n{shown}")
+    return "\n\n".join(parts)
 
 
-def _output(command: list[str], seconds: float) -> str | None:
-    """What a command prints; None if it takes longer."""
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=max(1.0, seconds))
-    except subprocess.TimeoutExpired:
-        return None
-    if done.returncode and not done.stdout.strip():
-        return f"It failed: {done.stderr.strip().splitlines()[-1]}"
-    return done.stdout.strip()
-
-
-PARTS: dict[str, Callable[[Context], str]] = {
-    "tests": tests,
-    "layers": layers,
-    "precision": precision,
-    "graphs": graphs,
-    "losses": losses_,
-    "fits": fits,
-    "mnist": mnist,
-}
-
-
-if __name__ == "__main__":
-    with torch.no_grad():
-        main()
+def _searched(context: Context) -> str:
+    """Seconds to search and construct a network from MNIST, with as many digits as fit."""
+    (X, y), (X_test, y_test) = (datasets.mnist(split, context.data) for split in ("train", "test"))
+    rows, seconds = [], 0.0
+    for per_class in (20, 100, 500, None):
+        if 12 * seconds > context.budget.left:
+            break
+        chosen = slice(None) if per_class is None else datasets.subsample(y, per_class)
+        start = time.perf_counter()
+        net = ReduNet.construct(X[chosen].to(context.device), y[chosen], lift="auto")
+        seconds = time.perf_counter() - start
+        accuracy = (net.predict(X_test.to(context.device)) == y_test.numpy()).mean()
+        rows.append([len(y[chosen]), net.feature_shape[0], seconds, accuracy])
+    headers = ["digits", "channels", "seconds to search and construct", "test accuracy"]
+    return tabulate(rows, headers, "github", floatfmt=("", "", ".3g", ".4f"))
