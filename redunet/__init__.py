@@ -30,7 +30,7 @@ from redunet.lifts import (
 )
 from redunet.network import ReduNet
 from redunet.rates import RateReduction, RateReductionMeter, coding_rate, rate_reduction
-from redunet.search import Search
+from redunet.search import ExpansionRegression, Search
 from redunet.training import (
     FineTuned,
     MCR2Loss,
@@ -49,6 +49,7 @@ if TYPE_CHECKING:  # loaded on use, because they load matplotlib
 __all__ = [
     "Band",
     "Exact",
+    "ExpansionRegression",
     "Extensible",
     "FineTuned",
     "JoinedLift",

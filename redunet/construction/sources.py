@@ -65,6 +65,12 @@ class ArraySource:
                 "is known, pass num_classes"
             )
         self.X = as_samples(X, device=device, name=name)
+        m, shape = len(self.X), as_labels(labels).shape
+        if len(shape) not in (1, 2) or shape[0] != m:
+            raise ValueError(
+                f"labels must have shape ({m},), or ({m}, k) for soft memberships: got {shape} for "
+                f"{m} samples"
+            )
         self.labels = labels  # may be a masked array
         self.example = self.X[:1]
         self.home = self.X.device

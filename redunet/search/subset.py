@@ -18,13 +18,22 @@ class Subset(NamedTuple):
     labels: np.ndarray  # (m',)
     classes: np.ndarray  # (k,) sorted labels of all samples
     counts: np.ndarray  # (k,) number of all samples in each class
+    total: int  # number of all samples
 
 
-def draw(source: Source, most: int, batch_size: int, seed: int, processes: Processes) -> Subset:
+def draw(
+    source: Source,
+    most: int,
+    batch_size: int,
+    seed: int,
+    processes: Processes,
+    *,
+    soft: bool = False,
+) -> Subset:
     """At most ``most`` random samples of all processes, in one pass over the source.
 
     Every sample gets a random number, and those with the smallest numbers are kept. If all samples
-    are kept, they stay in order.
+    are kept, they stay in order. With ``soft``, labels may also be memberships ``(m, k)``.
     """
     random = np.random.default_rng([seed, processes.rank])
     X, keys = source.example[:0], np.empty(0)
@@ -37,16 +46,15 @@ def draw(source: Source, most: int, batch_size: int, seed: int, processes: Proce
         kept = np.concatenate([kept, np.arange(start, start + len(batch))])
         start += len(batch)
         X, keys, kept = _smallest(most, X, keys, kept)
-    labels = _hard(as_labels(source.labels), start)
+    labels = _checked(as_labels(source.labels), start, soft)
     if processes.size == 1:
-        classes, counts = np.unique(labels, return_counts=True)
-        return Subset(X, labels[kept], classes, counts)
+        return Subset(X, labels[kept], *_counted(labels), start)
     parts = processes.all_gather_object((X.cpu(), keys, labels[kept], labels))
     samples, numbers, drawn, everything = zip(*parts, strict=True)
     X = torch.cat(samples).to(X.device)
     X, _, kept = _smallest(most, X, np.concatenate(numbers), np.arange(len(X)))
-    classes, counts = np.unique(np.concatenate(everything), return_counts=True)
-    return Subset(X, np.concatenate(drawn)[kept], classes, counts)
+    labels = np.concatenate(everything)
+    return Subset(X, np.concatenate(drawn)[kept], *_counted(labels), len(labels))
 
 
 def _smallest(
@@ -59,8 +67,15 @@ def _smallest(
     return X[torch.from_numpy(chosen).to(X.device)], keys[chosen], kept[chosen]
 
 
-def _hard(labels: np.ndarray, num_samples: int) -> np.ndarray:
-    if labels.ndim != 1 or len(labels) != num_samples:
+def _counted(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The classes, and the number of samples in each of them."""
+    if labels.ndim == 2:
+        return np.arange(labels.shape[1]), labels.sum(0)
+    return np.unique(labels, return_counts=True)
+
+
+def _checked(labels: np.ndarray, num_samples: int, soft: bool) -> np.ndarray:
+    if labels.ndim not in ((1, 2) if soft else (1,)) or len(labels) != num_samples:
         raise ValueError(
             f"a search needs one label for each of {num_samples} samples, got labels of shape "
             f"{labels.shape}; for soft memberships choose lift and eps_sq yourself"
