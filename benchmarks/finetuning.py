@@ -2,7 +2,8 @@
 
 This is Table 2 of the ReduNet paper (JMLR 2022). A network of 30 layers is constructed from 50
 digits of each class, with 16 kernels of 7 × 7 and ε² = 0.1. It is then trained on more digits with
-a linear head and cross-entropy. The same network with random operators is trained in the same way.
+a linear head and cross-entropy, or with the residual head. The same network with random operators
+is trained in the same way.
 
 The defaults are the sizes of the paper, with all 60 000 digits of 28 × 28. ``--eta 0.5`` is the
 step size of its text. With ``--checkpoint FILE`` an interrupted training resumes after its last
@@ -21,9 +22,8 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from benchmarks.machine import add_device_option, describe
-from redunet import NearestSubspaceClassifier, RandomCirculantLift, ReduNet, finetune
+from redunet import FineTuned, NearestSubspaceClassifier, RandomCirculantLift, ReduNet, finetune
 from redunet.datasets import mnist, subsample
-from redunet.training.heads import FineTuned
 
 # η, λ, and number of components of the nearest subspaces. The text of the paper has η = 0.5.
 FORWARD = [(0.5, 500.0, 10), (0.1, 500.0, 10), (0.1, 50.0, 20)]
@@ -41,7 +41,8 @@ def main() -> None:
     parser.add_argument(
         "--epochs", type=int, default=10, help="epochs of training; 0 for no back-propagation"
     )
-    parser.add_argument("--lr", type=float, default=0.01)
+    parser.add_argument("--lr", type=float, help="relative learning rate (default: one that fits)")
+    parser.add_argument("--head", choices=("linear", "residual"), default="linear")
     parser.add_argument("--batch-size", type=int, default=100)
     parser.add_argument("--layers", type=int, default=30)
     parser.add_argument(
@@ -105,6 +106,7 @@ def tune(
         labels,
         epochs=options.epochs,
         lr=options.lr,
+        head=options.head,
         batch_size=options.batch_size,
         validation=None,
         checkpoint=path and path.with_stem(f"{path.stem}-{name}"),

@@ -51,8 +51,7 @@ class ReduNet(LayeredNetwork):
     batch_size : int or None
         Number of samples per batch. None: features hold about 2²¹ numbers (2²⁴ on a GPU).
     label_distributions_ : Tensor (m, k) or None
-        Memberships of the training samples if some of their labels were missing, else None. They
-        are not saved.
+        Memberships of the training samples if some labels were missing. They are not saved.
 
     References
     ----------
@@ -280,7 +279,7 @@ class ReduNet(LayeredNetwork):
         ----------
         Chan et al., ReduNet (JMLR 2022), Section 6.1.
         """
-        return type(self)(extended(self._parts(), X, labels))
+        return type(self)(extended(self.parts(), X, labels))
 
     def save(
         self, path: str | PathLike[str], *, samples: tuple[Array, Array] | None = None
@@ -303,7 +302,7 @@ class ReduNet(LayeredNetwork):
             If a kind of operators or memberships is not registered, or the network does not follow
             from the samples.
         """
-        write_network(self._parts(), self.state_dict(), path, samples)
+        write_network(self.parts(), self.state_dict(), path, samples)
 
     @classmethod
     def load(
@@ -335,7 +334,8 @@ class ReduNet(LayeredNetwork):
         fill(net, tensors, path)
         return net.requires_grad_(False).to(device)
 
-    def _parts(self) -> Parts:
+    def parts(self) -> Parts:
+        """The parts that the constructor takes."""
         return Parts(
             list(self.layers),
             self.classes_,

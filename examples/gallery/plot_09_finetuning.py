@@ -25,9 +25,9 @@ net = ReduNet.construct(X[rows], labels[rows], num_layers=3, eps_sq=0.01, eta=0.
 
 networks = {"constructed": net}
 figure, ax = plt.subplots(layout="constrained")
-for head, lr, style in (("linear", 0.03, "C2^--"), ("residual", 0.3, "C0o-")):
+for head, style in (("linear", "C2^--"), ("residual", "C0o-")):
     tuned = finetune(
-        net, X[train], labels[train], head=head, epochs=8, lr=lr, batch_size=50, validation=0.2
+        net, X[train], labels[train], head=head, epochs=8, batch_size=50, validation=0.2
     )
     networks[f"{head} head"] = tuned
     epochs = range(1, 1 + len(tuned.history.validation_accuracy))

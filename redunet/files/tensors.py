@@ -12,6 +12,13 @@ from torch import Tensor, nn
 
 from redunet.files.atomic import atomic_write
 
+# What reads a file, by the key of its header.
+READERS = {
+    "redunet": "ReduNet.load reads it",
+    "redunet fine-tuned": "FineTuned.load reads it",
+    "redunet fine-tuning": "finetune(…, checkpoint=…) continues from it",
+}
+
 
 def write_tensors(
     tensors: dict[str, Tensor],
@@ -74,7 +81,9 @@ def parse_header(
         If the file has no such header, or the header is damaged.
     """
     if key not in metadata:
-        raise ValueError(f"{path} is not {expected}: its header has no {key!r}")
+        readers = [reader for name, reader in READERS.items() if name in metadata]
+        reason = readers[0] if readers else f"its header has no {key!r}"
+        raise ValueError(f"{path} is not {expected}: {reason}")
     try:
         header: dict[str, Any] = json.loads(metadata[key])
     except json.JSONDecodeError as error:

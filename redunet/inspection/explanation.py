@@ -15,6 +15,7 @@ from redunet.inspection.decision import Decision
 from redunet.layers.layer import extrapolate, trajectory
 from redunet.network import ReduNet
 from redunet.rates.spectrum import norms
+from redunet.training.fine_tuned import FineTuned
 
 if TYPE_CHECKING:  # loaded on use
     from matplotlib.figure import FigureBase
@@ -51,6 +52,8 @@ class Explanation:
         places.
     label : optional
         The true label of the sample, if it is known. Tables and plots then show its class too.
+    head_prediction : optional
+        The class that the head of a fine-tuned network predicts; None without a head.
     """
 
     classes: np.ndarray
@@ -61,10 +64,13 @@ class Explanation:
     angles: np.ndarray
     decision: Decision
     label: Any = None
+    head_prediction: Any = None
 
     @property
     def prediction(self) -> Any:
-        """The class of largest membership in the last layer."""
+        """The class of largest membership in the last layer, or that of the head, if any."""
+        if self.head_prediction is not None:
+            return self.head_prediction
         return self.classes[self.memberships[-1].argmax()]
 
     def nearest_classes(self, count: int) -> list[int]:
@@ -164,12 +170,14 @@ class Explanation:
 
 
 @torch.no_grad()
-def explain(net: ReduNet, x: Array, *, label: Any = None) -> Explanation:
+def explain(net: ReduNet | FineTuned, x: Array, *, label: Any = None) -> Explanation:
     """Explain what each layer of a network does to one sample.
 
     Parameters
     ----------
-    net : ReduNet
+    net : ReduNet or FineTuned
+        The network. A linear head of a fine-tuned network sees the features after the last layer
+        and decides by itself; only its prediction is told.
     x : array-like or Tensor of shape net.sample_shape
         One sample, without an axis of samples.
     label : optional
@@ -202,6 +210,9 @@ def explain(net: ReduNet, x: Array, *, label: Any = None) -> Explanation:
     >>> print(explanation.memberships[-1].round(2))
     [1. 0.]
     """
+    head_prediction = None
+    if isinstance(net, FineTuned):
+        head_prediction, net = net.predict(as_row(x))[0], net.net
     X = net.samples(as_row(x))
     label = label.item() if isinstance(label, Tensor | np.generic) else label
     if label is not None and label not in net.classes_.tolist():
@@ -234,6 +245,7 @@ def explain(net: ReduNet, x: Array, *, label: Any = None) -> Explanation:
         angles=np.array(angles),
         decision=Decision.from_network(net, X[0]),
         label=label,
+        head_prediction=head_prediction,
     )
 
 

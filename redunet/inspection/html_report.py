@@ -12,15 +12,16 @@ from redunet.files.atomic import atomic_write
 from redunet.inspection.page import template
 from redunet.inspection.plots.depth import predictions_by_layer
 from redunet.inspection.sections import confusion, sections
-from redunet.inspection.summary import description, evaluation
+from redunet.inspection.summary import constructed, description, evaluation
 from redunet.inspection.text import readable
 from redunet.inspection.worst import worst_samples
 from redunet.network import ReduNet
 from redunet.search.search import Search
+from redunet.training.fine_tuned import FineTuned
 
 
 def report(
-    net: ReduNet,
+    net: ReduNet | FineTuned,
     X: Array,
     labels: Array,
     path: str | os.PathLike[str],
@@ -43,8 +44,9 @@ def report(
 
     Parameters
     ----------
-    net : ReduNet
-        The network.
+    net : ReduNet or FineTuned
+        The network. Accuracies by layer and residuals are those of the layers. Predictions of a
+        fine-tuned network are those of its head.
     X : array-like or Tensor of shape (m, *net.sample_shape)
         Samples, preferably other samples than those of the construction.
     labels : array-like or Tensor of shape (m,)
@@ -72,22 +74,32 @@ def report(
         If samples do not have the shape that the network takes, if a label is not a label of the
         network, or if the number of names differs from that of the samples.
     """
-    X, labels = net.samples(X), as_labels(labels)
+    layers = constructed(net)
+    X, labels = layers.samples(X), as_labels(labels)
     names = [f"Sample {number}" for number in range(len(X))] if names is None else list(names)
     if len(names) != len(X):
         raise ValueError(f"names must be {len(X)}, one for each sample, got {len(names)}")
     results = evaluation(net, X, labels, train=train)
     with torch.no_grad():
-        by_layer = net.residual_norms_by_layer(X)
-    predictions = predictions_by_layer(net, by_layer)
+        by_layer = layers.residual_norms_by_layer(X)
+    by_layers = predictions_by_layer(layers, by_layer)
+    predictions = by_layers[-1] if layers is net else net.predict(X)
     page = template("report.html").render(
         title=title,
         version=__version__,
         summary=_readable(description(net)),
         results=_readable(results),
-        sections=sections(net, X, labels, predictions, search),
-        confusion=confusion(net.classes_, labels, predictions[-1]),
-        worst=worst_samples(net, X, labels, by_layer[-1].cpu().numpy(), names=names, count=worst),
+        sections=sections(layers, X, labels, by_layers, search),
+        confusion=confusion(net.classes_, labels, predictions),
+        worst=worst_samples(
+            net,
+            X,
+            labels,
+            by_layer[-1].cpu().numpy(),
+            predictions,
+            names=names,
+            count=worst,
+        ),
     )
     with atomic_write(path) as temporary:
         temporary.write_text(page, encoding="utf-8")

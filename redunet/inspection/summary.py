@@ -13,10 +13,12 @@ from redunet._checks import Array, as_labels, as_samples
 from redunet.inspection.text import with_three_digits
 from redunet.network import ReduNet
 from redunet.rates.coding_rates import rate_reduction
+from redunet.training.fine_tuned import FineTuned
 
 
-def description(net: ReduNet) -> dict[str, Any]:
+def description(model: ReduNet | FineTuned) -> dict[str, Any]:
     """Layers, shapes, parameters, memory, settings and rates of a network, as plain values."""
+    net = constructed(model)
     parameters = list(net.layers.parameters())
     return {
         "layers": len(net.layers),
@@ -30,14 +32,20 @@ def description(net: ReduNet) -> dict[str, Any]:
         "eta": net.settings.eta,
         "membership": with_three_digits(str(net.settings.membership)),
         "momentum": net.settings.momentum,
+        **({"head": type(model.head).__name__} if isinstance(model, FineTuned) else {}),
         "rate reduction before": float(net.history.delta[0]),
         "rate reduction after": float(net.history.delta[-1]),
     }
 
 
+def constructed(model: ReduNet | FineTuned) -> ReduNet:
+    """The network whose layers are shown: that below the head of a fine-tuned network."""
+    return model.net if isinstance(model, FineTuned) else model
+
+
 @torch.no_grad()
 def evaluation(
-    net: ReduNet, X: Array, labels: Array, *, train: tuple[Array, Array] | None = None
+    model: ReduNet | FineTuned, X: Array, labels: Array, *, train: tuple[Array, Array] | None = None
 ) -> dict[str, Any]:
     """Accuracy of a network on labelled samples, accuracies to compare it with, and rates.
 
@@ -51,6 +59,7 @@ def evaluation(
         If samples do not have the shape that the network takes, or if a label is not a label of the
         network.
     """
+    net = constructed(model)
     X, labels = net.samples(X), as_labels(labels)
     unknown = np.setdiff1d(labels, net.classes_)
     if unknown.size:
@@ -61,7 +70,7 @@ def evaluation(
     _, counts = np.unique(labels, return_counts=True)
     results = {
         "samples": len(X),
-        "accuracy": float(accuracy_score(labels, net.predict(X))),
+        "accuracy": float(accuracy_score(labels, model.predict(X))),
         "chance level (largest class)": float(counts.max() / len(labels)),
     }
     if train is not None:

@@ -13,8 +13,10 @@ from redunet.inspection.explanation import Explanation, explain
 from redunet.inspection.page import Cell, Panel, Table, drawn
 from redunet.inspection.plots.by_layer import draw_memberships, draw_residuals, draw_steps
 from redunet.inspection.plots.decision import draw_frequencies, draw_places, draw_scales
+from redunet.inspection.summary import constructed
 from redunet.inspection.text import three_digits
 from redunet.network import ReduNet
+from redunet.training.fine_tuned import FineTuned
 
 # Largest number of samples in the table.
 LISTED = 30
@@ -44,10 +46,11 @@ class Worst(NamedTuple):
 
 
 def worst_samples(
-    net: ReduNet,
+    model: ReduNet | FineTuned,
     X: Tensor,
     labels: np.ndarray,
     residuals: np.ndarray,
+    predictions: np.ndarray,
     *,
     names: list[str],
     count: int,
@@ -56,12 +59,14 @@ def worst_samples(
 
     Parameters
     ----------
-    net : ReduNet
+    model : ReduNet or FineTuned
     X : Tensor of shape (m, *net.sample_shape)
     labels : numpy array (m,)
     residuals : numpy array (m, k)
         ‖Cʲv‖ before the last layer. The table has the relative residuals of
         :class:`redunet.inspection.Decision`.
+    predictions : numpy array (m,)
+        The labels that the model predicts.
     names : list of m str
     count : int
         Number of samples that are explained.
@@ -71,11 +76,13 @@ def worst_samples(
     Worst or None
         None if no sample is explained, or the steps of the network are not weighted by memberships.
     """
+    net = constructed(model)
     if not count or not all(layer.membership_rule.has_class_weights for layer in net.layers):
         return None
     last = net.layers[-1]
     residuals = residuals * last.membership_rule.weights(last).cpu().numpy()
     own, classes = np.searchsorted(net.classes_, labels), net.classes_.tolist()
+    predicted = predictions.tolist()
     rows = np.arange(len(X))
     others = residuals.copy()
     others[rows, own] = np.inf
@@ -86,7 +93,7 @@ def worst_samples(
         [
             Cell(names[i], names[i], f"sample-{i}" if place < count else ""),
             classes[own[i]],
-            classes[residuals[i].argmin()],
+            predicted[i],
             float(residuals[i, own[i]]),
             float(others[i, rivals[i]]),
             float(margins[i]),
@@ -96,18 +103,20 @@ def worst_samples(
     headers = ["sample", "true class", "predicted class"]
     headers += ["residual, own class", "residual, other class", "difference"]
     explained = [
-        _explained(net, X[i], net.classes_[[own[i], rivals[i]]], names[i], f"sample-{i}")
+        _explained(model, X[i], net.classes_[[own[i], rivals[i]]], names[i], f"sample-{i}")
         for i in order[:count]
     ]
     return Worst(Table.of(headers, table), explained)
 
 
-def _explained(net: ReduNet, x: Tensor, pair: np.ndarray, name: str, link: str) -> Explained:
+def _explained(
+    model: ReduNet | FineTuned, x: Tensor, pair: np.ndarray, name: str, link: str
+) -> Explained:
     """The explanation of a sample of the first class of a pair, whose rival is the second."""
     label = pair.tolist()[0]
-    explanation = explain(net, x, label=label)
+    explanation = explain(model, x, label=label)
     wrong = explanation.prediction != label
-    decision = Decision.from_network(net, x, classes=pair[::-1] if wrong else pair)
+    decision = Decision.from_network(constructed(model), x, classes=pair[::-1] if wrong else pair)
     headers, rows = explanation.table(NAMED_CLASSES)
     return Explained(
         name,

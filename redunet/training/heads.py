@@ -1,18 +1,12 @@
 """Heads that compute logits from the output of a constructed network."""
 
-import copy
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
 from typing import ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from redunet._checks import Array
-from redunet.files.exporting import Graph
-from redunet.layers.real import RealNetwork
 from redunet.network import ReduNet
 
 
@@ -60,10 +54,12 @@ class LinearHead(Head):
 
 
 class ResidualHead(Head):
-    """Logits −s ‖Cʲ v‖ from the residual norms of the last layer, with a fixed sharpness s.
+    """Logits −s_j ‖Cʲ v‖ from the residual norms of the last layer, with fixed factors s_j.
 
-    The sharpness is set so that the two largest logits of a sample differ by 10 on average. With
-    λ = 500, as for memberships, only the worst samples would contribute to the gradient.
+    The factors are proportional to the weights by which the membership of the layer compares the
+    classes, so that the head predicts as the network does. The two largest logits of a sample
+    differ by 10 on average. With λ = 500, as for memberships, only the worst samples would
+    contribute to the gradient.
     """
 
     takes_residuals = True
@@ -71,13 +67,15 @@ class ResidualHead(Head):
 
     def __init__(self, net: ReduNet):
         super().__init__()
-        self.register_buffer("sharpness", net.layers[0].proportions.new_ones(()))
+        self.register_buffer("sharpness", torch.ones_like(net.layers[0].proportions))
 
     @torch.no_grad()
     def fit(self, net: ReduNet, X: Tensor) -> None:
-        """Set the sharpness."""
-        nearest, second = net.residual_norms(X).topk(2, largest=False).values.mean(0)
-        self.sharpness.copy_(10 / (second - nearest).clamp_min(1e-6))
+        """Set the factors."""
+        last = net.layers[-1]
+        weights = last.membership_rule.weights(last)
+        nearest, second = (weights * net.residual_norms(X)).topk(2, largest=False).values.mean(0)
+        self.sharpness.copy_(10 * weights / (second - nearest).clamp_min(1e-6))
 
     def logits(self, found: Tensor) -> Tensor:
         """Map residual norms ``(m, k)`` to logits ``(m, k)``."""
@@ -85,90 +83,3 @@ class ResidualHead(Head):
 
 
 HEADS: dict[str, type[Head]] = {"linear": LinearHead, "residual": ResidualHead}
-
-
-@dataclass
-class FineTuningHistory:
-    """The loss and the accuracy of each epoch.
-
-    Attributes
-    ----------
-    loss : list of float
-        Mean loss over the training samples.
-    validation_loss, validation_accuracy : list of float
-        Loss and accuracy on the validation samples; empty if there are none.
-    """
-
-    loss: list[float] = field(default_factory=list)
-    validation_loss: list[float] = field(default_factory=list)
-    validation_accuracy: list[float] = field(default_factory=list)
-
-
-class FineTuned(nn.Module):
-    """A network with a head, from samples to logits. :func:`finetune` returns one.
-
-    Parameters
-    ----------
-    net : ReduNet
-        The network.
-    head : Head
-        The head that computes logits from the output of the network.
-
-    Attributes
-    ----------
-    classes_ : numpy array (k,)
-        The labels, in the order of the logits.
-    history : FineTuningHistory
-        The loss and the accuracy of each epoch.
-    """
-
-    def __init__(self, net: ReduNet, head: Head):
-        super().__init__()
-        self.net = net
-        self.head = head
-        self.classes_ = net.classes_
-        self.history = FineTuningHistory()
-
-    def forward(self, X: Array) -> Tensor:
-        """Logits ``(m, k)`` of samples ``(m, *sample_shape)``."""
-        return self.head(self.net, X)
-
-    def real_form(self) -> "RealClassifier":
-        """A copy in real arithmetic, from samples to logits, for export."""
-        return RealClassifier(self.net.real_form(), self.head)
-
-    def example(self) -> Tensor:
-        """Two random samples of the right shape, type and device."""
-        return self.net.example()
-
-    @torch.no_grad()
-    def predict(self, X: Array) -> np.ndarray:
-        """The label of the largest logit for each sample, a numpy array ``(m,)``.
-
-        Parameters
-        ----------
-        X : array-like or Tensor of shape (m, *sample_shape)
-        """
-        return self.classes_[self(X).argmax(1).cpu().numpy()]
-
-
-class RealClassifier(Graph):
-    """A fine-tuned network in real arithmetic, from samples to logits.
-
-    Parameters
-    ----------
-    net : RealNetwork
-    head : Head
-    """
-
-    output_names = ("logits",)
-
-    def __init__(self, net: RealNetwork, head: Head):
-        super().__init__()
-        self.net = net
-        self.head = copy.deepcopy(head)
-
-    def forward(self, X: Tensor) -> tuple[Tensor]:
-        """Map samples ``(m, *sample_shape)`` to logits ``(m, k)``."""
-        features, residual_norms = self.net.evaluate(X)
-        return (self.head.logits(residual_norms if self.head.takes_residuals else features),)

@@ -1,12 +1,22 @@
 import copy
-import sys
 
 import pytest
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from redunet import MCR2Loss, RandomCirculantLift, ReduNet, datasets, finetune, rate_reduction
+from redunet import (
+    MCR2Loss,
+    RandomCirculantLift,
+    ReduNet,
+    ReduNetWarning,
+    Softmax,
+    datasets,
+    finetune,
+    rate_reduction,
+)
 from redunet.files.tensors import write_tensors
+from redunet.training import ResidualHead
+from redunet.training.tuning import Tuning
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +44,8 @@ def test_it_learns_and_leaves_the_network_alone(digits, kind, head):
     X, labels, *_ = digits
     net, samples = network(X, labels, kind)
     constructed = copy.deepcopy(net.state_dict())
-    tuned = finetune(net, samples, labels, head=head, epochs=4, batch_size=20)
+    options = {"lr": 0.02, "batch_size": 20, "validation": None}
+    tuned = finetune(net, samples, labels, head=head, epochs=4, **options)
     torch.testing.assert_close(net.state_dict(), constructed, rtol=0, atol=0)
     assert tuned.history.loss[-1] < tuned.history.loss[0] / 2
     changed = [
@@ -49,25 +60,50 @@ def test_it_learns_and_leaves_the_network_alone(digits, kind, head):
     assert not any(p.requires_grad for p in tuned.parameters())
 
 
-def test_an_epoch_is_gradient_descent_on_everything(digits):
-    # One batch, without momentum: parameters less the learning rate times autograd's gradient.
+@pytest.mark.parametrize("head", ["linear", "residual"])
+def test_an_epoch_is_a_step_of_adam_on_relative_parameters(digits, head):
+    # One batch: torch's AdamW on all parameters over their root mean squares, once.
     X, labels, *_ = digits
     net, samples = network(X, labels, "images")
-    options = {"lr": 0.1, "momentum": 0.0, "batch_size": 400, "validation": None}
-    tuned = finetune(net, samples, labels, epochs=1, **options)
-    started = finetune(net, samples, labels, epochs=1, **{**options, "lr": 1e-30})
+    options = {"momentum": 0.5, "batch_size": 400, "validation": None, "head": head}
+    tuned = finetune(net, samples, labels, epochs=1, lr=0.01, weight_decay=0.2, **options)
+    started = finetune(net, samples, labels, epochs=1, lr=1e-30, **options)
     started.requires_grad_(True)
     loss = torch.nn.functional.cross_entropy(started(samples), labels)
-    parameters = [*started.net.layers.parameters(), *started.head.parameters()]
-    gradients = torch.autograd.grad(loss, parameters)
-    assert any(g.is_complex() for g in gradients)
-    for before, gradient, after in zip(
-        parameters,
-        gradients,
-        [*tuned.net.layers.parameters(), *tuned.head.parameters()],
-        strict=True,
-    ):
-        torch.testing.assert_close(after, before - 0.1 * gradient, rtol=1e-4, atol=1e-6)
+    pairs = [(p, 0.01) for p in started.net.layers.parameters()]
+    pairs += [(p, 0.1) for p in started.head.parameters()]
+    gradients = torch.autograd.grad(loss, [p for p, _ in pairs], allow_unused=True)
+    assert any(g is not None and g.is_complex() for g in gradients)
+    after = [*tuned.net.layers.parameters(), *tuned.head.parameters()]
+    for (p, lr), gradient, found in zip(pairs, gradients, after, strict=True):
+        if gradient is None:  # E of the last layer
+            torch.testing.assert_close(found, p.detach(), rtol=0, atol=0)
+            continue
+        size = p.detach().abs().square().mean().sqrt()
+        relative = torch.nn.Parameter(p.detach() / size)
+        relative.grad = size * gradient
+        torch.optim.AdamW([relative], lr, betas=(0.5, 0.999), weight_decay=0.2).step()
+        assert (
+            lr / 3 < (relative.detach() - p.detach() / size).abs().square().mean().sqrt() < 2 * lr
+        )
+        torch.testing.assert_close(found, size * relative.detach(), rtol=1e-3, atol=1e-3 * size)
+
+
+def test_steps_do_not_depend_on_the_units_of_the_operators(digits):
+    # Operators of 1000 times the size, with η and λ of a thousandth, are the same network.
+    X, labels, *_ = digits
+    net, samples = network(X.double(), labels, "vectors")
+    scaled = copy.deepcopy(net)
+    for layer in scaled.layers:
+        layer.operators.expansion *= 1000
+        layer.operators.scales *= 1000
+        layer.alpha *= 1000
+        layer.eta /= 1000
+        layer.membership_rule = Softmax(layer.membership_rule.lam / 1000)
+    options = {"epochs": 2, "batch_size": 100, "validation": None}
+    one, other = (finetune(n, samples, labels, **options) for n in (net, scaled))
+    assert one.history.loss[1] < one.history.loss[0]
+    torch.testing.assert_close(one(samples), other(samples))
 
 
 @pytest.mark.parametrize("kind", ["vectors", "low rank", "images"])
@@ -75,7 +111,7 @@ def test_operators_stay_hermitian_if_asked_to(digits, kind):
     X, labels, *_ = digits
     net, samples = network(X, labels, kind)
     for hermitian in (False, True):
-        tuned = finetune(net, samples, labels, epochs=1, lr=0.1, hermitian=hermitian)
+        tuned = finetune(net, samples, labels, epochs=1, validation=None, hermitian=hermitian)
         E = tuned.net.layers[0].operators.expansion
         assert (torch.linalg.norm(E - E.mH) < 1e-5 * torch.linalg.norm(E)) == hermitian
         if kind == "images":
@@ -101,12 +137,11 @@ def test_an_interrupted_training_goes_on(digits, tmp_path, monkeypatch):
     options = {"epochs": 4, "patience": 3}
     expected = finetune(net, samples, labels, **options)
 
-    training = sys.modules[finetune.__module__]._FineTuning
-    epochs = iter([training.run_epoch] * 2)  # and no more
+    epochs = iter([Tuning.run_epoch] * 2)  # and no more
 
     path = tmp_path / "tuning.safetensors"
     with monkeypatch.context() as patch:
-        patch.setattr(training, "run_epoch", lambda self, *args: next(epochs)(self, *args))
+        patch.setattr(Tuning, "run_epoch", lambda self, *args: next(epochs)(self, *args))
         with pytest.raises(StopIteration):
             finetune(net, samples, labels, checkpoint=path, **options)
     resumed = finetune(net, samples, labels, checkpoint=path, **options)
@@ -114,7 +149,7 @@ def test_an_interrupted_training_goes_on(digits, tmp_path, monkeypatch):
     assert resumed.history == expected.history
     finished = finetune(net, samples, labels, checkpoint=path, **options)
     torch.testing.assert_close(finished.state_dict(), expected.state_dict(), rtol=0, atol=0)
-    with pytest.raises(ValueError, match=r"to another fine-tuning: lr is 0\.01, expected 0\.02"):
+    with pytest.raises(ValueError, match=r"to another fine-tuning: lr is None, expected 0\.02"):
         finetune(net, samples, labels, checkpoint=path, lr=0.02, **options)
     write_tensors({"a": torch.zeros(1)}, path, "other", {})
     with pytest.raises(ValueError, match="is not a checkpoint of fine-tuning"):
@@ -125,12 +160,83 @@ def test_the_best_epoch_is_kept_and_training_stops(digits):
     X, labels, X_test, labels_test = digits
     net, samples = network(X, labels, "vectors")
     tests = X_test.flatten(1), labels_test
-    tuned = finetune(net, samples, labels, epochs=30, lr=3.0, validation=tests, patience=2)
-    accuracies = tuned.history.validation_accuracy
-    assert len(accuracies) < 30
+    options = {"epochs": 30, "lr": 0.03, "head": "linear", "batch_size": 20}
+    tuned = finetune(net, samples, labels, validation=tests, patience=2, **options)
+    history = tuned.history
+    accuracies = history.validation_accuracy
+    assert history.best_epoch == len(accuracies) - 2 < 28
     best = max(accuracies)
-    assert accuracies[-3] == best > max(accuracies[-2:])
+    assert accuracies[-3] == best
     assert (tuned.predict(tests[0]) == labels_test.numpy()).mean() == pytest.approx(best)
+    constructed = (net.predict(tests[0]) == labels_test.numpy()).mean()
+    assert history.constructed_accuracy == pytest.approx(constructed)
+    assert constructed < best
+
+
+@pytest.mark.parametrize(("head", "lr"), [("residual", 1.0), ("linear", 1e-6)])
+def test_a_training_that_does_harm_returns_the_constructed_network(digits, head, lr):
+    X, labels, X_test, labels_test = digits
+    net, samples = network(X, labels, "images")
+    options = {"epochs": 2, "lr": lr, "head": head, "validation": (X_test, labels_test)}
+    with pytest.warns(ReduNetWarning) as caught:
+        tuned = finetune(net, samples, labels, **options)
+    told = [str(warning.message) for warning in caught]
+    assert "the constructed network is returned as it was, with head='residual'" in told[-1]
+    right = int((net.predict(X_test) == labels_test.numpy()).sum())
+    assert f"of 400 validation samples it has {right} right" in told[-1]
+    assert ("such as lr=0.1" in told[0]) == (lr == 1.0) == (len(told) == 2)
+    assert tuned.history.best_epoch == 0
+    assert type(tuned.head) is ResidualHead
+    torch.testing.assert_close(tuned.net.state_dict(), net.state_dict(), rtol=0, atol=0)
+    assert (tuned.predict(X_test) == net.predict(X_test)).all()
+
+
+def test_a_loss_that_is_not_finite_stops_the_training(digits, tmp_path):
+    X, labels, *_ = digits
+    net, samples = network(X, labels, "vectors")
+
+    class Broken(torch.nn.CrossEntropyLoss):
+        calls = 0
+
+        def forward(self, logits, targets):
+            self.calls += 1  # the first batch; then epochs of two batches
+            return super().forward(logits, targets) * (torch.nan if self.calls > 3 else 1)
+
+    options = {"batch_size": 200, "validation": None, "checkpoint": tmp_path / "a.safetensors"}
+    with pytest.warns(ReduNetWarning, match="fine-tuning diverges"):
+        tuned = finetune(net, samples, labels, loss=Broken(), **options)
+    assert len(tuned.history.loss) == tuned.history.best_epoch == 1
+    assert tuned(samples).isfinite().all()
+
+
+def test_classes_of_uneven_size_start_with_the_predictions_of_the_network(digits):
+    X, labels, *_ = digits
+    rows = torch.cat([torch.nonzero(labels == c)[: 4 + 3 * c, 0] for c in range(10)])
+    net = ReduNet.construct(X[rows], labels[rows], lift="auto")
+    started = finetune(net, X[rows], labels[rows], epochs=1, lr=1e-30, validation=None)
+    assert (started.predict(X) == net.predict(X)).all()
+    assert (net.predict(X) == labels.numpy()).mean() > 0.7
+
+
+@pytest.mark.parametrize("kind", ["vectors", "low rank", "images"])
+def test_the_default_rate_changes_logits_by_half(digits, kind):
+    X, labels, *_ = digits
+    net, samples = network(X, labels, kind)
+    options = {"epochs": 1, "batch_size": 400, "validation": None}
+    tuned = finetune(net, samples, labels, **options)
+    started = finetune(net, samples, labels, lr=1e-30, **options)
+    change = (tuned(samples) - started(samples)).square().mean().sqrt()
+    assert 0.1 < change < 1  # the step is so long that the change is not quite linear
+    same = finetune(net, samples, labels, lr=tuned.history.lr, **options)
+    torch.testing.assert_close(same.state_dict(), tuned.state_dict(), rtol=0, atol=0)
+
+
+def test_the_default_gains_with_more_samples(digits):
+    X, labels, X_test, labels_test = digits
+    net, samples = network(X, labels, "images")
+    tuned = finetune(net, samples[100:], labels[100:], batch_size=25, validation=None, epochs=5)
+    before, after = ((n.predict(X_test) == labels_test.numpy()).mean() for n in (net, tuned))
+    assert after > before + 0.03
 
 
 def test_rate_reduction_may_be_the_objective(digits):
@@ -161,7 +267,9 @@ def test_data_sets_and_loaders(digits):
     ("options", "message"),
     [
         ({"head": "conv"}, "head must be one of"),
-        ({"loss": MCR2Loss()}, "a loss on features does not train a linear head"),
+        ({"loss": MCR2Loss(), "head": "linear"}, "a loss on features does not train a linear head"),
+        ({"momentum": 1.0}, "momentum must be at least 0 and below 1, got 1.0"),
+        ({"weight_decay": -1}, "weight_decay must not be negative, got -1"),
         ({"epochs": 0}, "epochs must be at least 1"),
         ({"lr": -1.0}, "lr must be a positive number"),
         ({"labels": [11] * 400}, r"labels \[11\] are not among"),

@@ -1,0 +1,72 @@
+"""Training batches and validation samples of a fine-tuning."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.model_selection import train_test_split
+from torch import Tensor
+from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler, TensorDataset
+
+from redunet._checks import Array
+from redunet.construction.sources import Data
+from redunet.network import ReduNet
+from redunet.rates.partition import Partition
+
+Batch = tuple[Tensor, Tensor]  # samples, and the positions of their classes
+Batches = Iterable[Batch]
+
+
+def split(
+    net: ReduNet,
+    X: Array | Data,
+    labels: Array | None,
+    validation: float | tuple[Array, Array] | None,
+    batch_size: int,
+    generator: torch.Generator,
+    seed: int,
+) -> tuple[Batches, Batch | None]:
+    """Training batches and validation samples, with the positions of their classes."""
+    if isinstance(X, Dataset | DataLoader):
+        if labels is not None:
+            raise ValueError(f"X is a {type(X).__name__}, which has its own labels")
+        if isinstance(validation, int | float):
+            raise ValueError("a data set cannot be split: pass validation=(X, labels), or None")
+        held_out = None if validation is None else _checked(net, *validation)
+        if isinstance(X, Dataset):
+            X = DataLoader(X, batch_size, shuffle=True, generator=generator)
+        return _Targeted(net, X), held_out
+    if labels is None:
+        raise ValueError("labels are missing: only a Dataset or DataLoader supplies its own")
+    X, targets = _checked(net, X, labels)
+    held_out = None
+    if isinstance(validation, int | float):
+        train_rows, validation_rows = train_test_split(
+            np.arange(len(X)), test_size=validation, stratify=targets, random_state=seed
+        )
+        held_out = X[validation_rows], targets[validation_rows]
+        X, targets = X[train_rows], targets[train_rows]
+    elif validation is not None:
+        held_out = _checked(net, *validation)
+    data = TensorDataset(X, targets)
+    sampler = BatchSampler(RandomSampler(data, generator=generator), batch_size, drop_last=False)
+    return DataLoader(data, sampler=sampler, batch_size=None, generator=generator), held_out
+
+
+class _Targeted:
+    """Batches of a loader, with positions of classes instead of labels."""
+
+    def __init__(self, net: ReduNet, loader: DataLoader[Any]):
+        self._net = net
+        self._loader = loader
+
+    def __iter__(self) -> Iterator[Batch]:
+        return (_checked(self._net, X, labels) for X, labels in self._loader)
+
+
+def _checked(net: ReduNet, X: Array, labels: Array) -> Batch:
+    """Samples that fit a network, and the positions of their classes."""
+    X = net.samples(X)
+    partition = Partition.from_labels(labels, len(X), classes=net.classes_, partial=True)
+    return X, partition.membership.argmax(1)
