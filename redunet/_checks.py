@@ -124,6 +124,17 @@ def as_network_input(
     return X.to(device, dtype)
 
 
+def check_device(device: torch.device | str | None) -> None:
+    """Raise ValueError unless tensors can be on a device of this machine."""
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(
+            f"the device {str(device)!r} cannot be used here ({reason}): leave it out, or take cpu"
+        ) from error
+
+
 def is_traced() -> bool:
     """Whether a graph is traced, compiled or exported, so that no value can be read."""
     return torch.compiler.is_compiling() or torch.jit.is_tracing()

@@ -39,7 +39,7 @@ class Names(NamedTuple):
             of the frame holds the labels.
         """
         found = column_names(X)
-        if found == _numbered(found):
+        if found is not None and found == _numbered(found):
             found = None
         given = found if features is None else tuple(map(str, features))
         if found is not None and given != found:
@@ -74,6 +74,14 @@ class Names(NamedTuple):
     def in_order(self, X: Any) -> Any:
         """A frame with the columns of the construction, in their order; other arrays as they are.
 
+        See :meth:`positions`.
+        """
+        places = self.positions(column_names(X))
+        return X if places is None else X[[X.columns[place] for place in places]]
+
+    def positions(self, found: Sequence[str] | None) -> list[int] | None:
+        """The positions of the columns of the construction among these; None if they are the same.
+
         The column of the labels is left out if it is there. Columns without names, which a frame
         numbers, are taken as they stand.
 
@@ -82,15 +90,14 @@ class Names(NamedTuple):
         ValueError
             If columns are missing, other columns are there, or one occurs twice.
         """
-        found = column_names(X)
-        numbered = _numbered(found)
+        if found is None:
+            return None
+        found, numbered = tuple(found), _numbered(found)
         wanted = numbered if self.features is None else self.features
-        if found is None or wanted is None or found == wanted:
-            return X
-        if self.features is None and sorted(found) != sorted(wanted):
-            return X  # the network was constructed from an array
-        if self.features is not None and found == numbered and len(found) == len(wanted):
-            return X
+        if self.features is None and sorted(found) != sorted(numbered):
+            return None  # the network was constructed from an array
+        if found in (wanted, numbered) and len(found) == len(wanted):
+            return None
         surplus = [name for name in found if name not in {*wanted, self.label}]
         missing = [name for name in wanted if name not in found]
         if surplus or missing:
@@ -100,9 +107,8 @@ class Names(NamedTuple):
                 f"X must have the columns of the construction, {_listed(wanted)}: "
                 f"{' and '.join(parts)}"
             )
-        _check_distinct(name for name in found if name != self.label)
-        columns = list(X.columns)
-        return X[[columns[found.index(name)] for name in wanted]]
+        _check_distinct(name for name in found if name in wanted)
+        return [found.index(name) for name in wanted]
 
 
 def column_names(X: Any) -> tuple[str, ...] | None:
@@ -117,9 +123,9 @@ def as_row(x: Any) -> Any:
     return x.to_frame().T if hasattr(x, "to_frame") else as_tensor(x)[None]
 
 
-def _numbered(names: Sequence[str] | None) -> tuple[str, ...] | None:
+def _numbered(names: Sequence[str]) -> tuple[str, ...]:
     """The names 0, 1, … that frames give to columns without names."""
-    return None if names is None else tuple(map(str, range(len(names))))
+    return tuple(map(str, range(len(names))))
 
 
 def _holds(X: Any, column: int, labels: Array) -> bool:

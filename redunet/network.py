@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from redunet._checks import Array, check_count, check_flag
+from redunet._checks import Array, check_count, check_device, check_flag
 from redunet._names import Names
 from redunet._processes import Processes
 from redunet.construction.build import Parts, build
@@ -207,11 +207,11 @@ class ReduNet(LayeredNetwork):
         >>> net.predict(X).shape
         (100,)
         """
+        check_device(device)
         batch_size = check_count(batch_size=batch_size)
         names = Names.of(X, labels, feature_names)
-        is_searched = isinstance(lift, str | Search)
         request = Request(
-            num_layers=1 if is_searched and num_layers is None and tol is None else num_layers,
+            num_layers=num_layers,
             eta=eta,
             eps_sq=eps_sq,
             membership=as_membership(membership, lam),
@@ -221,8 +221,7 @@ class ReduNet(LayeredNetwork):
             true_membership=true_membership,
         )
         if isinstance(lift, str | Search):
-            given: Any = {"eps_sq": eps_sq, "lam": lam, "membership": membership}
-            search = as_search(lift, **given, operators=operators, rank=rank)
+            search = as_search(lift, eps_sq, lam, membership, operators, rank)
             options: Any = {"device": device, "batch_size": batch_size, "progress": progress}
             options |= {"unknown": unknown, "process_group": process_group}
             chosen = search.fit(X, labels, **options).arguments
@@ -329,6 +328,7 @@ class ReduNet(LayeredNetwork):
             If the file holds no network, its tensors do not fit its header, or the lift that is
             passed does not fit the network or is not needed.
         """
+        check_device(device)
         parts, tensors = read_network(path, lift)
         net = cls(parts)
         fill(net, tensors, path)

@@ -10,6 +10,7 @@ from redunet import (
     Exact,
     RandomCirculantLift,
     ReduNet,
+    ReduNetClassifier,
     Softmax,
     coding_rate,
     rate_reduction,
@@ -186,6 +187,23 @@ def test_out_of_memory_on_a_gpu_and_other_errors():
 def test_other_mistakes(options, error, message):
     with pytest.raises(error, match=message):
         construct(**options)
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:99", "mps:7"])
+def test_devices_are_checked_first(device, tmp_path):
+    model = ReduNetClassifier(device=device)
+    runs = [lambda: construct(device=device), lambda: model.fit(X, LABELS)]
+    runs.append(lambda: ReduNet.load(tmp_path / "none", device=device))
+    for run in runs:
+        with pytest.raises(ValueError, match=f"the device '{device}' cannot be used here"):
+            run()
+
+
+@pytest.mark.parametrize("ending", [".onnx", ".pt2", ".PT", ".pkl"])
+def test_networks_are_not_saved_as_files_of_other_kinds(ending, tmp_path):
+    with pytest.raises(ValueError, match=r"end its name in \.safetensors"):
+        construct().save(tmp_path / f"net{ending}")
+    assert not list(tmp_path.iterdir())
 
 
 def test_folders_that_do_not_exist(tmp_path):

@@ -12,11 +12,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from redunet import ReduNet, __version__, cli
-from redunet.cli import main
+from redunet import ReduNet, __version__
+from redunet.cli import commands, main
 from redunet.inspection.text import three_digits
 
-CONSTRUCT = ["--num-layers", "3", "--eps-sq", "0.01", "--channels", "8"]
+CONSTRUCT = ["--lift", "random", "--num-layers", "3", "--eps-sq", "0.01", "--channels", "8"]
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +105,7 @@ def test_errors_are_one_line(folder, capsys):
     for arguments, message in (
         (["construct", folder / "none.npz"], "No such file or directory"),
         (["construct", folder / "data.xlsx"], "or a file that ends in .csv, .tsv, .txt, .ts or"),
-        (["construct", folder / "few.npz", "--lift", "auto", "--eps-sq", "1"], "eps_sq"),
+        (["construct", folder / "few.npz", "--lift", "auto", "--lam", "1"], "leave --lam out"),
         (
             ["evaluate", folder / "net.safetensors", folder / "letters.npz"],
             "labels must be among the network's classes [0 1 2 3 4 5 6 7 8 9], got ['a' 'b']",
@@ -160,7 +160,7 @@ def test_a_reader_that_closes_the_output_is_no_error(folder, arguments):
 
 
 def test_help_names_the_command_and_each_default_once(capsys):
-    for command in ("construct", "evaluate", "info", "plot", "report", "export", "demo"):
+    for command in ("construct", "evaluate", "predict", "info", "plot", "report", "export", "demo"):
         with pytest.raises(SystemExit):
             main([command, "--help"])
         lines = capsys.readouterr().out
@@ -184,14 +184,14 @@ def test_folders_of_images_are_data(tmp_path, capsys, monkeypatch):
         image.save(tmp_path / "images" / str(y[number]) / f"{number}.png")
     net = str(tmp_path / "net.safetensors")
     images = str(tmp_path / "images")
-    options = ["--image-size", "12", "--channels", "4", "--num-layers", "1", "--eta", "0.1"]
-    assert main(["construct", images, "-o", net, *options]) == 0
+    options = ["--image-size", "12", "--lift", "random", "--channels", "4", "--num-layers", "1"]
+    assert main(["construct", images, "-o", net, *options, "--eta", "0.1"]) == 0
     assert ReduNet.load(net).sample_shape == (1, 12, 12)
     status, printed, _ = run(capsys, "evaluate", net, images, "--json")
     assert status == 0
     assert json.loads(printed[printed.index("{") :])["samples"] == 60
     asked = {}
-    monkeypatch.setattr(cli, "report", lambda *arguments, **options: asked.update(options))
+    monkeypatch.setattr(commands, "report", lambda *arguments, **options: asked.update(options))
     assert main(["report", net, images]) == 0
     numbers = sorted(range(60), key=lambda number: (y[number], f"{number}.png"))
     assert asked["names"] == [f"{y[number]}/{number}.png" for number in numbers]
@@ -264,7 +264,8 @@ def test_time_series_are_data(tmp_path, capsys):
     assert status == 0
     assert json.loads(printed)["accuracy"] > 0.9
     fixed = ["--length", "45", "--fill", "3"]
-    assert run(capsys, "construct", train, "-o", net, *fixed, "--channels", "4")[0] == 0
+    kernels = ["--lift", "random", "--channels", "4"]
+    assert run(capsys, "construct", train, "-o", net, *fixed, *kernels)[0] == 0
     assert ReduNet.load(net).feature_shape == (4, 45)
     assert run(capsys, "evaluate", net, test, "--fill", "3", "--train", train)[0] == 0
     write_ts(test, [50], seed=1)
@@ -289,32 +290,3 @@ def test_settings_follow_the_data(folder, tmp_path):
         assert (net.settings.eps_sq, net.settings.eta) == (0.5, 2 * 400 * 0.5 / 64)
     assert main([*construct, "--lift", "none"]) == 0
     assert ReduNet.load(path).feature_shape == (1, 8, 8)
-
-
-@pytest.mark.parametrize(
-    ("options", "lift"),
-    [
-        ([], "auto"),
-        (["--num-layers", "2", "--eta", "0.1", "--momentum", "0.5"], "auto"),
-        (["--lift", "auto"], "auto"),
-        (["--lift", "none"], "None"),
-        (["--eps-sq", "0.1"], "RandomCirculantLift"),
-        (["--seed", "1"], "RandomCirculantLift"),
-        (["--operators", "variational", "--rank", "3"], "RandomCirculantLift"),
-        (["--lift", "flatten", "--eps-sq", "0.1"], "Flatten"),
-    ],
-)
-def test_the_lift_is_chosen_unless_options_say_otherwise(folder, monkeypatch, options, lift):
-    passed = {}
-
-    def construct(X, y, **settings):
-        passed.update(settings)
-        raise ValueError("this is enough")
-
-    monkeypatch.setattr(ReduNet, "construct", construct)
-    assert main(["construct", str(folder / "train.npz"), *options]) == 1
-    found = passed.pop("lift")
-    assert (found if found == "auto" else type(found).__name__.removesuffix("Type")) == lift
-    assert passed.pop("progress")
-    names = {option[2:].replace("-", "_") for option in options if option.startswith("--")}
-    assert passed.keys() == names - {"lift", "seed"}

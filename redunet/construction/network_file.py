@@ -1,6 +1,7 @@
 """The file of a network: a header that describes it, and its tensors or its samples."""
 
 from os import PathLike
+from pathlib import Path
 
 from torch import Tensor, nn
 
@@ -12,6 +13,9 @@ from redunet.files.tensors import parse_header, read_tensors, write_tensors
 
 # The key of the header of saved networks.
 KEY = "redunet"
+
+# Endings of files of other kinds.
+OTHER_ENDINGS = {".onnx", ".pt2", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".h5"}
 
 
 def write_network(
@@ -30,7 +34,17 @@ def write_network(
     path : str or path
     samples : tuple of (X, labels), or None
         The samples of the construction, to be written instead of the tensors of the layers.
+
+    Raises
+    ------
+    ValueError
+        If the ending of the file is that of an exported graph or of a pickle.
     """
+    if Path(path).suffix.lower() in OTHER_ENDINGS:
+        raise ValueError(
+            f"{path} would be a safetensors file: end its name in .safetensors, or write graphs to "
+            ".onnx and .pt2 with redunet.export"
+        )
     header = header_of(parts)
     if samples is not None:
         others = {name: t for name, t in tensors.items() if not name.startswith("layers.")}

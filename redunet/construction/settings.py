@@ -108,9 +108,14 @@ class Request:
         self.settle(1, 1.0)  # raise errors before any sample is read
 
     def completed(self, found: Mapping[str, Any]) -> Self:
-        """The request with what a search found. Operators that are not exact stay."""
-        kept = {} if isinstance(self.operators, Exact) else {"operators": self.operators}
-        return replace(self, **{**found, **kept})
+        """The request with what a search found.
+
+        Operators that are not exact stay. One layer is enough to classify, unless more are wanted.
+        """
+        if not isinstance(self.operators, Exact):
+            found = {**found, "operators": self.operators}
+        depth = 1 if self.num_layers is None and self.tol is None else self.num_layers
+        return replace(self, num_layers=depth, **found)
 
     def eps_sq_for(self, frequencies: int) -> float:
         """ε² for data with this number of frequencies in the full spectrum."""

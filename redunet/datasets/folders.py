@@ -2,6 +2,7 @@
 
 import os
 import unicodedata
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -63,10 +64,7 @@ def image_folder(
     check_count(height=height, width=width)
     paths = image_files(folder)
     _check_places(folder, paths)
-    X = torch.empty(len(paths), 3 if color else 1, height, width)
-    for image, path in zip(X, paths, strict=True):
-        values = read_image(path, (height, width), "RGB" if color else "L")
-        image[:] = torch.from_numpy(values.reshape(height, width, -1)).movedim(-1, 0)
+    X = read_images(paths, (height, width), color=color)
     if 0 < X.max() <= TWELVE_BITS:
         warn(
             f"no pixel of the images in {folder} is above {TWELVE_BITS:.4f}: if they have 12 bits, "
@@ -74,6 +72,15 @@ def image_folder(
         )
     classes = [unicodedata.normalize("NFC", path.relative_to(folder).parts[0]) for path in paths]
     return X, np.array(classes)
+
+
+def read_images(paths: Sequence[Path], size: tuple[int, int], *, color: bool) -> Tensor:
+    """Images of files, ``(m, 1, H, W)`` or ``(m, 3, H, W)``; see :func:`image_folder`."""
+    X = torch.empty(len(paths), 3 if color else 1, *size)
+    for image, path in zip(X, paths, strict=True):
+        values = read_image(path, size, "RGB" if color else "L")
+        image[:] = torch.from_numpy(values.reshape(*size, -1)).movedim(-1, 0)
+    return X
 
 
 def _check_places(folder: Path, paths: list[Path]) -> None:

@@ -116,3 +116,8 @@ def labels_from_text(texts: Sequence[str]) -> np.ndarray:
     if np.abs(numbers).max() < 2**53:  # these floats are exact
         return numbers.astype(np.int64)
     return np.array(texts, dtype=str)
+
+
+def no_labels(count: int) -> np.ndarray:
+    """Labels of samples whose classes are not known, ``(count,)``: all of them are masked."""
+    return np.ma.masked_all(count, int)

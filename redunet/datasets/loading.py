@@ -11,6 +11,7 @@ from torch import Tensor
 
 from redunet._checks import as_samples
 from redunet.datasets.folders import image_folder
+from redunet.datasets.labels import no_labels
 from redunet.datasets.samples import LabelledSamples
 from redunet.datasets.series import Fill, read_ts
 from redunet.datasets.tables import read_table
@@ -19,7 +20,7 @@ from redunet.datasets.tables import read_table
 def load(
     path: str | os.PathLike[str],
     *,
-    label: str | int = "last",
+    label: str | int | None = "last",
     header: bool | Literal["auto"] = "auto",
     drop: Sequence[str] = (),
     decimal: Literal[".", ",", "auto"] = "auto",
@@ -39,7 +40,8 @@ def load(
         one folder of images per class (see :func:`image_folder`). No code in the file is run.
     label, header, drop, decimal : optional
         For tables: the column of the labels, whether the first row names the columns, columns that
-        are left out, and the decimal mark; see :func:`read_table`.
+        are left out, and the decimal mark; see :func:`read_table`. ``label=None`` is for tables
+        and ``.npz`` files without labels.
     encoding : str, optional
         For tables and ``.ts`` files: the encoding of the text, if it is not UTF-8.
     length, fill : optional
@@ -70,20 +72,23 @@ def load(
     if ending == ".ts":
         return LabelledSamples(*read_ts(path, length=length, fill=fill, encoding=encoding))
     if ending == ".npz":
-        return LabelledSamples(*_read_npz(path))
+        return LabelledSamples(*_read_npz(path, has_labels=label is not None))
     raise ValueError(
         f"{path} should be a folder of images, or a file that ends in .csv, .tsv, .txt, .ts or .npz"
     )
 
 
-def _read_npz(path: Path) -> tuple[Tensor, np.ndarray]:
+def _read_npz(path: Path, *, has_labels: bool) -> tuple[Tensor, np.ndarray]:
+    wanted = ("X", "y") if has_labels else ("X",)
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
     except (ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} is not an .npz file of plain arrays") from error
-    if not arrays.keys() >= {"X", "y"}:
+    if not arrays.keys() >= set(wanted):
         raise ValueError(
-            f"{path} should contain arrays X and y, it contains {', '.join(arrays) or 'none'}"
+            f"{path} should contain arrays {' and '.join(wanted)}, it contains "
+            f"{', '.join(arrays) or 'none'}"
         )
-    return as_samples(arrays["X"]), arrays["y"]
+    X = as_samples(arrays["X"])
+    return X, arrays["y"] if has_labels else no_labels(len(X))

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from redunet._warnings import warn
 from redunet.datasets import headers
-from redunet.datasets.labels import labels_from_text, missing_labels
+from redunet.datasets.labels import labels_from_text, missing_labels, no_labels
 from redunet.datasets.samples import LabelledSamples
 from redunet.files.numerals import as_numbers, has_decimal_commas, is_comma_number
 from redunet.files.text import read_text
@@ -48,7 +48,7 @@ class Table(NamedTuple):
 
 def read_table(
     path: str | os.PathLike[str],
-    label: str | int = "last",
+    label: str | int | None = "last",
     *,
     header: bool | Literal["auto"] = "auto",
     drop: Sequence[str] = (),
@@ -65,9 +65,9 @@ def read_table(
     ----------
     path : str or path
         Text with a row for each sample.
-    label : str or int
+    label : str, int or None
         The column of the labels: its name in the header, ``"last"`` or ``"first"``, or its position
-        from 0.
+        from 0. None if the table has no labels; they are then masked.
     header : bool or "auto"
         Whether the first row holds the names of the columns. "auto" sees it as a person would: the
         row is a header if ``label`` is one of its cells, or if it has text above numbers or no
@@ -115,19 +115,28 @@ def read_table(
     """
     try:
         table = _read(read_text(Path(path), encoding), label, header, decimal)
-        target = table.columns.pop(table.label)
+        target = None if label is None else table.columns.pop(table.label)
         table = _without(table, [drop] if isinstance(drop, str) else drop)
-        labels = _labels(target, table)
+        labels = no_labels(len(table.lines)) if target is None else _labels(target, table)
         X = _features(table, allow_missing)
     except (ValueError, csv.Error) as error:
         raise ValueError(f"{path}: {error}") from error
     if not table.has_header:
         return LabelledSamples(X, labels)
     names = [column.name for column in table.columns]
-    return LabelledSamples(X, labels, columns=names, label=target.name)
+    return LabelledSamples(X, labels, columns=names, label=target.name if target else None)
 
 
-def _read(text: str, label: str | int, header: bool | str, decimal: str) -> Table:
+def first_row(path: str | os.PathLike[str], encoding: str | None = None) -> list[str]:
+    """The cells of the first row of a table, which may be the names of its columns."""
+    try:
+        rows, _ = _rows(read_text(Path(path), encoding))
+    except (ValueError, csv.Error) as error:
+        raise ValueError(f"{path}: {error}") from error
+    return [cell.strip() for cell in rows[0]]
+
+
+def _read(text: str, label: str | int | None, header: bool | str, decimal: str) -> Table:
     """The cells of a table, with the names of the columns from its header, if it has one."""
     if header not in (True, False, "auto"):
         raise ValueError(f'header must be True, False or "auto", got {header!r}')
@@ -140,7 +149,7 @@ def _read(text: str, label: str | int, header: bool | str, decimal: str) -> Tabl
         label = unicodedata.normalize("NFC", label.strip())
     position = _position(label, first, may_be_named=header is not False)
     if decimal == "auto":
-        features = (c for number, c in enumerate(columns) if number != position)
+        features = (c for n, c in enumerate(columns) if label is None or n != position)
         commas = has_decimal_commas(cell for column in features for cell in column)
         decimal = "," if commas else "."
     if header == "auto" and isinstance(label, str) and label not in POSITIONS:
@@ -182,8 +191,10 @@ def _rows(text: str) -> tuple[list[list[str]], list[int]]:
     return [row for _, row in numbered], [line for line, _ in numbered]
 
 
-def _position(label: str | int, first: list[str], *, may_be_named: bool) -> int:
-    """The position of the column of the labels, from 0."""
+def _position(label: str | int | None, first: list[str], *, may_be_named: bool) -> int:
+    """The position of the column of the labels, from 0; without labels, of the last column."""
+    if label is None:
+        label = -1
     if not isinstance(label, str):
         if not -len(first) <= label < len(first):
             raise ValueError(f"label is column {label}, but the table has {len(first)} columns")
@@ -204,7 +215,7 @@ def _position(label: str | int, first: list[str], *, may_be_named: bool) -> int:
     return places[0]
 
 
-def _check_keyword(names: list[str], label: str | int, position: int) -> None:
+def _check_keyword(names: list[str], label: str | int | None, position: int) -> None:
     """Raise ValueError if "first" or "last" may be the name of another column."""
     if label in POSITIONS and label in names and names.index(label) != position:
         place = names.index(label)

@@ -18,7 +18,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor, nn
 
-from redunet._checks import Array, as_samples, check_count
+from redunet._checks import Array, as_samples, check_count, check_device
 from redunet._names import Names
 from redunet.construction.known_labels import known_labels
 from redunet.construction.settings import as_operator_kind
@@ -157,6 +157,7 @@ class ReduNetClassifier(
         y : array-like of shape (m,)
             Labels, integers or strings.
         """
+        check_device(self.device)
         names = Names.of(X, y)
         X, y = _on_host(X), _on_host(y)
         rows, labels = validate_data(self, X, y, dtype="numeric", allow_nd=True)

@@ -2,9 +2,11 @@
 
 import math
 import re
+from itertools import accumulate
 
-# Larger numbers of entries in a list are not written out.
+# Lists of more entries, or of more characters, are not written out.
 WRITTEN_ENTRIES = 20
+WRITTEN_CHARACTERS = 80
 
 
 def three_digits(value: float) -> str:
@@ -27,7 +29,15 @@ def readable(value: object) -> str:
     """A value of a summary as text: numbers with three digits, and lists with commas."""
     if isinstance(value, float):
         return three_digits(value)
+    if value is None:
+        return "–"
+    if isinstance(value, dict):
+        value = [f"{name}: {readable(part)}" for name, part in value.items()]
     if isinstance(value, list):
-        shown = ", ".join(map(str, value[:WRITTEN_ENTRIES]))
-        return shown if len(value) <= WRITTEN_ENTRIES else f"{shown}, … ({len(value)})"
+        texts = [str(entry) for entry in value]
+        lengths = accumulate(len(text) + len(", ") for text in texts)
+        fitting = sum(length <= WRITTEN_CHARACTERS for length in lengths)
+        count = max(1, min(WRITTEN_ENTRIES, fitting))
+        shown = ", ".join(texts[:count])
+        return shown if len(texts) <= count else f"{shown}, … ({len(texts)})"
     return f"{value:,}" if isinstance(value, int) else str(value)

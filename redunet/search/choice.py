@@ -6,7 +6,6 @@ from redunet.search.search import Search
 
 def as_search(
     lift: str | Search,
-    *,
     eps_sq: float | None,
     lam: float | None,
     membership: str | Membership,

@@ -1,0 +1,269 @@
+"""Options of the command change what they name, and are refused if they cannot apply."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from sklearn.datasets import load_wine
+from torch import nn
+
+from redunet import RandomCirculantLift, ReduNet, Search
+from redunet.cli import commands, main
+from tests.test_cli import write_ts
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A table, series, images and arrays, all small."""
+    folder = tmp_path_factory.mktemp("data")
+    X, y = load_wine(return_X_y=True)
+    names = [f"m{number}" for number in range(X.shape[1])]
+    for part, rows in (("wine", slice(0, None, 2)), ("test", slice(1, None, 2))):
+        table = [[*names, "grower"]]
+        table += [[*x, f"grower {label}"] for x, label in zip(X[rows], y[rows], strict=True)]
+        lines = [",".join(map(str, row)) for row in table]
+        (folder / f"{part}.csv").write_text("\n".join(lines))
+    write_ts(folder / "waves.ts", [20] * 12, seed=0)
+    rng = np.random.default_rng(0)
+    for name in ("cat", "dog"):
+        (folder / "pets" / name).mkdir(parents=True)
+        for number in range(3):
+            image = Image.fromarray(rng.integers(256, size=(8, 8), dtype=np.uint8))
+            image.save(folder / "pets" / name / f"{number}.png")
+    np.savez(folder / "vectors.npz", X=rng.normal(size=(12, 4)), y=np.arange(12) % 2)
+    np.savez(folder / "images.npz", X=rng.normal(size=(12, 1, 6, 6)), y=np.arange(12) % 2)
+    return folder
+
+
+def run(capsys, *arguments):
+    status = main([str(a) for a in arguments])
+    return status, *capsys.readouterr()
+
+
+class Enough(ValueError):
+    """The construction was asked for."""
+
+
+@pytest.fixture
+def asked(folder, monkeypatch):
+    """What options ask of ReduNet.construct."""
+
+    def ask(data, *options):
+        passed = {}
+
+        def construct(X, labels, **settings):
+            passed.update(settings)
+            raise Enough
+
+        with monkeypatch.context() as patch:
+            patch.chdir(folder)
+            patch.setattr(ReduNet, "construct", construct)
+            assert main(["construct", data, *options]) == 1
+        assert passed.pop("progress")
+        passed.pop("feature_names")
+        return passed
+
+    return ask
+
+
+@pytest.mark.parametrize(
+    ("options", "changes"),
+    [
+        ([], {}),
+        (["--lift", "auto"], {}),
+        (["--operators", "exact"], {}),
+        (["--seed", "3"], {"seed": 3}),
+        (["--eps-sq", "0.1"], {"eps_sq": 0.1}),
+        (["--operators", "variational", "--rank", "3"], {"most_blocks": 1}),
+        (["--num-layers", "2", "--eta", "0.1", "--momentum", "0.5"], {}),
+    ],
+)
+@pytest.mark.parametrize("data", ["wine.csv", "waves.ts", "images.npz"])
+def test_an_option_leaves_the_rest_to_the_search(asked, data, options, changes):
+    passed = asked(data, *options)
+    search = passed.pop("lift")
+    assert isinstance(search, Search)
+    assert vars(search) == vars(Search(**changes))
+    given = dict(zip(options[::2], options[1::2], strict=True))
+    names = {name[2:].replace("-", "_") for name in given} - {"lift", "seed", "eps_sq"}
+    assert passed.keys() == names | {"operators"}
+
+
+def test_options_of_kernels_and_of_settings(asked):
+    kernels = ["--channels", "8", "--kernel-size", "5", "--seed", "2"]
+    passed = asked("images.npz", "--lift", "random", *kernels, "--lam", "3", "--eps-sq", "0.1")
+    lift = passed.pop("lift")
+    assert isinstance(lift, RandomCirculantLift)
+    same = RandomCirculantLift(1, 8, 5, ndim=2, seed=2)
+    torch.testing.assert_close(lift.state_dict(), same.state_dict(), rtol=0, atol=0)
+    assert passed == {"lam": 3.0, "eps_sq": 0.1, "operators": "exact"}
+    assert isinstance(asked("images.npz", "--lift", "flatten")["lift"], nn.Flatten)
+    assert isinstance(asked("images.npz", "--flatten", "--lam", "3")["lift"], nn.Flatten)
+    assert asked("wine.csv", "--lift", "none", "--lam", "3")["lift"] is None
+
+
+@pytest.mark.parametrize(
+    ("data", "options", "message"),
+    [
+        ("wine.csv", ["--channels", "64"], "--channels is an option of random kernels"),
+        ("images.npz", ["--channels", "64"], "add --lift random"),
+        ("images.npz", ["--kernel-size", "5", "--lift", "none"], "--kernel-size is an option of"),
+        (
+            "wine.csv",
+            ["--lift", "random"],
+            "wine.csv is a table: leave it out, or write --lift none",
+        ),
+        ("vectors.npz", ["--lift", "random"], "samples are vectors of length 4: leave it out"),
+        ("wine.csv", ["--lam", "3"], "leave --lam out, or write --lift random"),
+        ("wine.csv", ["--seed", "1", "--lift", "none"], "nothing is random with --lift none"),
+        ("wine.csv", ["--rank", "3"], "--rank is an option of --operators variational"),
+        ("wine.csv", ["--operators", "variational"], "needs --rank, for example --rank 10"),
+        ("wine.csv", ["--color"], "--color is for folders of images, but wine.csv has tables"),
+        ("wine.csv", ["--image-size", "8"], "--image-size is for folders of images"),
+        ("wine.csv", ["--length", "8"], "--length is for time series"),
+        ("wine.csv", ["--fill", "mean"], "--fill is for time series"),
+        ("waves.ts", ["--label", "y"], "--label is for tables, but waves.ts has time series"),
+        ("waves.ts", ["--drop", "y"], "--drop is for tables"),
+        ("pets", ["--header", "no"], "--header is for tables, but pets has folders of images"),
+        ("images.npz", ["--decimal", ","], "--decimal is for tables, but images.npz has arrays"),
+        ("images.npz", ["--encoding", "cp1252"], "--encoding is for time series and tables"),
+        ("wine.csv", ["-o", "net.onnx"], "redunet export net.safetensors -o net.onnx"),
+        ("wine.csv", ["-o", "net.pt2"], "write -o net.safetensors, and then redunet export"),
+        ("wine.csv", ["-o", "net.pkl"], "writes a safetensors file, not .pkl: write -o net.safet"),
+        ("wine.csv", ["-o", "none/net.safetensors"], "no such folder: none"),
+        ("wine.csv", ["-o", "pets"], "-o pets is a folder: name a file in it"),
+        ("wine.csv", ["-o", "wine.csv"], "-o wine.csv would overwrite what is read"),
+        ("wine.csv", ["--checkpoint", "wine.csv"], "--checkpoint wine.csv is a file, not a folder"),
+        ("wine.csv", ["--device", "gpu"], "the device 'gpu' cannot be used here"),
+        ("wine.csv", ["--device", "cuda:99"], "the device 'cuda:99' cannot be used here"),
+        ("wine.csv", ["--label", "kind"], "label must be 'last', 'first' or the name of a column"),
+        ("none.csv", [], "no such file: none.csv"),
+    ],
+)
+def test_options_that_cannot_apply_are_refused_before_the_construction(
+    folder, capsys, monkeypatch, data, options, message
+):
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(ReduNet, "construct", lambda *_, **__: pytest.fail("it has begun"))
+    status, printed, error = run(capsys, "construct", data, *options)
+    assert (status, printed) == (1, "")
+    assert message in error
+    assert error.startswith("redunet: error: ")
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["report", "net.st", "test.csv", "-o", "report.pdf"], "writes an HTML page, not .pdf"),
+        (["report", "net.st", "test.csv", "-o", "none/report.html"], "no such folder: none"),
+        (["predict", "net.st", "test.csv", "-o", "classes.xlsx"], "writes a CSV table, not .xlsx"),
+        (["predict", "net.st", "test.csv", "-o", "net.st"], "would overwrite what is read"),
+        (["plot", "net.st", "-o", "net.docx"], "is not a picture: write one of"),
+        (["plot", "net.st", "-o", "none/net.png"], "no such folder: none"),
+        (["evaluate", "none.st", "test.csv"], "no such file: none.st"),
+        (["evaluate", "net.st", "test.csv", "--device", "gpu"], "the device 'gpu' cannot be used"),
+        (["evaluate", "net.st", "test.csv", "--fill", "3"], "--fill is for time series"),
+        (["export", "net.st", "-o", "none/net.onnx"], "no such folder: none"),
+    ],
+)
+def test_results_and_devices_are_checked_first(folder, capsys, monkeypatch, arguments, message):
+    monkeypatch.chdir(folder)
+    (folder / "net.st").touch()
+    monkeypatch.setattr(commands.ReduNet, "load", lambda *_, **__: pytest.fail("it has begun"))
+    status, printed, error = run(capsys, *arguments)
+    assert (status, printed) == (1, "")
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_construct_prints_what_was_read_and_chosen(folder, capsys, tmp_path):
+    net = tmp_path / "net.safetensors"
+    status, printed, _ = run(capsys, "construct", folder / "wine.csv", "-o", net, "--json")
+    assert status == 0
+    found = json.loads(printed)
+    X, labels = load_wine(return_X_y=True)
+    search = Search()
+    again = ReduNet.construct(X[::2], [f"grower {label}" for label in labels[::2]], lift=search)
+    counts = np.bincount(labels[::2])
+    assert found["samples"] == 89
+    assert found["samples by class"] == {f"grower {j}": int(n) for j, n in enumerate(counts)}
+    assert found["columns"] == [f"m{number}" for number in range(13)]
+    assert found["label"] == "grower"
+    assert found["chosen"] == [candidate.name for candidate in search.chosen_]
+    assert found["accuracy (leave-one-out)"] == search.accuracy_
+    assert found["log loss (leave-one-out)"] == search.loss_
+    assert found["eps_sq"] == again.settings.eps_sq
+    assert found["file size [MiB]"] == pytest.approx(net.stat().st_size / 2**20, abs=1e-3)
+    assert found["seconds"] > 0
+    _, printed, _ = run(capsys, "construct", folder / "waves.ts", "-o", net)
+    assert "samples by class" in printed
+    assert "1: 6, 2: 6\n" in printed
+    assert "sample shape              1, 20\n" in printed
+    assert ", band " in printed
+
+
+def test_classes_of_two_samples_have_no_estimate(folder, capsys, tmp_path):
+    np.savez(folder / "few.npz", X=np.eye(4), y=[0, 0, 1, 1])
+    arguments = ["construct", folder / "few.npz", "-o", tmp_path / "net.st"]
+    assert "accuracy (leave-one-out)  –\n" in run(capsys, *arguments)[1]
+    found = json.loads(run(capsys, *arguments, "--json")[1])
+    assert found["accuracy (leave-one-out)"] is None
+
+
+def test_the_name_of_the_labels_and_the_order_of_the_columns_travel(folder, capsys, tmp_path):
+    net, page = tmp_path / "net.st", tmp_path / "page.html"
+    assert run(capsys, "construct", folder / "wine.csv", "-o", net)[0] == 0
+    status, printed, _ = run(capsys, "evaluate", net, folder / "test.csv", "--json")
+    expected = json.loads(printed)
+    assert expected["accuracy"] > 0.9
+    lines = [line.split(",") for line in (folder / "test.csv").read_text().splitlines()]
+    changed = tmp_path / "changed.csv"
+    changed.write_text("\n".join(",".join([line[-1], *line[-2::-1]]) for line in lines))
+    status, printed, _ = run(capsys, "evaluate", net, changed, "--train", changed, "--json")
+    assert status == 0
+    assert expected.items() <= json.loads(printed).items()
+    assert run(capsys, "plot", net, changed, "-o", tmp_path / "net.png")[0] == 0
+    assert run(capsys, "report", net, changed, "-o", page)[0] == 0
+    for change, message in (
+        (lambda line: [*line, "1" if line[0] != "m0" else "id"], "'id' not known"),
+        (lambda line: line[1:], "'m0' missing"),
+        (lambda line: [cell.replace("m3", "ash") for cell in line], "'m3' missing and 'ash' not"),
+        (lambda line: line[:-1], "has no column 'grower', the name of the labels"),
+    ):
+        changed.write_text("\n".join(",".join(change(line)) for line in lines))
+        status, _, error = run(capsys, "evaluate", net, changed)
+        assert status == 1
+        assert message in error
+
+
+def test_tables_are_read_as_options_say(capsys, tmp_path):
+    table, net = tmp_path / "table.csv", tmp_path / "net.st"
+    rows = [f"{7 * i};{i % 3},5;{i % 5},25;{'nö' if i % 2 else 'já'}" for i in range(12)]
+    table.write_text("\n".join(["row;a;b;y", *rows]), encoding="cp1252")
+    options = ["--drop", "row", "--decimal", ",", "--encoding", "cp1252", "--label", "3"]
+    status, printed, _ = run(capsys, "construct", table, "-o", net, *options, "--json")
+    assert status == 0
+    assert json.loads(printed)["columns"] == ["a", "b"]
+    assert json.loads(printed)["classes"] == ["já", "nö"]
+    assert run(capsys, "evaluate", net, table, *options[:-2])[0] == 0
+    table.write_text("\n".join(row.replace(",", ".").replace(";", ",") for row in rows))
+    options = ["--header", "no", "--label", "last"]
+    assert run(capsys, "construct", table, "-o", net, *options)[0] == 0
+    assert ReduNet.load(net).names == (None, None)
+
+
+def test_warnings_are_one_line(capsys, tmp_path):
+    table = tmp_path / "table.csv"
+    rows = [f"{i},{i % 3},{'a' if i % 2 else 'b'}" for i in range(12)]
+    table.write_text("\n".join(["row,a,y", *rows]))
+    command = [sys.executable, "-m", "redunet", "construct", str(table), "-o", str(tmp_path / "n")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0
+    lines = [line for line in done.stderr.splitlines() if "counts the rows" in line]
+    assert len(lines) == 1
+    assert lines[0].startswith("redunet: warning: column 'row' counts the rows")
