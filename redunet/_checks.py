@@ -49,7 +49,7 @@ def as_samples(X: Array, *, device: torch.device | str | None = None, name: str 
     if X.dtype in WIDE_INTEGERS:
         X = X.to(torch.float64)
     elif X.dtype not in (torch.float32, torch.float64):
-        X = X.to(torch.get_default_dtype())
+        X = X.to(torch.promote_types(torch.get_default_dtype(), torch.float32))
     if X.ndim < 2:
         raise ValueError(
             f"{name} must have shape (m, n), (m, C, T), (m, C, H, W), …, got {tuple(X.shape)}"
@@ -116,10 +116,10 @@ def as_network_input(
         If the shape is different, or values in host memory are not finite.
     """
     X = as_tensor(X)
-    check_sample_shape(X, sample_shape)
+    check_sample_shape(X, sample_shape, least=0)
     if X.is_floating_point():  # integers are finite, and may take less memory before conversion
         X = X.to(dtype)
-        if X.device.type == "cpu" and not is_traced():
+        if X.device.type == "cpu" and X.numel() and not is_traced():
             check_finite(X, "X")
     return X.to(device, dtype)
 
@@ -136,8 +136,13 @@ def check_device(device: torch.device | str | None) -> None:
 
 
 def is_traced() -> bool:
-    """Whether a graph is traced, compiled or exported, so that no value can be read."""
-    return torch.compiler.is_compiling() or torch.jit.is_tracing()
+    """Whether a graph is traced, compiled or exported, or samples are mapped by torch.func.
+
+    No value can be read then.
+    """
+    if torch.compiler.is_compiling() or torch.jit.is_tracing():
+        return True
+    return torch._C._functorch.maybe_current_level() is not None
 
 
 def as_labels(labels: Array) -> np.ndarray:
@@ -275,9 +280,9 @@ def _flag(name: str, value: Any) -> bool:
     return value
 
 
-def check_sample_shape(X: Tensor, expected: tuple[int, ...]) -> None:
+def check_sample_shape(X: Tensor, expected: tuple[int, ...], *, least: int = 1) -> None:
     """Raise ValueError unless ``X`` contains samples of the shape ``expected``."""
-    if len(X) == 0:
+    if len(X) < least:
         raise ValueError(f"X has no samples: got shape {tuple(X.shape)}")
     if tuple(X.shape[1:]) != expected:
         raise ValueError(

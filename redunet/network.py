@@ -11,6 +11,7 @@ from torch import nn
 
 from redunet._checks import Array, check_count, check_device, check_flag
 from redunet._names import Names
+from redunet._precision import makes_operators
 from redunet._processes import Processes
 from redunet.construction.build import Parts, build
 from redunet.construction.extension import extended
@@ -80,7 +81,7 @@ class ReduNet(LayeredNetwork):
         return None if distributions is None else self.classes_[distributions.argmax(1).cpu()]
 
     @classmethod
-    @torch.no_grad()
+    @makes_operators
     def construct(
         cls,
         X: Array | Data,
@@ -249,7 +250,7 @@ class ReduNet(LayeredNetwork):
         net = cls(parts)
         return net.to("cpu") if offload else net
 
-    @torch.no_grad()
+    @makes_operators
     def extend(self, X: Array, labels: Array) -> Self:
         """A new network that also knows further samples, of new classes or of old ones.
 

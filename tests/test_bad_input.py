@@ -121,8 +121,6 @@ def test_samples_of_another_shape_than_the_constructions():
             ValueError, match=r"expected samples of shape \(2, 5\), .* got X of shape \(3, 2, 6\)"
         ):
             run(torch.zeros(3, 2, 6))
-    with pytest.raises(ValueError, match=r"X has no samples: got shape \(0, 2, 5\)"):
-        net(X[:0])
     with pytest.raises(ValueError, match=r"expected samples of shape \(2, 5\)"):
         construct(validation=(torch.zeros(2, 3, 5), [0, 1]))
     with pytest.raises(ValueError, match=r"labels \[9\] are not among \[0, 1\]"):

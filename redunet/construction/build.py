@@ -26,6 +26,7 @@ from redunet.construction.steps import longest_constant_step
 from redunet.construction.unknown_labels import start
 from redunet.layers import DatasetInfo, ReduLayer
 from redunet.layers.encoding import default_batch_size, encode
+from redunet.lifts.blocks import in_blocks
 from redunet.rates import HalfSpectrum
 
 # Signals with fewer channels need a lift.
@@ -70,7 +71,8 @@ class Encoder:
             lift = copy.deepcopy(lift).to(self.device, self.dtype).eval()
         self.lift = lift
         self.sample_shape = tuple(example.shape[1:])
-        self.feature_shape = tuple((example if lift is None else lift(example)).shape[1:])
+        features = example if lift is None else in_blocks(lift, example)
+        self.feature_shape = tuple(features.shape[1:])
         self.spectrum = HalfSpectrum(self.feature_shape[1:]).to(self.device)
 
     def __call__(self, X: Tensor) -> Tensor:

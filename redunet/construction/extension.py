@@ -21,7 +21,7 @@ from redunet.construction.sources import ArraySource
 from redunet.layers import DatasetInfo, ReduLayer
 from redunet.layers.encoding import default_batch_size
 from redunet.layers.operators.extensible import ExtensibleMoments, ExtensibleOperators
-from redunet.rates import RateReduction
+from redunet.rates import Partition, RateReduction
 
 # Kinds of labels that must not be mixed, by the kind of their numpy type.
 LABEL_KINDS = {
@@ -107,7 +107,18 @@ def extended(parts: Parts, X: Array, labels: Array) -> Parts:
         settings=extension.settings,
         history=extension.history,
         lift=encoder.lift,
+        label_distributions=joined_distributions(parts, samples.partition),
     )
+
+
+def joined_distributions(parts: Parts, new: Partition) -> Tensor | None:
+    """Memberships of the old and the new training samples, if some old labels were missing."""
+    old = parts.label_distributions
+    if old is None:
+        return None
+    distributions = old.new_zeros(len(old), new.num_classes)
+    distributions[:, np.searchsorted(new.classes, parts.classes)] = old
+    return torch.cat([distributions, new.membership.to(old)])
 
 
 def with_samples(

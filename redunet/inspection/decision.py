@@ -10,9 +10,11 @@ from torch import Tensor, nn
 
 from redunet._checks import Array, as_labels
 from redunet._names import as_row
+from redunet._precision import full_precision
 from redunet.layers.layer import extrapolate, propagate
 from redunet.lifts import Band, JoinedLift, MultiScaleLift
 from redunet.lifts.band import resampled
+from redunet.lifts.blocks import in_blocks
 from redunet.network import ReduNet
 from redunet.rates.spectrum import as_double
 from redunet.search.candidate import name_of
@@ -66,6 +68,7 @@ class Decision:
 
     @classmethod
     @torch.no_grad()
+    @full_precision
     def from_network(
         cls, net: ReduNet, x: Array, *, classes: Array | None = None, layer: int = 0
     ) -> Self:
@@ -178,7 +181,7 @@ def _scales(lift: nn.Module | None, X: Tensor) -> list[str]:
     if lift is None:
         return scales
     for part in lift if type(lift) is nn.Sequential else [lift]:
-        features = part(X)
+        features = in_blocks(part, X)
         if isinstance(part, JoinedLift):
             pairs = zip(part.lifts, part.bands, strict=True)
             scales = [scale for one, bands in pairs for scale in _scales(one, X) * len(bands)]

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from redunet._checks import Array
 from redunet._names import as_row
+from redunet._precision import full_precision
 from redunet.inspection.decision import Decision
 from redunet.layers.layer import extrapolate, trajectory
 from redunet.network import ReduNet
@@ -170,6 +171,7 @@ class Explanation:
 
 
 @torch.no_grad()
+@full_precision
 def explain(net: ReduNet | FineTuned, x: Array, *, label: Any = None) -> Explanation:
     """Explain what each layer of a network does to one sample.
 

@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from redunet._precision import full_precision
 from redunet.lifts.blocks import in_blocks
 from redunet.rates.spectrum import HalfSpectrum, at_moderate_scale, project_to_sphere
 
@@ -13,6 +14,7 @@ BATCH_ENTRIES = {"cpu": 2**21, "cuda": 2**24}
 LEAST_BATCH = 128
 
 
+@full_precision
 def encode(X: Tensor, lift: nn.Module | None, spectrum: HalfSpectrum) -> Tensor:
     """Lift samples ``(m, *sample_shape)``, and return half spectra ``(F, m, C)`` of unit norm."""
     features = X if lift is None else in_blocks(lift, X)

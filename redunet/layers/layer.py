@@ -7,6 +7,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from redunet._precision import full_precision
 from redunet.layers.membership import MEMBERSHIPS, Membership
 from redunet.layers.operators import REPRESENTATIONS, OperatorMatrices, Operators, Responses
 from redunet.rates.spectrum import HalfSpectrum, joined, project_to_sphere
@@ -62,6 +63,7 @@ class ReduLayer(nn.Module):
         self.spectrum = spectrum
         self.momentum = momentum
 
+    @full_precision
     def forward(self, V: Tensor, membership: Tensor | None = None) -> Tensor:
         """Features after the layer, of unit norm per sample.
 
@@ -104,7 +106,7 @@ class ReduLayer(nn.Module):
     ) -> Iterator[tuple[slice, Tensor]]:
         """Blocks of frequencies, with E v − Σ_j γ_j π_j Cʲ v at these frequencies."""
         for block, compression in self._compress(V, responses, membership):
-            yield block, self.operators.expand(V[block], block).sub_(compression)
+            yield block, self.operators.expand(V[block], block) - compression
 
     def _compress(
         self, V: Tensor, responses: Responses, membership: Tensor | None
@@ -114,10 +116,12 @@ class ReduLayer(nn.Module):
             return self.membership_rule.compress(V, responses, self)
         return zip(responses.blocks, responses.combine(self.proportions * membership), strict=True)
 
+    @full_precision
     def compression(self, V: Tensor, membership: Tensor | None = None) -> Tensor:
         """Σ_j γ_j π_j Cʲ v with given memberships ``(m, k)``; by default with estimated ones."""
         return _joined(self._compress(V, self.operators.responder()(V), membership), V)
 
+    @full_precision
     def increment(self, V: Tensor, membership: Tensor | None = None) -> Tensor:
         """The direction of the step. With true memberships it is F times ∂ΔR/∂V."""
         return self._in_blocks(self._increment, V, membership)
@@ -125,6 +129,7 @@ class ReduLayer(nn.Module):
     def _increment(self, V: Tensor, responses: Responses, membership: Tensor | None) -> Tensor:
         return _joined(self._directions(V, responses, membership), V)
 
+    @full_precision
     def residual_norms(self, V: Tensor) -> Tensor:
         """‖Cʲ v‖ of every sample against every class: ``(F, m, C)`` to ``(m, k)``."""
         respond = self.operators.responder()

@@ -2,7 +2,8 @@
 
 import copy
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Self
 
 import numpy as np
 import torch
@@ -274,6 +275,17 @@ class LayeredNetwork(nn.Module):
         """Two random samples of the right shape, type and device."""
         like = self.layers[0].proportions
         return torch.rand(2, *self.sample_shape, dtype=like.dtype, device=like.device)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Refuse half precision before any parameter changes."""
+        dtype = fn(self.layers[0].alpha.new_zeros(())).dtype
+        if dtype not in (torch.float32, torch.float64):
+            raise TypeError(
+                f"a {type(self).__name__} computes in float32 or float64, got {dtype}: leave it as "
+                "it is; inside torch.autocast it takes samples of half precision, and computes in "
+                "full precision"
+            )
+        return super()._apply(fn, recurse)
 
     def extra_repr(self) -> str:
         """Shown in ``repr``."""

@@ -3,7 +3,9 @@
 from inspect import signature
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
+
+from redunet._checks import is_traced
 
 
 class Lift(nn.Module):
@@ -13,6 +15,17 @@ class Lift(nn.Module):
     shifts, the network stays invariant to them. Its constructor stores every argument as an
     attribute of the same name, so that files can store the lift and its arguments.
     """
+
+    def _check_fitted(self, fitted: Tensor) -> None:
+        """Raise RuntimeError if a buffer that :meth:`fit` fills is still zero.
+
+        Reading values of a GPU would make the host wait, and a traced graph has none.
+        """
+        is_readable = fitted.device.type == "cpu" and not is_traced()
+        if is_readable and not bool(fitted.any()):
+            raise RuntimeError(
+                f"this {type(self).__name__} is not fitted: call fit with samples first"
+            )
 
     @property
     def arguments(self) -> dict[str, Any]:

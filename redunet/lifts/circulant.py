@@ -14,7 +14,6 @@ from redunet._checks import (
     check_counts,
     check_flag,
     check_number,
-    is_traced,
 )
 from redunet.lifts.base import Lift
 
@@ -200,7 +199,10 @@ class PCALift(CirculantLift):
         """
         X = as_samples(X)
         self._check_fits(X)
-        moment = self._patch_moment(X.to(torch.float64))
+        self.to(X.device, X.dtype)
+        # Patches lose their mean, so the level of the samples does not matter, nor does their unit.
+        X = X.double() - X.mean(dtype=torch.float64)
+        moment = self._patch_moment(X / X.abs().max().clamp_min(torch.finfo(X.dtype).tiny))
         moment = moment - moment.mean(0)
         moment = moment - moment.mean(1, keepdim=True)  # of patches without their means
         _, vectors = torch.linalg.eigh(moment)
@@ -211,10 +213,7 @@ class PCALift(CirculantLift):
 
     def forward(self, X: Tensor) -> Tensor:
         """Lift ``(m, in_channels, *spatial)`` to ``(m, out_channels, *spatial)``."""
-        # Reading values of a GPU would make the host wait, and a traced graph has none.
-        is_readable = self.kernels.device.type == "cpu" and not is_traced()
-        if is_readable and not bool(self.kernels.any()):
-            raise RuntimeError("this PCALift is not fitted: call fit with samples first")
+        self._check_fitted(self.kernels)
         return super().forward(X)
 
     def _patch_moment(self, X: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from redunet._checks import check_count
 from redunet.lifts.band import Band, resampled
 from redunet.lifts.base import Lift
 from redunet.lifts.blocks import in_blocks
+from redunet.rates.spectrum import safe_sqrt
 
 
 class JoinedLift(Lift):
@@ -75,9 +76,9 @@ def widest(bands: Sequence[int | None]) -> Band | None:
 def _of_unit_norm(X: Tensor) -> Tensor:
     """Every sample scaled to unit norm; a sample of norm zero stays zero."""
     flat = X.flatten(1)
-    largest = flat.abs().amax(1, keepdim=True)
+    largest = flat.detach().abs().amax(1, keepdim=True)
     flat = flat / torch.where(largest > 0, largest, 1)  # so that no square overflows
-    length = flat.square().sum(1, keepdim=True).sqrt()
+    length = safe_sqrt(flat.square().sum(1, keepdim=True))
     return (flat / torch.where(length > 0, length, 1)).view_as(X)
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from redunet._checks import Array, as_samples, check_count, check_counts, check_flag, is_traced
+from redunet._checks import Array, as_samples, check_count, check_counts, check_flag
 from redunet.lifts.base import Lift
 
 # Length of the kernels along each axis, by number of axes; it is 3 for more axes.
@@ -140,6 +140,7 @@ class MultiScaleLift(Lift):
         self.ndim, self.seed = ndim, seed
         self.kernel_size = kernel_size or KERNEL_SIZES.get(ndim, 3)
         self.dilations = None if dilations is None else check_counts(dilations=dilations)
+        self._follows_samples = dilations is None
         self.differences, self.mean = check_flag(differences=differences, mean=mean)
         self._make_kernels()
 
@@ -183,7 +184,7 @@ class MultiScaleLift(Lift):
         """
         X = as_samples(X)
         self._check_shape(X)
-        if self.dilations is None:
+        if self._follows_samples:
             self.dilations = automatic_dilations(tuple(X.shape[2:]), self.kernel_size)
             self._make_kernels()
         self.to(X.device, X.dtype)
@@ -201,12 +202,12 @@ class MultiScaleLift(Lift):
         )
         rounding = samples.abs().max() * math.sqrt(self.kernels[0, 0].numel())
         rounding = 8 * torch.finfo(X.dtype).eps * rounding
-        for scale in range(len(self.dilations)):
+        for scale in range(len(self.biases)):
             responses = self._respond(samples, scale).transpose(0, 1).flatten(1)  # (K, m·N)
             ranks = (quantiles[scale] * (len(places) - 2)).round().long().clamp_min(0)
             self.biases[scale] = _above_rank(responses[:, places], ranks.to(X.device))
             # Where responses do not vary, rounding should neither compete nor pass a soft step.
-            spreads = (responses - responses.mean(1, keepdim=True)).square().mean(1).sqrt()
+            spreads = responses.double().std(1, correction=0)
             dead = (rounding / SILENCE).clamp_min(torch.finfo(X.dtype).tiny)
             self.spreads[scale] = torch.where(spreads > rounding, spreads, dead)
         return self
@@ -219,10 +220,7 @@ class MultiScaleLift(Lift):
         self._check_shape(X)
         if torch.compiler.is_exporting():  # a graph for any number of samples has no blocks
             return self._lift(X)
-        # Reading values of a GPU would make the host wait, and a traced graph has none.
-        is_readable = self.spreads.device.type == "cpu" and not is_traced()
-        if is_readable and not bool(self.spreads.any()):
-            raise RuntimeError("this MultiScaleLift is not fitted: call fit with samples first")
+        self._check_fitted(self.spreads)
         scales = 1 if self.mean else len(self.biases)
         entries = scales * self.kernels_per_scale * math.prod(X.shape[2:])
         blocks = X.split(max(1, _block_entries(X) // entries))

@@ -5,7 +5,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from redunet._checks import Array, as_samples, check_count, check_flag, is_traced
+from redunet._checks import Array, as_samples, check_count, check_flag
 from redunet.lifts.base import Lift
 
 
@@ -63,10 +63,7 @@ class Standardize(Lift):
     def forward(self, X: Tensor) -> Tensor:
         """Standardise ``(m, in_channels, *spatial)``; the constant comes last."""
         self._check_shape(X)
-        # Reading values of a GPU would make the host wait, and a traced graph has none.
-        is_readable = self.scale.device.type == "cpu" and not is_traced()
-        if is_readable and not bool(self.scale.any()):
-            raise RuntimeError("this Standardize is not fitted: call fit with samples first")
+        self._check_fitted(self.scale)
         shape = (-1, *[1] * (X.ndim - 2))
         X = (X - self.mean.view(shape)) / self.scale.view(shape)
         return torch.cat([X, torch.ones_like(X[:, :1])], 1) if self.constant else X

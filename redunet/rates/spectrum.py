@@ -77,7 +77,7 @@ class HalfSpectrum(Spectrum):
         super().__init__(shape)
         self.size = math.prod(self.shape)
         self._found: dict[tuple[tuple[int, ...], torch.device], Tensor] = {}
-        positions, weights, source, mirrored = (torch.from_numpy(a) for a in _layout(self.shape))
+        positions, weights, source, mirrored = (torch.tensor(a) for a in _layout(self.shape))
         self.register_buffer("weights", weights, persistent=False)
         self.register_buffer("_positions", positions, persistent=False)
         self.register_buffer("_source", source, persistent=False)
@@ -118,6 +118,8 @@ class HalfSpectrum(Spectrum):
         """Real samples ``(m, C, *shape)`` to their half spectrum ``(F, m, C)``."""
         if not self.shape:
             return X.unsqueeze(0)
+        if len(X) == 0:  # of which MKL has no transform
+            return X.new_empty(len(self), *X.shape[:2], dtype=X.dtype.to_complex())
         spectrum = torch.fft.rfftn(X, dim=tuple(range(2, X.ndim)), norm="ortho").flatten(2)
         half = spectrum[:, :, self._positions].permute(2, 0, 1).contiguous()
         return scaled(half, self._root_weights(X.dtype))
@@ -126,6 +128,8 @@ class HalfSpectrum(Spectrum):
         """The half spectrum ``(F, m, C)`` back to real samples ``(m, C, *shape)``."""
         if not self.shape:
             return V.squeeze(0)
+        if V.shape[1] == 0:
+            return V.real.new_empty(*V.shape[1:], *self.shape)
         half = scaled(V, self._root_weights(V.real.dtype).reciprocal()).permute(1, 2, 0)
         spectrum = half[:, :, self._source]
         spectrum = torch.where(self._mirrored, spectrum.conj(), spectrum)
@@ -157,7 +161,7 @@ def _rfft_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
     return (*shape[:-1], shape[-1] // 2 + 1) if shape else ()
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=8)  # the arrays of a volume take 25 MB
 def _layout(shape: tuple[int, ...]) -> tuple[np.ndarray, ...]:
     """Positions of the half spectrum in the flattened ``rfftn`` grid, and their use to fill it.
 
@@ -274,8 +278,9 @@ def at_moderate_scale(X: Tensor) -> Tensor:
 
     The largest entry of each sample becomes a number between 1/2 and 1. Division by a power of two
     has no rounding error, so unit vectors computed from the samples do not change. All entries of a
-    sample become NaN if one of them is not finite.
+    sample become NaN if one of them is not finite. Half precision becomes float32.
     """
+    X = X.to(torch.promote_types(X.dtype, torch.float32))
     entries = X.detach().flatten(1)
     largest = torch.maximum(entries.amax(1), -entries.amin(1))
     exponent = torch.frexp(largest).exponent

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from redunet.lifts import Band, Lift
+from redunet.lifts.blocks import in_blocks
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +74,7 @@ def fitted_copy(lift: nn.Module, X: Tensor) -> nn.Module:
         if callable(fit):
             fit(X)
         if number < len(parts) - 1:
-            X = part(X)
+            X = in_blocks(part, X)
     return lift
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from redunet._checks import Array, check_count, check_positive
+from redunet._precision import makes_operators
 from redunet._processes import Processes
 from redunet.construction.known_labels import KnownSamples
 from redunet.construction.sources import Data, Source, as_source
@@ -135,7 +136,7 @@ class Search:
         is_state = isinstance(seed, np.random.RandomState)
         self.seed = seed if is_state else check_count(0, seed=seed)
 
-    @torch.no_grad()
+    @makes_operators
     def fit(
         self,
         X: Array | Data,
@@ -237,7 +238,7 @@ class Search:
     def _bands_of(self, lift: nn.Module | None, fitted: nn.Module | None) -> Iterator[Candidate]:
         """The results of one lift with each band."""
         X, name = self._subset.X, name_of(lift)
-        example = X[:1] if fitted is None else fitted(X[:1])
+        example = X[:1] if fitted is None else in_blocks(fitted, X[:1])
         shape = tuple(example.shape[1:])
         bands = automatic_bands(shape) if self.bands is None else self.bands
         bands = bands if shape[1:] else [None]

@@ -52,17 +52,19 @@ class Rectified(Membership):
         yield slice(None), torch.cat([self._compress(v, layer) for v in _split(V, layer)], 1)
 
     def _compress(self, V: Tensor, layer: Layer) -> Tensor:
-        spectrum = layer.spectrum
-        class_scales = layer.alpha / layer.proportions  # α_j
-        complement = layer.operators.respond(V) / class_scales[:, None]  # (F, m, k, C)
-        # Pʲ = 0 for a class without samples, whose α_j is infinite.
-        class_parts = (V.unsqueeze(2) - complement).where(layer.proportions[:, None] > 0, 0)
+        spectrum, gamma = layer.spectrum, layer.proportions[:, None]
+        # α is a factor of all parts. Then α Pʲ v = α v − γ_j Cʲ v, because α = γ_j α_j. A class
+        # without samples has the projection 0.
+        scaled_V = layer.alpha * V
+        responses = layer.operators.respond(V)  # (F, m, k, C)
+        class_parts = torch.addcmul(scaled_V.unsqueeze(2), responses, gamma, value=-1)
+        class_parts = class_parts.where(gamma > 0, 0)
         # Rectification acts on the entries of signals, not of half spectra. All classes are
         # transformed together, as if each part were a sample.
         signals = spectrum.inverse(class_parts.flatten(1, 2))
         signals = signals.unflatten(0, class_parts.shape[1:3])
-        residual = rectified_residual(spectrum.inverse(V), signals)
-        return layer.alpha * spectrum(residual)
+        residual: Tensor = spectrum(rectified_residual(spectrum.inverse(scaled_V), signals))
+        return residual
 
     @property
     def formula(self) -> str:
