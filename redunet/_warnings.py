@@ -2,15 +2,12 @@
 
 import sys
 import warnings
+from importlib.util import find_spec
 from pathlib import Path
 
-import sklearn
-import torch
-
 # Decorators of torch and scikit-learn stand between the user's line and ours.
-_INSIDE = tuple(
-    str(Path(file).parent) + "/" for file in (__file__, torch.__file__, sklearn.__file__)
-)
+_SPECS = [find_spec(name) for name in ("redunet", "torch", "sklearn")]
+_INSIDE = tuple(str(Path(spec.origin).parent) + "/" for spec in _SPECS if spec and spec.origin)
 
 
 class ReduNetWarning(UserWarning):

@@ -90,8 +90,12 @@ SIDE_EFFECTS = """
 import sys, torch, numpy
 torch.manual_seed(0); numpy.random.seed(0)
 before = (torch.get_rng_state(), numpy.random.get_state()[1].copy(), torch.get_default_dtype())
+modules = set(sys.modules)
 import redunet
-heavy = ("matplotlib", "jinja2", "tabulate", "PIL", "tqdm.notebook", "IPython")
+assert not [name for name in set(sys.modules) - modules if name.startswith("redunet.rates")]
+from redunet import MCR2Loss, ReduNet, Search, datasets, explain, export, finetune, train
+heavy = ("matplotlib", "jinja2", "tabulate", "PIL", "tqdm.notebook", "IPython", "sklearn", "pandas")
+heavy = (*heavy, "scipy.stats")
 assert not [name for name in heavy if name in sys.modules], sys.modules.keys() & set(heavy)
 assert redunet.plots.plot_rates and redunet.report  # these load them
 assert "matplotlib" in sys.modules
@@ -107,6 +111,42 @@ assert not plt.get_fignums()
 
 def test_importing_has_no_side_effects_and_loads_nothing_that_only_pictures_need():
     subprocess.run([sys.executable, "-W", "error", "-c", SIDE_EFFECTS], check=True)
+
+
+WITHOUT_TORCH = """
+import sys
+import redunet
+from redunet.cli import main
+for arguments in (["--help"], ["construct", "--help"], ["fly"], ["construct", "x", "--lam", "a"]):
+    try:
+        main(arguments)
+    except SystemExit:
+        pass
+assert main(["construct", "none.csv"]) == 1
+assert main(["evaluate", "none.safetensors", "none.csv"]) == 1
+assert main(["construct", sys.argv[1], "--channels", "3"]) == 1
+assert main(["construct", sys.argv[1], "-o", "net.onnx"]) == 1
+heavy = {"torch", "numpy", "scipy", "sklearn", "matplotlib", "pandas"} & sys.modules.keys()
+assert not heavy, heavy
+"""
+
+
+def test_help_and_errors_about_arguments_load_nothing_that_takes_long(tmp_path):
+    (tmp_path / "table.csv").write_text("a,y\n1,0\n2,1\n")
+    command = [sys.executable, "-W", "error", "-c", WITHOUT_TORCH, str(tmp_path / "table.csv")]
+    subprocess.run(command, check=True, capture_output=True)
+
+
+def test_every_public_name_is_there():
+    for name in redunet.__all__:
+        assert getattr(redunet, name) is not None
+    assert set(redunet.__all__) <= set(dir(redunet))
+    stub = Path(redunet.__file__).with_suffix(".pyi").read_text(encoding="utf-8")
+    names = {}
+    exec(compile(stub, "__init__.pyi", "exec"), names)
+    assert names["__all__"] == redunet.__all__
+    with pytest.raises(AttributeError, match="redunet has no attribute 'ReduNett'"):
+        _ = redunet.ReduNett
 
 
 @pytest.mark.parametrize(("old", "new"), _moved.MOVED.items())

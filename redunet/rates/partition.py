@@ -6,7 +6,6 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 import torch
-from sklearn.utils.multiclass import check_classification_targets
 from torch import Tensor
 
 from redunet._checks import Array, as_labels, as_tensor
@@ -122,6 +121,8 @@ class Partition(ABC):
             soft = as_tensor(original, device=device).to(torch.float64)
             return _SoftPartition(np.arange(soft.shape[1]) if classes is None else classes, soft)
         if labels.dtype.kind not in "biuUS":  # integers and strings may all differ
+            from sklearn.utils.multiclass import check_classification_targets
+
             check_classification_targets(labels)
         names, positions = np.unique(labels, return_inverse=True)
         if classes is not None:

@@ -7,8 +7,6 @@ from typing import Any, Self
 import numpy as np
 import torch
 import torch.distributed as dist
-from sklearn.utils import check_random_state
-from sklearn.utils.multiclass import check_classification_targets
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -157,6 +155,9 @@ class Search:
             whose label is not known are left out.
         """
         processes, batch_size = Processes(process_group), check_count(batch_size=batch_size)
+        from sklearn.utils import check_random_state
+        from sklearn.utils.multiclass import check_classification_targets
+
         source = KnownSamples(as_source(X, labels, device), unknown)
         size = batch_size or max(64, 2**24 // source.example.numel())
         seed = int(check_random_state(self.seed).randint(2**31 - 1))

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.model_selection import train_test_split
 from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler, TensorDataset
 
@@ -42,6 +41,8 @@ def split(
     X, targets = _checked(net, X, labels)
     held_out = None
     if isinstance(validation, int | float):
+        from sklearn.model_selection import train_test_split
+
         train_rows, validation_rows = train_test_split(
             np.arange(len(X)), test_size=validation, stratify=targets, random_state=seed
         )

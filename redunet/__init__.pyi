@@ -1,0 +1,87 @@
+"""The public names, and the modules that hold them. They are loaded when they are used."""
+
+from redunet import datasets, plots
+from redunet._version import __version__
+from redunet._warnings import ReduNetWarning
+from redunet.coding import coding_length
+from redunet.estimators import (
+    LossyCodingClustering,
+    MICLClassifier,
+    NearestSubspaceClassifier,
+    ReduNetClassifier,
+)
+from redunet.files import export
+from redunet.inspection import explain
+from redunet.inspection.html_report import report
+from redunet.layers import Exact, Extensible, Rectified, SharedDictionary, Softmax, Variational
+from redunet.lifts import (
+    Band,
+    JoinedLift,
+    Lift,
+    MultiScaleLift,
+    PCALift,
+    RandomCirculantLift,
+    ScatteringLift,
+    ShortTimeFourierLift,
+    Standardize,
+    polar_samples,
+)
+from redunet.network import ReduNet
+from redunet.rates import RateReduction, RateReductionMeter, coding_rate, rate_reduction
+from redunet.search import ExpansionRegression, Search
+from redunet.training import (
+    FineTuned,
+    MCR2Loss,
+    OLELoss,
+    ReduConvLayer,
+    ReduConvNet,
+    VariationalMCR2Loss,
+    finetune,
+    train,
+)
+
+__all__ = [
+    "Band",
+    "Exact",
+    "ExpansionRegression",
+    "Extensible",
+    "FineTuned",
+    "JoinedLift",
+    "Lift",
+    "LossyCodingClustering",
+    "MCR2Loss",
+    "MICLClassifier",
+    "MultiScaleLift",
+    "NearestSubspaceClassifier",
+    "OLELoss",
+    "PCALift",
+    "RandomCirculantLift",
+    "RateReduction",
+    "RateReductionMeter",
+    "Rectified",
+    "ReduConvLayer",
+    "ReduConvNet",
+    "ReduNet",
+    "ReduNetClassifier",
+    "ReduNetWarning",
+    "ScatteringLift",
+    "Search",
+    "SharedDictionary",
+    "ShortTimeFourierLift",
+    "Softmax",
+    "Standardize",
+    "Variational",
+    "VariationalMCR2Loss",
+    "__version__",
+    "coding_length",
+    "coding_rate",
+    "datasets",
+    "explain",
+    "export",
+    "finetune",
+    "plots",
+    "polar_samples",
+    "rate_reduction",
+    "report",
+    "train",
+]
