@@ -17,7 +17,7 @@ from redunet.construction.build import Parts, build
 from redunet.construction.extension import extended
 from redunet.construction.network_file import read_network, write_network
 from redunet.construction.settings import Request, as_membership, as_operator_kind
-from redunet.construction.sources import Data
+from redunet.construction.sources import Data, check_rereadable
 from redunet.files.tensors import fill
 from redunet.layers import Membership, OperatorKind
 from redunet.layers.network import LayeredNetwork
@@ -121,7 +121,7 @@ class ReduNet(LayeredNetwork):
             gives a float64 network, everything else a float32 network.
 
             ``X`` may also be a ``torch.utils.data.Dataset`` or ``DataLoader`` of pairs of a sample
-            and a label. It is read once, batch by batch. The features then stay in host memory.
+            and a label. It is read once, batch by batch; a search reads it as well.
         labels : array-like or Tensor of shape (m,) or (m, k)
             Integers or strings, or soft memberships whose rows sum to 1. None for a Dataset.
         num_layers : int, optional
@@ -176,9 +176,8 @@ class ReduNet(LayeredNetwork):
         offload : bool
             Move every layer to host memory as soon as it is made. The network stays there.
         checkpoint : str or path, optional
-            A folder in which every finished layer is saved. A construction that starts again with
-            the same samples and settings resumes after the last saved layer. A larger
-            ``num_layers`` continues a finished one.
+            A folder in which every finished layer is saved. The same call resumes after the last
+            one, a larger ``num_layers`` continues. Other samples or settings are refused.
         process_group : torch.distributed.ProcessGroup, optional
             Processes that each hold a shard of the samples, such as ``dist.group.WORLD``. All of
             them return the network of all samples.
@@ -222,6 +221,7 @@ class ReduNet(LayeredNetwork):
             true_membership=true_membership,
         )
         if isinstance(lift, str | Search):
+            check_rereadable(X, "a search")
             search = as_search(lift, eps_sq, lam, membership, operators, rank)
             options: Any = {"device": device, "batch_size": batch_size, "progress": progress}
             options |= {"unknown": unknown, "process_group": process_group}

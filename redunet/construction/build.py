@@ -24,6 +24,7 @@ from redunet.construction.settings import Request, Settings
 from redunet.construction.sources import Data, as_source
 from redunet.construction.steps import longest_constant_step
 from redunet.construction.unknown_labels import start
+from redunet.files.identity import VERSION, Identity, combined, digest_of, settings_of
 from redunet.layers import DatasetInfo, ReduLayer
 from redunet.layers.encoding import default_batch_size, encode
 from redunet.lifts.blocks import in_blocks
@@ -115,7 +116,7 @@ def build(
     num_classes = check_count(2, num_classes=num_classes)
     if labels is None and num_classes and not isinstance(X, Dataset | DataLoader):
         labels = np.ma.masked_all(len(as_samples(X)), int)
-    source = as_source(X, labels, device)
+    source = as_source(X, labels, device, unlabelled=num_classes is not None)
     encoder = Encoder(source.example, lift)
     names.check(encoder.sample_shape)
     spectrum, channels = encoder.spectrum, encoder.feature_shape[0]
@@ -134,6 +135,7 @@ def build(
             batch_size=size,
             folder=folder,
             processes=processes,
+            digested=checkpoint is not None,
         )
         classes = None if num_classes is None else np.arange(num_classes)
         samples = read(source, unknown=unknown, classes=classes)
@@ -158,7 +160,9 @@ def build(
         )
         construction.run(
             progress=progress and processes.rank == 0,
-            checkpoint=None if checkpoint is None else _checkpoint_of(construction, checkpoint),
+            checkpoint=None
+            if checkpoint is None
+            else _checkpoint(checkpoint, construction, encoder),
         )
     return Parts(
         construction.layers,
@@ -174,12 +178,36 @@ def build(
     )
 
 
-def _checkpoint_of(construction: Construction, folder: str | os.PathLike[str]) -> FolderCheckpoint:
+def _identity_of(construction: Construction, lift: nn.Module | None) -> Identity:
+    """What a checkpoint belongs to. The number of layers and ``tol`` may change."""
+    samples, info = construction.samples, construction.info
+    identity = VERSION | construction.settings.to_json()
+    del identity["num_layers"], identity["tol"]
+    identity |= {
+        "the shape of features": [info.channels, *info.spectrum.shape],
+        "the type of features": str(info.dtype),
+        "the list of batch sizes": samples.sizes,
+        "the list of classes": samples.partition.classes.tolist(),
+    }
+    if lift is not None:
+        tensors = digest_of(lift.state_dict())
+        identity |= {"the lift": settings_of(lift), "the tensors of the lift": tensors}
+    identity["the samples"], identity["the labels"] = samples.digests
+    if construction.validation:
+        held_out = construction.validation[1].digests
+        identity["the validation samples"], identity["the validation labels"] = held_out
+    return combined(identity, info.processes)
+
+
+def _checkpoint(
+    folder: str | os.PathLike[str], construction: Construction, encoder: Encoder
+) -> FolderCheckpoint:
     """A checkpoint in a folder, with layers and features where the construction has them."""
     device = construction.info.counts.device
     return FolderCheckpoint(
         folder,
         construction.info.processes,
+        _identity_of(construction, encoder.lift),
         num_layers=construction.settings.num_layers,
         spectrum=construction.info.spectrum,
         device=device,

@@ -8,7 +8,6 @@ of an interruption, the construction can therefore resume from the last complete
 
 import json
 import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,8 @@ from redunet._processes import Processes
 from redunet.construction.feature_store import FeatureStore, read_array, write_array
 from redunet.construction.history import RateHistory
 from redunet.construction.state import ConstructionState
+from redunet.files.atomic import atomic_folder
+from redunet.files.identity import Identity, check_identity
 from redunet.files.tensors import read_module, write_module
 from redunet.layers import ReduLayer
 from redunet.rates import HalfSpectrum
@@ -35,6 +36,8 @@ class FolderCheckpoint:
         Folder of the checkpoint. It is created if it does not exist.
     processes : Processes
         The processes that share the construction. If there are several, each has its own subfolder.
+    identity : dict
+        What the construction belongs to, the same on all processes.
     num_layers : int
         Number of layers that the construction asks for. Layers beyond it are not loaded.
     spectrum : HalfSpectrum
@@ -51,6 +54,7 @@ class FolderCheckpoint:
         self,
         folder: str | os.PathLike[str],
         processes: Processes,
+        identity: Identity,
         *,
         num_layers: int,
         spectrum: HalfSpectrum,
@@ -58,7 +62,7 @@ class FolderCheckpoint:
         layer_device: torch.device,
         home: torch.device | Path,
     ):
-        self._processes = processes
+        self._processes, self._identity = processes, identity
         self._num_layers = num_layers
         # Layers in host memory share a spectrum there; the construction has one on its device.
         same = layer_device == spectrum.weights.device
@@ -74,22 +78,18 @@ class FolderCheckpoint:
         """Save the last layer of a state, and the features after it."""
         number = len(state.layers)
         final = self._of_layer(number)
-        unfinished = final.with_suffix(".unfinished")
-        for leftover in (unfinished, final):
-            shutil.rmtree(leftover, ignore_errors=True)
-        unfinished.mkdir()
-        write_module(state.layers[-1], unfinished / OPERATORS)
-        for name, features in state.features.items():
-            for batch, V in enumerate(features):
-                write_array(unfinished / f"{name}-{batch:06d}.npy", V)
         values = {
-            "identity": state.identity,
+            "identity": self._identity,
             "layer": state.layers[-1].describe(),
             "history": state.history.to_json(),
             "features": sorted(state.features),
         }
-        (unfinished / STATE).write_text(json.dumps(values))
-        unfinished.rename(final)
+        with atomic_folder(final) as folder:
+            write_module(state.layers[-1], folder / OPERATORS)
+            for name, features in state.features.items():
+                for batch, V in enumerate(features):
+                    write_array(folder / f"{name}-{batch:06d}.npy", V)
+            (folder / STATE).write_text(json.dumps(values))
         # Wait until every process has saved this layer. Until then, processes may have to resume
         # from the layer before, and need its features.
         self._processes.all_gather_object(number)
@@ -98,12 +98,20 @@ class FolderCheckpoint:
                 file.unlink()
 
     def load(self) -> ConstructionState | None:
-        """The state after the last layer that every process has saved; None if there is none."""
+        """The state after the last layer that every process has saved; None if there is none.
+
+        Raises
+        ------
+        ValueError
+            If it belongs to another construction.
+        """
         last = min(self._processes.all_gather_object(self._last_layer()))
         number = min(last, self._num_layers)
         if number == 0:
             return None
         states = [self._read_state(i) for i in range(1, number + 1)]
+        stored = states[-1]["identity"]
+        check_identity(stored, self._identity, "construction", self._folder, self._processes)
         return ConstructionState(
             [self._read_layer(i, state["layer"]) for i, state in enumerate(states, 1)],
             RateHistory.from_json(states[-1]["history"]),
@@ -111,7 +119,6 @@ class FolderCheckpoint:
             {name: self._read_features(number, name) for name in states[-1]["features"]}
             if number == last
             else {},
-            states[-1]["identity"],
         )
 
     def _of_layer(self, number: int) -> Path:

@@ -8,7 +8,7 @@ processes. Samples that exceed the memory of a machine therefore need no other m
 
 import math
 from collections.abc import Iterable
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -94,7 +94,6 @@ class Construction:
         self.offload = offload
         # Layers in host memory share a spectrum there; the construction has one on its device.
         self._host_spectrum = HalfSpectrum(info.spectrum.shape) if offload else None
-        self._initial_counts = info.counts  # those of samples without labels may change
         self.layers: list[ReduLayer] = []
         self.history = RateHistory(validation=RateHistory() if validation else None)
         self._moments: SecondMoments | None = None  # of the current features
@@ -132,7 +131,7 @@ class Construction:
             features["validation-current"] = held_out.current
             if held_out.previous is not None:
                 features["validation-previous"] = held_out.previous
-        return ConstructionState(self.layers, self.history, features, self._identity())
+        return ConstructionState(self.layers, self.history, features)
 
     def resume(self, state: ConstructionState) -> None:
         """Continue from a state that :meth:`state` gave for the same samples.
@@ -142,7 +141,7 @@ class Construction:
         ValueError
             If the state belongs to other samples or settings.
         """
-        self._check_identity(state)
+        self._check_rates(state.history)
         self.layers, self.history = state.layers, state.history
         if self.samples.known is not None:
             if "training-membership" not in state.features:
@@ -162,32 +161,18 @@ class Construction:
             samples.previous = state.features.get(f"{name}-previous")
         self._moments = self._gather(self.samples.current)
 
-    def _identity(self) -> dict[str, Any]:
-        """Settings, samples and batches; the number of layers and ``tol`` are not part of them."""
-        settings = self.settings.to_json()
-        del settings["num_layers"], settings["tol"]
-        return {
-            "features": [self.info.channels, *self.info.spectrum.shape],
-            "dtype": str(self.info.dtype),
-            "class counts": self._initial_counts.tolist(),
-            "batches": self.samples.sizes,
-            "validation": self.validation[1].sizes if self.validation else None,
-            "settings": settings,
-        }
+    def _check_rates(self, history: RateHistory) -> None:
+        """Raise ValueError unless the first rates of a history are those of the samples.
 
-    def _check_identity(self, state: ConstructionState) -> None:
-        for name, expected in self._identity().items():
-            if state.identity[name] != expected:
+        They show what a digest of samples does not: a lift whose code has changed.
+        """
+        for name in ("expansion", "compression"):
+            stored, own = (getattr(h, name)[0] for h in (history, self.history))
+            if not math.isclose(stored, own, rel_tol=1e-4):
                 raise ValueError(
-                    f"the checkpoint holds another construction: {name} {state.identity[name]}, "
-                    f"expected {expected}"
+                    f"the checkpoint belongs to other features: their {name} rate was {stored:.6g} "
+                    f"before the first layer, and is {own:.6g}; has the code of the lift changed?"
                 )
-        actual, expected = state.history.expansion[0], self.history.expansion[0]
-        if not math.isclose(actual, expected, rel_tol=1e-4):
-            raise ValueError(
-                f"the checkpoint holds another construction: samples of coding rate {actual:.6g}, "
-                f"expected {expected:.6g}"
-            )
 
     def _is_finished(self) -> bool:
         settings, count = self.settings, len(self.layers)

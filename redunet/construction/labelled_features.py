@@ -14,6 +14,7 @@ from redunet._warnings import warn
 from redunet.construction.feature_store import FeatureStore
 from redunet.construction.known_labels import Label, known_labels, known_membership
 from redunet.construction.sources import Source
+from redunet.files.identity import Digest, digest_of
 from redunet.layers.layer import ReduLayer, extrapolate
 from redunet.rates import Partition
 from redunet.rates.spectrum import norms, project_to_sphere
@@ -60,6 +61,8 @@ class LabelledFeatures:
         Number of samples in each batch.
     known : Tensor of shape (m,), optional
         False for samples whose class is not known; by default all classes are known.
+    digests : tuple of two str, optional
+        Digests of the samples and of their labels, for a checkpoint.
 
     Attributes
     ----------
@@ -77,9 +80,11 @@ class LabelledFeatures:
         partition: Partition,
         sizes: list[int],
         known: Tensor | None = None,
+        digests: tuple[str, str] = ("", ""),
     ):
         self.sizes = sizes
         self.known = known
+        self.digests = digests
         self.current = features
         self.previous: FeatureStore | None = None
         self.assign(partition)
@@ -160,6 +165,7 @@ def collect(
     processes: Processes,
     classes: np.ndarray | None = None,
     unknown: Label | None = None,
+    digested: bool = False,
 ) -> LabelledFeatures:
     """Read all samples, encode them as features of unit norm, and determine their classes.
 
@@ -181,12 +187,16 @@ def collect(
         The sorted labels; by default those of the samples of all processes.
     unknown : int or str, optional
         The label of samples whose class is not known. Masked labels are not known either.
+    digested : bool
+        Compute the digests of samples and labels.
     """
     device = source.example.device
     features = FeatureStore(device, folder or source.home)
-    sizes, zeros = [], 0
+    sizes, zeros, digest = [], 0, Digest()
     for X in source.batches(batch_size):
         check_sample_shape(X, sample_shape)
+        if digested:
+            digest.add(X)
         V = encode(X.to(dtype))
         zeros += int((norms(V) == 0).sum())
         sizes.append(V.shape[1])
@@ -198,14 +208,22 @@ def collect(
         if classes is None and processes.size > 1:
             classes = common_classes(source.labels, known, processes)
         partition = Partition.from_labels(source.labels, sum(sizes), device=device, classes=classes)
-        return LabelledFeatures(features, partition, sizes)
+        digests = (str(digest), _digest_of(partition)) if digested else ("", "")
+        return LabelledFeatures(features, partition, sizes, digests=digests)
     if len(known) != sum(sizes):
         raise ValueError(f"labels must have shape ({sum(sizes)},), got ({len(known)},)")
     if classes is None:
         classes = common_classes(source.labels, known, processes)
     membership = known_membership(as_labels(source.labels), known, classes)
     partition = Partition.from_membership(torch.from_numpy(membership).to(device), classes)
-    return LabelledFeatures(features, partition, sizes, torch.from_numpy(known).to(device))
+    digests = (str(digest), _digest_of(partition)) if digested else ("", "")
+    known_samples = torch.from_numpy(known).to(device)
+    return LabelledFeatures(features, partition, sizes, known_samples, digests)
+
+
+def _digest_of(partition: Partition) -> str:
+    classes, samples, _, weights = partition.assignments
+    return digest_of(classes, samples, *([] if weights is None else [weights]))
 
 
 def common_classes(labels: Array, known: np.ndarray, processes: Processes) -> np.ndarray:

@@ -1,14 +1,19 @@
 """Sources of samples: arrays in memory, or data sets that are read batch by batch."""
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate
 
 from redunet._checks import Array, as_labels, as_samples
+
+# Stands for the batch after the last one.
+_END = object()
 
 # Pairs of samples and labels.
 Data: TypeAlias = Dataset[Any] | DataLoader[Any]
@@ -93,6 +98,9 @@ class ArraySource:
 class DatasetSource:
     """Samples of a PyTorch data set. Only one batch at a time is in memory.
 
+    Every sample is read once in each pass, also by an iterator that can be read only once. The
+    global random state of torch does not change.
+
     Parameters
     ----------
     data : Dataset or DataLoader
@@ -101,14 +109,33 @@ class DatasetSource:
         Device for the samples; by default the CPU.
     name : str
         Name of the samples in error messages.
+    unlabelled : bool
+        Whether ``data`` yields samples without labels. Their labels are masked.
     """
 
-    def __init__(self, data: Data, device: torch.device | str | None, name: str = "X"):
-        self._data = data
+    def __init__(
+        self,
+        data: Data,
+        device: torch.device | str | None,
+        name: str = "X",
+        *,
+        unlabelled: bool = False,
+    ):
+        self._data, self._name, self._unlabelled = data, name, unlabelled
         self._device = torch.device(device or "cpu")
-        self._name = name
+        self._random_state = torch.get_rng_state()
         self._labels: list[np.ndarray] = []
-        self.example = next(self._samples(1))[0][:1]
+        self._count: int | None = None  # number of samples in the first pass
+        self._begun: Iterator[Any] | None = self._begin()
+        with self._own_random_numbers():
+            first = next(self._begun, _END)
+        if first is _END:
+            raise ValueError(
+                f"{name} has no samples: it is empty, or can be read only once and was read before"
+            )
+        self._begun = itertools.chain([first], self._begun)  # the first pass begins with it
+        batch = first if isinstance(data, DataLoader) else self._collated([first])
+        self.example = self._checked(batch, 0)[0][:1]
         self.home = torch.device("cpu")
 
     def batches(self, batch_size: int) -> Iterator[Tensor]:
@@ -117,26 +144,139 @@ class DatasetSource:
 
     def labelled_batches(self, batch_size: int) -> Iterator[tuple[Tensor, np.ndarray]]:
         """Batches of at most ``batch_size`` samples with their labels."""
-        self._labels = []
-        for samples, labels in self._samples(batch_size):
+        self._labels, count = [], 0
+        for samples, labels in self._read(batch_size):
+            count += len(samples)
             self._labels.append(labels)
             for start in range(0, len(samples), batch_size):
                 stop = start + batch_size
                 yield samples[start:stop], labels[start:stop]
+        if self._count not in (None, count):
+            raise ValueError(
+                f"{self._name} gave {self._count} samples when it was read first, and {count} when "
+                "it was read again: pass a Dataset that can be read any number of times"
+            )
+        self._count = count
 
     @property
     def labels(self) -> np.ndarray:
         """Labels of the samples that have been read."""
-        return np.concatenate(self._labels)
+        masked = any(isinstance(labels, np.ma.MaskedArray) for labels in self._labels)
+        return (np.ma if masked else np).concatenate(self._labels)
 
-    def _samples(self, batch_size: int) -> Iterator[tuple[Tensor, np.ndarray]]:
+    def _begin(self) -> Iterator[Any]:
+        """The batches of a loader, or the elements of a data set one by one."""
         data = self._data
-        loader = data if isinstance(data, DataLoader) else DataLoader(data, batch_size)
+        loader = data if isinstance(data, DataLoader) else DataLoader(data, batch_size=None)
+        with self._own_random_numbers():
+            return iter(loader)
+
+    def _read(self, batch_size: int) -> Iterator[tuple[Tensor, np.ndarray]]:
+        begun, self._begun = self._begun or self._begin(), None
         start = 0
-        for samples, labels in loader:
-            name = f"{self._name}[{start}:{start + len(samples)}]"
-            yield as_samples(samples, device=self._device, name=name), as_labels(labels)
+        while True:
+            with self._own_random_numbers():
+                if isinstance(self._data, DataLoader):
+                    batch = next(begun, _END)
+                else:
+                    elements = list(itertools.islice(begun, batch_size))
+                    batch = self._collated(elements) if elements else _END
+            if batch is _END:
+                return
+            samples, labels = self._checked(batch, start)
+            yield samples, labels
             start += len(samples)
+
+    @contextmanager
+    def _own_random_numbers(self) -> Iterator[None]:
+        """Random numbers for the order and the transformations of samples, in a state of their own.
+
+        That of torch stays as it is.
+        """
+        with torch.random.fork_rng(devices=[]):
+            torch.set_rng_state(self._random_state)
+            yield
+            self._random_state = torch.get_rng_state()
+
+    def _collated(self, elements: list[Any]) -> Any:
+        """One batch of several elements."""
+        try:
+            return default_collate(elements)
+        except (TypeError, RuntimeError) as error:
+            raise TypeError(
+                f"the elements of {self._name} do not form a batch, give tensors or arrays of one "
+                f"shape: {error}"
+            ) from error
+
+    def _checked(self, batch: Any, start: int) -> tuple[Tensor, np.ndarray]:
+        """The samples of a batch, and a label for each of them."""
+        values, labels = pair_of(batch, self._name, unlabelled=self._unlabelled)
+        name = f"{self._name}[{start}:{start + len(values)}]"
+        samples = as_samples(values, device=self._device, name=name)
+        if labels is None and self._unlabelled:
+            return samples, np.ma.masked_all(len(samples), int)
+        found = as_labels(labels)
+        if found.ndim not in (1, 2) or len(found) != len(samples):
+            raise ValueError(
+                f"{name} has samples of shape {tuple(samples.shape)}, and labels of shape "
+                f"{found.shape}: there must be one label for each sample"
+            )
+        return samples, found
+
+
+def pair_of(batch: Any, name: str, *, unlabelled: bool = False) -> tuple[Any, Any]:
+    """The samples and the labels of a batch; the labels are None if it has none.
+
+    Raises
+    ------
+    TypeError
+        If a Dataset or a DataLoader gives anything else than pairs.
+    """
+    parts = batch if isinstance(batch, tuple | list) else (batch,)
+    is_array = bool(parts) and hasattr(parts[0], "shape")
+    if is_array and len(parts) == 2:
+        return parts[0], parts[1]
+    if is_array and len(parts) == 1 and unlabelled:
+        return parts[0], None
+    if isinstance(batch, Mapping):
+        got = f"dictionaries with the keys {', '.join(map(str, batch))}"
+    elif is_array and len(parts) == 1:
+        got = "samples without labels"
+    else:
+        kinds = ", ".join(type(part).__name__ for part in parts[:3])
+        got = f"batches of {len(parts)} parts: {kinds}{', …' if len(parts) > 3 else ''}"
+    raise TypeError(
+        f"{name} must give pairs of samples and labels, got {got}. Let __getitem__ of the Dataset, "
+        "or the collate_fn of the DataLoader, return such a pair"
+    )
+
+
+def check_rereadable(data: Any, use: str) -> None:
+    """Raise ValueError if ``data``, as far as one can see, can be read only once.
+
+    Parameters
+    ----------
+    data : array-like, Dataset, DataLoader or other iterable
+    use : str
+        What reads it several times, for the message.
+    """
+    if isinstance(data, DataLoader):
+        if data.num_workers > 0:  # every worker begins with a copy of the data set
+            return
+        data = data.dataset
+    if isinstance(data, Dataset) and not isinstance(data, IterableDataset):
+        return
+    if not isinstance(data, Iterable) or isinstance(data, Tensor | np.ndarray):
+        return
+    first = iter(data)
+    is_same = first is iter(data)
+    # A class whose __iter__ returns itself may begin again there.
+    may_begin_again = first is data and type(data).__module__ not in ("builtins", "itertools")
+    if is_same and not may_begin_again:
+        raise ValueError(
+            f"the samples can be read only once, but {use} reads them several times: pass a "
+            "Dataset, or a list of batches"
+        )
 
 
 def as_source(
@@ -144,10 +284,12 @@ def as_source(
     labels: Array | None,
     device: torch.device | str | None,
     name: str = "X",
+    *,
+    unlabelled: bool = False,
 ) -> Source:
     """The source of samples that ``X`` and ``labels`` describe."""
     if not isinstance(X, Dataset | DataLoader):
         return ArraySource(X, labels, device, name)
     if labels is not None:
         raise ValueError(f"{name} is a {type(X).__name__}, which has its own labels")
-    return DatasetSource(X, device, name)
+    return DatasetSource(X, device, name, unlabelled=unlabelled)

@@ -1,7 +1,6 @@
 """The state of a construction between two layers."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from redunet.construction.feature_store import FeatureStore
 from redunet.construction.history import RateHistory
@@ -21,11 +20,8 @@ class ConstructionState:
     features : dict of str to FeatureStore
         Features after the last layer (and before it if there is momentum) of the training and
         validation samples.
-    identity : dict
-        The settings and sizes that must be the same for the construction to continue, as JSON.
     """
 
     layers: list[ReduLayer]
     history: RateHistory
     features: dict[str, FeatureStore]
-    identity: dict[str, Any]

@@ -1,6 +1,7 @@
-"""Files that are written completely or not at all."""
+"""Files and folders that are written completely or not at all, also if the power fails."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,37 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
         mode = (path if path.exists() else temporary).stat().st_mode
         yield temporary
         temporary.chmod(mode)
+        _to_disk(temporary)
         os.replace(temporary, path)
+        _to_disk(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """A temporary folder beside ``path``, which replaces it on success. It holds files only."""
+    temporary = path.with_name(f"{path.name}.unfinished")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    yield temporary
+    for file in temporary.iterdir():
+        _to_disk(file)
+    _to_disk(temporary)
+    shutil.rmtree(path, ignore_errors=True)
+    temporary.rename(path)
+    _to_disk(path.parent)
+
+
+def _to_disk(path: Path) -> None:
+    """Wait until a file, or the list of files in a folder, is on the disk.
+
+    Without this, a file system may rename a file before it has written what the file holds.
+    """
+    if path.is_dir() and os.name != "posix":  # other systems do not open folders
+        return
+    descriptor = os.open(path, os.O_RDONLY if os.name == "posix" else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

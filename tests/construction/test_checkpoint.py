@@ -1,13 +1,25 @@
+import json
+import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader, TensorDataset
 
-from redunet import ReduNet, Variational
+from redunet import (
+    PCALift,
+    RandomCirculantLift,
+    ReduNet,
+    Standardize,
+    Variational,
+)
+from redunet.construction.checkpoint import STATE
+from redunet.layers import BlockDiagonal, Softmax
 
 SCRIPT = """
 import sys, torch
@@ -111,16 +123,162 @@ def test_features_may_be_on_disk_meanwhile(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"eps_sq": 0.3}, "settings .*'eps_sq': 0.2.* expected .*'eps_sq': 0.3"),
-        ({"batch_size": 10}, r"batches \[8, 8, 4\], expected \[10, 10\]"),
-        ({"X": X.float()}, r"dtype torch.complex128, expected torch.complex64"),
-        ({"X": X[:, :2]}, r"features \[3, 5\], expected \[2, 5\]"),
-        ({"labels": np.arange(20) % 2}, r"class counts"),
-        ({"X": X.roll(1, 0) ** 2}, "samples of coding rate"),
+        ({"eps_sq": 0.3}, "eps_sq is 0.2, expected 0.3."),
+        (
+            {"momentum": 0.5, "lam": 3},
+            "membership.lam is 500.0, .*; momentum is 0.0, expected 0.5.",
+        ),
+        ({"operators": "extensible"}, "operators.kind is exact, expected extensible."),
+        ({"membership": Softmax(balanced=True)}, "membership.balanced is False, expected True."),
+        ({"true_membership": True}, "true_membership is False, expected True."),
+        ({"batch_size": 10}, r"the list of batch sizes is \[8, 8, 4\], expected \[10, 10\]."),
+        ({"X": X.float()}, "the type of features is torch.complex128, .*64; the samples differ."),
+        ({"X": X[:, :2]}, r"the shape of features is \[3, 5\], .*; the samples differ."),
+        ({"X": X[:19], "labels": LABELS[:19]}, ".*the samples differ; the labels differ."),
+        ({"labels": np.arange(20) % 2}, r"the list of classes is \[0, 1, 2\], .*labels differ."),
+        ({"labels": (LABELS + 1) % 3}, "the labels differ. To begin again, choose another"),
+        ({"labels": np.array([*"abc"])[LABELS]}, "the list of classes is .*'a', 'b', 'c'"),
+        ({"labels": np.ma.masked_less(LABELS, 1)}, ".*the labels differ"),
+        ({"labels": np.eye(3)[LABELS] * 0.8 + 0.2 / 3}, "the labels differ"),
+        (
+            {"X": X.roll(1, 0), "labels": np.roll(LABELS, 1)},
+            "the samples differ; the labels differ.",
+        ),
+        ({"X": X.flip(1)}, "the samples differ. The samples must also come in the same order"),
+        ({"X": -X}, "the samples differ."),
+        ({"X": X + 1e-9 * torch.eye(20, dtype=X.dtype)[:, 7, None, None]}, "the samples differ."),
+        ({"validation": (X[:6], LABELS[:6])}, "the validation samples: nothing before"),
+        (
+            {"lift": torch.nn.Softshrink(0.1)},
+            "the lift.class: nothing before",
+        ),
     ],
 )
 def test_checkpoints_of_other_constructions_are_refused(change, message, tmp_path):
     construct(1, checkpoint=tmp_path)
-    with pytest.raises(ValueError, match=f"holds another construction: {message}"):
+    with pytest.raises(ValueError, match=f"{tmp_path} belongs to another construction: {message}"):
         construct(2, **change, checkpoint=tmp_path)
     assert_same(construct(2, checkpoint=tmp_path), construct(2))  # and left as they were
+
+
+CHANNELS = {"in_channels": 3, "out_channels": 4, "kernel_size": 3, "ndim": 1}
+
+
+class Scaled(torch.nn.Module):
+    """A user's own lift, whose code may change."""
+
+    def __init__(self, power):
+        super().__init__()
+        self.register_buffer("weight", torch.ones(1))
+        self._power = power  # stands for code
+
+    def forward(self, X):
+        return self.weight * X.abs() ** self._power
+
+
+@pytest.mark.parametrize(
+    ("lifts", "message"),
+    [
+        (
+            [RandomCirculantLift(**CHANNELS, seed=s) for s in (1, 2)],
+            "the lift.seed is 1, expected 2",
+        ),
+        (
+            [PCALift(**CHANNELS).fit(samples) for samples in (X, X[:10])],
+            "another construction: the tensors of the lift differ",
+        ),
+        (
+            [[Standardize(3).fit(samples)] for samples in (X, X.roll(1, 1))],
+            "another construction: the tensors of the lift differ",
+        ),
+        (
+            [Scaled(1), Scaled(3)],
+            "other features: .*; has the code of the lift",
+        ),
+    ],
+)
+def test_another_lift_is_refused(lifts, message, tmp_path):
+    construct(1, lift=lifts[0], checkpoint=tmp_path)
+    with pytest.raises(ValueError, match=message):
+        construct(2, lift=lifts[1], checkpoint=tmp_path)
+    assert_same(construct(2, lift=lifts[0], checkpoint=tmp_path), construct(2, lift=lifts[0]))
+
+
+def test_other_validation_samples_are_refused(tmp_path):
+    construct(1, validation=(X[:6], LABELS[:6]), checkpoint=tmp_path)
+    with pytest.raises(ValueError, match="construction: the validation samples differ"):
+        construct(2, validation=(X[6:12], LABELS[6:12]), checkpoint=tmp_path)
+    with pytest.raises(ValueError, match="construction: the validation labels differ"):
+        construct(2, validation=(X[:6], LABELS[1:7]), checkpoint=tmp_path)
+
+
+def shuffled(seed):
+    """A loader that shuffles; without a seed, by the global random state of torch."""
+    generator = None if seed is None else torch.Generator().manual_seed(seed)
+    data = TensorDataset(X, torch.from_numpy(LABELS))
+    return DataLoader(data, batch_size=8, shuffle=True, generator=generator)
+
+
+def test_a_loader_must_give_the_same_order(tmp_path):
+    construct(2, X=shuffled(3), labels=None, checkpoint=tmp_path)
+    for seed in (4, None):
+        with pytest.raises(ValueError, match="a DataLoader needs shuffle=False, or a generator"):
+            construct(4, X=shuffled(seed), labels=None, checkpoint=tmp_path)
+    net = construct(4, X=shuffled(3), labels=None, checkpoint=tmp_path)
+    assert_same(net, construct(4, X=shuffled(3), labels=None))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"operators": BlockDiagonal((1, 2), (0.2, 0.3), (1, None))},
+        {"lift": "auto", "eps_sq": None, "eta": None},
+        {"X": X[:4], "labels": LABELS[:4] % 2, "lift": "auto", "eps_sq": None, "eta": None},
+    ],
+    ids=["blocks", "search", "joined"],
+)
+def test_every_kind_of_network_resumes(options, tmp_path):
+    construct(1, **options, checkpoint=tmp_path)
+    net = construct(3, **options, checkpoint=tmp_path)
+    assert_same(net, construct(3, **options))
+
+
+def test_a_checkpoint_that_does_not_say_what_it_holds_is_refused(tmp_path):
+    construct(1, checkpoint=tmp_path)
+    file = tmp_path / "layer-00001" / STATE
+    state = json.loads(file.read_text())
+    version = state["identity"]["the version of redunet"]
+    state["identity"]["the version of redunet"] = "0.0.1"
+    file.write_text(json.dumps(state))
+    with pytest.raises(ValueError, match=f"the version of redunet is 0.0.1, expected {version}"):
+        construct(2, checkpoint=tmp_path)
+    state["identity"] = {"settings": {}, "batches": [8, 8, 4]}
+    file.write_text(json.dumps(state))
+    with pytest.raises(ValueError, match="written by an earlier version of redunet"):
+        construct(2, checkpoint=tmp_path)
+
+
+def test_a_digest_does_not_depend_on_the_batches(tmp_path):
+    """A loader and a data set may split the same samples in other ways, but not the features."""
+    data = TensorDataset(X, torch.from_numpy(LABELS))
+    construct(1, X=data, labels=None, checkpoint=tmp_path)
+    for same in (X, DataLoader(data, batch_size=8)):
+        labels = LABELS if same is X else None
+        net = construct(2, X=same, labels=labels, checkpoint=tmp_path)
+        assert_same(net, construct(2))
+
+
+def test_what_is_saved_is_on_the_disk_before_anything_is_deleted(tmp_path, monkeypatch):
+    events = []
+    fsync, unlink = os.fsync, type(tmp_path).unlink
+    monkeypatch.setattr(os, "fsync", lambda d: events.append(os.readlink(f"/proc/self/fd/{d}")))
+    monkeypatch.setattr(
+        type(tmp_path), "unlink", lambda self, **k: (events.append(f"-{self}"), unlink(self, **k))
+    )
+    construct(2, checkpoint=tmp_path)
+    monkeypatch.setattr(os, "fsync", fsync)
+    deleted = events.index(f"-{tmp_path}/layer-00001/training-current-000000.npy")
+    before = {Path(event).name for event in events[:deleted]}
+    wanted = {"operators.safetensors", STATE, "training-current-000002.npy"}
+    assert wanted <= before
+    assert events[deleted - 1] == str(tmp_path)  # the new name of the folder
