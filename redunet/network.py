@@ -118,10 +118,9 @@ class ReduNet(LayeredNetwork):
             Vectors, 1-D signals of C channels, images of C channels, or any number of spatial axes.
             For signals the network is equivariant to every cyclic shift along the spatial axes, and
             its memberships are invariant. Grey images need an axis for their one channel. float64
-            gives a float64 network, everything else a float32 network.
-
-            ``X`` may also be a ``torch.utils.data.Dataset`` or ``DataLoader`` of pairs of a sample
-            and a label. It is read once, batch by batch; a search reads it as well.
+            gives a float64 network, everything else a float32 network. ``X`` may also be a PyTorch
+            ``Dataset`` or ``DataLoader`` of pairs of a sample and a label. It is read once, batch
+            by batch; a search reads it as well.
         labels : array-like or Tensor of shape (m,) or (m, k)
             Integers or strings, or soft memberships whose rows sum to 1. None for a Dataset.
         num_layers : int, optional

@@ -272,7 +272,7 @@ def test_a_grid_of_numpy_numbers(model, grid, tmp_path):
 @pytest.mark.parametrize("kind", NUMBERS)
 def test_trainings_take_such_numbers(kind):
     net = ReduNet.construct(X, Y, num_layers=1)
-    settings = {"epochs": 1, "lr": 0.5, "momentum": 0.5, "weight_decay": 0.25, "batch_size": 8}
+    settings = {"epochs": 1, "lr": 0.0625, "momentum": 0.5, "weight_decay": 0.25, "batch_size": 8}
     settings |= {"seed": 3, "patience": 2, "hermitian": True, "validation": 0.25}
     tuned = [finetune(net, X, Y, **s) for s in (settings, converted(settings, kind))]
     torch.testing.assert_close(tuned[1].state_dict(), tuned[0].state_dict(), rtol=0, atol=0)
