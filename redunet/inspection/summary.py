@@ -12,7 +12,8 @@ from sklearn.svm import SVC
 from redunet._checks import Array, as_labels, as_samples
 from redunet.inspection.text import with_three_digits
 from redunet.network import ReduNet
-from redunet.rates.coding_rates import rate_reduction
+from redunet.rates.coding_rates import spectral_rate_reduction, spectrum_of
+from redunet.rates.partition import Partition
 from redunet.training.fine_tuned import FineTuned
 
 
@@ -66,7 +67,13 @@ def evaluation(
         raise ValueError(
             f"labels must be among the network's classes {net.classes_}, got {unknown}"
         )
-    rates = rate_reduction(net(X), labels, net.settings.eps_sq)
+    Z = net(X)
+    # Samples of a single class, or a single sample, have rates too; classes without samples add 0.
+    partition = Partition.from_labels(
+        labels, len(X), device=Z.device, classes=net.classes_, partial=True
+    )
+    spectrum = spectrum_of(Z)
+    rates = spectral_rate_reduction(spectrum(Z), spectrum, partition, net.settings.eps_sq)
     _, counts = np.unique(labels, return_counts=True)
     results = {
         "samples": len(X),
