@@ -13,7 +13,7 @@ STRUCTURAL = export or onnx or graph or saved or killed or looking_inside or dra
 # They take fewer examples than `make test`.
 ROUNDINGS = $(NUMERICAL) -k 'not ($(STRUCTURAL))' --hypothesis-profile roundings
 
-.PHONY: install demo test test-roundings test-default test-compatible test-lowest lock lint docs clean
+.PHONY: install demo test test-roundings test-default test-compatible test-device test-lowest lock lint docs clean
 
 install: $(VENV)/.installed
 
@@ -47,6 +47,10 @@ test-default: install
 
 test-compatible: install
 	MKL_CBWR=COMPATIBLE $(BIN)/python -m pytest $(ROUNDINGS) $(ARGS)
+
+# Everything that users do, with samples on a simulated accelerator. REDUNET_TEST_DEVICE=cuda takes a GPU.
+test-device: install
+	$(BIN)/python -m pytest tests/device $(ARGS)
 
 # A warning is an error. Two processes of one thread each run the lessons.
 docs: install

@@ -19,11 +19,15 @@ class Launch(NamedTuple):
 
     @classmethod
     def of(cls, options: argparse.Namespace) -> "Launch":
-        """One process, unless torchrun started this one. Processes then use one GPU each."""
+        """One process, unless torchrun started this one.
+
+        Processes use one GPU each. If there are fewer GPUs than processes, they use the CPU.
+        """
         if "RANK" not in os.environ:
             return cls(0, 1, options.device)
-        on_gpu = options.device.startswith("cuda")
-        device = f"cuda:{os.environ['LOCAL_RANK']}" if on_gpu else options.device
+        enough = torch.cuda.device_count() >= int(os.environ["LOCAL_WORLD_SIZE"])
+        on_gpu = enough and options.device.startswith("cuda")
+        device = f"cuda:{os.environ['LOCAL_RANK']}" if on_gpu else "cpu"
         if on_gpu:
             torch.cuda.set_device(device)
         dist.init_process_group("nccl" if on_gpu else "gloo")

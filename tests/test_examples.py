@@ -53,13 +53,14 @@ def test_two_processes_share_their_samples(tmp_path):
     launch = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
     script = [ROOT / "examples" / "distributed.py", "--layers", "3", "--save", "net.safetensors"]
     done = subprocess.run(
-        [sys.executable, "-W", "error", *launch, *map(str, script)],
+        [sys.executable, *launch, *map(str, script)],
         cwd=tmp_path,
         env={"PATH": "", "LOKY_MAX_CPU_COUNT": "1", "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"},
         capture_output=True,
         text=True,
         check=True,
     )
+    assert "ReduNetWarning" not in done.stderr
     assert "process 0 of 2: 899 samples" in done.stdout
     assert "process 1 of 2: 898 samples" in done.stdout
     assert len(ReduNet.load(tmp_path / "net.safetensors").layers) == 3

@@ -45,13 +45,14 @@ def gaussians(
     ndim, per_class = check_count(ndim=ndim, per_class=per_class)
     sigma, seed = check_positive(sigma=sigma), check_count(None, seed=seed)
     generator = torch.Generator().manual_seed(seed)
-    if means is None:
-        # The centres e_j + t·1 with 2t + nt² = 1 have cosines of 1/2.
-        means = functional.normalize(torch.eye(ndim) + (math.sqrt(1 + ndim) - 1) / ndim)
-    means = torch.as_tensor(means, dtype=torch.float32)
-    k, n = means.shape
-    X = means[:, None] + sigma * torch.randn(k, per_class, n, generator=generator)
-    labels = torch.arange(k).repeat_interleave(per_class)
+    with torch.device("cpu"):  # where a seed gives the same numbers everywhere
+        if means is None:
+            # The centres e_j + t·1 with 2t + nt² = 1 have cosines of 1/2.
+            means = functional.normalize(torch.eye(ndim) + (math.sqrt(1 + ndim) - 1) / ndim)
+        means = torch.as_tensor(means, dtype=torch.float32)
+        k, n = means.shape
+        X = means[:, None] + sigma * torch.randn(k, per_class, n, generator=generator)
+        labels = torch.arange(k).repeat_interleave(per_class)
     return functional.normalize(X.flatten(0, 1)), labels
 
 
@@ -90,11 +91,12 @@ def sinusoids(
     )
     seed = check_count(None, seed=seed)
     generator = torch.Generator().manual_seed(seed)
-    labels = torch.arange(num_classes).repeat_interleave(per_class)
-    lags = 2 * math.pi * torch.rand(num_classes, channels, 2, generator=generator)
-    starts = torch.randint(length, (len(labels), 1, 1), generator=generator)
-    periods = (labels + 1)[:, None, None]
-    phase = 2 * math.pi * periods * (torch.arange(length) + starts) / length  # (m, 1, T)
-    lag = lags[labels]  # (m, C, 2)
-    X = (phase + lag[:, :, :1]).sin() + 0.5 * (2 * phase + lag[:, :, 1:]).sin()
-    return X + noise * torch.randn(X.shape, generator=generator), labels
+    with torch.device("cpu"):
+        labels = torch.arange(num_classes).repeat_interleave(per_class)
+        lags = 2 * math.pi * torch.rand(num_classes, channels, 2, generator=generator)
+        starts = torch.randint(length, (len(labels), 1, 1), generator=generator)
+        periods = (labels + 1)[:, None, None]
+        phase = 2 * math.pi * periods * (torch.arange(length) + starts) / length  # (m, 1, T)
+        lag = lags[labels]  # (m, C, 2)
+        X = (phase + lag[:, :, :1]).sin() + 0.5 * (2 * phase + lag[:, :, 1:]).sin()
+        return X + noise * torch.randn(X.shape, generator=generator), labels

@@ -9,7 +9,6 @@ import torch
 from scipy.special import softmax
 from sklearn.base import (
     BaseEstimator,
-    ClassifierMixin,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
 )
@@ -22,6 +21,7 @@ from redunet._checks import Array, as_samples, check_count, check_device
 from redunet._names import Names
 from redunet.construction.known_labels import known_labels
 from redunet.construction.settings import as_operator_kind
+from redunet.estimators.validation import TensorClassifierMixin
 from redunet.layers import Exact, OperatorKind
 from redunet.lifts import Standardize, composed
 from redunet.network import ReduNet
@@ -29,7 +29,7 @@ from redunet.search import Search
 
 
 class ReduNetClassifier(
-    ClassNamePrefixFeaturesOutMixin, ClassifierMixin, TransformerMixin, BaseEstimator
+    ClassNamePrefixFeaturesOutMixin, TensorClassifierMixin, TransformerMixin, BaseEstimator
 ):
     """Classifier for tables, series and images, whose network chooses its own settings.
 

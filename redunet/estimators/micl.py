@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
@@ -17,7 +17,7 @@ from redunet._checks import (
 )
 from redunet.coding.increment import CodedClasses
 from redunet.coding.local import local_increments
-from redunet.estimators.validation import validated
+from redunet.estimators.validation import TensorClassifierMixin, validated
 from redunet.rates.partition import Partition
 from redunet.rates.spectrum import HalfSpectrum, as_double, squared_norms
 from redunet.search.calibration import SHARPNESSES, calibrate
@@ -32,7 +32,7 @@ TABLE_ENTRIES = 2**24
 DEFAULT_PRECISION = 0.1
 
 
-class MICLClassifier(ClassifierMixin, BaseEstimator):
+class MICLClassifier(TensorClassifierMixin, BaseEstimator):
     """Classifier by minimum incremental coding length (MICL).
 
     A sample belongs to the class whose code it lengthens least, together with the length of its

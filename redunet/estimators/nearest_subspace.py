@@ -2,19 +2,19 @@
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import BaseEstimator
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from redunet._checks import Array, check_count, check_sample_shape
-from redunet.estimators.validation import validated
+from redunet.estimators.validation import TensorClassifierMixin, validated
 from redunet.rates.covariance import leading_directions
 from redunet.rates.partition import ClassBatch, Partition
 from redunet.rates.spectrum import HalfSpectrum, as_double, squared_norms
 
 
-class NearestSubspaceClassifier(ClassifierMixin, BaseEstimator):
+class NearestSubspaceClassifier(TensorClassifierMixin, BaseEstimator):
     """Classifier by the smallest squared distance to a subspace of principal directions.
 
     Parameters

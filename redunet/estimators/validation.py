@@ -3,7 +3,7 @@
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import column_or_1d, validate_data
 from torch import Tensor
 
@@ -20,3 +20,19 @@ def validated(
     checked = validate_data(estimator, X, y, reset=reset, **options)
     X, y = checked if isinstance(checked, tuple) else (checked, None)
     return as_tensor(X), y
+
+
+class TensorClassifierMixin(ClassifierMixin):
+    """A scikit-learn classifier whose labels may be a tensor on any device."""
+
+    def score(self, X: Array, y: Array, sample_weight: np.ndarray | None = None) -> float:
+        """The share of samples whose label is predicted.
+
+        Parameters
+        ----------
+        X : array-like or Tensor of shape (m, *sample_shape)
+        y : array-like or Tensor of shape (m,)
+            Labels, integers or strings.
+        sample_weight : array-like of shape (m,), optional
+        """
+        return super().score(X, as_labels(y), sample_weight)

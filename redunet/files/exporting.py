@@ -67,9 +67,9 @@ def export(
     name = format or Path(path).suffix.removeprefix(".")
     if name not in _WRITERS:
         raise ValueError(f"format must be one of {list(_WRITERS)}, got {name!r}")
-    graph = net.real_form().eval()
+    graph = net.real_form().eval().cpu()  # a graph names the device of its tensors
     batch = torch.export.Dim("batch", min=1)
-    program = torch.export.export(graph, (net.example(),), dynamic_shapes=({0: batch},))
+    program = torch.export.export(graph, (net.example().cpu(),), dynamic_shapes=({0: batch},))
     with atomic_write(path) as temporary:
         _WRITERS[name](program, temporary, graph.output_names)
 

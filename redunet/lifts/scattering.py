@@ -140,7 +140,7 @@ def _sampled_convolution(lowpass: Tensor, samples: slice) -> Tensor:
     The filter ``(n,)`` is given in the Fourier domain.
     """
     kernel, length = torch.fft.ifft(lowpass).real, len(lowpass)
-    place = torch.arange(length)
+    place = torch.arange(length, device=kernel.device)
     return kernel[(place[samples, None] - place) % length]
 
 

@@ -92,7 +92,7 @@ def variational_rates(
     dictionary: Tensor, codes: Tensor, shares: Tensor, eps_sq: float
 ) -> tuple[Tensor, Tensor]:
     """R^v and R_c^v (eq. 7), in nats. ``shares`` ``(k,)`` holds γ, the shares of the classes."""
-    scale = codes.new_tensor(dictionary.shape[1] / eps_sq)  # α m = α_j n_j
+    scale = codes.new_full((), dictionary.shape[1] / eps_sq)  # α m = α_j n_j
     weighted = (shares @ codes).sqrt()[:, None] * dictionary
     compression = (shares[:, None] * torch.log1p(scale * codes)).sum() / 2
     return log_det(weighted, scale) / 2, compression
@@ -102,7 +102,7 @@ def rate_gradients(
     dictionary: Tensor, codes: Tensor, shares: Tensor, eps_sq: float
 ) -> tuple[Tensor, Tensor]:
     """Gradients of R^v − R_c^v with respect to the dictionary and the codes."""
-    scale = codes.new_tensor(dictionary.shape[1] / eps_sq)
+    scale = codes.new_full((), dictionary.shape[1] / eps_sq)
     energies = shares @ codes
     covariance = RegularisedCovariance.from_samples(energies.sqrt()[:, None] * dictionary, scale)
     shrunk = dictionary @ covariance.inverse()

@@ -1,0 +1,115 @@
+"""Rates, losses and trainings of features on a device."""
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from redunet import (
+    MCR2Loss,
+    OLELoss,
+    RateReductionMeter,
+    ReduNet,
+    VariationalMCR2Loss,
+    coding_length,
+    coding_rate,
+    finetune,
+    rate_reduction,
+    train,
+)
+from redunet.rates import pairwise_rate_reduction
+from tests.device.samples import SETTINGS, SHAPES, assert_close, data
+
+VALUES = {
+    "rate reduction": lambda Z, labels: rate_reduction(Z, labels, 0.5).delta,
+    "coding rate": lambda Z, labels: coding_rate(Z, 0.5),
+    "pairs": lambda Z, labels: pairwise_rate_reduction(Z, labels, 0.5).sum(),
+    "loss": lambda Z, labels: MCR2Loss()(Z, labels),
+    "coding length": lambda Z, labels: coding_length(Z, 0.5, labels, center=True),
+    "OLE": lambda Z, labels: OLELoss()(Z.flatten(1), labels),
+}
+
+
+@pytest.mark.parametrize("where", ["host", "device"])
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+@pytest.mark.parametrize("name", VALUES)
+def test_values_and_gradients(name, shape, where, device):
+    X, labels = data(shape)
+    here, there = X.clone().requires_grad_(), X.to(device).requires_grad_()
+    expected = VALUES[name](here, labels)
+    value = VALUES[name](there, labels.to(device) if where == "device" else labels)
+    assert_close(value, expected)
+    assert_close(*(torch.autograd.grad(v, Z)[0] for v, Z in ((value, there), (expected, here))))
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+def test_a_meter(shape, device):
+    X, labels = data(shape)
+    here, there = RateReductionMeter(), RateReductionMeter()
+    for rows in torch.arange(60).split(20):
+        here.update(X[rows], labels[rows])
+        there.update(X[rows].to(device), labels[rows].to(device))
+    assert_close(there.compute().delta, here.compute().delta)
+
+
+class Featurizer(nn.Module):
+    """Features of unit norm."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.layers = nn.Sequential(nn.Linear(12, 8), nn.ReLU(), nn.Linear(8, 6))
+
+    def forward(self, X):
+        return nn.functional.normalize(self.layers(X), dim=1)
+
+
+LOSSES = {"MCR2": MCR2Loss, "OLE": OLELoss, "V-MCR2": lambda: VariationalMCR2Loss(3, 6, 2)}
+
+
+@pytest.mark.parametrize("autocast", [None, torch.bfloat16], ids=["float32", "bfloat16"])
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_training_resumes(name, autocast, device, tmp_path):
+    X, labels = data((12,), m=96, dtype=torch.float32)
+    batches = DataLoader(TensorDataset(X, labels), 32)
+    for epochs in (1, 2):
+        featurizer, loss = Featurizer().to(device), LOSSES[name]().to(device)
+        optimizer = torch.optim.Adam(featurizer.parameters(), 1e-3)
+        options = {"latch_every": 1, "autocast": autocast, "checkpoint": tmp_path / "state"}
+        history = train(featurizer, loss, batches, optimizer, epochs=epochs, **options)
+    assert len(history.loss) == 2
+    assert {p.device.type for p in featurizer.parameters()} == {device.type}
+    assert all(p.isfinite().all() for p in featurizer.parameters())
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+@pytest.mark.parametrize("head", ["linear", "residual"])
+@pytest.mark.parametrize("kind", ["exact", "variational"])
+def test_fine_tuning(kind, head, shape, device):
+    X, labels = data(shape)
+    options = {**SETTINGS, "operators": kind, "rank": 2 if kind == "variational" else None}
+    net = ReduNet.construct(X.to(device), labels, **options)
+    tuning = {"epochs": 2, "head": head, "batch_size": 16}
+    expected = finetune(ReduNet.construct(X, labels, **options), X, labels, **tuning)
+    for samples in ((X.to(device), labels.to(device)), (X, labels.numpy())):
+        tuned = finetune(net, *samples, **tuning, validation=(X[:9].to(device), labels[:9]))
+        tuned = finetune(net, *samples, **tuning)
+        assert {p.device.type for p in tuned.parameters()} == {device.type}
+        assert_close(tuned(X.to(device)), expected(X), atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+def test_fine_tuning_on_a_loader(shape, device, tmp_path):
+    X, labels = data(shape, dtype=torch.float32)
+    net = ReduNet.construct(X.to(device), labels, **SETTINGS)
+    for place in (torch.device("cpu"), device):
+        samples = TensorDataset(X.to(place), labels.to(place))
+        for source in (samples, DataLoader(samples, 16)):
+            tuned = finetune(net, source, epochs=1, validation=None)
+            assert {p.device.type for p in tuned.parameters()} == {device.type}
+    resumed = [
+        finetune(net, X.to(device), labels, epochs=1, checkpoint=tmp_path / "state")
+        for _ in range(2)
+    ]
+    assert_close(resumed[1](X.to(device)), resumed[0](X.to(device)))
+    finetune(net, X.to(device), labels, epochs=1, head="residual", loss=MCR2Loss())

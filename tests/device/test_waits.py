@@ -1,0 +1,153 @@
+"""How often the host waits for the device, and how much work it starts there.
+
+The simulated device counts the operations that reach it, the values that are read, and the copies
+in both directions. `tests/layers/test_counts.py` counts the same in Python, with bounds of its own.
+"""
+
+from typing import NamedTuple
+
+import pytest
+import torch
+from torch.nn import functional
+
+from redunet import (
+    LossyCodingClustering,
+    MCR2Loss,
+    MICLClassifier,
+    NearestSubspaceClassifier,
+    OLELoss,
+    RateReductionMeter,
+    ReduNet,
+    Search,
+    SharedDictionary,
+    VariationalMCR2Loss,
+    finetune,
+)
+from tests.device.samples import data
+
+
+class Counts(NamedTuple):
+    operations: int
+    waits: int
+
+    def __sub__(self, other):
+        return Counts(*(a - b for a, b in zip(self, other, strict=True)))
+
+
+@pytest.fixture
+def count(device):
+    """A function that counts the operations and the waits of a call."""
+    if device.type != "sim":
+        pytest.skip("only the simulated device counts")
+
+    def run(call):
+        torch.ops.simulated.reset()
+        call()
+        return Counts(torch.ops.simulated.operations(), torch.ops.simulated.waits())
+
+    return run
+
+
+SIZES = [(120, 3), (400, 20)]  # numbers of samples and classes
+LAYERS = {  # shape, settings, and the most operations and waits of one more layer
+    "vectors": ((40,), {}, (80, 2)),
+    "images": ((12, 6, 6), {}, (80, 2)),
+    "few samples": ((500,), {}, (80, 2)),
+    "variational": ((40,), {"operators": "variational", "rank": 3}, (115, 2)),
+    "shared dictionary": ((40,), {"operators": SharedDictionary(60)}, (190, 2)),
+    "momentum": ((40,), {"momentum": 0.5}, (105, 3)),
+    "chosen step": ((40,), {"eta": None}, (115, 4)),
+}
+
+
+@pytest.mark.parametrize("sizes", SIZES)
+@pytest.mark.parametrize("way", LAYERS)
+def test_a_layer(way, sizes, device, count):
+    shape, options, bounds = LAYERS[way]
+    X, labels = (t.to(device) for t in data(shape, *sizes))
+    options = {"eta": 0.02, "eps_sq": 0.1, **options}
+    four, seven = (
+        count(lambda n=n: ReduNet.construct(X, labels, num_layers=n, **options)) for n in (4, 7)
+    )
+    net = ReduNet.construct(X, labels, num_layers=2, **options)
+    operations, waits = seven - four
+    assert operations <= 3 * bounds[0]
+    assert waits <= 3 * bounds[1]
+    assert count(lambda: net(X)).waits == 0
+    assert count(lambda: net.membership(X)).waits == 0
+    assert count(lambda: net.predict(X)).waits == 1
+
+
+def gradient(loss, Z, labels):
+    loss(Z.detach().requires_grad_(), labels).backward()
+
+
+LOSSES = {  # and the most waits
+    "MCR2": (lambda loss, Z, labels: gradient(MCR2Loss(), Z, labels), 17),
+    "OLE": (lambda loss, Z, labels: gradient(OLELoss(), Z, labels), 10),
+    "V-MCR2": (gradient, 11),
+    "V-MCR2 update": (VariationalMCR2Loss.update, 12),
+    "meter": (lambda loss, Z, labels: RateReductionMeter().update(Z, labels), 18),
+}
+
+
+@pytest.mark.parametrize("sizes", SIZES)
+@pytest.mark.parametrize("name", LOSSES)
+def test_losses(name, sizes, device, count):
+    X, labels = data((40,), *sizes)
+    Z, labels = functional.normalize(X, dim=1).to(device), labels.to(device)
+    loss = VariationalMCR2Loss(sizes[1], 40, 4).to(device, Z.dtype)
+    loss.latch(Z, labels)
+    run, bound = LOSSES[name]
+    run(loss, Z, labels)  # what is made once
+    assert count(lambda: run(loss, Z, labels)).waits <= bound
+
+
+@pytest.mark.parametrize("sizes", SIZES)
+def test_a_step_of_fine_tuning(sizes, device, count):
+    X, labels = (t.to(device) for t in data((40,), *sizes))
+    net = ReduNet.construct(X, labels, num_layers=2, eps_sq=0.1)
+    one, two = (
+        count(lambda n=n: finetune(net, X, labels, epochs=n, batch_size=40, validation=None))
+        for n in (1, 2)
+    )
+    assert (two - one).waits <= 3 * len(X) / 40 + 3
+
+
+@pytest.mark.parametrize("shape", [(40,), (2, 16), (1, 6, 6)], ids=["vectors", "series", "images"])
+def test_the_waits_of_a_search_do_not_depend_on_samples_and_classes(shape, device, count):
+    waits = []
+    for m, k in ((90, 3), (180, 6)):
+        X, labels = (t.to(device) for t in data(shape, m, k))
+        search = Search()
+        waits.append(count(lambda s=search, X=X, y=labels: s.fit(X, y)).waits)
+        candidates = len(search.candidates_)
+    assert waits[1] <= waits[0] + candidates
+    assert waits[0] <= 45 * candidates
+
+
+READERS = {
+    "micl": lambda: MICLClassifier(eps_sq=0.5),
+    "micl that chooses its precision": lambda: MICLClassifier(),
+    "nearest subspace": lambda: NearestSubspaceClassifier(3),
+}
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_the_waits_of_readers_do_not_depend_on_samples_and_classes(name, device, count):
+    waits = []
+    for m, k in ((90, 3), (180, 6)):
+        X, labels = (t.to(device) for t in data((40,), m, k))
+        model = READERS[name]()
+        fit = count(lambda r=model, X=X, y=labels: r.fit(X, y)).waits
+        waits.append((fit, count(lambda r=model, X=X: r.predict(X)).waits))
+    assert waits[0] == waits[1]
+    assert sum(waits[0]) <= 50
+
+
+def test_a_merge_of_clusters(device, count):
+    X, _ = data((40,), 80)
+    forty, eighty = (
+        count(lambda m=m: LossyCodingClustering(0.5).fit(X[:m].to(device))) for m in (40, 80)
+    )
+    assert (eighty - forty).waits <= 6 * 40
