@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler, TensorDataset
+from torch.utils.data import DataLoader, Dataset
 
 from redunet._checks import Array
 from redunet.construction.sources import Data
@@ -44,15 +44,27 @@ def split(
         from sklearn.model_selection import train_test_split
 
         train_rows, validation_rows = train_test_split(
-            np.arange(len(X)), test_size=validation, stratify=targets, random_state=seed
+            np.arange(len(X)), test_size=validation, stratify=targets.cpu(), random_state=seed
         )
         held_out = X[validation_rows], targets[validation_rows]
         X, targets = X[train_rows], targets[train_rows]
     elif validation is not None:
         held_out = _checked(net, *validation)
-    data = TensorDataset(X, targets)
-    sampler = BatchSampler(RandomSampler(data, generator=generator), batch_size, drop_last=False)
-    return DataLoader(data, sampler=sampler, batch_size=None, generator=generator), held_out
+    return _Shuffled(X, targets, batch_size, generator), held_out
+
+
+class _Shuffled:
+    """Batches of samples in memory, in another random order each time, on their device."""
+
+    def __init__(self, X: Tensor, targets: Tensor, batch_size: int, generator: torch.Generator):
+        self._samples = X, targets
+        self._batch_size = batch_size
+        self._generator = generator
+
+    def __iter__(self) -> Iterator[Batch]:
+        X, targets = self._samples
+        order = torch.randperm(len(X), generator=self._generator, device="cpu").to(X.device)
+        return ((X[rows], targets[rows]) for rows in order.split(self._batch_size))
 
 
 class _Targeted:
@@ -69,5 +81,7 @@ class _Targeted:
 def _checked(net: ReduNet, X: Array, labels: Array) -> Batch:
     """Samples that fit a network, and the positions of their classes."""
     X = net.samples(X)
-    partition = Partition.from_labels(labels, len(X), classes=net.classes_, partial=True)
+    partition = Partition.from_labels(
+        labels, len(X), classes=net.classes_, device=X.device, partial=True
+    )
     return X, partition.membership.argmax(1)

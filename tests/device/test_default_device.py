@@ -21,6 +21,7 @@ from redunet import (
     coding_length,
     datasets,
     explain,
+    finetune,
 )
 from tests.device.samples import SETTINGS, data
 
@@ -57,6 +58,7 @@ CALLS = {
     "variational loss": variational_loss,
     "meter": lambda X, y: RateReductionMeter().update(X, y),
     "coding length": lambda X, y: coding_length(X, 0.5),
+    "finetune": lambda X, y: finetune(construct(X, y), X, y, epochs=1),
     "explain": lambda X, y: str(explain(construct(X, y), X[0])),
     "micl": lambda X, y: MICLClassifier().fit(X.flatten(1), y).predict(X.flatten(1)),
     "classifier": lambda X, y: ReduNetClassifier().fit(X, y).predict(X),
@@ -66,6 +68,7 @@ CALLS = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:the constructed network is returned")
 @pytest.mark.parametrize("where", ["host", "device"])
 @pytest.mark.parametrize("name", CALLS)
 def test_calls(name, where, as_default):

@@ -82,6 +82,10 @@ def test_a_training_resumes(name, autocast, device, tmp_path):
     assert all(p.isfinite().all() for p in featurizer.parameters())
 
 
+few_samples = pytest.mark.filterwarnings("ignore:the constructed network is returned")
+
+
+@few_samples
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 @pytest.mark.parametrize("head", ["linear", "residual"])
 @pytest.mark.parametrize("kind", ["exact", "variational"])
@@ -89,15 +93,16 @@ def test_fine_tuning(kind, head, shape, device):
     X, labels = data(shape)
     options = {**SETTINGS, "operators": kind, "rank": 2 if kind == "variational" else None}
     net = ReduNet.construct(X.to(device), labels, **options)
-    tuning = {"epochs": 2, "head": head, "batch_size": 16}
+    tuning = {"epochs": 2, "head": head, "batch_size": 16, "validation": None}
     expected = finetune(ReduNet.construct(X, labels, **options), X, labels, **tuning)
     for samples in ((X.to(device), labels.to(device)), (X, labels.numpy())):
-        tuned = finetune(net, *samples, **tuning, validation=(X[:9].to(device), labels[:9]))
+        finetune(net, *samples, **{**tuning, "validation": (X[:9].to(device), labels[:9])})
         tuned = finetune(net, *samples, **tuning)
         assert {p.device.type for p in tuned.parameters()} == {device.type}
         assert_close(tuned(X.to(device)), expected(X), atol=1e-4)
 
 
+@few_samples
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 def test_fine_tuning_on_a_loader(shape, device, tmp_path):
     X, labels = data(shape, dtype=torch.float32)
