@@ -16,6 +16,19 @@ from torch import Tensor
 # Samples, features or labels as users pass them.
 Array: TypeAlias = ArrayLike | Tensor
 
+# Kinds of labels that must not be mixed, by the kind of their numpy type.
+LABEL_KINDS = {
+    "b": "booleans",
+    "i": "integers",
+    "u": "integers",
+    "f": "floats",
+    "U": "strings",
+    "S": "byte strings",
+}
+
+# Errors write out lists of at most this many values.
+LISTED = 10
+
 # Integers that float32 may round.
 WIDE_INTEGERS = {torch.int32, torch.int64, torch.uint32, torch.uint64}
 
@@ -148,6 +161,21 @@ def is_traced() -> bool:
 def as_labels(labels: Array) -> np.ndarray:
     """Labels as a numpy array, from any device."""
     return labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
+
+
+def label_kind(labels: np.ndarray) -> str:
+    """The kind of labels in words. An array of objects has the kind of its entries."""
+    if labels.dtype == object:
+        labels = np.array(labels.tolist())
+    return LABEL_KINDS.get(labels.dtype.kind, f"of type {labels.dtype}")
+
+
+def listed(values: Iterable[Any], kind: str = "values") -> str:
+    """A list for an error message: all of a few values, or the first of many and their number."""
+    values = list(map(plain, values))
+    if len(values) <= LISTED:
+        return str(values)
+    return f"{len(values)} {kind}: {', '.join(map(repr, values[:3]))}, …"
 
 
 def check_finite(X: Tensor, name: str) -> None:

@@ -298,8 +298,7 @@ class ReduNet(LayeredNetwork):
         Raises
         ------
         ValueError
-            If a kind of operators or memberships is not registered, or the network does not follow
-            from the samples.
+            If a kind of a part is not registered, or the network does not follow from the samples.
         """
         write_network(self.parts(), self.state_dict(), path, samples)
 

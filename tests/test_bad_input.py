@@ -13,9 +13,12 @@ from redunet import (
     ReduNetClassifier,
     Softmax,
     coding_rate,
+    explain,
     rate_reduction,
 )
 from redunet._checks import check_count, memory_advice
+from redunet.inspection import Decision
+from redunet.inspection.summary import evaluation
 from tests.small import LABELS, X, construct
 
 
@@ -26,7 +29,6 @@ from tests.small import LABELS, X, construct
         ([0, 1, 0], r"labels must have shape \(8,\).* got \(3,\) for 8 samples"),
         (np.zeros((8, 2, 2)), r"got \(8, 2, 2\) for 8 samples"),
         (np.full((8, 1), 1.0), "at least two classes are needed, got memberships in 1"),
-        (np.tile([1.0, 0.0], (8, 1)), r"every class needs samples: classes \[1\] have none"),
         (np.tile([1.5, -0.5], (8, 1)), "must be at least 0: 8 are not, the smallest is -0.5"),
         (np.tile([math.nan, 1.0], (8, 1)), "must be at least 0: 8 are not, the smallest is nan"),
         (
@@ -41,6 +43,25 @@ def test_labels(labels, message):
     for run in (construct, lambda labels: rate_reduction(X, labels, 0.1)):
         with pytest.raises(ValueError, match=message):
             run(labels=labels)
+
+
+def test_a_construction_needs_samples_of_every_class():
+    with pytest.raises(ValueError, match=r"every class needs samples: classes \[1\] have none"):
+        construct(labels=np.tile([1.0, 0.0], (8, 1)))
+    with pytest.raises(ValueError, match=r"classes 29 values: 1, 2, 3, … have none"):
+        construct(labels=np.eye(30)[[0] * 8])
+
+
+def test_long_lists_in_errors_are_cut():
+    net = construct()
+    net.classes_ = np.arange(97)
+    for run, message in (
+        (lambda: explain(net, X[0], label=99), "labels 97 labels: 0, 1, 2, …, got 99"),
+        (lambda: evaluation(net, X, [99] * 8), r"97 classes: 0, 1, 2, …, got \[99\]"),
+        (lambda: Decision.from_network(net, X[0], classes=[1, 99]), "97 labels: 0, 1, 2, …, got"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            run()
 
 
 @pytest.mark.parametrize(

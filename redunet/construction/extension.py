@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from redunet._checks import Array, as_labels, check_sample_shape, memory_advice
+from redunet._checks import Array, as_labels, check_sample_shape, label_kind, memory_advice
 from redunet._processes import Processes
 from redunet.construction.build import Encoder, Parts
 from redunet.construction.construction import Construction
@@ -22,16 +22,6 @@ from redunet.layers import DatasetInfo, ReduLayer
 from redunet.layers.encoding import default_batch_size
 from redunet.layers.operators.extensible import ExtensibleMoments, ExtensibleOperators
 from redunet.rates import Partition, RateReduction
-
-# Kinds of labels that must not be mixed, by the kind of their numpy type.
-LABEL_KINDS = {
-    "b": "booleans",
-    "i": "integers",
-    "u": "integers",
-    "f": "floats",
-    "U": "strings",
-    "S": "byte strings",
-}
 
 # The rates after the last layer, where the features of old samples are not known.
 UNKNOWN_RATES = RateReduction(*torch.full((3,), math.nan))
@@ -190,10 +180,3 @@ def merged_classes(classes: np.ndarray, labels: Array) -> np.ndarray:
     if expected != got:
         raise ValueError(f"the labels of the network are {expected}, got labels that are {got}")
     return np.union1d(classes, labels)
-
-
-def label_kind(labels: np.ndarray) -> str:
-    """The kind of labels in words. An array of objects has the kind of its entries."""
-    if labels.dtype == object:
-        labels = np.array(labels.tolist())
-    return LABEL_KINDS.get(labels.dtype.kind, f"of type {labels.dtype}")

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from redunet._checks import Array, as_labels, as_samples, memory_advice
+from redunet._checks import Array, as_labels, as_samples, listed, memory_advice
 from redunet._processes import Processes
 from redunet.construction.build import Encoder, Parts
 from redunet.construction.construction import Attempt, Construction
@@ -65,7 +65,9 @@ def samples_for(parts: Parts, X: Array, labels: Array) -> dict[str, Tensor]:
     if labels.ndim == 1:
         if not np.isin(labels, parts.classes).all():
             unknown = np.setdiff1d(labels, parts.classes)
-            raise ValueError(f"labels {unknown.tolist()} are not among {parts.classes.tolist()}")
+            raise ValueError(
+                f"labels {listed(unknown)} are not among {listed(parts.classes, 'classes')}"
+            )
         labels = np.searchsorted(parts.classes, labels)
     stored = {SAMPLES: samples, LABELS: torch.from_numpy(labels)}
     for layer, again in zip(parts.layers, _replayed(parts, stored), strict=True):

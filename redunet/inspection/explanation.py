@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from redunet._checks import Array
+from redunet._checks import Array, listed
 from redunet._names import as_row
 from redunet._precision import full_precision
 from redunet.inspection.decision import Decision
@@ -218,7 +218,9 @@ def explain(net: ReduNet | FineTuned, x: Array, *, label: Any = None) -> Explana
     X = net.samples(as_row(x))
     label = label.item() if isinstance(label, Tensor | np.generic) else label
     if label is not None and label not in net.classes_.tolist():
-        raise ValueError(f"label must be one of the labels {net.classes_}, got {label!r}")
+        raise ValueError(
+            f"label must be one of the labels {listed(net.classes_, 'labels')}, got {label!r}"
+        )
     for layer in net.layers:
         if not layer.membership_rule.has_class_weights:
             raise ValueError(

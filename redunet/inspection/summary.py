@@ -9,7 +9,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from redunet._checks import Array, as_labels, as_samples
+from redunet._checks import Array, as_labels, as_samples, listed
 from redunet.inspection.text import with_three_digits
 from redunet.network import ReduNet
 from redunet.rates.coding_rates import spectral_rate_reduction, spectrum_of
@@ -65,7 +65,8 @@ def evaluation(
     unknown = np.setdiff1d(labels, net.classes_)
     if unknown.size:
         raise ValueError(
-            f"labels must be among the network's classes {net.classes_}, got {unknown}"
+            f"labels must be among the network's classes {listed(net.classes_, 'classes')}, got "
+            f"{listed(unknown, 'labels')}"
         )
     Z = net(X)
     # Samples of a single class, or a single sample, have rates too; classes without samples add 0.

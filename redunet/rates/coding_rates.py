@@ -62,7 +62,8 @@ def rate_reduction(Z: Array, labels: Array, eps_sq: float) -> RateReduction:
     Z : array-like or Tensor of shape (m, n), (m, C, T), (m, C, H, W), …
         The axes are samples, channels, and any number of spatial axes.
     labels : array-like or Tensor of shape (m,) or (m, k)
-        Integers or strings, or soft memberships whose rows sum to 1.
+        Integers or strings, or soft memberships whose rows sum to 1. A class without members adds
+        nothing to R_c.
     eps_sq : float
         ε², the squared precision of the code.
 
@@ -82,7 +83,7 @@ def rate_reduction(Z: Array, labels: Array, eps_sq: float) -> RateReduction:
     """
     eps_sq = check_positive(eps_sq=eps_sq)
     Z = as_samples(Z, name="Z")
-    partition = Partition.from_labels(labels, len(Z), device=Z.device)
+    partition = Partition.from_labels(labels, len(Z), device=Z.device, empty=True)
     spectrum = spectrum_of(Z)
     return spectral_rate_reduction(spectrum(Z), spectrum, partition, eps_sq)
 

@@ -4,7 +4,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from redunet._checks import Array, as_labels, as_samples, check_positive, check_sample_shape
+from redunet._checks import (
+    Array,
+    as_labels,
+    as_samples,
+    check_positive,
+    check_sample_shape,
+    label_kind,
+)
 from redunet.rates.coding_rates import (
     RateReduction,
     mean_rate,
@@ -45,6 +52,7 @@ class RateReductionMeter:
         """Discard all samples, for example at the start of an epoch."""
         self.classes_: np.ndarray | None = None
         self._shape: tuple[int, ...] | None = None
+        self._kind: str | None = None  # of labels
         self._kept: list[tuple[Tensor, np.ndarray]] = []  # samples (F, m, C) and their labels
         self._summed: np.ndarray | None = None  # the classes of the moments
         self._counts: Tensor  # (k,)
@@ -64,19 +72,28 @@ class RateReductionMeter:
         Raises
         ------
         ValueError
-            If features are not finite, have another shape than before, or do not match the labels.
+            If features are not finite, have another shape than before, or do not match the labels,
+            or if labels are of another kind than before.
         """
         Z = as_samples(Z, name="Z")
         partition = Partition.from_labels(labels, len(Z), device=Z.device, partial=True)
+        given = as_labels(labels)
+        kind = label_kind(given) if given.ndim == 1 else f"memberships in {given.shape[1]} classes"
+        if self._kind not in (None, kind):
+            raise ValueError(
+                f"all batches need labels of one kind: those before are {self._kind}, got {kind}"
+            )
         if self._shape is None:
             self._shape = tuple(Z.shape[1:])
             self._spectrum = spectrum_of(Z)
         check_sample_shape(Z, self._shape)
         before = () if self.classes_ is None else (self.classes_,)
         classes = np.unique(np.concatenate([*before, partition.classes]))
-        self.classes_ = classes
+        self.classes_, self._kind = classes, kind
         with torch.autocast(Z.device.type, enabled=False):
-            self._kept.append((self._spectrum(Z), as_labels(labels)))
+            # Copies, because the caller may fill its arrays again, or hold a graph of gradients.
+            V = self._spectrum(Z.detach().clone())
+            self._kept.append((V, given.copy()))
             if sum(V.shape[1] for V, _ in self._kept) > len(classes) * Z.shape[1]:
                 self._sum_up(classes)
 

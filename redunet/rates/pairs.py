@@ -34,8 +34,8 @@ def pairwise_rate_reduction(Z: Array, labels: Array, eps_sq: float) -> Tensor:
     Returns
     -------
     Tensor of shape (k, k)
-        Symmetric, with zeros on the diagonal; classes are sorted. It is differentiable with respect
-        to ``Z``.
+        Symmetric, with zeros on the diagonal and for classes without members; classes are sorted.
+        It is differentiable with respect to ``Z``.
 
     Raises
     ------
@@ -59,13 +59,15 @@ def pairwise_rate_reduction(Z: Array, labels: Array, eps_sq: float) -> Tensor:
     """
     eps_sq = check_positive(eps_sq=eps_sq)
     Z = as_samples(Z, name="Z")
-    partition = Partition.from_labels(labels, len(Z), device=Z.device)
+    partition = Partition.from_labels(labels, len(Z), device=Z.device, empty=True)
     spectrum = spectrum_of(Z)
     V, k = spectrum(Z), partition.num_classes
     counts = partition.counts.to(V.real.dtype)
     own = torch.cat([_rates(V, spectrum, b, counts, eps_sq) for b in partition.class_batches])
-    own = own[torch.cat([b.classes for b in partition.class_batches]).argsort()]
-    pairs = torch.triu_indices(k, k, 1, device=V.device)  # (2, P)
+    present = torch.cat([batch.classes for batch in partition.class_batches])
+    own = own.new_zeros(k).index_copy(0, present, own)
+    size = len(present)
+    pairs = present.sort().values[torch.triu_indices(size, size, 1, device=V.device)]  # (2, P)
     first = counts[pairs[0]] / counts[pairs].sum(0)
     delta = _union_rates(V, spectrum, partition, pairs, eps_sq)
     delta = delta - first * own[pairs[0]] - (1 - first) * own[pairs[1]]
@@ -142,4 +144,6 @@ def _moments(V: Tensor, partition: Partition) -> Tensor:
     V = V.to(torch.promote_types(V.dtype, torch.float64))
     batches = partition.class_batches
     moments = torch.cat([second_moment(batch.gather(V)) for batch in batches], 1)
-    return moments[:, torch.cat([batch.classes for batch in batches]).argsort()]
+    classes = torch.cat([batch.classes for batch in batches])
+    shape = len(moments), partition.num_classes, *moments.shape[2:]
+    return moments.new_zeros(shape).index_copy(1, classes, moments)

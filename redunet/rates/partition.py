@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from redunet._checks import Array, as_labels, as_tensor
+from redunet._checks import Array, as_labels, as_tensor, listed
 from redunet.rates.spectrum import safe_sqrt, scaled
 
 
@@ -83,6 +83,7 @@ class Partition(ABC):
         device: torch.device | str | None = None,
         classes: np.ndarray | None = None,
         partial: bool = False,
+        empty: bool = False,
     ) -> "Partition":
         """A partition from labels or soft memberships.
 
@@ -101,6 +102,8 @@ class Partition(ABC):
         partial : bool
             Whether the samples are only a batch of a larger set. A single class is then allowed,
             and classes may have no samples.
+        empty : bool
+            Whether classes of soft memberships may have no samples. They add nothing to rates.
 
         Raises
         ------
@@ -117,7 +120,7 @@ class Partition(ABC):
                 f"memberships: got {labels.shape} for {num_samples} samples"
             )
         if labels.ndim == 2:
-            _check_memberships(labels, classes, partial)
+            _check_memberships(labels, classes, partial=partial, empty=empty or partial)
             soft = as_tensor(original, device=device).to(torch.float64)
             return _SoftPartition(np.arange(soft.shape[1]) if classes is None else classes, soft)
         if labels.dtype.kind not in "biuUS":  # integers and strings may all differ
@@ -128,7 +131,9 @@ class Partition(ABC):
         if classes is not None:
             unknown = np.setdiff1d(names, classes)
             if len(unknown):
-                raise ValueError(f"labels {unknown.tolist()} are not among {classes.tolist()}")
+                raise ValueError(
+                    f"labels {listed(unknown)} are not among {listed(classes, 'classes')}"
+                )
             positions = np.searchsorted(classes, labels)
             names = classes
         if len(names) < 2 and not partial:
@@ -304,7 +309,9 @@ def _octaves(sizes: Tensor) -> list[Tensor]:
     return [(octave == o).nonzero()[:, 0] for o in octave.unique().tolist() if o >= 0]
 
 
-def _check_memberships(soft: np.ndarray, classes: np.ndarray | None, partial: bool) -> None:
+def _check_memberships(
+    soft: np.ndarray, classes: np.ndarray | None, *, partial: bool, empty: bool
+) -> None:
     num_classes = soft.shape[1]
     if num_classes < 2 and not partial:
         hint = "; pass labels.ravel() if these are labels" if num_classes == 1 else ""
@@ -324,6 +331,6 @@ def _check_memberships(soft: np.ndarray, classes: np.ndarray | None, partial: bo
             f"the memberships of a sample must sum to one: those of {wrong.sum()} of {len(soft)} "
             f"samples do not, the first is sample {first} with a sum of {sums[first]:.6g}"
         )
-    empty = np.flatnonzero(soft.sum(0) == 0)
-    if len(empty) and classes is None and not partial:
-        raise ValueError(f"every class needs samples: classes {empty.tolist()} have none")
+    missing = np.flatnonzero(soft.sum(0) == 0)
+    if len(missing) and classes is None and not empty:
+        raise ValueError(f"every class needs samples: classes {listed(missing)} have none")

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from redunet._checks import Array, as_samples, check_count, check_positive, check_sample_shape
+from redunet._precision import has_overflowed, undefined_loss
 from redunet.rates.coding_rates import compression_rate, expansion_rate, spectrum_of
 from redunet.rates.covariance import leading_directions
 from redunet.rates.partition import Partition
@@ -16,7 +17,9 @@ class MCR2Loss(nn.Module):
 
     R grows without bound with the norms of the features, so a featurizer should end with a
     normalisation. Values and gradients are finite even if features are not normalised, classes have
-    one sample, or a batch lacks a class. Features of half precision are computed in float32.
+    one sample, or a batch lacks a class. Features of half precision are computed in float32. If
+    they overflowed, or features inside of ``torch.autocast`` did, the loss is NaN with gradients of
+    NaN, as PyTorch's losses are, so that a ``GradScaler`` leaves the step out.
 
     Parameters
     ----------
@@ -60,8 +63,10 @@ class MCR2Loss(nn.Module):
         Raises
         ------
         ValueError
-            If features are not finite, or labels do not fit them.
+            If features of full precision are not finite, or labels do not fit them.
         """
+        if has_overflowed(Z):
+            return undefined_loss(Z)
         Z = as_samples(Z, name="Z")
         partition = Partition.from_labels(labels, len(Z), device=Z.device, partial=True)
         spectrum = spectrum_of(Z)
@@ -102,8 +107,11 @@ class OLELoss(nn.Module):
         Raises
         ------
         ValueError
-            If features are not finite or not vectors, or labels do not fit them.
+            If features of full precision are not finite, features are not vectors, or labels do not
+            fit them.
         """
+        if has_overflowed(Z):
+            return undefined_loss(Z)
         Z = _as_vectors(Z)
         partition = Partition.from_labels(labels, len(Z), device=Z.device, partial=True)
         with _full_precision(Z):
@@ -193,8 +201,11 @@ class VariationalMCR2Loss(nn.Module):
         Raises
         ------
         ValueError
-            If features are not finite or not of dimension d, or labels do not fit them.
+            If features of full precision are not finite, features are not of dimension d, or labels
+            do not fit them.
         """
+        if has_overflowed(Z):
+            return undefined_loss(Z)
         with _full_precision(Z):
             return self.mu / 2 * self._approximation(Z, labels).error()
 
@@ -230,6 +241,8 @@ class VariationalMCR2Loss(nn.Module):
     def update(self, Z: Tensor, labels: Array) -> None:
         """Take one ascent step on the objective with dictionary and codes; features stay fixed.
 
+        Without a step if features of half precision overflowed; see :class:`MCR2Loss`.
+
         Parameters
         ----------
         Z : Tensor of shape (m, d)
@@ -237,6 +250,8 @@ class VariationalMCR2Loss(nn.Module):
         labels : array-like or Tensor of shape (m,) or (m, k)
             See :meth:`forward`.
         """
+        if has_overflowed(Z):
+            return
         with _full_precision(Z):
             approximation = self._approximation(Z, labels)
             dictionary, codes = ascend(approximation, self.eps_sq, self.mu, self.step_size)

@@ -167,3 +167,16 @@ def test_runs_where_the_samples_are(device):
     torch.testing.assert_close(
         torch.stack(here).cpu(), torch.stack(rate_reduction(Z, labels, EPS_SQ))
     )
+
+
+@pytest.mark.parametrize("shape", [(4,), (12,), (3, 4)])
+def test_classes_without_members_add_nothing(shape):
+    Z, labels = features(8, *shape).requires_grad_(), np.array([1, 1, 3, 3, 3, 1, 3, 1])
+    Pi = torch.eye(6, dtype=Z.dtype)[labels].requires_grad_()
+    found, expected = rate_reduction(Z, Pi, EPS_SQ), rate_reduction(Z, labels, EPS_SQ)
+    torch.testing.assert_close(found, expected)
+    of_samples, of_members = torch.autograd.grad(found.delta, [Z, Pi])
+    assert of_members.isfinite().all()
+    torch.testing.assert_close(of_samples, torch.autograd.grad(expected.delta, Z)[0])
+    one = rate_reduction(Z, torch.eye(6, dtype=Z.dtype)[[2] * 8], EPS_SQ)
+    torch.testing.assert_close(one.expansion, one.compression)

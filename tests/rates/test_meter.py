@@ -1,3 +1,5 @@
+import weakref
+
 import numpy as np
 import pytest
 import torch
@@ -80,3 +82,44 @@ def test_many_small_classes_take_no_moments():
     meter.update(Z, labels % 2)  # more samples than two classes have dimensions
     assert meter._moments.shape == (1, 2, d, d)
     assert meter._kept == []
+
+
+def test_it_keeps_no_view_of_what_it_is_given():
+    Z, labels = samples(12, 5), np.arange(12) % 3
+    meter, buffer, of_labels = RateReductionMeter(0.5), torch.empty(4, 5).double(), np.zeros(4, int)
+    for start in range(0, 12, 4):
+        buffer.copy_(Z[start : start + 4])
+        of_labels[:] = labels[start : start + 4]
+        meter.update(buffer, of_labels)
+    expected = rate_reduction(Z, labels, 0.5)
+    torch.testing.assert_close(torch.stack(meter.compute()), torch.stack(expected))
+
+
+@pytest.mark.parametrize("shape", [(5,), (2, 6)])
+def test_it_keeps_no_graph(shape):
+    Z = samples(4, *shape).requires_grad_()
+    features = Z * 2
+    graph = weakref.ref(features)
+    meter = RateReductionMeter(0.5)
+    meter.update(features, [0, 1, 0, 1])
+    del features
+    assert graph() is None
+    assert not any(part.requires_grad for part in meter.compute())
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "message"),
+    [
+        ([0, 1, 0], ["a", "b", "a"], "those before are integers, got strings"),
+        ([0, 1, 0], np.eye(3), "those before are integers, got memberships in 3 classes"),
+        (np.eye(3), np.eye(4)[:3], "memberships in 3 classes, got memberships in 4 classes"),
+    ],
+)
+def test_labels_of_two_kinds_are_refused(first, second, message):
+    Z = samples(3, 5)
+    meter = RateReductionMeter(0.5)
+    meter.update(Z, first)
+    before = meter.compute()
+    with pytest.raises(ValueError, match=f"all batches need labels of one kind: .*{message}"):
+        meter.update(Z, second)
+    assert meter.compute() == before

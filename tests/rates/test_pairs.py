@@ -123,3 +123,15 @@ def test_runs_where_the_samples_are(device):
     here = pairwise_rate_reduction(Z.to(device), labels, EPS_SQ)
     assert here.device.type == device.type
     torch.testing.assert_close(here.cpu(), pairwise_rate_reduction(Z, labels, EPS_SQ))
+
+
+@pytest.mark.parametrize("channels", [3, 20])
+def test_pairs_with_a_class_without_members_are_zero(channels):
+    Z, labels = samples(14, channels).requires_grad_(), np.array([1, 1, 3, 3, 3, 1, 4] * 2)
+    Pi = torch.eye(6, dtype=Z.dtype)[labels]
+    found = pairwise_rate_reduction(Z, Pi, EPS_SQ)
+    present = np.ix_([1, 3, 4], [1, 3, 4])
+    torch.testing.assert_close(found[present], pairwise_rate_reduction(Z, labels, EPS_SQ))
+    assert not found[[0, 2, 5]].any()
+    assert not found[:, [0, 2, 5]].any()
+    assert torch.autograd.grad(found.sum(), Z)[0].isfinite().all()
