@@ -29,6 +29,12 @@ class Processes:
             dist.all_reduce(torch.view_as_real(t) if t.is_complex() else t, group=self._group)
         return t
 
+    def any(self, flag: bool, device: torch.device) -> bool:
+        """Whether a flag is set on one of the processes. Sums are taken on a device."""
+        if self.size == 1:
+            return flag
+        return bool(self.all_reduce(torch.tensor(int(flag), device=device)))
+
     def all_gather_object(self, value: Value) -> list[Value]:
         """The values of all processes, which must be small."""
         values = [value] * self.size

@@ -86,13 +86,3 @@ def test_no_modules_import_each_other():
 
     for module in graph:
         visit(module, [])
-
-
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_modules_are_short(path):
-    assert path.read_text(encoding="utf-8").count("\n") <= 350
-
-
-def test_files_of_tests_are_short():
-    for path in Path(__file__).parent.rglob("*.py"):
-        assert path.read_text(encoding="utf-8").count("\n") <= 350, path.name

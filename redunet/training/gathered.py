@@ -2,9 +2,11 @@
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from redunet._checks import Array, as_labels
 from redunet._processes import Processes
 
 
@@ -27,6 +29,18 @@ class GatheredFeatures(torch.autograd.Function):
         """The gradient of the features of this process."""
         own = gradients[0].split(ctx.lengths)[ctx.processes.rank]
         return own * ctx.processes.size, None
+
+
+def of_all(Z: Tensor, labels: Array, processes: Processes) -> tuple[Tensor, Array]:
+    """The features and labels of all processes. Gradients flow to features and soft memberships."""
+    if processes.size == 1:
+        return Z, labels
+    Z = GatheredFeatures.apply(Z, processes)
+    if not isinstance(labels, Tensor):
+        return Z, np.concatenate(processes.all_gather_object(as_labels(labels)))
+    if labels.requires_grad:
+        return Z, GatheredFeatures.apply(labels, processes)
+    return Z, gathered(labels.to(Z.device), processes)
 
 
 def gathered(part: Tensor, processes: Processes) -> Tensor:

@@ -2,14 +2,17 @@
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 from redunet._checks import Array, as_samples, check_count, check_positive, check_sample_shape
 from redunet._precision import has_overflowed, undefined_loss
+from redunet._processes import Processes
 from redunet.rates.coding_rates import compression_rate, expansion_rate, spectrum_of
 from redunet.rates.covariance import leading_directions
 from redunet.rates.partition import Partition
 from redunet.training.dictionary import Approximation, ascend, variational_rates
+from redunet.training.gathered import of_all
 
 
 class MCR2Loss(nn.Module):
@@ -29,6 +32,10 @@ class MCR2Loss(nn.Module):
         γ₁ and γ₂ replace R by 1/(2γ₁) log det(I + γ₂ α ZZᵀ). If both are the number of classes in a
         batch (MCR²-CTRL), features are first compressed and then expanded. This helps if there are
         no labels.
+    process_group : torch.distributed.ProcessGroup, optional
+        Processes that each have a part of the batch. The loss is that of the whole batch, on every
+        process. Its gradient suits a ``DistributedDataParallel``, which takes the mean over the
+        processes. Do not pass it to a loss for :func:`redunet.train`, which gathers itself.
 
     References
     ----------
@@ -43,8 +50,16 @@ class MCR2Loss(nn.Module):
 
     of_features = True
 
-    def __init__(self, eps_sq: float = 0.5, gamma1: float = 1.0, gamma2: float = 1.0):
+    def __init__(
+        self,
+        eps_sq: float = 0.5,
+        gamma1: float = 1.0,
+        gamma2: float = 1.0,
+        *,
+        process_group: "dist.ProcessGroup | None" = None,
+    ):
         super().__init__()
+        self._processes = Processes(process_group)
         self.eps_sq, self.gamma1, self.gamma2 = check_positive(
             eps_sq=eps_sq, gamma1=gamma1, gamma2=gamma2
         )
@@ -65,9 +80,9 @@ class MCR2Loss(nn.Module):
         ValueError
             If features of full precision are not finite, or labels do not fit them.
         """
-        if has_overflowed(Z):
+        if self._processes.any(has_overflowed(Z), Z.device):
             return undefined_loss(Z)
-        Z = as_samples(Z, name="Z")
+        Z, labels = of_all(as_samples(Z, name="Z"), labels, self._processes)
         partition = Partition.from_labels(labels, len(Z), device=Z.device, partial=True)
         spectrum = spectrum_of(Z)
         V = spectrum(Z)
