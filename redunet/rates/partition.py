@@ -38,6 +38,11 @@ class ClassBatch(NamedTuple):
     samples: Tensor  # (g, s) positions of each class's samples; padding repeats a sample
     weights: Tensor | None  # (g, s) memberships Π; 0 on padding; None if all are 1
 
+    def to(self, device: torch.device) -> "ClassBatch":
+        """The batch on a device."""
+        weights = None if self.weights is None else self.weights.to(device)
+        return ClassBatch(self.classes.to(device), self.samples.to(device), weights)
+
     @property
     def mask(self) -> Tensor:
         """True for samples, False for padding, ``(g, s)``."""
@@ -138,7 +143,8 @@ class Partition(ABC):
             names = classes
         if len(names) < 2 and not partial:
             raise ValueError(f"at least two classes are needed, got 1 class: {names.tolist()}")
-        return _HardPartition(names, as_tensor(positions, device=device))
+        on_host = as_tensor(positions, device="cpu")
+        return _HardPartition(names, on_host, on_host if device is None else on_host.to(device))
 
     @staticmethod
     def from_membership(membership: Tensor, classes: np.ndarray) -> "Partition":
@@ -193,12 +199,16 @@ class Partition(ABC):
 
 
 class _HardPartition(Partition):
-    """Every sample belongs to one class."""
+    """Every sample belongs to one class.
+
+    Labels come from the host, so samples are grouped there, and a device is not read.
+    """
 
     is_soft = False
 
-    def __init__(self, classes: np.ndarray, positions: Tensor):
+    def __init__(self, classes: np.ndarray, on_host: Tensor, positions: Tensor):
         super().__init__(classes)
+        self._on_host = on_host
         self._positions = positions  # (m,) position of each sample's class
 
     def __len__(self) -> int:
@@ -210,7 +220,8 @@ class _HardPartition(Partition):
 
     @cached_property
     def sizes(self) -> Tensor:
-        return torch.bincount(self._positions, minlength=self.num_classes)
+        sizes = torch.bincount(self._on_host, minlength=self.num_classes)
+        return sizes.to(self._positions.device)
 
     @property
     def membership(self) -> Tensor:
@@ -218,7 +229,18 @@ class _HardPartition(Partition):
 
     @cached_property
     def assignments(self) -> Assignments:
-        return assignments_of(self._positions, self.num_classes)
+        classes, samples, ranks, _ = self._host_assignments
+        device = self._positions.device
+        return Assignments(classes.to(device), samples.to(device), ranks.to(device), None)
+
+    @cached_property
+    def class_batches(self) -> list[ClassBatch]:
+        batches = class_batches(self._host_assignments, self.num_classes)
+        return [batch.to(self._positions.device) for batch in batches]
+
+    @cached_property
+    def _host_assignments(self) -> Assignments:
+        return assignments_of(self._on_host, self.num_classes)
 
     def sums(self, values: Tensor) -> Tensor:
         total = values.new_zeros(self.num_classes, *values.shape[1:])
@@ -228,7 +250,7 @@ class _HardPartition(Partition):
         return values.index_select(0, self._positions)
 
     def batch(self, run: slice) -> "_HardPartition":
-        return _HardPartition(self.classes, self._positions[run])
+        return _HardPartition(self.classes, self._on_host[run], self._positions[run])
 
 
 class _SoftPartition(Partition):
