@@ -13,6 +13,8 @@ from numpy.typing import ArrayLike
 from scipy.sparse import issparse
 from torch import Tensor
 
+from redunet._shapes import advice, check_equal_shapes, of_unequal_shapes
+
 # Samples, features or labels as users pass them.
 Array: TypeAlias = ArrayLike | Tensor
 
@@ -65,7 +67,8 @@ def as_samples(X: Array, *, device: torch.device | str | None = None, name: str 
         X = X.to(torch.promote_types(torch.get_default_dtype(), torch.float32))
     if X.ndim < 2:
         raise ValueError(
-            f"{name} must have shape (m, n), (m, C, T), (m, C, H, W), …, got {tuple(X.shape)}"
+            f"{name} must have shape (m, n), (m, C, T), (m, C, H, W), …, got {tuple(X.shape)}: "
+            f"pass {name}[None] if this is one sample, or {name}[:, None] if each has one value"
         )
     if X.numel() == 0:
         raise ValueError(f"{name} has no values: got shape {tuple(X.shape)}")
@@ -93,9 +96,13 @@ def as_tensor(X: Array, *, device: torch.device | str | None = None) -> Tensor:
             f"expected a dense array, got a sparse {type(X).__name__}: pass X.toarray() if it fits "
             "into memory"
         )
-    array = np.asarray(X)
-    if array.dtype == object:
-        array = _as_numbers(array)
+    check_equal_shapes(X)
+    try:
+        array = np.asarray(X)
+    except ValueError as error:  # nested lists of different lengths
+        raise ValueError(of_unequal_shapes(X) or str(error)) from error
+    if array.dtype.kind in "OUS":
+        array = _as_numbers(array, getattr(X, "columns", ()))
     if not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
     if not array.flags.writeable or any(stride < 0 for stride in array.strides):
@@ -103,12 +110,26 @@ def as_tensor(X: Array, *, device: torch.device | str | None = None) -> Tensor:
     return torch.as_tensor(array, device=device)
 
 
-def _as_numbers(array: np.ndarray) -> np.ndarray:
-    """An array of objects as one of floats."""
+def _as_numbers(array: np.ndarray, columns: Any) -> np.ndarray:
+    """An array of objects or texts as one of floats. Errors name the columns of a frame."""
     try:
         return array.astype(np.float64)
     except (TypeError, ValueError) as error:
-        raise TypeError(f"expected an array of numbers, got one of objects: {error}") from error
+        check_equal_shapes(array)
+        cells = zip(columns, array.T, strict=False)
+        texts = [name for name, column in cells if not _is_number(column)]
+        where = f" in the columns {', '.join(map(repr, texts[:5]))}" if texts else ""
+        raise TypeError(
+            f"expected an array of numbers, got one of objects{where}: {error}"
+        ) from error
+
+
+def _is_number(column: np.ndarray) -> bool:
+    try:
+        column.astype(np.float64)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def as_network_input(
@@ -308,14 +329,17 @@ def _flag(name: str, value: Any) -> bool:
     return value
 
 
-def check_sample_shape(X: Tensor, expected: tuple[int, ...], *, least: int = 1) -> None:
+def check_sample_shape(
+    X: Tensor | np.ndarray, expected: tuple[int, ...], *, least: int = 1
+) -> None:
     """Raise ValueError unless ``X`` contains samples of the shape ``expected``."""
-    if len(X) < least:
+    if X.ndim and len(X) < least:
         raise ValueError(f"X has no samples: got shape {tuple(X.shape)}")
     if tuple(X.shape[1:]) != expected:
         raise ValueError(
             f"expected samples of shape {expected}, that is X of shape (m, "
             f"{', '.join(map(str, expected))}), got X of shape {tuple(X.shape)}"
+            f"{advice(X.shape, expected)}"
         )
 
 
@@ -328,5 +352,5 @@ def memory_advice(batch_size: int) -> Iterator[None]:
         on_cpu = "can't allocate memory" in str(error)
         if not (on_cpu or isinstance(error, torch.OutOfMemoryError)):
             raise
-        advice = f"try batch_size={batch_size // 2}" if batch_size > 1 else "use fewer channels"
-        raise MemoryError(f"out of memory with {batch_size} samples at a time: {advice}") from error
+        remedy = f"try batch_size={batch_size // 2}" if batch_size > 1 else "use fewer channels"
+        raise MemoryError(f"out of memory with {batch_size} samples at a time: {remedy}") from error

@@ -76,6 +76,7 @@ WAYS = pytest.mark.parametrize(
 
 
 @WAYS
+@pytest.mark.filterwarnings("ignore:the constructed network is returned as it was")
 def test_columns_are_put_in_order(way, net, tmp_path):
     frame, kinds = measurements(seed=1)
     expected = None if way == "report" else use(way, net, frame, kinds, tmp_path)

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate
 
 from redunet._checks import Array, as_labels, as_samples
+from redunet._shapes import check_layout
 
 # Stands for the batch after the last one.
 _END = object()
@@ -76,6 +77,7 @@ class ArraySource:
                 f"labels must have shape ({m},), or ({m}, k) for soft memberships: got {shape} for "
                 f"{m} samples"
             )
+        check_layout(self.X, name)
         self.labels = labels  # may be a masked array
         self.example = self.X[:1]
         self.home = self.X.device
@@ -135,7 +137,9 @@ class DatasetSource:
             )
         self._begun = itertools.chain([first], self._begun)  # the first pass begins with it
         batch = first if isinstance(data, DataLoader) else self._collated([first])
-        self.example = self._checked(batch, 0)[0][:1]
+        samples = self._checked(batch, 0)[0]
+        check_layout(samples, name)
+        self.example = samples[:1]
         self.home = torch.device("cpu")
 
     def batches(self, batch_size: int) -> Iterator[Tensor]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from redunet._checks import Array, as_samples, as_tensor, check_count
+from redunet._shapes import CHANNELS_LAST
 from redunet.datasets.labels import labels_from_text
 from redunet.files.ts import parse_ts
 
@@ -64,10 +65,11 @@ def pad_series(series: Iterable[Array], length: int | None = None, *, fill: Fill
     lengths = [part.shape[1] for part in parts]
     other = next((number for number, count in enumerate(channels) if count != channels[0]), None)
     if other is not None:
+        advice = f": {CHANNELS_LAST}" if len(set(lengths)) == 1 else ""
         raise ValueError(
             f"series must have shape (C, T_i) with the same number of channels C, got "
             f"{tuple(parts[0].shape)} for series 0 and {tuple(parts[other].shape)} for series "
-            f"{other}"
+            f"{other}{advice}"
         )
     longest = max(lengths)
     if length is not None and longest > length:

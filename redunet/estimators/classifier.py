@@ -17,8 +17,9 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor, nn
 
-from redunet._checks import Array, as_samples, check_count, check_device
+from redunet._checks import Array, as_samples, check_count, check_device, check_sample_shape
 from redunet._names import Names
+from redunet._shapes import check_equal_shapes
 from redunet.construction.known_labels import known_labels
 from redunet.construction.settings import as_operator_kind
 from redunet.estimators.validation import TensorClassifierMixin
@@ -266,9 +267,10 @@ class ReduNetClassifier(
         check_is_fitted(self)
         if not hasattr(self, "feature_names_in_"):  # scikit-learn knows names that are strings
             X = self.net_.names.in_order(X)
-        return self._samples(
-            validate_data(self, _on_host(X), reset=False, dtype="numeric", allow_nd=True)
-        )
+        X = _on_host(X)
+        if len(self.net_.sample_shape) > 1 and not self.input_shape and np.ndim(X) > 1:
+            check_sample_shape(np.asarray(X), self.net_.sample_shape)
+        return self._samples(validate_data(self, X, reset=False, dtype="numeric", allow_nd=True))
 
     def _samples(self, X: np.ndarray) -> Tensor:
         """Samples in the shape that the network takes."""
@@ -299,4 +301,5 @@ class ReduNetClassifier(
 
 def _on_host(values: Array) -> Array:
     """Tensors in host memory, where scikit-learn checks them."""
+    check_equal_shapes(values)
     return values.detach().cpu().numpy() if isinstance(values, Tensor) else values

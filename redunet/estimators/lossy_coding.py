@@ -22,6 +22,7 @@ from redunet._checks import (
     check_sample_shape,
     plain,
 )
+from redunet._shapes import check_equal_shapes, check_layout
 from redunet.coding.increment import CodedClasses
 from redunet.coding.merging import Merging, merge
 from redunet.rates.partition import Partition
@@ -148,6 +149,8 @@ class LossyCodingClustering(ClusterMixin, BaseEstimator):
         check_positive(eps_sq=self.eps_sq)
         X = self._validated(X, reset=True)
         self.sample_shape_ = tuple(X.shape[1:])
+        if self.shift_invariant:
+            check_layout(X)
         self._spectrum = HalfSpectrum(X.shape[2:] if self.shift_invariant else ()).to(X.device)
         V = self._features(X)
         self.eps_sq_ = self._default_precision(V) if self.eps_sq is None else float(self.eps_sq)
@@ -204,6 +207,7 @@ class LossyCodingClustering(ClusterMixin, BaseEstimator):
         """Samples in double precision on their device; scikit-learn checks those on the CPU."""
         if isinstance(X, Tensor) and X.device.type != "cpu":
             return as_samples(X).to(torch.float64)
+        check_equal_shapes(X)
         minimum = 2 if reset else 1
         options = {"allow_nd": True, "dtype": np.float64, "ensure_min_samples": minimum}
         return as_tensor(validate_data(self, X, reset=reset, **options))

@@ -15,6 +15,7 @@ from redunet._checks import (
     check_positive,
     check_sample_shape,
 )
+from redunet._shapes import check_layout
 from redunet.coding.increment import CodedClasses
 from redunet.coding.local import local_increments
 from redunet.estimators.validation import TensorClassifierMixin, validated
@@ -130,6 +131,8 @@ class MICLClassifier(TensorClassifierMixin, BaseEstimator):
         self.classes_ = self._partition.classes
         self._log_priors = self._checked_priors()
         self.sample_shape_ = tuple(X.shape[1:])
+        if self.shift_invariant:
+            check_layout(X)
         self._spectrum = HalfSpectrum(X.shape[2:] if self.shift_invariant else ()).to(X.device)
         V = self._features(X)
         self._samples = None

@@ -8,6 +8,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from redunet._checks import Array, check_count, check_sample_shape
+from redunet._shapes import check_layout
 from redunet.estimators.validation import TensorClassifierMixin, validated
 from redunet.rates.covariance import leading_directions
 from redunet.rates.partition import ClassBatch, Partition
@@ -74,6 +75,8 @@ class NearestSubspaceClassifier(TensorClassifierMixin, BaseEstimator):
         partition = Partition.from_labels(y, len(Z), device=Z.device)
         self.classes_ = partition.classes
         self.sample_shape_ = tuple(Z.shape[1:])
+        if self.shift_invariant:
+            check_layout(Z)
         self._spectrum = HalfSpectrum(Z.shape[2:] if self.shift_invariant else ()).to(Z.device)
         V = self._features(Z)
         frequencies, _, channels = V.shape

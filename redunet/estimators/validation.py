@@ -8,6 +8,7 @@ from sklearn.utils.validation import column_or_1d, validate_data
 from torch import Tensor
 
 from redunet._checks import Array, as_labels, as_samples, as_tensor
+from redunet._shapes import check_equal_shapes
 
 
 def validated(
@@ -16,6 +17,7 @@ def validated(
     """Samples as a tensor on their device, and labels. On the CPU, scikit-learn checks both."""
     if isinstance(X, Tensor) and X.device.type != "cpu":
         return as_samples(X), None if isinstance(y, str) else column_or_1d(as_labels(y))
+    check_equal_shapes(X)
     options = {"allow_nd": True, "dtype": (np.float64, np.float32)}
     checked = validate_data(estimator, X, y, reset=reset, **options)
     X, y = checked if isinstance(checked, tuple) else (checked, None)
