@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from scipy.sparse import issparse
 from torch import Tensor
 
+from redunet._labels import as_labels as as_labels  # for modules that import it from here
 from redunet._shapes import advice, check_equal_shapes, of_unequal_shapes
 
 # Samples, features or labels as users pass them.
@@ -25,7 +26,6 @@ LABEL_KINDS = {
     "u": "integers",
     "f": "floats",
     "U": "strings",
-    "S": "byte strings",
 }
 
 # Errors write out lists of at most this many values.
@@ -179,15 +179,8 @@ def is_traced() -> bool:
     return torch._C._functorch.maybe_current_level() is not None
 
 
-def as_labels(labels: Array) -> np.ndarray:
-    """Labels as a numpy array, from any device."""
-    return labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
-
-
 def label_kind(labels: np.ndarray) -> str:
-    """The kind of labels in words. An array of objects has the kind of its entries."""
-    if labels.dtype == object:
-        labels = np.array(labels.tolist())
+    """The kind of labels in words."""
     return LABEL_KINDS.get(labels.dtype.kind, f"of type {labels.dtype}")
 
 

@@ -36,7 +36,7 @@ from tests.small import LABELS, X, construct
             "must sum to one: those of 8 of 8 samples do not, the first is sample 0 with a sum of "
             "0.75",
         ),
-        (np.linspace(0, 1, 8), "Unknown label type: continuous"),
+        (np.linspace(0, 1, 8), "labels must be integers or strings, got 0.14"),
     ],
 )
 def test_labels(labels, message):

@@ -11,7 +11,7 @@ PACKAGE = Path(redunet.__file__).parent
 
 # From the ground to the top; rooms on one floor do not know each other.
 FLOORS = [
-    {"_version", "_moved", "algorithm", "_precision", "_processes", "_warnings"},
+    {"_version", "_moved", "_labels", "algorithm", "_precision", "_processes", "_warnings"},
     {"_shapes"},
     {"_checks"},
     {"_registry"},

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from redunet._checks import Array, as_samples, check_count, memory_advice
+from redunet._labels import Label
 from redunet._names import Names
 from redunet._processes import Processes
 from redunet._warnings import warn
@@ -18,7 +19,6 @@ from redunet.construction.checkpoint import FolderCheckpoint
 from redunet.construction.construction import Construction
 from redunet.construction.feature_store import working_folder
 from redunet.construction.history import RateHistory
-from redunet.construction.known_labels import Label
 from redunet.construction.labelled_features import LabelledFeatures, collect
 from redunet.construction.settings import Request, Settings
 from redunet.construction.sources import Data, as_source
@@ -116,7 +116,8 @@ def build(
     num_classes = check_count(2, num_classes=num_classes)
     if labels is None and num_classes and not isinstance(X, Dataset | DataLoader):
         labels = np.ma.masked_all(len(as_samples(X)), int)
-    source = as_source(X, labels, device, unlabelled=num_classes is not None)
+    unlabelled = num_classes is not None
+    source = as_source(X, labels, device, unlabelled=unlabelled, unknown=unknown)
     encoder = Encoder(source.example, lift)
     names.check(encoder.sample_shape)
     spectrum, channels = encoder.spectrum, encoder.feature_shape[0]
@@ -138,7 +139,7 @@ def build(
             digested=checkpoint is not None,
         )
         classes = None if num_classes is None else np.arange(num_classes)
-        samples = read(source, unknown=unknown, classes=classes)
+        samples = read(source, classes=classes)
         if num_classes is not None and (samples.known is None or bool(samples.known.any())):
             raise ValueError("num_classes is for samples of which no label is known: leave it out")
         info, validation_set = encoder.describe(samples, eps_sq, processes), None

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from redunet._checks import Array, as_labels, check_sample_shape, label_kind, memory_advice
+from redunet._checks import Array, check_sample_shape, label_kind, memory_advice
+from redunet._labels import as_labels
 from redunet._processes import Processes
 from redunet.construction.build import Encoder, Parts
 from redunet.construction.construction import Construction
@@ -171,12 +172,10 @@ def merged_classes(classes: np.ndarray, labels: Array) -> np.ndarray:
         If the labels are of another kind than the classes, such as strings instead of integers, or
         if some are masked.
     """
-    if np.ma.is_masked(labels):
-        raise ValueError("the labels of all new samples must be known, got masked labels")
-    labels = as_labels(labels)
+    labels = as_labels(labels, memberships=True)
     if labels.ndim == 2:
         return classes
     expected, got = label_kind(classes), label_kind(labels)
     if expected != got:
         raise ValueError(f"the labels of the network are {expected}, got labels that are {got}")
-    return np.union1d(classes, labels)
+    return np.union1d(classes, as_labels(labels, classes=classes))

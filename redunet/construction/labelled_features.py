@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from redunet._checks import Array, as_labels, check_sample_shape
+from redunet._checks import Array, check_sample_shape
 from redunet._processes import Processes
 from redunet._warnings import warn
 from redunet.construction.feature_store import FeatureStore
-from redunet.construction.known_labels import Label, known_labels, known_membership
+from redunet.construction.known_labels import known_labels, known_membership
 from redunet.construction.sources import Source
 from redunet.files.identity import Digest, digest_of
 from redunet.layers.layer import ReduLayer, extrapolate
@@ -164,7 +164,6 @@ def collect(
     folder: Path | None,
     processes: Processes,
     classes: np.ndarray | None = None,
-    unknown: Label | None = None,
     digested: bool = False,
 ) -> LabelledFeatures:
     """Read all samples, encode them as features of unit norm, and determine their classes.
@@ -185,8 +184,6 @@ def collect(
     processes : Processes
     classes : numpy array, optional
         The sorted labels; by default those of the samples of all processes.
-    unknown : int or str, optional
-        The label of samples whose class is not known. Masked labels are not known either.
     digested : bool
         Compute the digests of samples and labels.
     """
@@ -203,7 +200,7 @@ def collect(
         features.append(V)
     if zeros:
         warn(f"{zeros} of {sum(sizes)} samples have zero norm and stay zero")
-    known = known_labels(source.labels, unknown)
+    known = known_labels(source.labels)
     if all(processes.all_gather_object(bool(known.all()))):
         if classes is None and processes.size > 1:
             classes = common_classes(source.labels, known, processes)
@@ -214,7 +211,7 @@ def collect(
         raise ValueError(f"labels must have shape ({sum(sizes)},), got ({len(known)},)")
     if classes is None:
         classes = common_classes(source.labels, known, processes)
-    membership = known_membership(as_labels(source.labels), known, classes)
+    membership = known_membership(np.asarray(source.labels), known, classes)
     partition = Partition.from_membership(torch.from_numpy(membership).to(device), classes)
     digests = (str(digest), _digest_of(partition)) if digested else ("", "")
     known_samples = torch.from_numpy(known).to(device)
@@ -234,7 +231,7 @@ def common_classes(labels: Array, known: np.ndarray, processes: Processes) -> np
     ValueError
         If some labels are missing, and fewer than two classes are known.
     """
-    labels = as_labels(labels)
+    labels = np.asarray(labels)
     if labels.ndim == 2:
         return np.arange(labels.shape[1])
     parts = processes.all_gather_object(np.unique(labels[known]))

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from redunet._checks import Array, as_labels, as_samples, listed, memory_advice
+from redunet._checks import Array, as_samples, listed, memory_advice
+from redunet._labels import as_labels
 from redunet._processes import Processes
 from redunet.construction.build import Encoder, Parts
 from redunet.construction.construction import Attempt, Construction
@@ -61,7 +62,7 @@ def samples_for(parts: Parts, X: Array, labels: Array) -> dict[str, Tensor]:
     """
     like = parts.layers[0].proportions
     samples = as_samples(parts.names.in_order(X)).to(like)
-    labels = as_labels(labels)
+    labels = as_labels(labels, len(samples), classes=parts.classes, memberships=True)
     if labels.ndim == 1:
         if not np.isin(labels, parts.classes).all():
             unknown = np.setdiff1d(labels, parts.classes)

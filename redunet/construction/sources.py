@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate
 
-from redunet._checks import Array, as_labels, as_samples
+from redunet._checks import Array, as_samples
+from redunet._labels import Label, as_array, as_labels
 from redunet._shapes import check_layout
 
 # Stands for the batch after the last one.
@@ -56,6 +57,8 @@ class ArraySource:
         Device for the samples; by default tensors stay on their device.
     name : str
         Name of the samples in error messages.
+    unknown : int or str, optional
+        The label of samples whose class is not known. It is masked.
     """
 
     def __init__(
@@ -64,6 +67,7 @@ class ArraySource:
         labels: Array | None,
         device: torch.device | str | None,
         name: str = "X",
+        unknown: Label | None = None,
     ):
         if labels is None:
             raise ValueError(
@@ -71,14 +75,9 @@ class ArraySource:
                 "is known, pass num_classes"
             )
         self.X = as_samples(X, device=device, name=name)
-        m, shape = len(self.X), as_labels(labels).shape
-        if len(shape) not in (1, 2) or shape[0] != m:
-            raise ValueError(
-                f"labels must have shape ({m},), or ({m}, k) for soft memberships: got {shape} for "
-                f"{m} samples"
-            )
+        options: Any = {"unknown": unknown, "partial": True, "memberships": True}
+        self.labels = as_labels(labels, len(self.X), **options)  # masked where not known
         check_layout(self.X, name)
-        self.labels = labels  # may be a masked array
         self.example = self.X[:1]
         self.home = self.X.device
 
@@ -88,13 +87,9 @@ class ArraySource:
 
     def labelled_batches(self, batch_size: int) -> Iterator[tuple[Tensor, np.ndarray]]:
         """Batches of at most ``batch_size`` samples with their labels."""
-        labels = as_labels(self.labels)
-        if isinstance(self.labels, np.ma.MaskedArray):
-            labels = self.labels
         starts = range(0, len(self.X), batch_size)
-        return zip(
-            self.X.split(batch_size), (labels[i : i + batch_size] for i in starts), strict=True
-        )
+        parts = (self.labels[i : i + batch_size] for i in starts)
+        return zip(self.X.split(batch_size), parts, strict=True)
 
 
 class DatasetSource:
@@ -113,6 +108,8 @@ class DatasetSource:
         Name of the samples in error messages.
     unlabelled : bool
         Whether ``data`` yields samples without labels. Their labels are masked.
+    unknown : int or str, optional
+        The label of samples whose class is not known. It is masked.
     """
 
     def __init__(
@@ -122,8 +119,10 @@ class DatasetSource:
         name: str = "X",
         *,
         unlabelled: bool = False,
+        unknown: Label | None = None,
     ):
         self._data, self._name, self._unlabelled = data, name, unlabelled
+        self._unknown = unknown
         self._device = torch.device(device or "cpu")
         self._random_state = torch.get_rng_state()
         self._labels: list[np.ndarray] = []
@@ -165,8 +164,7 @@ class DatasetSource:
     @property
     def labels(self) -> np.ndarray:
         """Labels of the samples that have been read."""
-        masked = any(isinstance(labels, np.ma.MaskedArray) for labels in self._labels)
-        return (np.ma if masked else np).concatenate(self._labels)
+        return np.ma.concatenate(self._labels)
 
     def _begin(self) -> Iterator[Any]:
         """The batches of a loader, or the elements of a data set one by one."""
@@ -219,13 +217,14 @@ class DatasetSource:
         samples = as_samples(values, device=self._device, name=name)
         if labels is None and self._unlabelled:
             return samples, np.ma.masked_all(len(samples), int)
-        found = as_labels(labels)
-        if found.ndim not in (1, 2) or len(found) != len(samples):
+        shape = as_array(labels).shape
+        if len(shape) not in (1, 2) or shape[0] != len(samples):
             raise ValueError(
                 f"{name} has samples of shape {tuple(samples.shape)}, and labels of shape "
-                f"{found.shape}: there must be one label for each sample"
+                f"{shape}: there must be one label for each sample"
             )
-        return samples, found
+        options: Any = {"unknown": self._unknown, "partial": True, "memberships": True}
+        return samples, as_labels(labels, **options)
 
 
 def pair_of(batch: Any, name: str, *, unlabelled: bool = False) -> tuple[Any, Any]:
@@ -290,10 +289,11 @@ def as_source(
     name: str = "X",
     *,
     unlabelled: bool = False,
+    unknown: Label | None = None,
 ) -> Source:
     """The source of samples that ``X`` and ``labels`` describe."""
     if not isinstance(X, Dataset | DataLoader):
-        return ArraySource(X, labels, device, name)
+        return ArraySource(X, labels, device, name, unknown)
     if labels is not None:
         raise ValueError(f"{name} is a {type(X).__name__}, which has its own labels")
-    return DatasetSource(X, device, name, unlabelled=unlabelled)
+    return DatasetSource(X, device, name, unlabelled=unlabelled, unknown=unknown)

@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from redunet._checks import Array, as_labels, check_count, check_number
+from redunet._checks import Array, check_count, check_number
+from redunet._labels import as_labels
 from redunet.files.numerals import as_numbers, is_missing
 
 # Integers of at most 18 digits. Codes such as 007 begin with a zero and stay strings.

@@ -13,8 +13,7 @@ from sklearn.base import (
     TransformerMixin,
 )
 from sklearn.utils import Tags
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from redunet._checks import Array, as_samples, check_count, check_device, check_sample_shape
@@ -22,7 +21,7 @@ from redunet._names import Names
 from redunet._shapes import check_equal_shapes
 from redunet.construction.known_labels import known_labels
 from redunet.construction.settings import as_operator_kind
-from redunet.estimators.validation import TensorClassifierMixin
+from redunet.estimators.validation import TensorClassifierMixin, validated, validated_pair
 from redunet.layers import Exact, OperatorKind
 from redunet.lifts import Standardize, composed
 from redunet.network import ReduNet
@@ -71,9 +70,10 @@ class ReduNetClassifier(
         feature of 1. Without it, the network would ignore their norms. Automatic lifts always do
         this.
     unknown : int or str, optional
-        The label of training samples whose class is not known, such as −1. The search leaves them
-        out. Their memberships then move with the network; see :meth:`redunet.ReduNet.construct`.
-        With few labels, this can raise the accuracy by much.
+        The label of training samples whose class is not known, such as −1. Masked labels are not
+        known either. The search leaves these samples out. Their memberships then move with the
+        network; see :meth:`redunet.ReduNet.construct`. With few labels, this can raise the accuracy
+        by much.
     random_state : int, RandomState instance or None
         Random state of kernels and projections. None draws a new one from NumPy's global state.
     device : str or torch.device, optional
@@ -160,10 +160,9 @@ class ReduNetClassifier(
         """
         check_device(self.device)
         names = Names.of(X, y)
-        X, y = _on_host(X), _on_host(y)
-        rows, labels = validate_data(self, X, y, dtype="numeric", allow_nd=True)
-        check_classification_targets(labels)
-        self.classes_ = np.unique(labels[known_labels(labels, self.unknown)])
+        options: Any = {"unknown": self.unknown, "partial": True, "dtype": "numeric"}
+        rows, labels = validated_pair(self, _on_host(X), y, **options)
+        self.classes_ = np.unique(np.asarray(labels)[known_labels(labels)])
         if len(self.classes_) < 2:
             raise ValueError(
                 f"at least two classes are needed, got 1 class: {self.classes_.tolist()}"
@@ -185,7 +184,6 @@ class ReduNetClassifier(
             eta=self.eta,
             lift=self.search_,
             operators=operators,
-            unknown=self.unknown,
             progress=self.progress,
         )
         self.net_.names = names._replace(features=None) if self.input_shape else names
@@ -270,9 +268,9 @@ class ReduNetClassifier(
         X = _on_host(X)
         if len(self.net_.sample_shape) > 1 and not self.input_shape and np.ndim(X) > 1:
             check_sample_shape(np.asarray(X), self.net_.sample_shape)
-        return self._samples(validate_data(self, X, reset=False, dtype="numeric", allow_nd=True))
+        return self._samples(validated(self, X, reset=False, dtype="numeric"))
 
-    def _samples(self, X: np.ndarray) -> Tensor:
+    def _samples(self, X: Tensor) -> Tensor:
         """Samples in the shape that the network takes."""
         shaped = X.reshape(len(X), *self.input_shape) if self.input_shape else X
         return as_samples(shaped, device=self.device)

@@ -9,7 +9,8 @@ from sklearn.metrics.cluster import contingency_matrix
 from sklearn.preprocessing import normalize
 from sklearn.utils.validation import validate_data
 
-from redunet._checks import Array, as_labels, check_count, check_positive, plain
+from redunet._checks import Array, check_count, check_positive, plain
+from redunet._labels import as_labels
 
 
 class SubspaceClustering(ClusterMixin, BaseEstimator):

@@ -9,22 +9,22 @@ from sklearn.base import BaseEstimator, ClusterMixin
 from sklearn.cluster import MiniBatchKMeans
 from sklearn.isotonic import isotonic_regression
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
+from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from redunet._checks import (
     Array,
-    as_labels,
-    as_samples,
     as_tensor,
     check_count,
     check_positive,
     check_sample_shape,
     plain,
 )
-from redunet._shapes import check_equal_shapes, check_layout
+from redunet._labels import as_labels
+from redunet._shapes import check_layout
 from redunet.coding.increment import CodedClasses
 from redunet.coding.merging import Merging, merge
+from redunet.estimators.validation import validated
 from redunet.rates.partition import Partition
 from redunet.rates.spectrum import HalfSpectrum, norms
 
@@ -205,12 +205,9 @@ class LossyCodingClustering(ClusterMixin, BaseEstimator):
 
     def _validated(self, X: Array, *, reset: bool) -> Tensor:
         """Samples in double precision on their device; scikit-learn checks those on the CPU."""
-        if isinstance(X, Tensor) and X.device.type != "cpu":
-            return as_samples(X).to(torch.float64)
-        check_equal_shapes(X)
         minimum = 2 if reset else 1
-        options = {"allow_nd": True, "dtype": np.float64, "ensure_min_samples": minimum}
-        return as_tensor(validate_data(self, X, reset=reset, **options))
+        checked = validated(self, X, reset=reset, dtype=np.float64, ensure_min_samples=minimum)
+        return checked.to(torch.float64)
 
     def _features(self, X: Tensor) -> Tensor:
         return self._spectrum(X if self.shift_invariant else X.flatten(1))
@@ -234,12 +231,10 @@ class LossyCodingClustering(ClusterMixin, BaseEstimator):
                 return np.arange(m)
             return self._by_subset(V)
         if np.ndim(initial):
-            groups = column_or_1d(as_labels(initial))
-            if len(groups) != m:
-                raise ValueError(
-                    f"initial must have a label for each of {m} samples: got {groups.size}"
-                )
-            return groups
+            try:
+                return as_labels(initial, m)
+            except (TypeError, ValueError) as error:
+                raise type(error)(f"initial: {error}") from error
         return self._by_k_means(V, initial)
 
     def _by_subset(self, V: Tensor) -> np.ndarray:

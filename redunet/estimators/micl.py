@@ -18,7 +18,7 @@ from redunet._checks import (
 from redunet._shapes import check_layout
 from redunet.coding.increment import CodedClasses
 from redunet.coding.local import local_increments
-from redunet.estimators.validation import TensorClassifierMixin, validated
+from redunet.estimators.validation import TensorClassifierMixin, validated, validated_pair
 from redunet.rates.partition import Partition
 from redunet.rates.spectrum import HalfSpectrum, as_double, squared_norms
 from redunet.search.calibration import SHARPNESSES, calibrate
@@ -126,7 +126,7 @@ class MICLClassifier(TensorClassifierMixin, BaseEstimator):
         """
         check_positive(eps_sq=self.eps_sq)
         check_count(n_neighbors=self.n_neighbors)
-        X, y = validated(self, X, y, reset=True)
+        X, y = validated_pair(self, X, y)
         self._partition = Partition.from_labels(y, len(X), device=X.device)
         self.classes_ = self._partition.classes
         self._log_priors = self._checked_priors()
@@ -146,7 +146,7 @@ class MICLClassifier(TensorClassifierMixin, BaseEstimator):
     def increments(self, X: Array) -> np.ndarray:
         """Incremental coding lengths δL(x, j) of samples in each class, in nats, ``(m, k)``."""
         check_is_fitted(self)
-        X, _ = validated(self, X, reset=False)
+        X = validated(self, X, reset=False)
         check_sample_shape(X, self.sample_shape_)
         V = self._features(X.to(self._spectrum.weights.device))
         if self._samples is None:

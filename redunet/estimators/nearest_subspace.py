@@ -9,7 +9,7 @@ from torch import Tensor
 
 from redunet._checks import Array, check_count, check_sample_shape
 from redunet._shapes import check_layout
-from redunet.estimators.validation import TensorClassifierMixin, validated
+from redunet.estimators.validation import TensorClassifierMixin, validated, validated_pair
 from redunet.rates.covariance import leading_directions
 from redunet.rates.partition import ClassBatch, Partition
 from redunet.rates.spectrum import HalfSpectrum, as_double, squared_norms
@@ -71,7 +71,7 @@ class NearestSubspaceClassifier(TensorClassifierMixin, BaseEstimator):
             If ``Z`` is not finite, the labels do not match it, or ``n_components`` is not positive.
         """
         n_components = check_count(n_components=self.n_components)
-        Z, y = validated(self, Z, y, reset=True)
+        Z, y = validated_pair(self, Z, y)
         partition = Partition.from_labels(y, len(Z), device=Z.device)
         self.classes_ = partition.classes
         self.sample_shape_ = tuple(Z.shape[1:])
@@ -130,7 +130,7 @@ class NearestSubspaceClassifier(TensorClassifierMixin, BaseEstimator):
     def _squared_distances(self, Z: Array) -> Tensor:
         """‖v − mean‖² minus the squared norm of its projection onto the subspace, ``(m, k)``."""
         check_is_fitted(self)
-        Z, _ = validated(self, Z, reset=False)
+        Z = validated(self, Z, reset=False)
         check_sample_shape(Z, self.sample_shape_)
         V = self._features(Z.to(self.components_.device, self.components_.real.dtype))
         _, k, r, _ = self.components_.shape

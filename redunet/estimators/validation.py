@@ -1,27 +1,59 @@
-"""Samples of an estimator, checked as scikit-learn does, from arrays or tensors on any device."""
+"""Samples and labels of an estimator, checked as scikit-learn does, from arrays or tensors."""
 
 from typing import Any
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d, validate_data
 from torch import Tensor
 
-from redunet._checks import Array, as_labels, as_samples, as_tensor
+from redunet._checks import Array, as_samples, as_tensor
+from redunet._labels import Label, as_array, as_labels
 from redunet._shapes import check_equal_shapes
 
 
-def validated(
-    estimator: BaseEstimator, X: Array, y: Array = "no_validation", *, reset: bool
-) -> tuple[Tensor, Any]:
-    """Samples as a tensor on their device, and labels. On the CPU, scikit-learn checks both."""
+def validated(estimator: BaseEstimator, X: Array, *, reset: bool, **options: Any) -> Tensor:
+    """Samples as a tensor on their device. On the CPU, scikit-learn checks them."""
     if isinstance(X, Tensor) and X.device.type != "cpu":
-        return as_samples(X), None if isinstance(y, str) else column_or_1d(as_labels(y))
+        return as_samples(X)
     check_equal_shapes(X)
-    options = {"allow_nd": True, "dtype": (np.float64, np.float32)}
-    checked = validate_data(estimator, X, y, reset=reset, **options)
-    X, y = checked if isinstance(checked, tuple) else (checked, None)
-    return as_tensor(X), y
+    options = {"allow_nd": True, "dtype": (np.float64, np.float32), **options}
+    return as_tensor(validate_data(estimator, X, reset=reset, **options))
+
+
+def validated_pair(
+    estimator: BaseEstimator,
+    X: Array,
+    y: Array,
+    *,
+    unknown: Label | None = None,
+    partial: bool = False,
+    **options: Any,
+) -> tuple[Tensor, np.ndarray]:
+    """Samples of :func:`validated`, and labels of :func:`redunet._labels.as_labels`.
+
+    scikit-learn checks both on the CPU. Labels that may be missing, if they are ``partial``, are
+    masked in the result.
+    """
+    if y is not None and not issparse(y):
+        y = as_array(y)
+        if y.ndim == 1 and (y.dtype == object or isinstance(y, np.ma.MaskedArray)):
+            # scikit-learn would take off a mask, and make strings of numbers among strings.
+            y, unknown = as_labels(y, unknown=unknown, partial=partial), None
+    mask = np.ma.getmaskarray(y).ravel() if isinstance(y, np.ma.MaskedArray) else np.ma.nomask
+    if isinstance(X, Tensor) and X.device.type != "cpu":
+        samples, checked = as_samples(X), column_or_1d(np.ma.getdata(y))
+    else:
+        check_equal_shapes(X)
+        options = {"allow_nd": True, "dtype": (np.float64, np.float32), **options}
+        y = y if mask is np.ma.nomask else np.ma.getdata(y)
+        values, checked = validate_data(estimator, X, y, reset=True, **options)
+        samples = as_tensor(values)
+    check_classification_targets(checked)
+    labels = np.ma.masked_array(checked, mask)
+    return samples, as_labels(labels, len(samples), unknown=unknown, partial=partial)
 
 
 class TensorClassifierMixin(ClassifierMixin):
@@ -37,4 +69,6 @@ class TensorClassifierMixin(ClassifierMixin):
             Labels, integers or strings.
         sample_weight : array-like of shape (m,), optional
         """
-        return super().score(X, as_labels(y), sample_weight)
+        y = as_array(y)
+        labels = as_labels(y, classes=self.classes_) if y.ndim == 1 else y
+        return super().score(X, labels, sample_weight)

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from redunet._checks import Array, as_labels, listed
+from redunet._checks import Array, listed
+from redunet._labels import as_array, as_labels
 from redunet._names import as_row
 from redunet._precision import full_precision
 from redunet.layers.layer import extrapolate, propagate
@@ -169,7 +170,8 @@ class Decision:
 
 def _positions(classes: Array, labels: np.ndarray) -> np.ndarray:
     """Positions of two classes among the labels of a network."""
-    found = [np.flatnonzero(labels == label) for label in np.atleast_1d(as_labels(classes))]
+    pair = np.atleast_1d(as_array(classes))
+    found = [np.flatnonzero(labels == label) for label in as_labels(pair, classes=labels)]
     if len(found) != 2 or not all(map(len, found)) or found[0] == found[1]:
         raise ValueError(
             f"classes must be two of the labels {listed(labels, 'labels')}, got {classes!r}"

@@ -6,7 +6,8 @@ from typing import Any
 
 import torch
 
-from redunet._checks import Array, as_labels
+from redunet._checks import Array
+from redunet._labels import as_labels
 from redunet._version import __version__
 from redunet.files.atomic import atomic_write
 from redunet.inspection.page import template
@@ -75,7 +76,7 @@ def report(
         network, or if the number of names differs from that of the samples.
     """
     layers = constructed(net)
-    X, labels = layers.samples(X), as_labels(labels)
+    X, labels = layers.samples(X), as_labels(labels, len(X), classes=net.classes_)
     names = [f"Sample {number}" for number in range(len(X))] if names is None else list(names)
     if len(names) != len(X):
         raise ValueError(f"names must be {len(X)}, one for each sample, got {len(names)}")

@@ -9,7 +9,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from redunet._checks import Array, as_labels, as_samples, listed
+from redunet._checks import Array, as_samples, listed
+from redunet._labels import as_labels
 from redunet.inspection.text import with_three_digits
 from redunet.network import ReduNet
 from redunet.rates.coding_rates import spectral_rate_reduction, spectrum_of
@@ -61,7 +62,7 @@ def evaluation(
         network.
     """
     net = constructed(model)
-    X, labels = net.samples(X), as_labels(labels)
+    X, labels = net.samples(X), as_labels(labels, len(X), classes=net.classes_)
     unknown = np.setdiff1d(labels, net.classes_)
     if unknown.size:
         raise ValueError(
@@ -101,5 +102,6 @@ def _accuracy_of_svm(
             f"training samples must have shape {tuple(X.shape[1:])}, got {tuple(X_train.shape[1:])}"
         )
     svm = make_pipeline(StandardScaler(), SVC())
-    svm.fit(X_train.flatten(1).cpu().numpy(), as_labels(labels_train))
+    labels_train = as_labels(labels_train, len(X_train), classes=net.classes_)
+    svm.fit(X_train.flatten(1).cpu().numpy(), labels_train)
     return float(svm.score(X.flatten(1).cpu().numpy(), labels))

@@ -4,14 +4,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from redunet._checks import (
-    Array,
-    as_labels,
-    as_samples,
-    check_positive,
-    check_sample_shape,
-    label_kind,
-)
+from redunet._checks import Array, as_samples, check_positive, check_sample_shape, label_kind
+from redunet._labels import as_labels
 from redunet.rates.coding_rates import (
     RateReduction,
     mean_rate,
@@ -77,7 +71,7 @@ class RateReductionMeter:
         """
         Z = as_samples(Z, name="Z")
         partition = Partition.from_labels(labels, len(Z), device=Z.device, partial=True)
-        given = as_labels(labels)
+        given = as_labels(labels, memberships=True)
         kind = label_kind(given) if given.ndim == 1 else f"memberships in {given.shape[1]} classes"
         if self._kind not in (None, kind):
             raise ValueError(

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from redunet._checks import Array, as_labels, as_tensor, listed
+from redunet._checks import Array, as_tensor, listed
+from redunet._labels import as_labels
 from redunet.rates.spectrum import safe_sqrt, scaled
 
 
@@ -118,20 +119,11 @@ class Partition(ABC):
             one.
         """
         original = labels
-        labels = as_labels(labels)
-        if labels.ndim not in (1, 2) or len(labels) != num_samples:
-            raise ValueError(
-                f"labels must have shape ({num_samples},), or ({num_samples}, k) for soft "
-                f"memberships: got {labels.shape} for {num_samples} samples"
-            )
+        labels = as_labels(labels, num_samples, classes=classes, memberships=True)
         if labels.ndim == 2:
             _check_memberships(labels, classes, partial=partial, empty=empty or partial)
             soft = as_tensor(original, device=device).to(torch.float64)
             return _SoftPartition(np.arange(soft.shape[1]) if classes is None else classes, soft)
-        if labels.dtype.kind not in "biuUS":  # integers and strings may all differ
-            from sklearn.utils.multiclass import check_classification_targets
-
-            check_classification_targets(labels)
         names, positions = np.unique(labels, return_inverse=True)
         if classes is not None:
             unknown = np.setdiff1d(names, classes)

@@ -11,12 +11,12 @@ from torch.utils.data import DataLoader, Dataset
 
 from redunet._checks import (
     Array,
-    as_labels,
     as_network_input,
     as_tensor,
     check_count,
     check_positive,
 )
+from redunet._labels import as_array, as_labels
 from redunet._processes import Processes
 from redunet.construction.known_labels import KnownSamples, known_labels, known_membership
 from redunet.construction.sources import Data, Source, as_source
@@ -153,7 +153,7 @@ class ExpansionRegression(nn.Module):
         processes, names = Processes(process_group), None
         if sample_weight is not None:
             X, labels, names = _weighted(X, labels, sample_weight, unknown)
-        source = KnownSamples(as_source(X, labels, device), unknown)
+        source = KnownSamples(as_source(X, labels, device, unknown=unknown))
         size = batch_size or max(64, 2**24 // source.example.numel())
         subset = draw(source, self.most_samples, size, self.seed, processes, soft=True)
         if names is None and subset.labels.ndim == 2:
@@ -317,17 +317,15 @@ def _weighted(
     """Samples of positive weight, memberships ``(m, k)`` times weights, and the classes."""
     if isinstance(X, Dataset | DataLoader) or labels is None:
         raise ValueError("sample_weight is for arrays: pass X and labels as arrays or tensors")
-    X, weights = as_tensor(X), as_labels(sample_weight).astype(float)
+    X, weights = as_tensor(X), as_array(sample_weight).astype(float)
     if weights.shape != (len(X),) or not (weights >= 0).all() or not 0 < weights.sum() < np.inf:
         raise ValueError(
             f"sample_weight must be {len(X)} finite numbers of at least 0 that are not all 0, one "
             f"for each sample, got shape {weights.shape}"
         )
-    known = known_labels(labels, unknown)
-    if len(known) != len(X):
-        raise ValueError(f"labels must have one row for each of {len(X)} samples, got {len(known)}")
-    used = known & (weights > 0)
-    partition = Partition.from_labels(as_labels(labels)[used], int(used.sum()))
+    labels = as_labels(labels, len(X), unknown=unknown, partial=True, memberships=True)
+    used = known_labels(labels) & (weights > 0)
+    partition = Partition.from_labels(np.asarray(labels)[used], int(used.sum()))
     weights = weights[used] / weights[used].mean()  # so that their sum is a number of samples
     memberships = partition.membership.cpu().numpy() * weights[:, None]
     return X[torch.from_numpy(used).to(X.device)], memberships, partition.classes

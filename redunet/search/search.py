@@ -156,13 +156,11 @@ class Search:
         """
         processes, batch_size = Processes(process_group), check_count(batch_size=batch_size)
         from sklearn.utils import check_random_state
-        from sklearn.utils.multiclass import check_classification_targets
 
-        source = KnownSamples(as_source(X, labels, device), unknown)
+        source = KnownSamples(as_source(X, labels, device, unknown=unknown))
         size = batch_size or max(64, 2**24 // source.example.numel())
         seed = int(check_random_state(self.seed).randint(2**31 - 1))
         self._subset = subset = draw(source, self.most_samples, size, seed, processes)
-        check_classification_targets(subset.classes)
         partition = Partition.from_labels(
             subset.labels, len(subset.X), device=subset.X.device, classes=subset.classes
         )

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from redunet._checks import as_labels, check_sample_shape
+from redunet._checks import check_sample_shape
 from redunet._processes import Processes
 from redunet.construction.sources import Source
 
@@ -46,7 +46,7 @@ def draw(
         kept = np.concatenate([kept, np.arange(start, start + len(batch))])
         start += len(batch)
         X, keys, kept = _smallest(most, X, keys, kept)
-    labels = _checked(as_labels(source.labels), start, soft)
+    labels = _checked(source.labels, start, soft)
     if processes.size == 1:
         return Subset(X, labels[kept], *_counted(labels), start)
     parts = processes.all_gather_object((X.cpu(), keys, labels[kept], labels))

@@ -260,10 +260,14 @@ def test_momentum_is_refused():
         (samples(5, 4), LABELS[:4], r"labels must have shape \(5,\)"),
         (samples(5, 4), None, "labels are missing"),
         (samples(5, 4), list("abcde"), "are integers, got labels that are strings"),
-        (samples(5, 4), np.arange(5) / 2, "are integers, got labels that are floats"),
+        (samples(5, 4), np.arange(5.0), "are integers, got labels that are floats"),
         (samples(5, 4), [True, False] * 2 + [True], "are integers, got labels that are booleans"),
-        (samples(5, 4), np.ma.masked_equal(LABELS[:5], 0), "must be known, got masked labels"),
-        (samples(5, 4), [None] * 5, "are integers, got labels that are of type object"),
+        (
+            samples(5, 4),
+            np.ma.masked_equal(LABELS[:5], 0),
+            "labels are masked, but here all must be known",
+        ),
+        (samples(5, 4), [None] * 5, "5 of 5 labels are missing"),
     ],
 )
 def test_samples_and_labels_that_do_not_fit_are_refused(X, labels, message):

@@ -205,7 +205,9 @@ def test_errors_say_what_was_expected():
         LossyCodingClustering(-1).fit(X)
     with pytest.raises(ValueError, match="initial must be 'auto', 'samples', a number or labels"):
         LossyCodingClustering(initial="groups").fit(X)
-    with pytest.raises(ValueError, match="initial must have a label for each of 10 samples: got 4"):
+    with pytest.raises(
+        ValueError, match=r"initial: labels must have shape \(10,\): got \(4,\) for 10 samples"
+    ):
         LossyCodingClustering(initial=[0, 1, 2, 3]).fit(X)
     with pytest.raises(ValueError, match="initial must be at least 1, got 0"):
         LossyCodingClustering(initial=0).fit(X)

@@ -8,7 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 
-from redunet._checks import Array, as_labels
+from redunet._checks import Array, as_tensor
+from redunet._labels import as_labels
 from redunet.inspection.axes import given_or_new
 from redunet.network import ReduNet
 
@@ -38,7 +39,7 @@ class AccuracyByDepthDisplay:
     line_: Line2D
 
     def __init__(self, accuracies: Array, *, name: str | None = None):
-        self.accuracies = as_labels(accuracies)
+        self.accuracies = as_tensor(accuracies).detach().cpu().numpy()
         self.name = name
 
     @classmethod
@@ -71,7 +72,8 @@ class AccuracyByDepthDisplay:
         """
         with torch.no_grad():
             predictions = predictions_by_layer(net, net.residual_norms_by_layer(X))
-        accuracies = (predictions == as_labels(labels)).mean(1)
+        true = as_labels(labels, predictions.shape[1], classes=net.classes_)
+        accuracies = (predictions == true).mean(1)
         return cls(accuracies, name=name).plot(ax=ax)
 
     def plot(self, ax: Axes | None = None, **kwargs: Any) -> "AccuracyByDepthDisplay":

@@ -7,7 +7,8 @@ from matplotlib.figure import FigureBase
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from redunet._checks import Array, as_labels, as_samples
+from redunet._checks import Array, as_samples
+from redunet._labels import as_labels
 from redunet.inspection.plots.similarity import cosine_similarity
 
 # Width and height of an image in inches: the largest one, which up to eight images in a row have,
@@ -63,7 +64,11 @@ def plot_principal_images(
     ----------
     Chan et al., ReduNet (JMLR 2022), Figure 20; with ``label``, Figure 13.
     """
-    X, Z, labels = _as_images(X), as_samples(Z, name="Z").detach().flatten(1), as_labels(labels)
+    X, Z, labels = (
+        _as_images(X),
+        as_samples(Z, name="Z").detach().flatten(1),
+        as_labels(labels, len(Z)),
+    )
     if label is None:
         names = np.unique(labels)
         rows = [_coherent(Z, labels == name, components)[:, 0] for name in names]

@@ -3,7 +3,8 @@
 import numpy as np
 from matplotlib.axes import Axes
 
-from redunet._checks import Array, as_labels, as_samples
+from redunet._checks import Array, as_samples
+from redunet._labels import as_labels
 from redunet.inspection.axes import given_or_new
 from redunet.rates.pairs import pairwise_rate_reduction
 
@@ -38,8 +39,9 @@ def plot_pairs(Z: Array, labels: Array, eps_sq: float, *, ax: Axes | None = None
     Chan et al., ReduNet (JMLR 2022), Section 2.3, ΔR_ij.
     """
     ax = given_or_new(ax)
-    labels = as_labels(labels)
-    delta = pairwise_rate_reduction(as_samples(Z, name="Z").detach(), labels, eps_sq).cpu().numpy()
+    Z = as_samples(Z, name="Z").detach()
+    labels = as_labels(labels, len(Z))
+    delta = pairwise_rate_reduction(Z, labels, eps_sq).cpu().numpy()
     classes = np.unique(labels)
     np.fill_diagonal(delta, np.nan)  # a class and itself
     image = ax.imshow(delta, cmap="Blues", vmin=0)

@@ -10,7 +10,8 @@ import torch
 from matplotlib.axes import Axes
 from torch.nn.functional import normalize
 
-from redunet._checks import Array, as_labels, as_samples
+from redunet._checks import Array, as_samples
+from redunet._labels import as_labels
 from redunet.inspection.axes import given_or_new
 from redunet.inspection.palette import class_style
 from redunet.lifts.band import resampled
@@ -93,7 +94,7 @@ def plot_similarity(
     ----------
     Chan et al., ReduNet (JMLR 2022), Figures 16(a), (b), (e) and (f).
     """
-    Z, labels = as_samples(Z, name="Z"), as_labels(labels)
+    Z, labels = as_samples(Z, name="Z"), as_labels(labels, len(Z))
     if shift_invariant and Z.ndim < 3:
         raise ValueError(f"signals have shape (m, C, *spatial), got {tuple(Z.shape)}")
     similarity = (similarity_over_shifts if shift_invariant else cosine_similarity)(Z, Z)
@@ -156,8 +157,9 @@ def plot_similarity_histogram(
     Chan et al., ReduNet (JMLR 2022), Figures 16(c) and (g).
     """
     ax = given_or_new(ax)
-    same = as_labels(train[1])[:, None] == as_labels(test[1])[None]
     similarity = cosine_similarity(train[0], test[0])
+    m, n = similarity.shape
+    same = as_labels(train[1], m)[:, None] == as_labels(test[1], n)
     bins = np.linspace(0, 1, 51).tolist()
     prefix = f"{label}, " if label else ""
     across, within = (
@@ -199,7 +201,7 @@ def plot_singular_values(Z: Array, labels: Array, *, ax: Axes | None = None) -> 
     Chan et al., ReduNet (JMLR 2022), Figures 12(c) and 18.
     """
     ax = given_or_new(ax)
-    Z, labels = as_samples(Z, name="Z").detach().flatten(1).cpu(), as_labels(labels)
+    Z, labels = as_samples(Z, name="Z").detach().flatten(1).cpu(), as_labels(labels, len(Z))
     classes = np.unique(labels)
     named = len(classes) <= NAMED_CLASSES
     for number, label in enumerate(classes):

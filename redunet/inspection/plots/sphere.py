@@ -8,7 +8,8 @@ import torch
 from matplotlib.axes import Axes
 from mpl_toolkits.mplot3d.axes3d import Axes3D
 
-from redunet._checks import Array, as_labels, as_samples
+from redunet._checks import Array, as_samples
+from redunet._labels import as_labels
 from redunet.inspection.palette import class_style
 from redunet.network import ReduNet
 
@@ -46,7 +47,7 @@ def plot_sphere(Z: Array, labels: Array, *, subspace_dim: int = 0, ax: Axes | No
     ----------
     Chan et al., ReduNet (JMLR 2022), Figures 15, 28 and 29.
     """
-    Z, labels = as_samples(Z, name="Z").detach().cpu().numpy(), as_labels(labels)
+    Z, labels = as_samples(Z, name="Z").detach().cpu().numpy(), as_labels(labels, len(Z))
     dim = _checked_dim(Z)
     if not 0 <= subspace_dim < dim:
         raise ValueError(
@@ -96,7 +97,7 @@ def plot_paths(net: ReduNet, X: Array, labels: Array, *, ax: Axes | None = None)
     """
     with torch.no_grad():
         paths = torch.stack(list(net.trajectory(X))).flatten(2).cpu().numpy()  # (L + 1, m, n)
-    labels, dim = as_labels(labels), _checked_dim(paths[0])
+    labels, dim = as_labels(labels, paths.shape[1]), _checked_dim(paths[0])
     if dim == 2:
         paths = paths * np.linspace(INNER_RADIUS, 1, len(paths))[:, None, None]
     ax = _axes(dim) if ax is None else ax
