@@ -119,7 +119,9 @@ def column_names(X: Any) -> tuple[str, ...] | None:
 
 
 def as_row(x: Any) -> Any:
-    """One sample ``(*sample_shape)``, possibly a row of a frame, with an axis of samples."""
+    """One sample ``(*sample_shape)`` with an axis of samples; it may be a row of a frame."""
+    if hasattr(x, "columns") and len(x) == 1:
+        return x
     return x.to_frame().T if hasattr(x, "to_frame") else as_tensor(x)[None]
 
 

@@ -14,9 +14,12 @@ from redunet import (
     Softmax,
     coding_rate,
     explain,
+    export,
     rate_reduction,
+    report,
 )
 from redunet._checks import check_count, memory_advice
+from redunet.files import exporting
 from redunet.inspection import Decision
 from redunet.inspection.summary import evaluation
 from tests.small import LABELS, X, construct
@@ -223,6 +226,25 @@ def test_networks_are_not_saved_as_files_of_other_kinds(ending, tmp_path):
     with pytest.raises(ValueError, match=r"end its name in \.safetensors"):
         construct().save(tmp_path / f"net{ending}")
     assert not list(tmp_path.iterdir())
+
+
+def test_places_and_formats_of_results_are_checked_first(tmp_path, monkeypatch):
+    net = construct()
+    monkeypatch.setattr(type(net), "samples", lambda *_: pytest.fail("it has begun"))
+    monkeypatch.setattr(type(net), "real_form", lambda *_: pytest.fail("it has begun"))
+    for place, error, message in (
+        (tmp_path / "none" / "page.html", FileNotFoundError, "no such folder"),
+        (tmp_path, IsADirectoryError, "is a folder: name a file in it"),
+    ):
+        with pytest.raises(error, match=message):
+            report(net, X, LABELS, place)
+        with pytest.raises(error, match=message):
+            export(net, place, "pt2")
+    with pytest.raises(ValueError, match=r"format is 'pt2', but .* ends in \.onnx"):
+        export(net, tmp_path / "net.onnx", "pt2")
+    monkeypatch.setattr(exporting, "ONNX", ("none",))
+    with pytest.raises(ModuleNotFoundError, match=r"needs none: pip install redunet\[onnx\]"):
+        export(net, tmp_path / "net.onnx")
 
 
 def test_folders_that_do_not_exist(tmp_path):

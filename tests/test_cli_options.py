@@ -11,8 +11,9 @@ from PIL import Image
 from sklearn.datasets import load_wine
 from torch import nn
 
-from redunet import RandomCirculantLift, ReduNet, Search
+from redunet import FineTuned, RandomCirculantLift, ReduNet, Search
 from redunet.cli import commands, main
+from redunet.training import ResidualHead
 from tests.test_cli import write_ts
 
 
@@ -135,7 +136,7 @@ def test_options_of_kernels_and_of_settings(asked):
         ("wine.csv", ["-o", "net.pt2"], "write -o net.safetensors, and then redunet export"),
         ("wine.csv", ["-o", "net.pkl"], "writes a safetensors file, not .pkl: write -o net.safet"),
         ("wine.csv", ["-o", "none/net.safetensors"], "no such folder: none"),
-        ("wine.csv", ["-o", "pets"], "-o pets is a folder: name a file in it"),
+        ("wine.csv", ["-o", "pets"], "pets is a folder: name a file in it"),
         ("wine.csv", ["-o", "wine.csv"], "-o wine.csv would overwrite what is read"),
         ("wine.csv", ["--checkpoint", "wine.csv"], "--checkpoint wine.csv is a file, not a folder"),
         ("wine.csv", ["--device", "gpu"], "the device 'gpu' cannot be used here"),
@@ -267,3 +268,27 @@ def test_warnings_are_one_line(capsys, tmp_path):
     lines = [line for line in done.stderr.splitlines() if "counts the rows" in line]
     assert len(lines) == 1
     assert lines[0].startswith("redunet: warning: column 'row' counts the rows")
+
+
+def test_an_interruption_is_one_line(folder, capsys, monkeypatch):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ReduNet, "construct", interrupt)
+    status, _, error = run(capsys, "construct", folder / "wine.csv")
+    assert (status, error) == (130, "redunet: interrupted\n")
+
+
+def test_fine_tuned_networks_are_used_like_others(folder, capsys, tmp_path):
+    frame = pytest.importorskip("pandas").read_csv(folder / "wine.csv")
+    net = ReduNet.construct(frame.drop(columns="grower"), frame["grower"], num_layers=1)
+    tuned = FineTuned(net, ResidualHead(net))
+    tuned.save(tmp_path / "tuned.st")
+    for command in ("evaluate", "predict", "info"):
+        data = [] if command == "info" else [folder / "test.csv"]
+        status, printed, _ = run(capsys, command, tmp_path / "tuned.st", *data)
+        assert status == 0
+        assert printed
+    arguments = ("predict", tmp_path / "tuned.st", folder / "test.csv")
+    predicted = [line.split(",")[1] for line in run(capsys, *arguments)[1].splitlines()]
+    assert predicted == ["grower", *tuned.predict(load_wine().data[1::2])]

@@ -1,8 +1,9 @@
 """Checks of arguments, files and folders before a command begins, without torch."""
 
 import argparse
-import os
 from pathlib import Path
+
+from redunet.files.atomic import check_place
 
 # The kinds of data, by the ending of the file.
 KINDS = {".csv": "table", ".tsv": "table", ".txt": "table", ".ts": "series", ".npz": "arrays"}
@@ -92,12 +93,7 @@ def _check_reader(name: str, kinds: set[str], data: Path) -> None:
 
 def _check_output(command: str, path: Path) -> None:
     """Raise an error if a file cannot be written, or its ending promises something else."""
-    if path.is_dir():
-        raise IsADirectoryError(f"-o {path} is a folder: name a file in it")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"no such folder: {path.parent}")
-    if not os.access(path.parent, os.W_OK):
-        raise PermissionError(f"no permission to write into the folder {path.parent}")
+    check_place(path)
     ending = path.suffix.lower()
     if command not in WRITTEN or ending not in KNOWN_ENDINGS:
         return

@@ -21,15 +21,18 @@ from redunet.cli.reading import labelled_samples, new_samples, training_samples
 from redunet.files.atomic import atomic_write
 from redunet.files.exporting import export
 from redunet.files.images import image_files
+from redunet.files.tensors import read_metadata
 from redunet.inspection.html_report import report
 from redunet.inspection.sections import shown_rows
-from redunet.inspection.summary import description, evaluation
+from redunet.inspection.summary import constructed, description, evaluation
 from redunet.layers.encoding import default_batch_size
 from redunet.lifts import RandomCirculantLift
 from redunet.network import ReduNet
 from redunet.plots import plot_rates, plot_similarity
 from redunet.search import Search
 from redunet.search.search import MOST_BLOCKS
+from redunet.training.fine_tuned import KEY as FINE_TUNED
+from redunet.training.fine_tuned import FineTuned
 
 # Options that go to ReduNet.construct if they are given.
 PASSED = (
@@ -109,15 +112,17 @@ def _lift(shape: tuple[int, ...], options: argparse.Namespace) -> Search | nn.Mo
 
 def evaluate(options: argparse.Namespace) -> dict[str, Any]:
     """Show the accuracy of a saved network on labelled samples, and the rates of their features."""
-    net = _network(options)
+    model = _model(options)
+    net = constructed(model)
     X, y = labelled_samples(options.data, net, options)
     train = labelled_samples(options.train, net, options) if options.train else None
-    return evaluation(net, X, y, train=train)
+    return evaluation(model, X, y, train=train)
 
 
 def predict(options: argparse.Namespace) -> dict[str, Any] | None:
     """Write classes and probabilities of samples as a table, batch by batch."""
-    net = _network(options)
+    model = _model(options)
+    net = constructed(model)
     size = net.batch_size or default_batch_size(net.spectrum, net.feature_shape[0])
     classes = net.classes_.tolist()
     header = ["sample", net.names.label or "class", *(f"P({name})" for name in classes)]
@@ -126,7 +131,7 @@ def predict(options: argparse.Namespace) -> dict[str, Any] | None:
         table = csv.writer(file, lineterminator="\n")
         for names, X in new_samples(options.data, net, options, size):
             with torch.no_grad():
-                memberships = net.membership(X).cpu()
+                memberships = model.membership(X).cpu()
             if not count:
                 table.writerow(header)
             for name, row in zip(names, memberships.tolist(), strict=True):
@@ -148,14 +153,16 @@ def _table(path: Path) -> Iterator[TextIO]:
         yield file
 
 
-def _network(options: argparse.Namespace) -> ReduNet:
+def _model(options: argparse.Namespace) -> ReduNet | FineTuned:
+    """A saved network, which may be fine-tuned."""
     check_device(options.device)
-    return ReduNet.load(options.net, device=options.device)
+    kind = FineTuned if FINE_TUNED in read_metadata(options.net) else ReduNet
+    return kind.load(options.net, device=options.device)
 
 
 def info(options: argparse.Namespace) -> dict[str, Any]:
     """Show the layers, shapes, parameters, memory, settings and rates of a saved network."""
-    return description(_network(options))
+    return description(_model(options))
 
 
 def plot(options: argparse.Namespace) -> dict[str, Any]:
@@ -165,7 +172,7 @@ def plot(options: argparse.Namespace) -> dict[str, Any]:
         raise ValueError(
             f"-o {options.output} is not a picture: write one of .{', .'.join(sorted(kinds))}"
         )
-    net = _network(options)
+    net = constructed(_model(options))
     figure, axes = plt.subplots(
         1, 3 if options.data else 1, figsize=(15 if options.data else 6, 4.5), layout="constrained"
     )
@@ -187,12 +194,13 @@ def plot(options: argparse.Namespace) -> dict[str, Any]:
 
 def write_report(options: argparse.Namespace) -> dict[str, Any]:
     """Write an HTML report on a saved network and its results on labelled samples."""
-    net = _network(options)
+    model = _model(options)
+    net = constructed(model)
     X, y = labelled_samples(options.data, net, options)
     title = options.title or f"{options.net.name} on {options.data.name}"
     train = labelled_samples(options.train, net, options) if options.train else None
     names = _names(options.data)
-    report(net, X, y, options.output, title=title, train=train, names=names)
+    report(model, X, y, options.output, title=title, train=train, names=names)
     return {"written": str(options.output)}
 
 
@@ -203,6 +211,5 @@ def _names(path: Path) -> list[str] | None:
 
 def export_network(options: argparse.Namespace) -> dict[str, Any]:
     """Export a saved network to a torch.export file (.pt2) or an ONNX file (.onnx)."""
-    net = _network(options)
-    export(net, options.output)
+    export(_model(options), options.output)
     return {"written": str(options.output)}

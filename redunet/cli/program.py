@@ -11,11 +11,11 @@ from redunet.cli.arguments import parser
 from redunet.cli.checks import check
 
 # Errors that users can correct. All other errors are bugs and show a traceback.
-EXPECTED = (ValueError, TypeError, OSError, MemoryError)
+EXPECTED = (ValueError, TypeError, OSError, MemoryError, ModuleNotFoundError)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command. Returns the exit status: 0, or 1 after an error (2 for wrong usage)."""
+    """Run a command. Returns the exit status: 0, or 1 after an error; wrong usage exits with 2."""
     try:
         try:
             return _run(sys.argv[1:] if arguments is None else arguments)
@@ -25,6 +25,9 @@ def main(arguments: list[str] | None = None) -> int:
         # The reader of the output, such as `head`, needs no more. Python flushes again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except KeyboardInterrupt:
+        print("redunet: interrupted", file=sys.stderr)
+        return 130
 
 
 def _run(arguments: list[str]) -> int:

@@ -1,7 +1,6 @@
 """The file of a network: a header that describes it, and its tensors or its samples."""
 
 from os import PathLike
-from pathlib import Path
 
 from torch import Tensor, nn
 
@@ -9,13 +8,10 @@ from redunet._checks import Array
 from redunet.construction.build import Parts
 from redunet.construction.header import header_of, parts_of
 from redunet.construction.replay import samples_for, with_layers
-from redunet.files.tensors import parse_header, read_tensors, write_tensors
+from redunet.files.tensors import check_ending, parse_header, read_tensors, write_tensors
 
 # The key of the header of saved networks.
 KEY = "redunet"
-
-# Endings of files of other kinds.
-OTHER_ENDINGS = {".onnx", ".pt2", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".h5"}
 
 
 def write_network(
@@ -40,11 +36,7 @@ def write_network(
     ValueError
         If the ending of the file is that of an exported graph or of a pickle.
     """
-    if Path(path).suffix.lower() in OTHER_ENDINGS:
-        raise ValueError(
-            f"{path} would be a safetensors file: end its name in .safetensors, or write graphs to "
-            ".onnx and .pt2 with redunet.export"
-        )
+    check_ending(path)
     header = header_of(parts)
     if samples is not None:
         others = {name: t for name, t in tensors.items() if not name.startswith("layers.")}

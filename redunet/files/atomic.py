@@ -14,9 +14,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     The file has the permissions that ``open(path, "w")`` would give: those of the file that it
     replaces, or else the default ones of the process.
     """
-    path = Path(path)
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"no such folder: {path.parent}")
+    path = check_place(path)
     temporary = path.with_name(f".unfinished-{os.getpid()}-{path.name}")
     try:
         temporary.touch()
@@ -57,3 +55,21 @@ def _to_disk(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def check_place(path: str | os.PathLike[str]) -> Path:
+    """The path of a file that is to be written. Check it before long work, so that none is lost.
+
+    Raises
+    ------
+    OSError
+        If its folder does not exist or may not be written, or the path is a folder.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder: name a file in it")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"no such folder: {path.parent}")
+    if not os.access(path.parent, os.W_OK):
+        raise PermissionError(f"no permission to write into the folder {path.parent}")
+    return path

@@ -5,13 +5,17 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from redunet.files.atomic import atomic_write
+from redunet.files.atomic import atomic_write, check_place
+
+# The packages that the export to ONNX needs.
+ONNX = ("onnx", "onnxscript")
 
 
 class Graph(nn.Module):
@@ -62,11 +66,20 @@ def export(
     Raises
     ------
     ValueError
-        If ``format`` is not one of these.
+        If ``format`` is not one of these, or the ending of the file is that of another one.
+    ModuleNotFoundError
+        If the packages for "onnx" are missing.
     """
     name = format or Path(path).suffix.removeprefix(".")
     if name not in _WRITERS:
         raise ValueError(f"format must be one of {list(_WRITERS)}, got {name!r}")
+    ending = check_place(path).suffix.removeprefix(".")
+    if ending in _WRITERS and ending != name:
+        raise ValueError(f"format is {name!r}, but {path} ends in .{ending}: leave format out")
+    if name == "onnx" and not all(map(find_spec, ONNX)):
+        raise ModuleNotFoundError(
+            f"the export to ONNX needs {' and '.join(ONNX)}: pip install redunet[onnx]"
+        )
     graph = net.real_form().eval().cpu()  # a graph names the device of its tensors
     batch = torch.export.Dim("batch", min=1)
     program = torch.export.export(graph, (net.example().cpu(),), dynamic_shapes=({0: batch},))

@@ -2,6 +2,8 @@
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,9 @@ READERS = {
     "redunet fine-tuned": "FineTuned.load reads it",
     "redunet fine-tuning": "finetune(…, checkpoint=…) continues from it",
 }
+
+# Endings of files of other kinds.
+OTHER_ENDINGS = {".onnx", ".pt2", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".h5"}
 
 
 def write_tensors(
@@ -45,6 +50,21 @@ def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, str], dict[str
     ValueError
         If it is not a complete safetensors file.
     """
+    with _opened(path) as file:
+        # get_tensor maps the file. Copies are needed because complex numbers may not be aligned in
+        # the file, and because values would be lost if the file is truncated later.
+        tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+        return file.metadata() or {}, tensors
+
+
+def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
+    """The metadata of a file alone. The errors are those of :func:`read_tensors`."""
+    with _opened(path) as file:
+        return file.metadata() or {}
+
+
+@contextmanager
+def _opened(path: str | os.PathLike[str]) -> Iterator[Any]:
     path = Path(path)
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder, not a file")
@@ -52,12 +72,18 @@ def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, str], dict[str
         raise FileNotFoundError(f"no such file: {path}")
     try:
         with safe_open(path, framework="pt") as file:
-            # get_tensor maps the file. Copies are needed because complex numbers may not be aligned
-            # in the file, and because values would be lost if the file is truncated later.
-            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
-            return file.metadata() or {}, tensors
+            yield file
     except SafetensorError as error:
         raise ValueError(f"{path} is not a complete safetensors file: {error}") from error
+
+
+def check_ending(path: str | os.PathLike[str]) -> None:
+    """Raise ValueError if the ending of a network's file is that of a graph or of a pickle."""
+    if Path(path).suffix.lower() in OTHER_ENDINGS:
+        raise ValueError(
+            f"{path} would be a safetensors file: end its name in .safetensors, or write graphs to "
+            ".onnx and .pt2 with redunet.export"
+        )
 
 
 def parse_header(

@@ -9,7 +9,7 @@ import torch
 from redunet._checks import Array
 from redunet._labels import as_labels
 from redunet._version import __version__
-from redunet.files.atomic import atomic_write
+from redunet.files.atomic import atomic_write, check_place
 from redunet.inspection.page import template
 from redunet.inspection.plots.depth import predictions_by_layer
 from redunet.inspection.sections import confusion, sections
@@ -76,6 +76,7 @@ def report(
         network, or if the number of names differs from that of the samples.
     """
     layers = constructed(net)
+    check_place(path)
     X, labels = layers.samples(X), as_labels(labels, len(X), classes=net.classes_)
     names = [f"Sample {number}" for number in range(len(X))] if names is None else list(names)
     if len(names) != len(X):

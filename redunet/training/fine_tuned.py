@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from redunet._checks import Array
+from redunet._checks import Array, check_device
 from redunet.construction.header import header_of, parts_of
 from redunet.files.exporting import Graph
-from redunet.files.tensors import fill, parse_header, read_tensors, write_tensors
+from redunet.files.tensors import check_ending, fill, parse_header, read_tensors, write_tensors
 from redunet.layers.real import RealNetwork
 from redunet.network import ReduNet
 from redunet.training.heads import HEADS, Head
@@ -119,7 +119,14 @@ class FineTuned(nn.Module):
 
     @torch.no_grad()
     def is_right(self, X: Array, targets: Tensor) -> Tensor:
-        """Whether each sample gets the class of its position in ``targets``, ``(m,)``."""
+        """Whether each sample gets the class of its position in ``targets``, ``(m,)``.
+
+        Parameters
+        ----------
+        X : array-like or Tensor of shape (m, *sample_shape)
+        targets : Tensor of shape (m,)
+            Positions of the true classes.
+        """
         return self(X).argmax(1) == targets.to(self.net.layers[0].proportions.device)
 
     def save(self, path: str | PathLike[str]) -> None:
@@ -133,10 +140,12 @@ class FineTuned(nn.Module):
         Raises
         ------
         ValueError
-            If a kind of operators or memberships is not registered.
+            If a kind of operators or memberships is not registered, or the ending of the file is
+            that of another kind, such as .onnx.
         TypeError
             If the head is not one of those that :func:`finetune` makes.
         """
+        check_ending(path)
         names = [name for name, kind in HEADS.items() if type(self.head) is kind]
         if not names:
             raise TypeError(
@@ -174,6 +183,7 @@ class FineTuned(nn.Module):
         ValueError
             If the file does not hold a fine-tuned network, or its tensors do not fit its header.
         """
+        check_device(device)
         metadata, tensors = read_tensors(path)
         header = parse_header(metadata, KEY, path, "a network that FineTuned.save wrote")
         try:
