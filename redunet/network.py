@@ -19,7 +19,7 @@ from redunet.construction.network_file import read_network, write_network
 from redunet.construction.settings import Request, as_membership, as_operator_kind
 from redunet.construction.sources import Data, check_rereadable
 from redunet.files.tensors import fill
-from redunet.layers import Membership, OperatorKind
+from redunet.layers import Membership, OperatorKind, Reader
 from redunet.layers.network import LayeredNetwork
 from redunet.lifts import composed
 from redunet.search import Search
@@ -38,6 +38,8 @@ class ReduNet(LayeredNetwork):
         They map half spectra ``(F, m, C)``; see :class:`redunet.rates.HalfSpectrum`.
     lift : nn.Module or None
         Applied to samples first.
+    reader : Reader or None
+        Multiplies the memberships of the last layer.
     history : RateHistory
         R, R_c and ΔR before the first layer and after each one.
     classes_ : numpy array (k,)
@@ -69,6 +71,7 @@ class ReduNet(LayeredNetwork):
             lift=parts.lift,
             batch_size=parts.batch_size,
             names=parts.names,
+            reader=parts.reader,
         )
         self.settings = parts.settings
         self.history = parts.history
@@ -95,6 +98,7 @@ class ReduNet(LayeredNetwork):
         operators: Literal["exact", "extensible", "variational"] | OperatorKind = "exact",
         rank: int | None = None,
         membership: Literal["softmax", "rectified"] | Membership = "softmax",
+        reader: Reader | None = None,
         feature_names: Sequence[str] | None = None,
         unknown: int | str | None = None,
         num_classes: int | None = None,
@@ -136,23 +140,24 @@ class ReduNet(LayeredNetwork):
         lift : "auto", Search, nn.Module or list of them, optional
             Applied to the samples first, one after the other, such as
             :class:`redunet.MultiScaleLift`, or ``[ScatteringLift(…), nn.Flatten()]``. The network
-            keeps a copy. A :class:`redunet.Search` is fitted to the samples, and chooses the lift,
-            ε², the operators and the membership; "auto" stands for ``Search()``. One layer is then
-            enough to classify; ask for more to get features.
+            keeps a copy. A :class:`redunet.Search` is fitted to the samples, and chooses all that
+            decides the class; "auto" stands for ``Search()``. More than one layer gives features.
         operators : {"exact", "extensible", "variational"} or OperatorKind
-            How operators are made; see :mod:`redunet.layers`. Variational operators take less work
-            and memory and are often better on new samples. They need a ``rank``. Extensible ones
-            are exact, and allow :meth:`extend`.
+            How operators are made; see :mod:`redunet.layers`. Variational ones take less work and
+            memory, and need a ``rank``. Extensible ones are exact, and allow :meth:`extend`.
         rank : int, optional
             Directions of each class and frequency, for variational operators.
         membership : {"softmax", "rectified"} or Membership
             How a layer estimates the classes of samples; see :class:`redunet.layers.Softmax` and
             :class:`redunet.layers.Rectified`.
+        reader : Reader, optional
+            Multiplies the memberships of the last layer, such as an
+            :class:`redunet.ExpansionRegression` of the same samples. A search has its own.
         feature_names : sequence of str, optional
             Names of columns or channels; by default those of a DataFrame.
         unknown : int or str, optional
-            The label of samples whose class is not known, such as −1. Masked labels are not known
-            either. Memberships of these samples also ascend ΔR; see ``net.transduction_``.
+            The label of samples whose class is not known, such as −1; masked labels are not known
+            either. Their memberships also ascend ΔR; see ``net.transduction_``.
         num_classes : int, optional
             Number of classes if no label is known. Clusters by lossy coding are the beginning.
         momentum : float
@@ -161,9 +166,8 @@ class ReduNet(LayeredNetwork):
         tol : float, optional
             Stop if a layer, or without ``eta`` every third one, raises ΔR by less than this share.
         true_membership : bool
-            Move the training samples by their true memberships instead of estimated ones. This is
-            exact gradient ascent on the training samples. ``net(X)`` then reproduces their features
-            only if the estimated memberships are right.
+            Move the training samples by their true memberships: exact gradient ascent. ``net(X)``
+            then reproduces their features only if the estimated memberships are right.
         validation : tuple of (X, labels), Dataset or DataLoader, optional
             Further samples, whose rates are recorded in ``history.validation``.
         batch_size : int, optional
@@ -225,7 +229,7 @@ class ReduNet(LayeredNetwork):
             options: Any = {"device": device, "batch_size": batch_size, "progress": progress}
             options |= {"unknown": unknown, "process_group": process_group}
             chosen = search.fit(X, labels, **options).arguments
-            module = chosen.pop("lift")
+            module, reader = chosen.pop("lift"), chosen.pop("reader", reader)
             request = request.completed(chosen)
         else:
             module = composed(lift)
@@ -234,6 +238,7 @@ class ReduNet(LayeredNetwork):
             labels,
             request,
             lift=module,
+            reader=reader,
             names=names,
             unknown=unknown,
             num_classes=num_classes,
@@ -335,15 +340,5 @@ class ReduNet(LayeredNetwork):
 
     def parts(self) -> Parts:
         """The parts that the constructor takes."""
-        return Parts(
-            list(self.layers),
-            self.classes_,
-            self.settings,
-            self.history,
-            self.sample_shape,
-            self.feature_shape,
-            self.lift,
-            self.batch_size,
-            self.names,
-            self.label_distributions_,
-        )
+        of_scikit_learn = {"classes": "classes_", "label_distributions": "label_distributions_"}
+        return Parts(*(getattr(self, of_scikit_learn.get(name, name)) for name in Parts._fields))

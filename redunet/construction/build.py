@@ -25,7 +25,7 @@ from redunet.construction.sources import Data, as_source
 from redunet.construction.steps import longest_constant_step
 from redunet.construction.unknown_labels import start
 from redunet.files.identity import VERSION, Identity, combined, digest_of, settings_of
-from redunet.layers import DatasetInfo, ReduLayer
+from redunet.layers import DatasetInfo, Reader, ReduLayer
 from redunet.layers.encoding import default_batch_size, encode
 from redunet.lifts.blocks import in_blocks
 from redunet.rates import HalfSpectrum
@@ -53,6 +53,7 @@ class Parts(NamedTuple):
     batch_size: int | None
     names: Names = Names()
     label_distributions: Tensor | None = None
+    reader: Reader | None = None
 
 
 class Encoder:
@@ -96,6 +97,7 @@ def build(
     request: Request,
     *,
     lift: nn.Module | None,
+    reader: Reader | None,
     names: Names,
     unknown: Label | None,
     num_classes: int | None,
@@ -176,7 +178,25 @@ def build(
         batch_size,
         names,
         None if samples.known is None else samples.partition.membership,
+        _reader_of(reader, samples.partition.classes, encoder),
     )
+
+
+def _reader_of(reader: Reader | None, classes: np.ndarray, encoder: Encoder) -> Reader | None:
+    """A copy of a reader of the same classes, in the precision and on the device of the network."""
+    if reader is None:
+        return None
+    if getattr(reader, "classes_", None) is None:
+        raise ValueError("the reader is not fitted: call its fit with the samples first")
+    if not np.array_equal(reader.classes_, classes):
+        raise ValueError(
+            f"the reader knows the classes {reader.classes_.tolist()}, but the samples have "
+            f"{classes.tolist()}: fit it with the same samples"
+        )
+    reader = copy.deepcopy(reader).to(encoder.device)
+    for part in reader.children():  # its lift; the regression itself stays in double precision
+        part.to(encoder.dtype)
+    return reader.requires_grad_(False).eval()
 
 
 def _identity_of(construction: Construction, lift: nn.Module | None) -> Identity:

@@ -73,6 +73,11 @@ def extended(parts: Parts, X: Array, labels: Array) -> Parts:
     The arguments and the exactness are those of :meth:`redunet.ReduNet.extend`. ``parts`` does not
     change.
     """
+    if parts.reader is not None:
+        raise ValueError(
+            "a network with a reader cannot be extended, because the reader needs all samples: "
+            "construct it without a reader"
+        )
     kept = kept_operators(parts)
     like = parts.layers[0].proportions
     source = ArraySource(parts.names.in_order(X), labels, like.device)

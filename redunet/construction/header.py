@@ -15,7 +15,7 @@ from redunet._registry import encoded
 from redunet.construction.build import Parts
 from redunet.construction.history import RateHistory
 from redunet.construction.settings import Settings
-from redunet.layers import ReduLayer
+from redunet.layers import READERS, Reader, ReduLayer
 from redunet.lifts import UnknownLiftError, lift_from_json, lift_to_json
 from redunet.rates import HalfSpectrum
 
@@ -45,6 +45,7 @@ def header_of(parts: Parts) -> dict[str, Any]:
         "history": parts.history.to_json(),
         "lift": lift_to_json(parts.lift),
         "names": parts.names._asdict(),
+        "reader": _reader_to_json(parts.reader),
     }
     try:
         header = json.loads(json.dumps(encoded(header)))
@@ -119,7 +120,18 @@ def _parts_of(header: Mapping[str, Any], lift: nn.Module | None) -> Parts:
         lift,
         header["batch_size"],
         _names_of(header.get("names", {})),
+        reader=_reader_of(header.get("reader")),
     )
+
+
+def _reader_to_json(reader: Reader | None) -> dict[str, Any] | None:
+    if reader is None:
+        return None
+    return {"kind": READERS.name_of(reader), **reader.describe()}
+
+
+def _reader_of(description: Mapping[str, Any] | None) -> Reader | None:
+    return None if description is None else READERS[description["kind"]].empty(description)
 
 
 def _names_of(names: Mapping[str, Any]) -> Names:

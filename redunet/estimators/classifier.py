@@ -25,7 +25,7 @@ from redunet.estimators.validation import TensorClassifierMixin, validated, vali
 from redunet.layers import Exact, OperatorKind
 from redunet.lifts import Standardize, composed
 from redunet.network import ReduNet
-from redunet.search import Search
+from redunet.search import ExpansionRegression, Search
 
 
 class ReduNetClassifier(
@@ -56,6 +56,9 @@ class ReduNetClassifier(
     candidates : sequence of nn.Module, optional
         Further lifts that the search compares if ``lift`` is "auto". They are applied to the
         samples as they are.
+    reader : "auto", ExpansionRegression or None
+        A regression that pools all classes, and multiplies the probabilities; see
+        :class:`redunet.Search`.
     input_shape : tuple of int, optional
         Shape ``(C, *spatial)`` of one sample, if the values of a series or an image are a row of
         ``X``, as in pipelines.
@@ -124,6 +127,7 @@ class ReduNetClassifier(
         eta: float | None = None,
         lift: Literal["auto"] | nn.Module | Sequence[nn.Module] | None = "auto",
         candidates: Sequence[nn.Module] | None = None,
+        reader: Literal["auto"] | ExpansionRegression | None = None,
         input_shape: tuple[int, ...] | None = None,
         operators: Literal["exact", "extensible", "variational"] | OperatorKind = "exact",
         rank: int | None = None,
@@ -138,6 +142,7 @@ class ReduNetClassifier(
         self.eta = eta
         self.lift = lift
         self.candidates = candidates
+        self.reader = reader
         self.input_shape = input_shape
         self.operators = operators
         self.rank = rank
@@ -206,36 +211,37 @@ class ReduNetClassifier(
     def decision_function(self, X: Array) -> np.ndarray:
         """Negative relative residuals −r_j of each sample in each class, ``(m, k)``.
 
-        A residual is 0 if the class explains the sample, and 1 if it explains nothing of it. For
-        two classes, as in scikit-learn, this is one column ``(m,)``: the value of the second class
-        minus that of the first.
+        A residual is 0 if the class explains the sample, and 1 if it explains nothing of it. With a
+        reader, its scores are added, times the quotient of both sharpnesses. For two classes, as in
+        scikit-learn, this is one column ``(m,)``: the value of the second class minus that of the
+        first.
 
         Parameters
         ----------
         X : array-like of the shape that :meth:`fit` takes
         """
-        scores = -self._residuals(X)
+        scores = self._scores(X)
         return scores[:, 1] - scores[:, 0] if len(self.classes_) == 2 else scores
 
     def predict_proba(self, X: Array) -> np.ndarray:
-        """Membership ``(m, k)``: softmax(−t r) at the sharpness t of the least loss.
+        """Membership ``(m, k)``: softmax of t times :meth:`decision_function` for all classes.
 
         Parameters
         ----------
         X : array-like of the shape that :meth:`fit` takes
         """
-        residuals = self._residuals(X)
-        return softmax(-self.sharpness_ * residuals, axis=1)
+        scores = self._scores(X)
+        return softmax(self.sharpness_ * scores, axis=1)
 
     def predict(self, X: Array) -> np.ndarray:
-        """The label of the class with the smallest residual for each sample, ``(m,)``.
+        """The label of the class with the largest membership for each sample, ``(m,)``.
 
         Parameters
         ----------
         X : array-like of the shape that :meth:`fit` takes
         """
-        nearest = self._residuals(X).argmin(1)
-        return self.classes_[nearest]
+        best = self._scores(X).argmax(1)
+        return self.classes_[best]
 
     def __sklearn_tags__(self) -> Tags:
         """What scikit-learn's tools may expect."""
@@ -248,10 +254,11 @@ class ReduNetClassifier(
         return prod(self.net_.feature_shape)
 
     @torch.no_grad()
-    def _residuals(self, X: Array) -> np.ndarray:
-        """Relative residuals r_j before the first layer, ``(m, k)``."""
-        samples = self._validated(X)
-        return self.net_.relative_residuals(samples, 0).cpu().numpy()
+    def _scores(self, X: Array) -> np.ndarray:
+        """−r_j before the first layer, plus the scores of the reader on this scale, ``(m, k)``."""
+        samples, net = self._validated(X), self.net_
+        of_reader = net.reader_logits(samples) / self.sharpness_
+        return (of_reader - net.relative_residuals(samples, 0)).cpu().numpy()
 
     def _transduction(self, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Memberships and labels of the training samples, those that were found among them."""
@@ -276,7 +283,7 @@ class ReduNetClassifier(
         return as_samples(shaped, device=self.device)
 
     def _search(self, channels: int, *, is_signal: bool) -> Search:
-        settings: Any = {"eps_sq": self.eps_sq, "seed": self.random_state}
+        settings: Any = {"eps_sq": self.eps_sq, "seed": self.random_state, "reader": self.reader}
         if isinstance(self.lift, str):
             if self.lift != "auto":
                 raise ValueError(

@@ -58,6 +58,9 @@ class Decision:
         place. Kernels see the two ends of an axis as neighbours. A narrow band blurs these shares.
         If a lift gives the features a grid that cannot be interpolated, the places are those of
         the features.
+    scores : tuple of two floats or None
+        The scores of the classes by the reader of the network, times its sharpness. With a reader,
+        the winner may have the larger residual. None if the network has no reader.
     """
 
     classes: tuple[Any, Any]
@@ -66,6 +69,7 @@ class Decision:
     by_frequency: np.ndarray
     by_scale: dict[str, float]
     by_place: np.ndarray
+    scores: tuple[float, float] | None = None
 
     @classmethod
     @torch.no_grad()
@@ -106,7 +110,7 @@ class Decision:
         point = extrapolate(*propagate(V, earlier), chosen.momentum)
         responses = as_double(chosen.operators.respond(point)[:, 0])  # (F, k, C)
         norms = responses.abs().square().sum((0, 2)).sqrt()
-        membership = chosen.assign(norms.to(gamma.dtype)[None])[0].cpu().numpy()
+        membership = net.pool(chosen.assign(norms.to(gamma.dtype)[None]), X)[0].cpu().numpy()
         weights = chosen.membership_rule.weights(chosen).double()
         responses = responses * weights[:, None]
         residuals = (norms * weights).cpu().numpy()
@@ -121,6 +125,7 @@ class Decision:
             by_scale[scale] = by_scale.get(scale, 0.0) + share
         signals = _on_grid(net.spectrum.inverse(responses), net.sample_shape[1:])
         squares = signals.square().sum(1)
+        scores = None if net.reader is None else net.reader_logits(X)[0, pair.tolist()].tolist()
         winner, other = labels[pair].tolist()
         return cls(
             (winner, other),
@@ -129,6 +134,7 @@ class Decision:
             by_frequency=shares.sum(1),
             by_scale=by_scale,
             by_place=(squares[1] - squares[0]).cpu().numpy(),
+            scores=None if scores is None else tuple(scores),
         )
 
     @property
@@ -156,6 +162,8 @@ class Decision:
             f"{self.difference:.4g}",
             f"shares of the difference, positive for {winner} and negative for {other}:",
         ]
+        if self.scores is not None:
+            lines.insert(2, f"scores of the reader: {self.scores[0]:.3f} and {self.scores[1]:.3f}")
         if self.frequency.shape[1]:
             lines.append(f"  frequencies: {self._largest(self.frequency_names, self.by_frequency)}")
         lines.append(f"  scales: {self._largest(list(self.by_scale), self.by_scale.values())}")

@@ -41,7 +41,8 @@ class Explanation:
     residual_norms : numpy array (num_layers, k)
         ‖Cʲ v‖ for each class. The smaller it is, the better the sample fits the class.
     memberships : numpy array (num_layers, k)
-        π̂_j, as each layer estimates them from the residuals.
+        π̂_j, as each layer estimates them from the residuals. If the network has a reader, the last
+        ones are those of the network, which the reader has multiplied.
     expansion : numpy array (num_layers,)
         η ‖E v‖, the length of the part of the step that expands all samples.
     compression : numpy array (num_layers, k)
@@ -240,6 +241,7 @@ def explain(net: ReduNet | FineTuned, x: Array, *, label: Any = None) -> Explana
     residual_norms, by_layer = torch.stack(residuals), torch.stack(memberships)
     weights = torch.stack([layer.eta * layer.proportions for layer in net.layers])
     compression = weights * by_layer * residual_norms
+    by_layer[-1:] = net.pool(by_layer[-1:], X)
     return Explanation(
         net.classes_,
         residual_norms=residual_norms.cpu().numpy(),

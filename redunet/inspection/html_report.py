@@ -84,7 +84,7 @@ def report(
     results = evaluation(net, X, labels, train=train)
     with torch.no_grad():
         by_layer = layers.residual_norms_by_layer(X)
-    by_layers = predictions_by_layer(layers, by_layer)
+    by_layers = predictions_by_layer(layers, X, by_layer)
     predictions = by_layers[-1] if layers is net else net.predict(X)
     page = template("report.html").render(
         title=title,

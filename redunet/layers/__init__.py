@@ -25,11 +25,13 @@ from redunet.layers.operators import (
     Variational,
     real_form,
 )
+from redunet.layers.reader import READERS, Reader
 
 __all__ = [
     "ALL",
     "MEMBERSHIPS",
     "OPERATOR_KINDS",
+    "READERS",
     "REPRESENTATIONS",
     "BlockDiagonal",
     "BlockDiagonalOperators",
@@ -44,6 +46,7 @@ __all__ = [
     "Membership",
     "OperatorKind",
     "Operators",
+    "Reader",
     "Rectified",
     "ReduLayer",
     "SecondMoments",

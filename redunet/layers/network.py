@@ -14,6 +14,7 @@ from redunet._names import Names
 from redunet.layers.encoding import default_batch_size, encode
 from redunet.layers.layer import ReduLayer, extrapolate, propagate, trajectory
 from redunet.layers.layer_list import LayerList
+from redunet.layers.reader import Reader, pooled
 from redunet.layers.real import RealNetwork
 from redunet.rates.spectrum import HalfSpectrum, ToSignal, ToSphere
 
@@ -38,9 +39,12 @@ class LayeredNetwork(nn.Module):
         numbers on a CPU and 2²⁴ on a GPU.
     names : Names
         Names of the columns or channels, and of the labels.
+    reader : Reader, optional
+        Multiplies the memberships of the last layer.
     """
 
     lift: nn.Module | None
+    reader: Reader | None
     spectrum: HalfSpectrum
     layers: LayerList[ReduLayer]
 
@@ -54,9 +58,11 @@ class LayeredNetwork(nn.Module):
         lift: nn.Module | None = None,
         batch_size: int | None = None,
         names: Names = NO_NAMES,
+        reader: Reader | None = None,
     ):
         super().__init__()
         self.lift = lift
+        self.reader = reader
         self.spectrum = layers[0].spectrum
         self.layers = LayerList(layers)
         self.classes_ = classes
@@ -112,7 +118,7 @@ class LayeredNetwork(nn.Module):
             yield torch.cat([self.spectrum.inverse(V) for V, _ in states])
 
     def membership(self, X: Array) -> Tensor:
-        """Soft membership of samples in the classes, as the last layer estimates it.
+        """Soft membership of samples in the classes, as the last layer and the reader estimate it.
 
         Memberships of signals do not change when the signals are shifted.
 
@@ -125,7 +131,32 @@ class LayeredNetwork(nn.Module):
         Tensor of shape (m, k)
             Rows sum to 1; columns are in the order of ``classes_``.
         """
-        return self.layers[-1].assign(self.residual_norms(X))
+        return self.pool(self.layers[-1].assign(self.residual_norms(X)), X)
+
+    def pool(self, membership: Tensor, X: Array) -> Tensor:
+        """Memberships ``(m, k)`` of the network, from those that its last layer estimates.
+
+        They are the same unless the network has a reader, which multiplies them by its own.
+
+        Parameters
+        ----------
+        membership : Tensor of shape (m, k)
+        X : array-like or Tensor of shape (m, *sample_shape)
+            The samples.
+        """
+        return membership if self.reader is None else pooled(membership, self.reader_logits(X))
+
+    def reader_logits(self, X: Array) -> Tensor:
+        """The scores of the reader times its sharpness, ``(m, k)``; 0 without a reader.
+
+        Parameters
+        ----------
+        X : array-like or Tensor of shape (m, *sample_shape)
+        """
+        reader, like = self.reader, self.layers[0].proportions
+        if reader is None:
+            return like.new_zeros(len(self.samples(X)), len(like))
+        return torch.cat([reader.logits(batch) for batch in self._batches(X)])
 
     def residual_norms(self, X: Array, layer: int = -1) -> Tensor:
         """‖Cʲ v‖ of samples before a layer, from which the layer estimates their memberships.
@@ -219,11 +250,15 @@ class LayeredNetwork(nn.Module):
         iterator of Tensor of shape (F, batch, C)
             Half spectra of unit norm, in the type and on the device of the network.
         """
+        return (encode(batch, self.lift, self.spectrum) for batch in self._batches(X))
+
+    def _batches(self, X: Array) -> tuple[Tensor, ...]:
+        """Samples in the type and on the device of the network, in batches."""
         like = self.layers[0].proportions
         X = self.names.in_order(X)
         X = as_network_input(X, self.sample_shape, device=like.device, dtype=like.dtype)
         size = self.batch_size or default_batch_size(self.spectrum, self.feature_shape[0])
-        return (encode(batch, self.lift, self.spectrum) for batch in X.split(size))
+        return X.split(size)
 
     def samples(self, X: Array) -> Tensor:
         """Samples as a finite tensor of the shape that the network takes, and in its order.
@@ -269,7 +304,9 @@ class LayeredNetwork(nn.Module):
 
     def real_form(self) -> RealNetwork:
         """A copy in real arithmetic, from samples to features and memberships, for export."""
-        return RealNetwork(copy.deepcopy(self.lift), self.spectrum, self.layers)
+        return RealNetwork(
+            copy.deepcopy(self.lift), self.spectrum, self.layers, copy.deepcopy(self.reader)
+        )
 
     def example(self) -> Tensor:
         """Two random samples of the right shape, type and device."""

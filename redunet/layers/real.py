@@ -15,6 +15,7 @@ from redunet.files.exporting import Graph
 from redunet.layers.layer import ReduLayer, extrapolate
 from redunet.layers.layer_list import LayerList
 from redunet.layers.operators import Operators, Responses
+from redunet.layers.reader import Reader, pooled
 from redunet.rates.spectrum import HalfSpectrum, Spectrum
 
 
@@ -28,13 +29,21 @@ class RealNetwork(Graph):
     spectrum : HalfSpectrum
     layers : iterable of ReduLayer
         The layers, whose values are copied.
+    reader : Reader, optional
+        Multiplies the memberships of the last layer.
     """
 
     output_names = ("features", "membership")
 
-    def __init__(self, lift: nn.Module | None, spectrum: HalfSpectrum, layers: Iterable[ReduLayer]):
+    def __init__(
+        self,
+        lift: nn.Module | None,
+        spectrum: HalfSpectrum,
+        layers: Iterable[ReduLayer],
+        reader: Reader | None = None,
+    ):
         super().__init__()
-        self.lift = lift
+        self.lift, self.reader = lift, reader
         layers = list(layers)
         self.spectrum = RealSpectrum(spectrum, like=layers[0].proportions)
         self.layers = LayerList(RealLayer(layer, self.spectrum) for layer in layers)
@@ -43,7 +52,10 @@ class RealNetwork(Graph):
         """Map samples to features ``(m, *feature_shape)`` and memberships ``(m, k)``."""
         features, residual_norms = self.evaluate(X)
         last = self.layers[-1]
-        return features, last.membership_rule.assign(residual_norms, last)
+        membership = last.membership_rule.assign(residual_norms, last)
+        if self.reader is not None:
+            membership = pooled(membership, self.reader.logits(X))
+        return features, membership
 
     def evaluate(self, X: Tensor) -> tuple[Tensor, Tensor]:
         """Features, and the residual norms ``(m, k)`` of the last layer."""

@@ -1,8 +1,15 @@
 """Choice of lifts, bands, precision and sharpness by leave-one-out; regression by E."""
 
-from redunet.search.automatic import automatic_bands, automatic_lifts
+from redunet.search.automatic import automatic_bands, automatic_lifts, automatic_reader
 from redunet.search.candidate import Candidate
 from redunet.search.regression import ExpansionRegression
 from redunet.search.search import Search
 
-__all__ = ["Candidate", "ExpansionRegression", "Search", "automatic_bands", "automatic_lifts"]
+__all__ = [
+    "Candidate",
+    "ExpansionRegression",
+    "Search",
+    "automatic_bands",
+    "automatic_lifts",
+    "automatic_reader",
+]

@@ -6,10 +6,15 @@ from typing import Literal
 from torch import nn
 
 from redunet.lifts import MultiScaleLift, Standardize
+from redunet.lifts.multi_scale import NONLINEARITIES as ALL_NONLINEARITIES
+from redunet.search.regression import ExpansionRegression
 
 # Kernels of each dilation for signals, and random projections of vectors.
 KERNELS_PER_SCALE = 32
 PROJECTIONS = 512
+
+# Kernels of each dilation for a reader, which only takes the mean of their responses.
+READ_KERNELS = 128
 
 # Images have kernels of these dilations, as far as the shortest axis has room for them.
 IMAGE_DILATIONS = (1, 2, 3, 4)
@@ -89,6 +94,38 @@ def automatic_lifts(sample_shape: Sequence[int], seed: int = 0) -> list[nn.Modul
         for differences in (False, True)
         for nonlinearity in NONLINEARITIES
     ]
+
+
+def automatic_reader(sample_shape: Sequence[int], seed: int = 0) -> ExpansionRegression:
+    """The reader of a search: a regression on the means of thousands of channels.
+
+    Channels are standardised first. For signals and images there are 128 random kernels of each
+    dilation with all nonlinearities of :class:`redunet.MultiScaleLift`, for vectors 512 random
+    projections.
+
+    Parameters
+    ----------
+    sample_shape : sequence of int
+        Shape ``(C, *spatial)`` of one sample.
+    seed : int
+        Seed of the random kernels.
+
+    Returns
+    -------
+    ExpansionRegression
+        A regression that is not fitted yet.
+    """
+    channels, *spatial = sample_shape
+    lift = MultiScaleLift(
+        channels,
+        len(spatial),
+        kernels_per_scale=READ_KERNELS if spatial else PROJECTIONS,
+        dilations=_dilations(spatial) if spatial else None,
+        nonlinearity=ALL_NONLINEARITIES,
+        mean=True,
+        seed=seed,
+    )
+    return ExpansionRegression(_standardized(channels, lift), seed=seed)
 
 
 def automatic_bands(feature_shape: Sequence[int]) -> list[int | None]:

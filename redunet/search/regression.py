@@ -1,31 +1,33 @@
 """A reader of the frequency zero that pools all classes: ridge regression by the operator E."""
 
-from collections.abc import Sequence
-from typing import Literal, Self
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
 
 from redunet._checks import (
     Array,
     as_network_input,
-    as_tensor,
     check_count,
     check_positive,
 )
-from redunet._labels import as_array, as_labels
 from redunet._processes import Processes
-from redunet.construction.known_labels import KnownSamples, known_labels, known_membership
+from redunet.construction.known_labels import (
+    KnownSamples,
+    known_membership,
+    weighted_memberships,
+)
 from redunet.construction.sources import Data, Source, as_source
-from redunet.lifts import Band, composed
+from redunet.layers.reader import READERS, Reader
+from redunet.lifts import Band, UnknownLiftError, composed, lift_from_json, lift_to_json
 from redunet.lifts.blocks import in_blocks
 from redunet.rates import Partition
 from redunet.search.calibration import Judge
 from redunet.search.candidate import fitted_copy
-from redunet.search.ridge import OfChannels, OfSamples, Ridge, Sums
+from redunet.search.ridge import OfChannels, OfSamples, Ridge, Sums, choose
 from redunet.search.subset import Subset, draw
 
 # Candidates for ε², and what is taken if no class is large enough to judge them.
@@ -33,7 +35,7 @@ PRECISIONS = np.geomspace(1e-4, 1e4, 17)
 DEFAULT_PRECISION, DEFAULT_SHARPNESS = 0.1, 10.0
 
 
-class ExpansionRegression(nn.Module):
+class ExpansionRegression(Reader):
     """Scores of the classes by ridge regression with the expansion operator E.
 
     An operator Cʲ knows the samples of one class, E knows all samples, and it is a classifier too.
@@ -73,8 +75,8 @@ class ExpansionRegression(nn.Module):
         The labels, sorted.
     degree_ : int
         The degree.
-    eps_sq_, sharpness_ : float
-        ε² and the sharpness t.
+    eps_sq_ : float
+        ε².
     loss_, accuracy_ : float
         Mean log loss and accuracy of samples that are left out, of classes of at least three. They
         are NaN if no class is that large; ε² is then 0.1, the sharpness 10 and the degree 1.
@@ -103,7 +105,7 @@ class ExpansionRegression(nn.Module):
 
     mean: Tensor  # (C,) of the features
     gain: Tensor  # (C,) 1/(√C standard deviation); 0 for channels that do not vary
-    samples: Tensor  # (m, C) standardised, for degree 2; else empty
+    samples: Tensor | None  # (m, C) standardised, for degree 2
     weights: Tensor  # (C, k), or (m, k) for degree 2
     offset: Tensor  # (k,)
     sharpness: Tensor  # scalar
@@ -126,8 +128,9 @@ class ExpansionRegression(nn.Module):
         self.lift = composed(lift)
         self.degree, self.eps_sq, self.balanced = degree, eps_sq, balanced
         self.most_samples, self.seed = most_samples, seed
-        for name in ("mean", "gain", "samples", "weights", "offset", "sharpness"):
+        for name in ("mean", "gain", "weights", "offset", "sharpness"):
             self.register_buffer(name, torch.empty(0, dtype=torch.float64))
+        self.register_buffer("samples", None)
 
     @torch.no_grad()
     def fit(
@@ -152,12 +155,21 @@ class ExpansionRegression(nn.Module):
         """
         processes, names = Processes(process_group), None
         if sample_weight is not None:
-            X, labels, names = _weighted(X, labels, sample_weight, unknown)
+            X, labels, names = weighted_memberships(X, labels, sample_weight, unknown)
         source = KnownSamples(as_source(X, labels, device, unknown=unknown))
         size = batch_size or max(64, 2**24 // source.example.numel())
         subset = draw(source, self.most_samples, size, self.seed, processes, soft=True)
         if names is None and subset.labels.ndim == 2:
             Partition.from_labels(subset.labels, len(subset.X), partial=True)  # checks them
+        self.fit_subset(subset, source, size, processes)
+        self.classes_ = subset.classes if names is None else names
+        return self
+
+    @torch.no_grad()
+    def fit_subset(
+        self, subset: Subset, source: Source, batch_size: int, processes: Processes
+    ) -> None:
+        """Fit the regression to a source, of which a subset was drawn with these processes."""
         if len(subset.classes) < 2:
             raise ValueError(
                 f"at least two classes are needed, got 1 class: {subset.classes.tolist()}"
@@ -169,13 +181,13 @@ class ExpansionRegression(nn.Module):
                 f"most_samples={self.most_samples}: pass degree=1 or a larger most_samples"
             )
         self.sample_shape, self._dtype = tuple(subset.X.shape[1:]), subset.X.dtype
-        self.classes_ = subset.classes if names is None else names
+        self.classes_ = subset.classes
         self.lift = None if self.lift is None else fitted_copy(self.lift, subset.X)
         Z = self._features(subset.X)
         Y, weights = self._targets(subset.labels, subset, Z.device)
         sums = Sums.of(Z, Y, weights) if is_whole and len(Z) > Z.shape[1] else None
         if not is_whole:
-            sums = self._sums(source, subset, size, processes)
+            sums = self._sums(source, subset, batch_size, processes)
         total = weights.sum() if sums is None else sums.weight
         self._standardize(Z, weights / total, sums)
         Z = (Z - self.mean) * self.gain
@@ -188,12 +200,26 @@ class ExpansionRegression(nn.Module):
             else:
                 ridges[degree] = OfSamples(_kernel(Z, Z, degree), Y, weights)
         counts = torch.from_numpy(subset.counts).to(Z.device).double()
-        ridge, penalty = self._choose(ridges, Judge(Y.argmax(1), counts), total)
-        self.weights, self.offset = ridge.solution(penalty)
-        self.samples = Z if self.degree_ == 2 else Z[:0]
+        judge = Judge(Y.argmax(1), counts)
+        precisions = PRECISIONS if judge.count else np.array([DEFAULT_PRECISION])
+        if self.eps_sq is not None:
+            precisions = np.array([self.eps_sq])
+        penalties = total * torch.from_numpy(precisions).to(Z) / len(self.mean)  # 1/α
+        choice = choose(ridges, penalties, judge)
+        self.degree_, self.eps_sq_ = choice.degree, float(precisions[choice.place])
+        self.held_out_ = choice.held_out
+        self.loss_, self.accuracy_ = choice.verdict.loss, choice.verdict.accuracy
+        sharpness = choice.verdict.sharpness if judge.count else DEFAULT_SHARPNESS
+        self.sharpness = torch.tensor(sharpness).to(Z)
+        self.weights, self.offset = ridges[choice.degree].solution(penalties[choice.place])
+        self.samples = Z if self.degree_ == 2 else None
         if self.degree_ == 1 and sums is None:
             self.weights = Z.mT @ self.weights
-        return self
+
+    @property
+    def sharpness_(self) -> float:
+        """The sharpness t."""
+        return float(self.sharpness)
 
     def _standardize(self, Z: Tensor, shares: Tensor, sums: Sums | None) -> None:
         """Determine the means and the gains of the channels, from all samples or their sums."""
@@ -207,35 +233,10 @@ class ExpansionRegression(nn.Module):
         varies = variance.sqrt() > rounding
         self.gain = torch.where(varies, (len(variance) * variance).rsqrt(), 0)
 
-    def _choose(
-        self, ridges: dict[int, Ridge], judge: Judge, total: Tensor
-    ) -> tuple[Ridge, Tensor]:
-        """The regression and the penalty 1/α with the least loss of samples that are left out."""
-        precisions = PRECISIONS if judge.count else np.array([DEFAULT_PRECISION])
-        if self.eps_sq is not None:
-            precisions = np.array([self.eps_sq])
-        penalties = total * torch.from_numpy(precisions).to(total) / len(self.mean)
-        losses = {
-            degree: torch.cat([judge.losses(_table(ridge, p)[None]) for p in penalties])
-            for degree, ridge in ridges.items()
-        }
-        self.degree_ = min(losses)
-        if len(losses) == 2 and judge.count:
-            gain = float(losses[1].min() - losses[2].min())
-            self.degree_ = 2 if gain > 1 / judge.count else 1
-        best = int(losses[self.degree_].argmin())
-        ridge, self.eps_sq_ = ridges[self.degree_], float(precisions[best])
-        self.held_out_ = ridge.held_out(penalties[best])
-        verdict = judge.verdict(_table(ridge, penalties[best]))
-        self.loss_, self.accuracy_ = verdict.loss, verdict.accuracy
-        self.sharpness_ = verdict.sharpness if judge.count else DEFAULT_SHARPNESS
-        self.sharpness = torch.tensor(self.sharpness_).to(penalties)
-        return ridge, penalties[best]
-
     def forward(self, X: Tensor) -> Tensor:
         """Scores of samples ``(m, *sample_shape)``, of shape ``(m, k)``."""
         Z = (self._features(X) - self.mean) * self.gain
-        basis = Z if self.samples.shape[0] == 0 else _kernel(Z, self.samples, 2)
+        basis = Z if self.samples is None else _kernel(Z, self.samples, 2)
         return basis @ self.weights + self.offset
 
     def membership(self, X: Array) -> Tensor:
@@ -262,12 +263,52 @@ class ExpansionRegression(nn.Module):
                 "this ExpansionRegression is not fitted: call fit with samples first"
             )
         X = as_network_input(X, self.sample_shape, device=self.mean.device, dtype=self._dtype)
-        return torch.softmax(self.sharpness * self(X), 1)
+        return torch.softmax(self.logits(X), 1)
 
     @torch.no_grad()
     def predict(self, X: Array) -> np.ndarray:
         """The label with the largest score for each sample, a numpy array ``(m,)``."""
         return self.classes_[self.membership(X).argmax(1).cpu().numpy()]
+
+    @property
+    def description(self) -> str:
+        """The regression in words."""
+        return f"ExpansionRegression, degree {self.degree_}"
+
+    def describe(self) -> dict[str, Any]:
+        """A description of all but the values of the tensors, for JSON."""
+        return {
+            "lift": lift_to_json(self.lift),
+            "degree": self.degree_,
+            "eps_sq": self.eps_sq_,
+            "classes": self.classes_.tolist(),
+            "sample_shape": self.sample_shape,
+            "dtype": str(self._dtype),
+            "precision": str(self.mean.dtype),
+            "shapes": {name: list(t.shape) for name, t in self.named_buffers(recurse=False)},
+        }
+
+    @classmethod
+    def empty(cls, description: Mapping[str, Any]) -> Self:
+        """A regression that fits a description. Its buffers are on the meta device."""
+        try:
+            lift = lift_from_json(description["lift"])
+        except UnknownLiftError as kind:
+            raise ValueError(
+                f"the lift of the reader is of class {kind}, whose code a file cannot hold: "
+                "register it first, as docs/extending.md shows"
+            ) from None
+        reader = cls(lift)
+        types = {str(t): t for t in (torch.float32, torch.float64)}
+        reader._dtype, precision = types[description["dtype"]], types[description["precision"]]
+        if reader.lift is not None:
+            reader.lift.to(reader._dtype)
+        reader.degree_, reader.eps_sq_ = description["degree"], description["eps_sq"]
+        reader.classes_ = np.array(description["classes"])
+        reader.sample_shape = tuple(description["sample_shape"])
+        for name, shape in description["shapes"].items():
+            setattr(reader, name, torch.empty(shape, dtype=precision, device="meta"))
+        return reader
 
     def _features(self, X: Tensor) -> Tensor:
         """The zero frequency of lifted samples, ``(m, C)``, float64."""
@@ -299,33 +340,10 @@ class ExpansionRegression(nn.Module):
         return total.of_all(processes)
 
 
-def _table(ridge: Ridge, penalty: Tensor) -> Tensor:
-    """Scores of samples that are left out, as squared residuals ``(m, k)``."""
-    scores = ridge.held_out(penalty)
-    return (scores.max() - scores).square()
-
-
 def _kernel(Z: Tensor, samples: Tensor, degree: int) -> Tensor:
     """Products of samples ``(m, C)`` and ``(n, C)``, or the kernel of degree 2, ``(m, n)``."""
     products = Z @ samples.mT
     return products if degree == 1 else (1 + products).square()
 
 
-def _weighted(
-    X: Array | Data, labels: Array | None, sample_weight: Array, unknown: int | str | None
-) -> tuple[Tensor, np.ndarray, np.ndarray]:
-    """Samples of positive weight, memberships ``(m, k)`` times weights, and the classes."""
-    if isinstance(X, Dataset | DataLoader) or labels is None:
-        raise ValueError("sample_weight is for arrays: pass X and labels as arrays or tensors")
-    X, weights = as_tensor(X), as_array(sample_weight).astype(float)
-    if weights.shape != (len(X),) or not (weights >= 0).all() or not 0 < weights.sum() < np.inf:
-        raise ValueError(
-            f"sample_weight must be {len(X)} finite numbers of at least 0 that are not all 0, one "
-            f"for each sample, got shape {weights.shape}"
-        )
-    labels = as_labels(labels, len(X), unknown=unknown, partial=True, memberships=True)
-    used = known_labels(labels) & (weights > 0)
-    partition = Partition.from_labels(np.asarray(labels)[used], int(used.sum()))
-    weights = weights[used] / weights[used].mean()  # so that their sum is a number of samples
-    memberships = partition.membership.cpu().numpy() * weights[:, None]
-    return X[torch.from_numpy(used).to(X.device)], memberships, partition.classes
+READERS.register("regression", ExpansionRegression)

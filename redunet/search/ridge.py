@@ -13,12 +13,14 @@ residual in the regression on all samples, and h_i its entry on the diagonal of 
 PRESS statistic). Both are sums over eigenvectors.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from redunet._processes import Processes
+from redunet.search.calibration import Judge, Verdict
 
 
 class Ridge(Protocol):
@@ -167,3 +169,37 @@ class OfChannels:
         shrinkage = 1 / (self._values.clamp_min(0) + penalty)
         of_channels = self._vectors @ (shrinkage[:, None] * self._coordinates)
         return of_channels, self._sums.mean_target
+
+
+class Choice(NamedTuple):
+    """The degree and the penalty with the least loss of samples that are left out."""
+
+    degree: int
+    place: int  # of the penalty
+    held_out: Tensor  # (m, k) predictions
+    verdict: Verdict
+
+
+def choose(ridges: Mapping[int, Ridge], penalties: Tensor, judge: Judge) -> Choice:
+    """The best penalty of regressions of degree 1, of degree 2, or of both.
+
+    If the loss of degree 2 is not smaller by more than 1/m, the samples cannot tell the degrees
+    apart, and degree 1 is taken.
+    """
+    losses = {
+        degree: torch.cat([judge.losses(_as_residuals(ridge, p)[None]) for p in penalties])
+        for degree, ridge in ridges.items()
+    }
+    degree = min(losses)
+    if len(losses) == 2 and judge.count:
+        degree = 2 if float(losses[1].min() - losses[2].min()) > 1 / judge.count else 1
+    place = int(losses[degree].argmin())
+    ridge, penalty = ridges[degree], penalties[place]
+    verdict = judge.verdict(_as_residuals(ridge, penalty))
+    return Choice(degree, place, ridge.held_out(penalty), verdict)
+
+
+def _as_residuals(ridge: Ridge, penalty: Tensor) -> Tensor:
+    """Predictions of samples that are left out, as squared residuals ``(m, k)``."""
+    scores = ridge.held_out(penalty)
+    return (scores.max() - scores).square()

@@ -1,8 +1,9 @@
 """The search for the lifts, bands and precisions of a network."""
 
+import copy
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
@@ -15,18 +16,21 @@ from redunet._precision import makes_operators
 from redunet._processes import Processes
 from redunet.construction.known_labels import KnownSamples
 from redunet.construction.sources import Data, Source, as_source
-from redunet.layers import BlockDiagonal, Exact, OperatorKind, Softmax
+from redunet.layers import Softmax
 from redunet.layers.encoding import default_batch_size, encode
 from redunet.layers.operators.exact import add_class_moments_
-from redunet.lifts import Band, JoinedLift
+from redunet.lifts import Band
 from redunet.lifts.blocks import in_blocks
 from redunet.lifts.joined import widest
 from redunet.rates import HalfSpectrum, Partition
-from redunet.search.automatic import automatic_bands, automatic_lifts
-from redunet.search.calibration import Judge
+from redunet.search.automatic import automatic_bands, automatic_lifts, automatic_reader
+from redunet.search.calibration import Judge, Verdict
 from redunet.search.candidate import Candidate, fitted_copy, name_of
+from redunet.search.joining import joined
 from redunet.search.leave_one_out import held_out_residuals
+from redunet.search.regression import ExpansionRegression
 from redunet.search.subset import draw
+from redunet.search.table import table_of
 
 # Candidates for ε², times the number of frequencies.
 PRECISIONS = np.geomspace(1e-4, 1e2, 13)
@@ -77,6 +81,9 @@ class Search:
         Largest number of samples that are compared. With more, a random subset determines lifts
         and bands. ε² and the sharpness then follow from the operators of all samples, each sample
         of the subset left out in turn.
+    reader : "auto", ExpansionRegression or None
+        A regression that pools all classes. It multiplies the memberships of the network, each
+        with its sharpness by leave-one-out. "auto" stands for :func:`automatic_reader`.
     seed : int, RandomState instance or None
         Random state of kernels, and of the subset. None draws a new one from NumPy's global state.
 
@@ -91,6 +98,8 @@ class Search:
         same samples, so they are slightly too good.
     sharpness_ : float
         The sharpness t.
+    reader_ : ExpansionRegression or None
+        The fitted reader.
 
     Raises
     ------
@@ -112,6 +121,7 @@ class Search:
     loss_: float
     accuracy_: float
     sharpness_: float
+    reader_: ExpansionRegression | None
 
     def __init__(
         self,
@@ -122,6 +132,7 @@ class Search:
         eps_sq: float | None = None,
         most_blocks: int = MOST_BLOCKS,
         most_samples: int = 5000,
+        reader: Literal["auto"] | ExpansionRegression | None = None,
         seed: int | np.random.RandomState | None = 0,
     ):
         self.candidates = candidates
@@ -131,6 +142,11 @@ class Search:
         self.most_blocks, self.most_samples = check_count(
             most_blocks=most_blocks, most_samples=most_samples
         )
+        if not (reader is None or reader == "auto" or isinstance(reader, ExpansionRegression)):
+            raise ValueError(
+                f'reader must be "auto", an ExpansionRegression or None, got {reader!r}'
+            )
+        self.reader = reader
         is_state = isinstance(seed, np.random.RandomState)
         self.seed = seed if is_state else check_count(0, seed=seed)
 
@@ -189,41 +205,37 @@ class Search:
             ]
         table = torch.stack([candidate.squared_residuals for candidate in self.chosen_]).mean(0)
         verdict = self._judge.verdict(table)
-        self.loss_, self.accuracy_ = verdict.loss, verdict.accuracy
         self.sharpness_ = verdict.sharpness if self._judge.count else DEFAULT_SHARPNESS
+        self.reader_ = self._reader(seed)
+        if self.reader_ is not None:
+            self.reader_.fit_subset(subset, source, size, processes)
+            verdict = self._read(table)
+        self.loss_, self.accuracy_ = verdict.loss, verdict.accuracy
         del self._subset, self._partition  # a search does not keep the samples
         return self
 
     @property
     def arguments(self) -> dict[str, Any]:
         """The keyword arguments of :meth:`redunet.ReduNet.construct` that were chosen."""
-        blocks = len(self.chosen_)
-        lifts = list(dict.fromkeys(candidate.lift for candidate in self.chosen_))
-        by_lift = [[c for c in self.chosen_ if c.lift is lift] for lift in lifts]
-        chosen = [candidate for of_lift in by_lift for candidate in of_lift]
-        channels = [candidate.channels for candidate in chosen]
-        precisions = [candidate.eps_sq for candidate in chosen]
-        eps_sq = float(np.exp(np.mean(np.log(precisions))))
-        lift: nn.Module | None
-        operators: OperatorKind
-        if blocks == 1:
-            lift, operators = chosen[0].whole, Exact()
-        else:
-            lift = JoinedLift(
-                [lift or nn.Identity() for lift in lifts],
-                [[candidate.band for candidate in of_lift] for of_lift in by_lift],
-            )
-            operators = BlockDiagonal(
-                channels,
-                [value / blocks for value in precisions],
-                [candidate.band for candidate in chosen],
-            )
-        return {
-            "lift": lift,
-            "operators": operators,
-            "eps_sq": eps_sq,
-            "membership": Softmax(self.sharpness_, balanced=True),
-        }
+        membership = Softmax(self.sharpness_, balanced=True)
+        return joined(self.chosen_) | {"membership": membership, "reader": self.reader_}
+
+    def _reader(self, seed: int) -> ExpansionRegression | None:
+        """The reader that is asked for, not fitted yet."""
+        if isinstance(self.reader, str):
+            return automatic_reader(tuple(self._subset.X.shape[1:]), seed)
+        return copy.deepcopy(self.reader)
+
+    def _read(self, table: Tensor) -> Verdict:
+        """The verdict on both readers together, whose sharpnesses are then scaled alike."""
+        reader = self.reader_
+        assert reader is not None
+        logits = reader.sharpness * reader.held_out_ - self.sharpness_ * table.clamp_min(0).sqrt()
+        verdict = self._judge.verdict((logits.max() - logits).square())
+        if self._judge.count:
+            self.sharpness_ *= verdict.sharpness
+            reader.sharpness *= verdict.sharpness
+        return verdict
 
     def _compare(self, lifts: Sequence[nn.Module | None], progress: bool) -> list[Candidate]:
         """The results of all bands of some lifts."""
@@ -323,22 +335,7 @@ class Search:
 
     def __str__(self) -> str:
         """A table of the candidates."""
-        from tabulate import tabulate
-
-        chosen = {(c.lift, c.band) for c in self.chosen_}
-        rows = [
-            [
-                "*" if (c.lift, c.band) in chosen else "",
-                c.name,
-                c.band,
-                c.eps_sq,
-                c.loss,
-                c.accuracy,
-            ]
-            for c in self.candidates_
-        ]
-        headers = ["", "lift", "band", "ε²", "log loss", "accuracy"]
-        return tabulate(rows, headers, floatfmt=("", "", "g", ".3g", ".3f", ".3f"), missingval="–")
+        return table_of(self.candidates_, self.chosen_, self.reader_)
 
 
 def _width(candidate: Candidate) -> float:

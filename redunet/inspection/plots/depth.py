@@ -71,7 +71,7 @@ class AccuracyByDepthDisplay:
         AccuracyByDepthDisplay
         """
         with torch.no_grad():
-            predictions = predictions_by_layer(net, net.residual_norms_by_layer(X))
+            predictions = predictions_by_layer(net, X, net.residual_norms_by_layer(X))
         true = as_labels(labels, predictions.shape[1], classes=net.classes_)
         accuracies = (predictions == true).mean(1)
         return cls(accuracies, name=name).plot(ax=ax)
@@ -103,14 +103,18 @@ class AccuracyByDepthDisplay:
 
 
 @torch.no_grad()
-def predictions_by_layer(net: ReduNet, residuals: torch.Tensor) -> np.ndarray:
+def predictions_by_layer(net: ReduNet, X: Array, residuals: torch.Tensor) -> np.ndarray:
     """The label with the largest membership in each layer, ``(num_layers, m)``.
+
+    A reader, if the network has one, takes part after the last layer.
 
     Parameters
     ----------
     net : ReduNet
+    X : array-like or Tensor of shape (m, *sample_shape)
     residuals : Tensor of shape (num_layers, m, k)
         ‖Cʲv‖ before each layer.
     """
     memberships = [layer.assign(norms) for layer, norms in zip(net.layers, residuals, strict=True)]
+    memberships[-1] = net.pool(memberships[-1], X)
     return net.classes_[torch.stack(memberships).argmax(2).cpu().numpy()]

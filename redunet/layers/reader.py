@@ -1,0 +1,61 @@
+"""Readers: what a network knows about the classes besides the residuals of its layers."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from redunet._registry import Kinds
+
+
+class Reader(nn.Module, ABC):
+    """Scores of samples in the classes, which multiply the memberships of a network's last layer.
+
+    With the memberships π_j of the layer, the scores s_j and the sharpness t of the reader, the
+    memberships of the network are proportional to π_j exp(t s_j). If π_j is softmax(−λ r_j), this
+    is softmax(t s_j − λ r_j): both have the same say.
+
+    Attributes
+    ----------
+    sharpness : Tensor, scalar
+        t.
+    classes_ : numpy array (k,)
+        The labels, sorted.
+    """
+
+    sharpness: Tensor
+    classes_: np.ndarray
+
+    @abstractmethod
+    def forward(self, X: Tensor) -> Tensor:
+        """Scores of samples ``(m, *sample_shape)``, of shape ``(m, k)``."""
+
+    @abstractmethod
+    def describe(self) -> dict[str, Any]:
+        """A description of all but the values of the tensors, for JSON; see :meth:`empty`."""
+
+    @classmethod
+    @abstractmethod
+    def empty(cls, description: Mapping[str, Any]) -> Self:
+        """A reader that fits a description. Its tensors may be on the meta device."""
+
+    def logits(self, X: Tensor) -> Tensor:
+        """t s_j for samples ``(m, *sample_shape)``, ``(m, k)``."""
+        return self.sharpness * self(X)
+
+    @property
+    def description(self) -> str:
+        """The reader in words."""
+        return type(self).__name__
+
+
+def pooled(membership: Tensor, logits: Tensor) -> Tensor:
+    """Memberships ``(m, k)`` of a layer times those of a reader, as rows that sum to 1."""
+    return torch.softmax(membership.double().log() + logits, 1).to(membership.dtype)
+
+
+# Kinds of readers by the names that files give them.
+READERS: Kinds[Reader] = Kinds(Reader, "reader", {})
