@@ -22,7 +22,7 @@ from torch import Tensor
 
 from redunet.coding.decomposition import Decomposition, added, decompose, log_dets, removed
 from redunet.rates.partition import ClassBatch, Partition
-from redunet.rates.spectrum import as_double, total
+from redunet.rates.spectrum import as_double, minus_origin, total
 
 # Number of float64 values of a block that are in memory at one time.
 BLOCK_ENTRIES = 2**23
@@ -34,6 +34,7 @@ class CodeSettings(NamedTuple):
     eps_sq: Tensor  # (e,) values of ε²
     weights: Tensor  # (F,) Parseval weights; they sum to the number of frequencies
     channels: int
+    origin: Tensor | None = None  # (C,) what was subtracted from all samples at frequency 0
 
     def scales(self, counts: Tensor) -> Tensor:
         """C/(nε²), divided by the Parseval weights, for classes of n samples, ``(F, g, e)``."""
@@ -50,6 +51,7 @@ class CodeSettings(NamedTuple):
 
     def of_means(self, means: Tensor) -> Tensor:
         """Lengths of means ``(…, C)``, ``(…, e)``."""
+        means = means if self.origin is None else means + self.origin
         squares = torch.linalg.vector_norm(means, dim=-1).square().unsqueeze(-1)
         return self.channels / 2 * torch.log1p(squares / (self.weights.sum() * self.eps_sq))
 
@@ -72,6 +74,7 @@ class CodedClasses:
     log_priors: Tensor | None
     _counts: Tensor
     _weights: Tensor
+    _origin: Tensor | None  # the mean of all samples, from which large numbers are not far
     _batches: list[tuple[ClassBatch, Decomposition]]
 
     @classmethod
@@ -112,6 +115,8 @@ class CodedClasses:
         """
         if partition.is_soft:
             raise ValueError("incremental coding lengths need one label for each sample")
+        origin = as_double(V[0]).mean(0) if center else None
+        V = minus_origin(V, origin)
         batches = [
             (batch, _decomposed(V, batch, center, held_out)) for batch in partition.class_batches
         ]
@@ -120,6 +125,7 @@ class CodedClasses:
             None if log_priors is None else log_priors.to(V.device, torch.float64),
             partition.counts,
             weights.to(V.device, torch.float64),
+            origin,
             batches,
         )
 
@@ -152,7 +158,8 @@ class CodedClasses:
         Tensor of shape (m', k) or (e, m', k), float64
             Infinite for a class without samples.
         """
-        table = self._added(V) + label_lengths(self._counts, self.log_priors)
+        table = self._added(minus_origin(V, self._origin))
+        table += label_lengths(self._counts, self.log_priors)
         return table if self.eps_sq.ndim else table[0]
 
     def held_out_increments(self, V: Tensor) -> Tensor:
@@ -171,6 +178,7 @@ class CodedClasses:
         Tensor of shape (m, k) or (e, m, k), float64
             A sample that is alone in its class has an infinite increment there.
         """
+        V = minus_origin(V, self._origin)
         table = self._added(V)
         targets = self._counts.new_empty(V.shape[1], dtype=torch.long)
         for batch, parts in self._batches:
@@ -182,7 +190,7 @@ class CodedClasses:
         return table if self.eps_sq.ndim else table[0]
 
     def _code(self, channels: int) -> CodeSettings:
-        return CodeSettings(self.eps_sq.reshape(-1), self._weights, channels)
+        return CodeSettings(self.eps_sq.reshape(-1), self._weights, channels, self._origin)
 
     def _added(self, V: Tensor) -> Tensor:
         """L(X_j ∪ {x}) − L(X_j), ``(e, m', k)``."""

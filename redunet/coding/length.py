@@ -10,7 +10,7 @@ from redunet._checks import Array, as_samples, check_positive
 from redunet.rates.coding_rates import mean_rate, spectrum_of
 from redunet.rates.covariance import log_det
 from redunet.rates.partition import ClassBatch, Partition
-from redunet.rates.spectrum import HalfSpectrum, safe_sqrt, scaled
+from redunet.rates.spectrum import HalfSpectrum, moderate_scale, safe_sqrt, scaled
 
 Unit: TypeAlias = Literal["nats", "bits"]
 
@@ -85,13 +85,18 @@ def coding_length(
     if unit not in UNITS:
         raise ValueError(f"unit must be 'nats' or 'bits', got {unit!r}")
     X = as_samples(X)
-    spectrum = spectrum_of(X)
+    scale, spectrum = moderate_scale(X), spectrum_of(X)
+    X, eps_sq = X / scale, eps_sq / scale**2
     single = torch.zeros(len(X), dtype=torch.long)
     partition = Partition.from_labels(
         single if labels is None else labels, len(X), device=X.device, partial=True
     )
-    counts = partition.counts
-    length = segment_lengths(spectrum(X), spectrum, partition, eps_sq, center=center).sum()
+    counts, origin = partition.counts, None
+    if center:  # so that no large numbers are subtracted
+        level = X.detach().double().transpose(0, 1).flatten(1).mean(1).to(X.dtype)
+        X = X - level.view(-1, *[1] * (X.ndim - 2))
+        origin = level * spectrum.size**0.5  # of the unitary transform
+    length = segment_lengths(spectrum(X), spectrum, partition, eps_sq, origin=origin).sum()
     of_labels = torch.special.xlogy(counts, counts / len(X)).sum()
     return (length - of_labels.to(length.dtype)) / UNITS[unit]
 
@@ -102,9 +107,12 @@ def segment_lengths(
     partition: Partition,
     eps_sq: float,
     *,
-    center: bool = False,
+    origin: Tensor | None = None,
 ) -> Tensor:
     """L(X_j) of each segment in nats, from the half spectrum ``(F, m, C)``.
+
+    With an origin ``(C,)``, which was subtracted from the samples at frequency 0, segments are
+    encoded about their means.
 
     Returns
     -------
@@ -119,9 +127,9 @@ def segment_lengths(
         count = counts[batch.classes]  # (g,)
         members = batch.gather(V)
         of_means = torch.zeros_like(count)
-        if center:
+        if origin is not None:
             members, means = centred(members, batch, count)
-            squares = torch.linalg.vector_norm(means, dim=1).square()
+            squares = torch.linalg.vector_norm(means + origin, dim=1).square()
             of_means = C / 2 * torch.log1p(squares / (spectrum.size * eps_sq))
         log_dets = log_det(members, C / (count * eps_sq) / weights)
         of_members = (count + C) * spectrum.size * mean_rate(log_dets, spectrum)

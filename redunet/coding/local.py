@@ -13,7 +13,7 @@ from redunet.coding import increment
 from redunet.coding.decomposition import decompose
 from redunet.coding.increment import CodeSettings, added_lengths, label_lengths
 from redunet.rates.partition import ClassBatch, Partition
-from redunet.rates.spectrum import HalfSpectrum, as_double, scaled, squared_norms
+from redunet.rates.spectrum import HalfSpectrum, as_double, minus_origin, scaled, squared_norms
 
 
 def local_increments(
@@ -66,9 +66,11 @@ def local_increments(
     2009), local MICL.
     """
     eps_sq = torch.as_tensor(eps_sq, dtype=torch.float64, device=V.device)
-    code = CodeSettings(
-        eps_sq.reshape(-1), spectrum.weights.to(V.device, torch.float64), V.shape[2]
-    )
+    V, V_new = as_double(V), as_double(V_new)
+    origin = V[0].mean(0) if center else None
+    V, V_new = minus_origin(V, origin), minus_origin(V_new, origin)
+    weights = spectrum.weights.to(V.device, torch.float64)
+    code = CodeSettings(eps_sq.reshape(-1), weights, V.shape[2], origin)
     shape = len(code.eps_sq), V_new.shape[1], partition.num_classes
     table = torch.full(shape, torch.inf, dtype=torch.float64, device=V.device)
     for run in _runs(V_new.shape[1], V, partition, code, n_neighbors):
@@ -89,9 +91,10 @@ def local_increments(
 def squared_distances(V_new: Tensor, V: Tensor, spectrum: HalfSpectrum) -> Tensor:
     """Squared distances of samples to the nearest cyclic shifts of others, ``(m', m)``, float64."""
     V_new, V = as_double(V_new), as_double(V)
+    origin = V[0].mean(0)  # so that no large numbers are subtracted
+    V_new, V = minus_origin(V_new, origin), minus_origin(V, origin)
     if not spectrum.shape:
-        center = V.mean(1, keepdim=True)  # so that no large numbers are subtracted
-        return torch.cdist(V_new - center, V - center)[0].square()
+        return torch.cdist(V_new, V)[0].square()
     products = (V_new.conj() @ V.mT).flatten(1).unsqueeze(2)  # (F, m'·m, 1)
     roots = spectrum.weights.to(V.real.dtype).rsqrt()[:, None, None]
     correlations = spectrum.inverse(scaled(products, roots)) * spectrum.size**0.5

@@ -72,7 +72,8 @@ class SubspaceClustering(ClusterMixin, BaseEstimator):
             check_positive(ridge=self.ridge),
         )
         checked = validate_data(self, X, ensure_min_samples=2, dtype=np.float64)
-        samples: np.ndarray = normalize(checked)
+        largest = np.abs(checked).max(1, keepdims=True)
+        samples: np.ndarray = normalize(checked / np.where(largest > 0, largest, 1))
         regularised = samples @ samples.T
         np.fill_diagonal(regularised, regularised.diagonal() + ridge)
         precision = cho_solve(cho_factor(regularised), np.eye(len(samples)))

@@ -26,7 +26,7 @@ from redunet.coding.increment import CodedClasses
 from redunet.coding.merging import Merging, merge
 from redunet.estimators.validation import validated
 from redunet.rates.partition import Partition
-from redunet.rates.spectrum import HalfSpectrum, norms
+from redunet.rates.spectrum import HalfSpectrum, minus_origin, norms
 
 Initial: TypeAlias = Literal["auto", "samples"] | int | ArrayLike
 
@@ -60,8 +60,8 @@ class LossyCodingClustering(ClusterMixin, BaseEstimator):
         their total variance with ``center``. It should be at least the squared norm of the noise. A
         larger ε² gives fewer clusters.
     center : bool
-        Whether to encode each cluster about its mean. If false, clusters are subspaces through the
-        origin.
+        Whether to encode each cluster about its mean, and these means about that of all samples.
+        Clusters then do not depend on the origin. If false, they are subspaces through the origin.
     shift_invariant : bool
         If false, samples are flattened. If true, samples are ``(m, C, *spatial)``, and cyclic
         shifts of single samples do not change the clusters.
@@ -152,7 +152,11 @@ class LossyCodingClustering(ClusterMixin, BaseEstimator):
         if self.shift_invariant:
             check_layout(X)
         self._spectrum = HalfSpectrum(X.shape[2:] if self.shift_invariant else ()).to(X.device)
+        self._origin = None
         V = self._features(X)
+        if self.center:  # where samples lie does not matter, but large numbers have fewer digits
+            self._origin = V[0].mean(0)
+            V = minus_origin(V, self._origin)
         self.eps_sq_ = self._default_precision(V) if self.eps_sq is None else float(self.eps_sq)
         groups = np.unique(self._initial_groups(V), return_inverse=True)[1]
         self._set_clusters(groups, self._merged(V, groups))
@@ -210,12 +214,11 @@ class LossyCodingClustering(ClusterMixin, BaseEstimator):
         return checked.to(torch.float64)
 
     def _features(self, X: Tensor) -> Tensor:
-        return self._spectrum(X if self.shift_invariant else X.flatten(1))
+        V = self._spectrum(X if self.shift_invariant else X.flatten(1))
+        return minus_origin(V, self._origin)
 
     def _default_precision(self, V: Tensor) -> float:
-        """A share of the mean squared norm at each place, about the mean if there is one."""
-        if self.center:
-            V = torch.cat([V[:1] - V[:1].mean(1, keepdim=True), V[1:]])
+        """A share of the mean squared norm at each place."""
         energy = float(norms(V).square().mean()) / self._spectrum.size
         return DEFAULT_SHARE * energy or 1.0
 

@@ -189,7 +189,7 @@ class MICLClassifier(TensorClassifierMixin, BaseEstimator):
 
     def _fit_neighbors(self, V: Tensor) -> None:
         self._choose(self._grid(V), lambda part: self._local(V, V, part, held_out=True))
-        self._samples = V
+        self._samples = V.clone()  # the caller may fill its array again
 
     def _local(
         self, V_new: Tensor, V: Tensor, eps_sq: float | Tensor, *, held_out: bool = False

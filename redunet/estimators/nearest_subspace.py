@@ -12,7 +12,10 @@ from redunet._shapes import check_layout
 from redunet.estimators.validation import TensorClassifierMixin, validated, validated_pair
 from redunet.rates.covariance import leading_directions
 from redunet.rates.partition import ClassBatch, Partition
-from redunet.rates.spectrum import HalfSpectrum, as_double, squared_norms
+from redunet.rates.spectrum import HalfSpectrum, minus_origin, squared_norms
+
+# Number of entries of deviations from the means of all classes that are in memory at one time.
+BLOCK_ENTRIES = 2**22
 
 
 class NearestSubspaceClassifier(TensorClassifierMixin, BaseEstimator):
@@ -40,7 +43,7 @@ class NearestSubspaceClassifier(TensorClassifierMixin, BaseEstimator):
         Orthonormal principal directions, sorted by descending eigenvalue; zero beyond the rank of
         a class. Without ``shift_invariant``, F is 1 and C is the length of a flattened sample.
     means_ : Tensor (F, k, C)
-        The means that are subtracted; zero without ``center``.
+        The means that are subtracted; zero without ``center``. Both are in double precision.
 
     References
     ----------
@@ -79,15 +82,20 @@ class NearestSubspaceClassifier(TensorClassifierMixin, BaseEstimator):
             check_layout(Z)
         self._spectrum = HalfSpectrum(Z.shape[2:] if self.shift_invariant else ()).to(Z.device)
         V = self._features(Z)
+        self._origin = V[0].mean(0) if self.center else None  # so that no large numbers are squared
+        V = minus_origin(V, self._origin)
         frequencies, _, channels = V.shape
         k, r = partition.num_classes, min(n_components, channels)
-        self.means_ = V.new_zeros(frequencies, k, channels)
+        self._means = V.new_zeros(frequencies, k, channels)  # about the origin
         self.components_ = V.new_zeros(frequencies, k, r, channels)
         for batch in partition.class_batches:
             members, means = self._centered_members(V, batch)
-            _, directions = leading_directions(as_double(members), r)
-            self.means_[:, batch.classes] = means
-            self.components_[:, batch.classes, : directions.shape[2]] = directions.to(V.dtype)
+            _, directions = leading_directions(members, r)
+            self._means[:, batch.classes] = means
+            self.components_[:, batch.classes, : directions.shape[2]] = directions
+        self.means_ = self._means.clone()
+        if self._origin is not None:
+            self.means_[0] += self._origin
         return self
 
     @torch.no_grad()
@@ -114,6 +122,8 @@ class NearestSubspaceClassifier(TensorClassifierMixin, BaseEstimator):
         return tags
 
     def _features(self, Z: Tensor) -> Tensor:
+        """Half spectra ``(F, m, C)`` in double precision."""
+        Z = Z.double()
         return self._spectrum(Z if self.shift_invariant else Z.flatten(1))
 
     def _centered_members(self, V: Tensor, batch: ClassBatch) -> tuple[Tensor, Tensor]:
@@ -132,15 +142,13 @@ class NearestSubspaceClassifier(TensorClassifierMixin, BaseEstimator):
         check_is_fitted(self)
         Z = validated(self, Z, reset=False)
         check_sample_shape(Z, self.sample_shape_)
-        V = self._features(Z.to(self.components_.device, self.components_.real.dtype))
-        _, k, r, _ = self.components_.shape
-        directions = self.components_.flatten(1, 2).mH  # (F, C, k·r)
-        coordinates = (V @ directions).unflatten(2, (k, r)) - self._mean_coordinates()
-        norms = squared_norms(V, dim=0)[:, None]
-        cross = (V @ self.means_.mH).real.sum(0)
-        squared_means = squared_norms(self.means_, dim=0)
-        return norms - 2 * cross + squared_means - squared_norms(coordinates, dim=0)
+        V = self._features(Z.to(self.components_.device))
+        V = minus_origin(V, self._origin).unsqueeze(1)  # (F, 1, m, C)
+        size = max(1, BLOCK_ENTRIES // self._means.numel())
+        return torch.cat([self._of_block(block) for block in V.split(size, 2)])
 
-    def _mean_coordinates(self) -> Tensor:
-        """Each class's mean in its own subspace, ``(F, 1, k, r)``."""
-        return (self.components_.conj() @ self.means_.unsqueeze(3)).squeeze(3).unsqueeze(1)
+    def _of_block(self, V: Tensor) -> Tensor:
+        """Squared distances of some samples ``(F, 1, m, C)``, ``(m, k)``."""
+        deviations = V - self._means.unsqueeze(2) if self.center else V  # (F, k or 1, m, C)
+        coordinates = deviations @ self.components_.mH
+        return (squared_norms(deviations, dim=0) - squared_norms(coordinates, dim=0)).T

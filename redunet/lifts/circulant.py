@@ -16,6 +16,7 @@ from redunet._checks import (
     check_number,
 )
 from redunet.lifts.base import Lift
+from redunet.rates.spectrum import moderate_scale
 
 
 class CirculantLift(Lift):
@@ -202,7 +203,7 @@ class PCALift(CirculantLift):
         self.to(X.device, X.dtype)
         # Patches lose their mean, so the level of the samples does not matter, nor does their unit.
         X = X.double() - X.mean(dtype=torch.float64)
-        moment = self._patch_moment(X / X.abs().max().clamp_min(torch.finfo(X.dtype).tiny))
+        moment = self._patch_moment(X / moderate_scale(X))
         moment = moment - moment.mean(0)
         moment = moment - moment.mean(1, keepdim=True)  # of patches without their means
         _, vectors = torch.linalg.eigh(moment)

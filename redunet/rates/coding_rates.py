@@ -7,7 +7,7 @@ from torch import Tensor
 from redunet._checks import Array, as_samples, check_positive
 from redunet.rates.covariance import log_det
 from redunet.rates.partition import Partition
-from redunet.rates.spectrum import HalfSpectrum
+from redunet.rates.spectrum import HalfSpectrum, moderate_scale
 
 
 class RateReduction(NamedTuple):
@@ -47,8 +47,8 @@ def coding_rate(Z: Array, eps_sq: float) -> Tensor:
     """
     eps_sq = check_positive(eps_sq=eps_sq)
     Z = as_samples(Z, name="Z")
-    spectrum = spectrum_of(Z)
-    return expansion_rate(spectrum(Z), spectrum, eps_sq)
+    scale, spectrum = moderate_scale(Z), spectrum_of(Z)
+    return expansion_rate(spectrum(Z / scale), spectrum, eps_sq / scale**2)
 
 
 def rate_reduction(Z: Array, labels: Array, eps_sq: float) -> RateReduction:
@@ -84,8 +84,8 @@ def rate_reduction(Z: Array, labels: Array, eps_sq: float) -> RateReduction:
     eps_sq = check_positive(eps_sq=eps_sq)
     Z = as_samples(Z, name="Z")
     partition = Partition.from_labels(labels, len(Z), device=Z.device, empty=True)
-    spectrum = spectrum_of(Z)
-    return spectral_rate_reduction(spectrum(Z), spectrum, partition, eps_sq)
+    scale, spectrum = moderate_scale(Z), spectrum_of(Z)
+    return spectral_rate_reduction(spectrum(Z / scale), spectrum, partition, eps_sq / scale**2)
 
 
 def spectral_rate_reduction(

@@ -14,6 +14,7 @@ from redunet.rates.coding_rates import (
 )
 from redunet.rates.covariance import RegularisedCovariance, second_moment
 from redunet.rates.partition import Partition
+from redunet.rates.spectrum import moderate_scale
 
 
 class RateReductionMeter:
@@ -79,14 +80,14 @@ class RateReductionMeter:
             )
         if self._shape is None:
             self._shape = tuple(Z.shape[1:])
-            self._spectrum = spectrum_of(Z)
+            self._spectrum, self._scale = spectrum_of(Z), moderate_scale(Z)
         check_sample_shape(Z, self._shape)
         before = () if self.classes_ is None else (self.classes_,)
         classes = np.unique(np.concatenate([*before, partition.classes]))
         self.classes_, self._kind = classes, kind
         with torch.autocast(Z.device.type, enabled=False):
-            # Copies, because the caller may fill its arrays again, or hold a graph of gradients.
-            V = self._spectrum(Z.detach().clone())
+            # A copy, because the caller may fill its array again, without a graph of gradients.
+            V = self._spectrum(Z.detach() / self._scale)
             self._kept.append((V, given.copy()))
             if sum(V.shape[1] for V, _ in self._kept) > len(classes) * Z.shape[1]:
                 self._sum_up(classes)
@@ -102,17 +103,18 @@ class RateReductionMeter:
         """
         if self.classes_ is None:
             raise RuntimeError("the meter has seen no samples: call update first")
+        eps_sq = self.eps_sq / self._scale**2
         if self._summed is None:
             V, partition = self._join()
             exact = V.to(torch.promote_types(V.dtype, torch.float64))
-            return spectral_rate_reduction(exact, self._spectrum, partition, self.eps_sq)
+            return spectral_rate_reduction(exact, self._spectrum, partition, eps_sq)
         self._sum_up(self.classes_)
         m, channels = self._counts.sum(), self._moments.shape[-1]
         weights = self._spectrum.weights[:, None].to(self._counts.dtype)  # (F, 1)
         total, present = self._moments.sum(1), self._counts > 0
         counts, moments = self._counts[present], self._moments[:, present]
-        expansion = self._rate(total, channels / (m * self.eps_sq) / weights[:, 0])
-        rates = self._rate(moments, channels / (counts * self.eps_sq) / weights)
+        expansion = self._rate(total, channels / (m * eps_sq) / weights[:, 0])
+        rates = self._rate(moments, channels / (counts * eps_sq) / weights)
         compression = counts / m @ rates
         return RateReduction(expansion - compression, expansion, compression)
 

@@ -9,7 +9,7 @@ from redunet._checks import Array, as_samples, check_positive
 from redunet.rates.coding_rates import mean_rate, spectrum_of
 from redunet.rates.covariance import RegularisedCovariance, log_det, second_moment
 from redunet.rates.partition import Assignments, ClassBatch, Partition, class_batches
-from redunet.rates.spectrum import HalfSpectrum
+from redunet.rates.spectrum import HalfSpectrum, moderate_scale
 
 # Pairs are treated in chunks whose matrices have about this many entries.
 ENTRIES = 2**24
@@ -60,7 +60,8 @@ def pairwise_rate_reduction(Z: Array, labels: Array, eps_sq: float) -> Tensor:
     eps_sq = check_positive(eps_sq=eps_sq)
     Z = as_samples(Z, name="Z")
     partition = Partition.from_labels(labels, len(Z), device=Z.device, empty=True)
-    spectrum = spectrum_of(Z)
+    scale, spectrum = moderate_scale(Z), spectrum_of(Z)
+    Z, eps_sq = Z / scale, eps_sq / scale**2
     V, k = spectrum(Z), partition.num_classes
     counts = partition.counts.to(V.real.dtype)
     own = torch.cat([_rates(V, spectrum, b, counts, eps_sq) for b in partition.class_batches])

@@ -15,8 +15,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from redunet._checks import is_traced
+
 # The largest exponents n for which 2ⁿ and 2⁻ⁿ are normal numbers.
 EXPONENT_LIMITS = {torch.float32: 126, torch.float64: 1022}
+
+# Values up to 2 to this power, and down to its inverse, are neither very large nor very small.
+MODERATE_EXPONENT = 20
 
 
 class Spectrum(nn.Module, ABC):
@@ -288,6 +293,23 @@ def at_moderate_scale(X: Tensor) -> Tensor:
     factors = torch.exp2(-exponent.clamp(-limit, limit).to(X.dtype))
     factors = factors + 0 * largest  # 0 times infinity is NaN
     return X * factors.view(-1, *[1] * (X.ndim - 1))
+
+
+def moderate_scale(Z: Tensor) -> float:
+    """A power of two in whose units no square of a value overflows or underflows.
+
+    It is 1 unless values are very large or very small. Rates depend on Z/ε alone, so they do not
+    change if Z is divided by it, and ε² by its square.
+    """
+    if is_traced():
+        return 1.0
+    exponent = math.frexp(float(Z.detach().abs().amax()))[1]
+    return 1.0 if abs(exponent) <= MODERATE_EXPONENT else 2.0 ** max(-500, min(500, exponent))
+
+
+def minus_origin(V: Tensor, origin: Tensor | None) -> Tensor:
+    """Half spectra ``(F, m, C)`` minus a constant ``(C,)``, which has only frequency 0."""
+    return V if origin is None else torch.cat([V[:1] - origin, V[1:]])
 
 
 def joined(parts: tuple[Tensor, ...] | list[Tensor], dim: int = 0) -> Tensor:

@@ -45,11 +45,12 @@ def test_the_coding_length_is_that_of_the_labels():
     for center in (False, True):
         clustering = LossyCodingClustering(0.1, center=center).fit(X)
         assert clustering.eps_sq_ == 0.1
-        expected = coding_length(X, 0.1, clustering.labels_, center=center)
+        moved = X - X.mean(0) if center else X  # about the mean of all samples
+        expected = coding_length(moved, 0.1, clustering.labels_, center=center)
         np.testing.assert_allclose(clustering.coding_length_, expected, rtol=1e-10)
         assert clustering.coding_length_ == clustering.lengths_.min()
         np.testing.assert_allclose(
-            clustering.lengths_[-1], coding_length(X, 0.1, center=center), rtol=1e-10
+            clustering.lengths_[-1], coding_length(moved, 0.1, center=center), rtol=1e-10
         )
 
 

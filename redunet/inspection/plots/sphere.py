@@ -59,7 +59,7 @@ def plot_sphere(Z: Array, labels: Array, *, subspace_dim: int = 0, ax: Axes | No
         samples = Z[labels == label]
         _scatter(ax, samples, label=str(label), s=18, alpha=0.7, **style)
         if subspace_dim:
-            line = _unit_of_subspace(samples, subspace_dim)
+            line = _moderate_scale_subspace(samples, subspace_dim)
             ax.plot(*line.T, color=style["color"], linewidth=1.5)
     _finish(ax, dim)
     return ax
@@ -130,7 +130,7 @@ def _class_styles(labels: np.ndarray) -> list[tuple[object, dict[str, Any]]]:
     return [(label, class_style(number)) for number, label in enumerate(np.unique(labels))]
 
 
-def _unit_of_subspace(samples: np.ndarray, dim: int) -> np.ndarray:
+def _moderate_scale_subspace(samples: np.ndarray, dim: int) -> np.ndarray:
     """The part of a principal line within the sphere, or the great circle of a plane."""
     directions = np.linalg.svd(samples, full_matrices=False)[2][:dim]
     if dim == 1:
