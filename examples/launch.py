@@ -25,7 +25,7 @@ class Launch(NamedTuple):
         """
         if "RANK" not in os.environ:
             return cls(0, 1, options.device)
-        enough = torch.cuda.device_count() >= int(os.environ["LOCAL_WORLD_SIZE"])
+        enough = torch.cuda.device_count() >= int(os.environ.get("LOCAL_WORLD_SIZE", 1))
         on_gpu = enough and options.device.startswith("cuda")
         device = f"cuda:{os.environ['LOCAL_RANK']}" if on_gpu else "cpu"
         if on_gpu:

@@ -23,7 +23,7 @@ from torch.nn import functional
 
 from redunet.coding.length import centred
 from redunet.rates.covariance import leading_directions
-from redunet.rates.partition import ClassBatch
+from redunet.rates.grouping import ClassBatch
 from redunet.rates.spectrum import scaled
 
 

@@ -21,7 +21,8 @@ import torch
 from torch import Tensor
 
 from redunet.coding.decomposition import Decomposition, added, decompose, log_dets, removed
-from redunet.rates.partition import ClassBatch, Partition
+from redunet.rates.grouping import ClassBatch
+from redunet.rates.partition import Partition
 from redunet.rates.spectrum import as_double, minus_origin, total
 
 # Number of float64 values of a block that are in memory at one time.

@@ -9,7 +9,8 @@ from torch import Tensor
 from redunet._checks import Array, as_samples, check_positive
 from redunet.rates.coding_rates import mean_rate, spectrum_of
 from redunet.rates.covariance import log_det
-from redunet.rates.partition import ClassBatch, Partition
+from redunet.rates.grouping import ClassBatch
+from redunet.rates.partition import Partition
 from redunet.rates.spectrum import HalfSpectrum, moderate_scale, safe_sqrt, scaled
 
 Unit: TypeAlias = Literal["nats", "bits"]

@@ -12,7 +12,8 @@ from torch import Tensor
 from redunet.coding import increment
 from redunet.coding.decomposition import decompose
 from redunet.coding.increment import CodeSettings, added_lengths, label_lengths
-from redunet.rates.partition import ClassBatch, Partition
+from redunet.rates.grouping import ClassBatch
+from redunet.rates.partition import Partition
 from redunet.rates.spectrum import HalfSpectrum, as_double, minus_origin, scaled, squared_norms
 
 

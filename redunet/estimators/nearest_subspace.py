@@ -11,7 +11,8 @@ from redunet._checks import Array, check_count, check_sample_shape
 from redunet._shapes import check_layout
 from redunet.estimators.validation import TensorClassifierMixin, validated, validated_pair
 from redunet.rates.covariance import leading_directions
-from redunet.rates.partition import ClassBatch, Partition
+from redunet.rates.grouping import ClassBatch
+from redunet.rates.partition import Partition
 from redunet.rates.spectrum import HalfSpectrum, minus_origin, squared_norms
 
 # Number of entries of deviations from the means of all classes that are in memory at one time.

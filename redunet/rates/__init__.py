@@ -1,9 +1,10 @@
 """Coding rates, and the spectra, class memberships and covariances that they are made of."""
 
 from redunet.rates.coding_rates import RateReduction, coding_rate, rate_reduction
+from redunet.rates.grouping import ClassBatch
 from redunet.rates.meter import RateReductionMeter
 from redunet.rates.pairs import pairwise_rate_reduction
-from redunet.rates.partition import ClassBatch, Partition
+from redunet.rates.partition import Partition
 from redunet.rates.spectrum import HalfSpectrum, Spectrum, scaled, squared_norms
 
 __all__ = [

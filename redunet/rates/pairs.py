@@ -8,7 +8,8 @@ from torch import Tensor
 from redunet._checks import Array, as_samples, check_positive
 from redunet.rates.coding_rates import mean_rate, spectrum_of
 from redunet.rates.covariance import RegularisedCovariance, log_det, second_moment
-from redunet.rates.partition import Assignments, ClassBatch, Partition, class_batches
+from redunet.rates.grouping import Assignments, ClassBatch, class_batches
+from redunet.rates.partition import Partition
 from redunet.rates.spectrum import HalfSpectrum, moderate_scale
 
 # Pairs are treated in chunks whose matrices have about this many entries.

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from functools import cached_property
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -10,57 +10,7 @@ from torch import Tensor
 
 from redunet._checks import Array, as_tensor, listed
 from redunet._labels import as_labels
-from redunet.rates.spectrum import safe_sqrt, scaled
-
-
-class Assignments(NamedTuple):
-    """All pairs of a sample and a class that contains it, sorted by class."""
-
-    classes: Tensor  # positions of the classes, ascending
-    samples: Tensor  # positions of the samples
-    ranks: Tensor  # 0, 1, … within each class
-    weights: Tensor | None  # memberships Π; None if all are 1
-
-    def gather(self, V: Tensor) -> Tensor:
-        """The samples of all pairs from ``(F, m, C)``, times the square roots of their weights.
-
-        The second moment of the result for class j is V Πʲ V*.
-        """
-        members = V.index_select(1, self.samples)
-        if self.weights is None:
-            return members
-        return scaled(members, self.weights.to(V.real.dtype).sqrt()[:, None])
-
-
-class ClassBatch(NamedTuple):
-    """A batch of classes of similar size, padded to the size of the largest."""
-
-    classes: Tensor  # (g,) positions of the classes
-    samples: Tensor  # (g, s) positions of each class's samples; padding repeats a sample
-    weights: Tensor | None  # (g, s) memberships Π; 0 on padding; None if all are 1
-
-    def to(self, device: torch.device) -> "ClassBatch":
-        """The batch on a device."""
-        weights = None if self.weights is None else self.weights.to(device)
-        return ClassBatch(self.classes.to(device), self.samples.to(device), weights)
-
-    @property
-    def mask(self) -> Tensor:
-        """True for samples, False for padding, ``(g, s)``."""
-        if self.weights is None:
-            return torch.ones_like(self.samples, dtype=torch.bool)
-        return self.weights > 0
-
-    def gather(self, V: Tensor) -> Tensor:
-        """Samples ``(F, m, C)`` class by class, times the square roots of their weights.
-
-        The second moments of the result ``(F, g, s, C)`` are V Πʲ V*.
-        """
-        # The gradient of index_select is summed row by row, that of indexing entry by entry.
-        members = V.index_select(1, self.samples.flatten()).unflatten(1, self.samples.shape)
-        if self.weights is None:
-            return members
-        return scaled(members, safe_sqrt(self.weights.to(V.real.dtype))[:, :, None])
+from redunet.rates.grouping import Assignments, ClassBatch, assignments_of, class_batches, ranked
 
 
 class Partition(ABC):
@@ -273,7 +223,7 @@ class _SoftPartition(Partition):
     def assignments(self) -> Assignments:
         classes, samples = self._membership.T.nonzero(as_tuple=True)
         weights = self._membership[samples, classes]
-        return _ranked(classes, samples, weights, self.num_classes)
+        return ranked(classes, samples, weights, self.num_classes)
 
     def sums(self, values: Tensor) -> Tensor:
         return self._membership.T.to(values.dtype) @ values
@@ -283,44 +233,6 @@ class _SoftPartition(Partition):
 
     def batch(self, run: slice) -> "_SoftPartition":
         return _SoftPartition(self.classes, self._membership[run])
-
-
-def assignments_of(positions: Tensor, num_classes: int) -> Assignments:
-    """Assignments of samples to classes, from the position of each sample's class, ``(m,)``."""
-    classes, samples = positions.sort(stable=True)
-    return _ranked(classes, samples, None, num_classes)
-
-
-def _ranked(
-    classes: Tensor, samples: Tensor, weights: Tensor | None, num_classes: int
-) -> Assignments:
-    sizes = torch.bincount(classes, minlength=num_classes)
-    starts = sizes.cumsum(0) - sizes
-    ranks = torch.arange(len(classes), device=classes.device) - starts[classes]
-    return Assignments(classes, samples, ranks, weights)
-
-
-def class_batches(assignments: Assignments, num_classes: int) -> list[ClassBatch]:
-    """Classes grouped by size, with the samples that are assigned to them."""
-    sizes = torch.bincount(assignments.classes, minlength=num_classes)
-    starts = sizes.cumsum(0) - sizes
-    batches = []
-    for classes in _octaves(sizes):
-        place = torch.arange(int(sizes[classes].max()), device=sizes.device)
-        mask = place < sizes[classes, None]
-        position = torch.where(mask, starts[classes, None] + place, 0)
-        weights = None if assignments.weights is None else assignments.weights[position] * mask
-        if weights is None and not bool(mask.all()):
-            weights = mask.to(torch.float64)
-        batches.append(ClassBatch(classes, assignments.samples[position], weights))
-    return batches
-
-
-def _octaves(sizes: Tensor) -> list[Tensor]:
-    """Positions of the non-empty classes, split where sizes double: sizes in (2^(i−1), 2^i]."""
-    octave = torch.where(sizes > 0, sizes, 1).to(torch.float64).log2().ceil().long()
-    octave = torch.where(sizes > 0, octave, -1)
-    return [(octave == o).nonzero()[:, 0] for o in octave.unique().tolist() if o >= 0]
 
 
 def _check_memberships(

@@ -19,7 +19,8 @@ import torch
 from torch import Tensor
 
 from redunet.rates.covariance import second_moment
-from redunet.rates.partition import ClassBatch, Partition
+from redunet.rates.grouping import ClassBatch
+from redunet.rates.partition import Partition
 from redunet.rates.spectrum import as_double, squared_moduli, total
 
 # Number of entries of a block of frequencies that are in memory at one time.

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from redunet.layers.operators.base import ALL, Operators, Responses, may_read
-from redunet.rates.partition import assignments_of, class_batches
+from redunet.rates.grouping import assignments_of, class_batches
 from redunet.rates.spectrum import joined, scaled
 
 
