@@ -14,6 +14,7 @@ from redunet._checks import (
     check_count,
     check_positive,
 )
+from redunet._precision import makes_operators
 from redunet._processes import Processes
 from redunet.construction.known_labels import (
     KnownSamples,
@@ -132,7 +133,7 @@ class ExpansionRegression(Reader):
             self.register_buffer(name, torch.empty(0, dtype=torch.float64))
         self.register_buffer("samples", None)
 
-    @torch.no_grad()
+    @makes_operators
     def fit(
         self,
         X: Array | Data,
@@ -165,7 +166,7 @@ class ExpansionRegression(Reader):
         self.classes_ = subset.classes if names is None else names
         return self
 
-    @torch.no_grad()
+    @makes_operators
     def fit_subset(
         self, subset: Subset, source: Source, batch_size: int, processes: Processes
     ) -> None:

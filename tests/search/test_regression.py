@@ -214,6 +214,14 @@ def test_single_precision_and_graphs():
         torch.testing.assert_close(graph(X), reader(X))
 
 
+def test_autocast_changes_nothing():
+    X, labels = problem(1, 16, dtype=torch.float32)
+    expected = ExpansionRegression(lift_for((1, 16))).fit(X, labels)
+    with torch.autocast("cpu"):
+        found = ExpansionRegression(lift_for((1, 16))).fit(X, labels)
+    assert_same(found, expected)
+
+
 def test_bands_are_not_needed():
     X, labels = problem(3, 9)
     plain = ExpansionRegression(degree=1, eps_sq=0.1).fit(X, labels)
