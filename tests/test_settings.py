@@ -269,6 +269,7 @@ def test_a_grid_of_numpy_numbers(model, grid, tmp_path):
         assert found == best.net_.settings
 
 
+@pytest.mark.filterwarnings("ignore::redunet.ReduNetWarning")
 @pytest.mark.parametrize("kind", NUMBERS)
 def test_trainings_take_such_numbers(kind):
     net = ReduNet.construct(X, Y, num_layers=1)

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from redunet._checks import Array
-from redunet.construction.sources import Data
+from redunet.construction.sources import Data, check_rereadable, pair_of
 from redunet.network import ReduNet
 from redunet.rates.partition import Partition
 
@@ -30,6 +30,7 @@ def split(
     if isinstance(X, Dataset | DataLoader):
         if labels is not None:
             raise ValueError(f"X is a {type(X).__name__}, which has its own labels")
+        check_rereadable(X, "fine-tuning")
         if isinstance(validation, int | float):
             raise ValueError("a data set cannot be split: pass validation=(X, labels), or None")
         held_out = None if validation is None else _checked(net, *validation)
@@ -73,9 +74,11 @@ class _Targeted:
     def __init__(self, net: ReduNet, loader: DataLoader[Any]):
         self._net = net
         self._loader = loader
+        self.generator = loader.generator
+        self.sampler, self.batch_sampler = loader.sampler, loader.batch_sampler
 
     def __iter__(self) -> Iterator[Batch]:
-        return (_checked(self._net, X, labels) for X, labels in self._loader)
+        return (_checked(self._net, *pair_of(batch, "X")) for batch in self._loader)
 
 
 def _checked(net: ReduNet, X: Array, labels: Array) -> Batch:

@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +15,26 @@ from tqdm import tqdm
 
 from redunet._checks import check_count
 from redunet._processes import Processes
-from redunet.rates.coding_rates import RateReduction
+from redunet.construction.sources import check_rereadable, pair_of
+from redunet.files.identity import (
+    VERSION,
+    Identity,
+    check_identity,
+    combined,
+    digest_of,
+)
 from redunet.rates.meter import RateReductionMeter
 from redunet.training.gathered import GatheredFeatures, gathered
+from redunet.training.history import TrainingHistory
+from redunet.training.identity import (
+    identity_of_batches,
+    identity_of_module,
+    settings_of_optimizer,
+    settings_of_scheduler,
+)
 from redunet.training.losses import VariationalMCR2Loss
-from redunet.training.state import random_states, read_state, set_random_states, write_state
+from redunet.training.random_states import random_states, set_random_states
+from redunet.training.state import read_state, write_state
 
 if TYPE_CHECKING:
     import torch.distributed as dist
@@ -27,44 +42,8 @@ if TYPE_CHECKING:
 Batches = Iterable[tuple[Tensor, Tensor]]
 Loss = Callable[[Tensor, Tensor], Tensor]
 
-
-@dataclass
-class TrainingHistory:
-    """The loss and the rates of each epoch.
-
-    Attributes
-    ----------
-    loss : list of float
-        Mean loss over the batches of the epoch.
-    expansion, compression : list of float
-        R and R_c, in nats, of the features of all samples, as computed when each batch was
-        processed.
-    variational : list of float
-        Mean of R^v − R_c^v over the batches; empty unless the loss is variational.
-    seconds : list of float
-        Duration of the epoch, including the latching and the computation of the rates.
-    """
-
-    loss: list[float] = field(default_factory=list)
-    expansion: list[float] = field(default_factory=list)
-    compression: list[float] = field(default_factory=list)
-    variational: list[float] = field(default_factory=list)
-    seconds: list[float] = field(default_factory=list)
-
-    @property
-    def delta(self) -> list[float]:
-        """ΔR = R − R_c."""
-        return [r - c for r, c in zip(self.expansion, self.compression, strict=True)]
-
-    def append(self, means: Tensor, rates: RateReduction, seconds: float) -> None:
-        """Add an epoch. ``means`` holds the mean loss and, if it is variational, its two rates."""
-        loss, *variational = means.tolist()
-        self.loss.append(loss)
-        self.expansion.append(rates.expansion.item())
-        self.compression.append(rates.compression.item())
-        if variational:
-            self.variational.append(variational[0] - variational[1])
-        self.seconds.append(seconds)
+# What a training starts with, in the identity of its checkpoint.
+WEIGHTS, VALUES = "starting weights", "starting values"
 
 
 def train(
@@ -109,8 +88,10 @@ def train(
         stay in float32. With float16, the loss is scaled so that small gradients do not vanish.
     checkpoint : str or path, optional
         A file that is written after each epoch, completely or not at all. After an interruption,
-        the same call resumes from this file. On a CPU the result is the same as without the
-        interruption if all random numbers come from torch: from its global generator, or from the
+        the same call resumes from this file, with the same batches, starting weights, loss and
+        optimizer; anything else is refused. The batches are read once more for this, before the
+        first epoch. On a CPU the result is the same as without the interruption if all random
+        numbers come from the global generators of torch, NumPy and Python, or from the
         ``generator`` of a DataLoader.
     process_group : torch.distributed.ProcessGroup, optional
         The processes that train together. The featurizer is then a ``DistributedDataParallel``, and
@@ -125,8 +106,8 @@ def train(
     Raises
     ------
     ValueError
-        If settings are out of range, the featurizer does not suit the processes, or the checkpoint
-        is damaged or was written by another number of processes.
+        If settings are out of range, the featurizer does not suit the processes, there are no
+        batches, or the checkpoint is damaged or belongs to another training.
 
     References
     ----------
@@ -143,14 +124,15 @@ def train(
             f"with several processes, featurizer must be a DistributedDataParallel, got {name}"
         )
     training = _Training(featurizer, loss, optimizer, scheduler, autocast, processes)
-    generator = getattr(batches, "generator", None)
-    if checkpoint is not None and Path(checkpoint).exists():
-        training.restore(Path(checkpoint), generator)
+    if epochs > 1 or checkpoint is not None or training.variational:
+        check_rereadable(batches, "a training")
+    if checkpoint is not None:
+        training.prepare(Path(checkpoint), batches, latch_every)
     with tqdm(total=epochs, initial=training.epoch, desc="epochs", disable=not progress) as bar:
         while training.epoch < epochs:
             training.run_epoch(batches, latch_every)
             if checkpoint is not None:
-                training.save(Path(checkpoint), generator)
+                training.save(Path(checkpoint), batches)
             bar.set_postfix(rate_reduction=f"{training.history.delta[-1]:.4g}")
             bar.update()
     return training.history
@@ -177,6 +159,8 @@ class _Training:
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=scaled)
         self.epoch = 0
         self.history = TrainingHistory()
+        self.identity: Identity = {}
+        self.begun: dict[str, Any] = {}  # the random states before the first epoch
 
     def run_epoch(self, batches: Batches, latch_every: int) -> None:
         """Latch if it is time, and take a step on every batch."""
@@ -241,27 +225,63 @@ class _Training:
         }
         return {name: part for name, part in parts.items() if part is not None}
 
-    def save(self, path: Path, generator: torch.Generator | None) -> None:
+    def prepare(self, path: Path, batches: Batches, latch_every: int) -> None:
+        """Determine what a checkpoint belongs to, and resume from it if it is there.
+
+        Raises
+        ------
+        ValueError
+            If the checkpoint belongs to another training.
+        """
+        state = read_state(path) if path.exists() else {}
+        if state and len(state["random"]) != self.processes.size:
+            raise ValueError(
+                f"{path} was written by {len(state['random'])} processes, got {self.processes.size}"
+            )
+        if "begun" in state:
+            self.begun = state["begun"][self.processes.rank]
+        else:
+            self.begun = random_states(self.device, batches)
+        own = self._identity(latch_every)
+        own |= identity_of_batches(batches, self.begun, self.device)
+        self.identity = combined(own, self.processes)
+        if state:
+            self._restore(state, path, batches)
+
+    def _identity(self, latch_every: int) -> Identity:
+        parts = self._parts()
+        identity = VERSION | {"latch_every": latch_every, "autocast": str(self.autocast)}
+        identity |= identity_of_module("featurizer", parts["featurizer"], WEIGHTS)
+        identity |= identity_of_module("loss", self.loss, VALUES)
+        identity["the optimizer"] = settings_of_optimizer(self.optimizer)
+        if self.scheduler is not None:
+            identity["the scheduler"] = settings_of_scheduler(self.scheduler)
+        return identity
+
+    def save(self, path: Path, batches: Batches) -> None:
         """Write the state of the training to one file; the first process does it for all."""
-        random = self.processes.all_gather_object(random_states(self.device, generator))
+        states = random_states(self.device, batches), self.begun
+        random, begun = zip(*self.processes.all_gather_object(states), strict=True)
         if self.processes.rank > 0:
             return
         state = {name: part.state_dict() for name, part in self._parts().items()}
         state |= {"epoch": self.epoch, "history": asdict(self.history), "random": random}
+        state |= {"identity": self.identity, "begun": begun}
         write_state(state, path)
 
-    def restore(self, path: Path, generator: torch.Generator | None) -> None:
-        """Resume from a file that :meth:`save` wrote."""
-        state = read_state(path)
-        random = state["random"]
-        if len(random) != self.processes.size:
-            raise ValueError(
-                f"{path} was written by {len(random)} processes, got {self.processes.size}"
-            )
+    def _restore(self, state: dict[str, Any], path: Path, batches: Batches) -> None:
+        """Resume from a state that :meth:`save` wrote."""
+        identity = state.get("identity", {})
+        for name, fact in (("featurizer", WEIGHTS), ("loss", VALUES)):
+            part, fact = self._parts().get(name), f"the {fact} of the {name}"
+            # Modules that are already as the training left them may go on.
+            if part is not None and digest_of(part.state_dict()) == digest_of(state[name]):
+                self.identity[fact] = identity.get(fact)
+        check_identity(identity, self.identity, "training", path, self.processes)
         for name, part in self._parts().items():
             part.load_state_dict(state[name])
         self.epoch, self.history = state["epoch"], TrainingHistory(**state["history"])
-        set_random_states(random[self.processes.rank], self.device, generator)
+        set_random_states(state["random"][self.processes.rank], self.device, batches)
 
 
 @torch.no_grad()
@@ -286,5 +306,19 @@ def features(featurizer: nn.Module, batches: Batches) -> tuple[Tensor, Tensor]:
 
 
 def _on_device(batches: Batches, featurizer: nn.Module) -> Iterator[tuple[Tensor, Tensor]]:
-    device = next(featurizer.parameters()).device
-    return ((X.to(device), labels.to(device)) for X, labels in batches)
+    """The batches on the device of the featurizer.
+
+    Raises
+    ------
+    TypeError
+        If a batch is not a pair of samples and labels.
+    ValueError
+        If there are no batches.
+    """
+    device, count = next(featurizer.parameters()).device, 0
+    for batch in batches:
+        X, labels = pair_of(batch, "batches")
+        yield torch.as_tensor(X).to(device), torch.as_tensor(labels).to(device)
+        count += 1
+    if not count:
+        raise ValueError("batches has no samples: it is empty, or can be read only once")

@@ -89,7 +89,7 @@ def finetune(
         Stop after this number of epochs without an improvement.
     checkpoint : str or path, optional
         A file that is written after each epoch. After an interruption, the same call resumes from
-        this file.
+        this file; with other samples, labels, networks or settings it is refused.
     seed : int
         Seed of the head, of the order of the batches, and of the choice of held-out samples.
     progress : bool
@@ -118,11 +118,8 @@ def finetune(
     epochs, batch_size, patience = check_count(
         epochs=epochs, batch_size=batch_size, patience=patience
     )
-    lr, seed, hermitian = (
-        check_positive(lr=lr),
-        check_count(0, seed=seed),
-        check_flag(hermitian=hermitian),
-    )
+    lr, seed = check_positive(lr=lr), check_count(0, seed=seed)
+    hermitian = check_flag(hermitian=hermitian)
     momentum, weight_decay = check_number(momentum=momentum, weight_decay=weight_decay)
     if not isinstance(validation, tuple):
         validation = check_number(validation=validation)
@@ -140,7 +137,9 @@ def finetune(
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         model = FineTuned(copy.deepcopy(net), HEADS[head](net))
-    first = next(iter(train))
+        first = next(iter(train), None)
+    if first is None:
+        raise ValueError("X has no samples: it is empty")
     model.head.fit(model.net, first[0])
     model.net.layers.requires_grad_(True)
     settings = {
@@ -155,17 +154,20 @@ def finetune(
     }
     tuning = Tuning(model, loss or nn.CrossEntropyLoss(), settings)
     before = tuning.start(first)
-    if checkpoint is not None and Path(checkpoint).exists():
-        tuning.restore(Path(checkpoint))
+    if checkpoint is not None:
+        tuning.prepare(Path(checkpoint), train, held_out)
     with tqdm(total=epochs, initial=tuning.epoch, desc="epochs", disable=not progress) as bar:
         while tuning.epoch < epochs and not (patience and tuning.epochs_since_best() >= patience):
-            generator.manual_seed(seed + tuning.epoch)  # the same batches after an interruption
+            # The same batches after an interruption, also those of a loader that shuffles.
+            generator.manual_seed(seed + tuning.epoch)
             try:
-                tuning.run_epoch(train, held_out)
+                with torch.random.fork_rng(devices=[]):
+                    torch.manual_seed(seed + tuning.epoch)
+                    tuning.run_epoch(train, held_out)
             except FloatingPointError:
                 break
             if checkpoint is not None:
-                tuning.save(Path(checkpoint))
+                tuning.save(Path(checkpoint), train)
             bar.set_postfix({n: f"{v:.4g}" for n, v in model.history.latest().items()})
             bar.update()
     with torch.no_grad():

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from redunet.files.tensors import from_stored
-
 # Decay of the mean squares, and the smallest root of one, relative to the size of a parameter.
 SQUARES, SMALLEST = 0.999, 1e-8
 
@@ -55,10 +53,9 @@ class RelativeAdam(torch.optim.AdamW):
         return {f"{i}.{name}": t for i, state in states.items() for name, t in state.items()}
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
-        """Continue from :meth:`tensors`, as a file holds them."""
+        """Continue from what :meth:`tensors` gave."""
         for i, group in enumerate(self.param_groups):
             (p,) = group["params"]
             if f"{i}.step" in tensors:  # E of the last layer may not be used
-                means = {n: from_stored(tensors[f"{i}.{n}"], p) for n in ("exp_avg", "exp_avg_sq")}
-                on_device = {name: t.to(p.device) for name, t in means.items()}
-                self.state[p] = {"step": tensors[f"{i}.step"], **on_device}
+                means = {n: tensors[f"{i}.{n}"].to(p.device) for n in ("exp_avg", "exp_avg_sq")}
+                self.state[p] = {"step": tensors[f"{i}.step"], **means}

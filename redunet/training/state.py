@@ -11,14 +11,14 @@ from redunet.files.tensors import parse_header, read_tensors, write_tensors
 KEY = "redunet training"
 
 
-def write_state(state: dict[str, Any], path: Path) -> None:
+def write_state(state: dict[str, Any], path: Path, key: str = KEY) -> None:
     """Write nested dictionaries and lists of tensors and plain values, completely or not at all."""
     tensors: dict[str, Tensor] = {}
     header = _without_tensors(state, tensors)
-    write_tensors(tensors, path, KEY, header)
+    write_tensors(tensors, path, key, header)
 
 
-def read_state(path: Path) -> dict[str, Any]:
+def read_state(path: Path, key: str = KEY, what: str = "a training") -> dict[str, Any]:
     """The state that :func:`write_state` wrote. Tuples have become lists.
 
     Raises
@@ -27,30 +27,9 @@ def read_state(path: Path) -> dict[str, Any]:
         If the file is damaged, or is not such a file.
     """
     metadata, tensors = read_tensors(path)
-    header = parse_header(metadata, KEY, path, "a checkpoint of a training")
+    header = parse_header(metadata, key, path, f"a checkpoint of {what}")
     state: dict[str, Any] = _with_tensors(header, tensors)
     return state
-
-
-def random_states(device: torch.device, generator: torch.Generator | None) -> dict[str, Tensor]:
-    """The states of torch's generators for a device, and of the generator of the batches."""
-    states = {"cpu": torch.get_rng_state()}
-    if device.type == "cuda":
-        states["cuda"] = torch.cuda.get_rng_state(device)
-    if generator is not None:
-        states["batches"] = generator.get_state()
-    return states
-
-
-def set_random_states(
-    states: dict[str, Tensor], device: torch.device, generator: torch.Generator | None
-) -> None:
-    """Give the generators the states that :func:`random_states` returned."""
-    torch.set_rng_state(states["cpu"])
-    if "cuda" in states and device.type == "cuda":
-        torch.cuda.set_rng_state(states["cuda"], device)
-    if "batches" in states and generator is not None:
-        generator.set_state(states["batches"])
 
 
 def _without_tensors(value: Any, tensors: dict[str, Tensor]) -> Any:

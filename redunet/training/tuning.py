@@ -3,18 +3,20 @@
 import math
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from redunet.files.tensors import from_stored, parse_header, read_tensors, write_tensors
+from redunet._processes import Processes
+from redunet.files.identity import VERSION, Identity, check_identity, combined, digest_of
 from redunet.training.batches import Batch, Batches
 from redunet.training.fine_tuned import FineTuned, FineTuningHistory
+from redunet.training.identity import identity_of_batches, identity_of_module
 from redunet.training.losses import takes_features
+from redunet.training.random_states import generators, random_states
 from redunet.training.relative_adam import RelativeAdam
-
-Key = TypeVar("Key", int, str)
+from redunet.training.state import read_state, write_state
 
 KEY = "redunet fine-tuning"
 
@@ -36,6 +38,8 @@ class Tuning:
         settings: dict[str, Any],
     ):
         self.model, self.loss, self.settings = model, loss, settings
+        self.identity: Identity = {}  # what a checkpoint belongs to
+        self.begun: dict[str, Any] = {}  # the random states before the first epoch
         self.epoch = self.best_epoch = 0
         self.best_score = -math.inf
         self.best = _copy_of(model)
@@ -100,36 +104,53 @@ class Tuning:
         self.model.history.best_epoch = self.best_epoch
         return self.model.requires_grad_(False).eval()
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path, train: Batches) -> None:
         """Write the state of the training to one file, completely or not at all."""
-        tensors = {f"model.{n}": t for n, t in self.model.state_dict().items()}
-        tensors |= {f"best.{n}": t for n, t in self.best.items()}
-        tensors |= {f"adam.{n}": t for n, t in self.optimizer.tensors().items()}
         state = {
-            "settings": self.settings,
+            "identity": self.identity,
+            "begun": self.begun,
+            "generators": [generator.get_state() for generator in generators(train)],
+            "model": self.model.state_dict(),
+            "best": self.best,
+            "adam": self.optimizer.tensors(),
             "epoch": self.epoch,
             "best_epoch": self.best_epoch,
             "best_score": self.best_score,
             "history": asdict(self.model.history),
         }
-        write_tensors(tensors, path, KEY, state)
+        write_state(state, path, KEY)
 
-    def restore(self, path: Path) -> None:
-        """Resume from a file that :meth:`save` wrote."""
-        metadata, tensors = read_tensors(path)
-        state = parse_header(metadata, KEY, path, "a checkpoint of fine-tuning")
-        for name, expected in self.settings.items():
-            stored = state["settings"][name]
-            if stored != expected:
-                raise ValueError(
-                    f"{path} belongs to another fine-tuning: "
-                    f"{name} is {stored}, expected {expected}"
-                )
-        like = self.model.state_dict()
-        self.model.load_state_dict(_part(tensors, "model", like))
-        self.best = _part(tensors, "best", like)
-        adam = {n.removeprefix("adam."): t for n, t in tensors.items() if n.startswith("adam.")}
-        self.optimizer.restore(adam)
+    def prepare(self, path: Path, train: Batches, held_out: Batch | None) -> None:
+        """Determine what a checkpoint belongs to, and resume from it if it is there.
+
+        Raises
+        ------
+        ValueError
+            If the checkpoint belongs to another fine-tuning.
+        """
+        net, device = self.model.net, self.model.net.layers[0].proportions.device
+        state = read_state(path, KEY, "fine-tuning") if path.exists() else {}
+        self.begun = state.get("begun") or random_states(device, train)
+        self.identity = VERSION | self.settings | {"the list of classes": net.classes_.tolist()}
+        self.identity |= identity_of_module("network", net, "weights")
+        self.identity |= identity_of_module("loss", self.loss, "starting values")
+        self.identity |= identity_of_batches(train, self.begun, device)
+        if held_out is not None:
+            for name, values in zip(("samples", "labels"), held_out, strict=True):
+                self.identity[f"the validation {name}"] = digest_of(values)
+        self.identity = combined(self.identity, Processes())
+        if state:
+            stored = state.get("identity", {})
+            check_identity(stored, self.identity, "fine-tuning", path, Processes())
+            self._restore(state, train)
+
+    def _restore(self, state: dict[str, Any], train: Batches) -> None:
+        """Resume from a state that :meth:`save` wrote."""
+        for generator, numbers in zip(generators(train), state["generators"], strict=True):
+            generator.set_state(numbers)
+        self.model.load_state_dict(state["model"])
+        self.best = state["best"]
+        self.optimizer.restore(state["adam"])
         self.epoch, self.best_epoch = state["epoch"], state["best_epoch"]
         self.best_score = state["best_score"]
         self.model.history = FineTuningHistory(**state["history"])
@@ -163,12 +184,3 @@ def _finite(loss: Tensor) -> float:
 
 def _copy_of(model: nn.Module) -> dict[str, Tensor]:
     return {name: t.detach().clone() for name, t in model.state_dict().items()}
-
-
-def _part(tensors: dict[str, Tensor], prefix: str, like: dict[Key, Tensor]) -> dict[Key, Tensor]:
-    """The tensors of a checkpoint whose names have this prefix and end in a name in ``like``."""
-    return {
-        name: from_stored(tensors[f"{prefix}.{name}"], t)
-        for name, t in like.items()
-        if f"{prefix}.{name}" in tensors
-    }

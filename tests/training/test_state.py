@@ -1,12 +1,16 @@
 """The state of a training in a file."""
 
 import collections
+import random
 
+import numpy as np
 import pytest
 import torch
+from torch.utils.data import BatchSampler, DataLoader, RandomSampler
 
 from redunet.files.tensors import write_tensors
-from redunet.training.state import random_states, read_state, set_random_states, write_state
+from redunet.training.random_states import random_states, set_random_states
+from redunet.training.state import read_state, write_state
 
 
 def test_nested_values_come_back(tmp_path):
@@ -35,14 +39,19 @@ def test_another_file_is_refused(tmp_path):
         read_state(path)
 
 
-def test_generators_continue_where_they_were(device):
+def test_generators_continue_where_they_were(device, tmp_path):
     generator = torch.Generator().manual_seed(3)
+    sampler = RandomSampler(range(9), generator=generator)
+    batches = DataLoader(range(9), sampler=BatchSampler(sampler, 2, drop_last=False))
     torch.rand(5)
-    states = random_states(device, generator)
+    write_state({"random": random_states(device, batches)}, tmp_path / "state")
+    states = read_state(tmp_path / "state")["random"]
 
     def draw():
-        return [torch.rand(4), torch.rand(4, device=device), torch.rand(4, generator=generator)]
+        numbers = [torch.rand(4), torch.rand(4, device=device), torch.rand(4, generator=generator)]
+        numpy = torch.from_numpy(np.random.normal(size=3))  # noqa: NPY002
+        return [*numbers, numpy, random.gauss(), random.random()]
 
     expected = draw()
-    set_random_states(states, device, generator)
+    set_random_states(states, device, batches)
     torch.testing.assert_close(draw(), expected, rtol=0, atol=0)
