@@ -88,10 +88,10 @@ def main(arguments: list[str] | None = None, prog: str = "python -m redunet.demo
     print("\nTest accuracy           originals   each at a random cyclic shift")
     for name, predict in predictors.items():
         accuracies[name] = [
-            accuracy_score(labels_test, predict(X_test.roll(shift, 3)))
+            accuracy_score(labels_test.numpy(), predict(X_test.roll(shift, 3)))
             for shift in range(0, X.shape[3], problem.stride)
         ]
-        on_shifted = accuracy_score(labels_test, predict(shifted))
+        on_shifted = accuracy_score(labels_test.numpy(), predict(shifted))
         print(f"{name:<24}{accuracies[name][0]:>9.3f}{on_shifted:>12.3f}")
 
     start = time.perf_counter()
