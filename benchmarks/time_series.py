@@ -60,8 +60,13 @@ def multi_rocket(seed: int) -> MultiRocketHydraClassifier:
     return MultiRocketHydraClassifier(random_state=seed)
 
 
+def two_readers(seed: int) -> ReduNetClassifier:
+    return ReduNetClassifier(reader="auto", random_state=seed)
+
+
 METHODS = {
     "ReduNet": Method(lambda seed: ReduNetClassifier(random_state=seed)),
+    "ReduNet, two readers": Method(two_readers),
     "MiniRocket": Method(mini_rocket),
     "MultiRocket-Hydra": Method(multi_rocket),
     "1-NN DTW": Method(dtw, random=False),
@@ -81,7 +86,7 @@ def main() -> None:
     options = parser.parse_args()
     methods = {name: METHODS[name] for name in options.methods}
     sets = {name: partial(task, name) for name in options.datasets}
-    if set(methods) - {"ReduNet"}:
+    if not all(name.startswith("ReduNet") for name in methods):
         compile_all()
     results = run(methods, sets, options.seeds, options.out)
     print(describe(torch.device("cpu")))

@@ -1,0 +1,57 @@
+"""Regression by E, alone and as the reader of a network, with samples on a device."""
+
+import pytest
+import torch
+
+from redunet import ExpansionRegression, MultiScaleLift, ReduNet, Search
+from tests.device.samples import assert_close, data
+
+OPTIONS = {"kernels_per_scale": 8, "dilations": [1, 2]}
+
+
+def reader_for(shape, **options):
+    if len(shape) == 1:
+        return ExpansionRegression(**options)
+    lift = MultiScaleLift(
+        shape[0], len(shape) - 1, nonlinearity=("soft step", "competing"), mean=True, **OPTIONS
+    )
+    return ExpansionRegression(lift, **options)
+
+
+@pytest.mark.parametrize("shape", [(10,), (200,), (2, 12), (1, 6, 5)])
+@pytest.mark.parametrize("options", [{"degree": 1}, {"degree": 2}, {"most_samples": 50}])
+def test_a_regression_is_the_same_on_a_device(shape, options, device):
+    X, labels = data(shape, 90, 3)
+    expected = reader_for(shape, **options).fit(X, labels)
+    found = reader_for(shape, **options).fit(X.to(device), labels.to(device))
+    assert {t.device.type for t in found.state_dict().values()} == {device.type}
+    assert found.eps_sq_ == expected.eps_sq_
+    membership = found.membership(X.to(device))
+    assert_close(membership, expected.membership(X))
+
+
+def test_a_network_with_a_reader(device):
+    X, labels = data((2, 12), 60, 3)
+    lift = MultiScaleLift(2, 1, nonlinearity="relu", **OPTIONS)
+    nets = [
+        ReduNet.construct(x, labels, lift=Search([lift], bands=[2], reader=reader_for((2, 12))))
+        for x in (X, X.to(device))
+    ]
+    expected, found = (net.membership(X.to(net.layers[0].proportions.device)) for net in nets)
+    assert_close(found, expected)
+
+
+def test_waits_do_not_grow_with_the_samples(device):
+    if device.type != "sim":
+        pytest.skip("only the simulated device counts")
+    waits = []
+    for m in (60, 240):
+        X, labels = data((2, 12), m, 3)
+        X, reader = X.to(device), reader_for((2, 12))
+        torch.ops.simulated.reset()
+        reader.fit(X, labels)
+        waits.append(torch.ops.simulated.waits())
+        torch.ops.simulated.reset()
+        reader.membership(X)
+        assert torch.ops.simulated.waits() == 0
+    assert waits[1] <= waits[0] + 5
