@@ -264,7 +264,7 @@ class ReduNetClassifier(
         """Memberships and labels of the training samples, those that were found among them."""
         found = self.net_.label_distributions_
         if found is None:
-            return (labels[:, None] == self.classes_).astype(float), labels
+            return (labels[:, None] == self.classes_).astype(float), labels.copy()
         memberships = found.cpu().numpy()
         return memberships, self.classes_[memberships.argmax(1)]
 

@@ -6,7 +6,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from redunet._checks import Array, as_samples, check_count, check_positive, check_sample_shape
-from redunet._precision import has_overflowed, undefined_loss
+from redunet._precision import full_precision, has_overflowed, undefined_loss
 from redunet._processes import Processes
 from redunet.rates.coding_rates import compression_rate, expansion_rate, spectrum_of
 from redunet.rates.covariance import leading_directions
@@ -274,6 +274,7 @@ class VariationalMCR2Loss(nn.Module):
         self.codes.copy_(codes)
 
     @torch.no_grad()
+    @full_precision
     def latch(self, Z: Tensor, labels: Array) -> None:
         """Set atoms and codes to the leading eigenvectors and eigenvalues of each class.
 

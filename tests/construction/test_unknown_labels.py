@@ -284,3 +284,12 @@ def test_an_extended_network_keeps_the_labels_of_all_its_samples():
     assert new.transduction_.tolist() == [*net.transduction_, *labels[~old]]
     torch.testing.assert_close(new.label_distributions_[: sum(old), :3], net.label_distributions_)
     assert ReduNet.construct(X, labels, **options).extend(X, labels).transduction_ is None
+
+
+def test_the_labels_that_were_found_are_no_view_of_those_that_were_given():
+    X, labels = subspaces()
+    given = np.unique(labels, return_inverse=True)[1]
+    model = ReduNetClassifier(lift=None, eps_sq=0.5).fit(X, given)
+    expected = given.tolist()
+    given[:] = 0
+    assert model.transduction_.tolist() == expected

@@ -63,3 +63,12 @@ def test_classes_without_members_change_nothing(make):
     found, of_memberships = with_gradient(loss, Z, Pi)
     torch.testing.assert_close(found, expected)
     torch.testing.assert_close(of_memberships, gradient)
+
+
+def test_autocasting_changes_no_dictionary():
+    loss, Z = VariationalMCR2Loss(3, 6, 2), features(8, 6).float()
+    loss.latch(Z, LABELS)
+    expected = {name: t.clone() for name, t in loss.state_dict().items()}
+    with torch.autocast("cpu", torch.bfloat16):
+        loss.latch(Z, LABELS)
+    assert all(torch.equal(t, expected[name]) for name, t in loss.state_dict().items())
