@@ -30,6 +30,7 @@ BENCHMARKS = {
     "time_series": Benchmark("accuracy on series, beside other methods", "aeon", 60),
     "images": Benchmark("accuracy on images, beside other methods", "MNIST for a part", 90),
     "tables": Benchmark("accuracy on tables, beside other methods", "", 10),
+    "probabilities": Benchmark("log loss of new samples, beside a calibrated SVM", "", 5),
     "unknown_labels": Benchmark("accuracy with few labels", "MNIST for a part", 60),
     "forgetting": Benchmark("accuracy when new classes arrive", "MNIST", 30),
     "micl": Benchmark("minimum incremental coding length", "MNIST for a part", 10),

@@ -14,6 +14,7 @@ from redunet.inspection.plots.images import plot_nearest_images, plot_principal_
 from redunet.inspection.plots.operators import plot_eigenvalues, plot_kernels
 from redunet.inspection.plots.pairs import plot_pairs
 from redunet.inspection.plots.rates import plot_rates
+from redunet.inspection.plots.reliability import plot_reliability
 from redunet.inspection.plots.search import plot_search
 from redunet.inspection.plots.similarity import (
     plot_similarity,
@@ -39,6 +40,7 @@ __all__ = [
     "plot_paths",
     "plot_principal_images",
     "plot_rates",
+    "plot_reliability",
     "plot_search",
     "plot_similarity",
     "plot_similarity_histogram",

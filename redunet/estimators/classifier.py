@@ -59,6 +59,11 @@ class ReduNetClassifier(
     reader : "auto", ExpansionRegression or None
         A regression that pools all classes, and multiplies the probabilities; see
         :class:`redunet.Search`.
+    bands : sequence of (int or None), optional
+        Largest frequencies that the search compares, None for all. By default they suit the shape
+        of the samples; with a lift of your own, all frequencies.
+    most_blocks : int
+        Largest number of candidates that are joined to one network.
     input_shape : tuple of int, optional
         Shape ``(C, *spatial)`` of one sample, if the values of a series or an image are a row of
         ``X``, as in pipelines.
@@ -128,6 +133,8 @@ class ReduNetClassifier(
         lift: Literal["auto"] | nn.Module | Sequence[nn.Module] | None = "auto",
         candidates: Sequence[nn.Module] | None = None,
         reader: Literal["auto"] | ExpansionRegression | None = None,
+        bands: Sequence[int | None] | None = None,
+        most_blocks: int = 4,
         input_shape: tuple[int, ...] | None = None,
         operators: Literal["exact", "extensible", "variational"] | OperatorKind = "exact",
         rank: int | None = None,
@@ -143,6 +150,8 @@ class ReduNetClassifier(
         self.lift = lift
         self.candidates = candidates
         self.reader = reader
+        self.bands = bands
+        self.most_blocks = most_blocks
         self.input_shape = input_shape
         self.operators = operators
         self.rank = rank
@@ -283,7 +292,13 @@ class ReduNetClassifier(
         return as_samples(shaped, device=self.device)
 
     def _search(self, channels: int, *, is_signal: bool) -> Search:
-        settings: Any = {"eps_sq": self.eps_sq, "seed": self.random_state, "reader": self.reader}
+        settings: Any = {
+            "eps_sq": self.eps_sq,
+            "bands": self.bands,
+            "most_blocks": self.most_blocks,
+            "seed": self.random_state,
+            "reader": self.reader,
+        }
         if isinstance(self.lift, str):
             if self.lift != "auto":
                 raise ValueError(
@@ -301,7 +316,9 @@ class ReduNetClassifier(
         if self.standardize:
             parts = [] if lift is None else list(lift) if type(lift) is nn.Sequential else [lift]
             lift = nn.Sequential(Standardize(channels, constant=not is_signal), *parts)
-        return Search([lift], bands=[None], **settings)
+        if self.bands is None:
+            settings["bands"] = [None]
+        return Search([lift], **settings)
 
 
 def _on_host(values: Array) -> Array:

@@ -21,7 +21,7 @@ from redunet.coding.local import local_increments
 from redunet.estimators.validation import TensorClassifierMixin, validated, validated_pair
 from redunet.rates.partition import Partition
 from redunet.rates.spectrum import HalfSpectrum, as_double, squared_norms
-from redunet.search.calibration import SHARPNESSES, calibrate
+from redunet.search.calibration import calibrate
 
 # Candidates for ε², times the mean squared norm of the samples minus their mean.
 PRECISIONS = np.geomspace(1e-6, 1e2, 33)
@@ -37,7 +37,8 @@ class MICLClassifier(TensorClassifierMixin, BaseEstimator):
     """Classifier by minimum incremental coding length (MICL).
 
     A sample belongs to the class whose code it lengthens least, together with the length of its
-    label. The increments δL are in nats, so softmax(−δL) is a probability. With many samples, MICL
+    label. The increments δL are in nats, so softmax(−δL) would be a probability if the samples were
+    Gaussian. Probabilities are softmax(−t δL), with a sharpness t ≤ 1. With many samples, MICL
     becomes the most probable class of Gaussians with covariances Σ + ε²/D I, plus half of the
     effective dimension tr(Σ (Σ + ε²/D I)⁻¹). A class may have a degenerate covariance.
 
@@ -74,8 +75,8 @@ class MICLClassifier(TensorClassifierMixin, BaseEstimator):
     losses_ : numpy array (e,)
         Their log losses by leave-one-out, in nats.
     sharpness_ : float
-        The best sharpness t at ``eps_sq_``; 1 if no values were compared. If it is far below 1, the
-        probabilities of ``predict_proba`` are too close to 0 and 1.
+        Sharpness t of the probabilities, from the same leave-one-out; 1 if ``eps_sq`` was given, or
+        no sample can be left out.
 
     References
     ----------
@@ -165,8 +166,9 @@ class MICLClassifier(TensorClassifierMixin, BaseEstimator):
         return -increments
 
     def predict_proba(self, X: Array) -> np.ndarray:
-        """Probabilities softmax(−δL) of the classes, ``(m, k)``."""
-        return torch.softmax(-torch.from_numpy(self.increments(X)), 1).numpy()
+        """Probabilities softmax(−t δL) of the classes, ``(m, k)``; t is ``sharpness_``."""
+        increments = torch.from_numpy(self.increments(X))
+        return torch.softmax(-self.sharpness_ * increments, 1).numpy()
 
     def predict(self, X: Array) -> np.ndarray:
         """The label with the least incremental coding length, a numpy array ``(m,)``."""
@@ -235,14 +237,13 @@ class MICLClassifier(TensorClassifierMixin, BaseEstimator):
             return
         targets = self._partition.membership.argmax(1)
         judged = self._partition.sizes[targets] > 1
-        unit = SHARPNESSES[1]  # the largest sharpness of the calibration stands for 1
         entries = len(targets) * self._partition.num_classes
         parts = [
-            calibrate(held_out(part)[:, judged] / unit, targets[judged])
+            calibrate(held_out(part)[:, judged], targets[judged], most=1.0)
             for part in grid.split(max(1, TABLE_ENTRIES // entries))
         ]
         losses = torch.cat([part.losses.mean(1) for part in parts])
-        sharpness = torch.cat([part.sharpness for part in parts]) / unit
+        sharpness = torch.cat([part.sharpness for part in parts])
         best = int(losses.argmin())
         self.searched_, self.losses_ = grid.cpu().numpy(), losses.cpu().numpy()
         self.eps_sq_, self.sharpness_ = float(grid[best]), float(sharpness[best])

@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 from redunet._checks import Array
@@ -12,6 +13,7 @@ from redunet._version import __version__
 from redunet.files.atomic import atomic_write, check_place
 from redunet.inspection.page import template
 from redunet.inspection.plots.depth import predictions_by_layer
+from redunet.inspection.reliability import Reliability
 from redunet.inspection.sections import confusion, sections
 from redunet.inspection.summary import constructed, description, evaluation
 from redunet.inspection.text import readable
@@ -36,9 +38,10 @@ def report(
     """Write an HTML report on a network and its results on samples.
 
     The report shows a summary, the rates and the accuracy by layer, similarities and singular
-    values before and after the network, the confusion matrix, and explanations of the worst
-    samples. Beside the accuracy of the network, it shows the chance level, which is the share of
-    the largest class in ``labels``. A class has the same colour in all pictures.
+    values before and after the network, the accuracy by confidence, the confusion matrix, and
+    explanations of the worst samples. Beside the accuracy of the network, it shows the chance
+    level, which is the share of the largest class in ``labels``. A class has the same colour in all
+    pictures.
 
     The report is a single HTML file that contains all pictures and loads no other files. A few
     lines of script sort its tables. The page can be read without them.
@@ -84,14 +87,16 @@ def report(
     results = evaluation(net, X, labels, train=train)
     with torch.no_grad():
         by_layer = layers.residual_norms_by_layer(X)
+        membership = net.membership(X).cpu().numpy()
     by_layers = predictions_by_layer(layers, X, by_layer)
     predictions = by_layers[-1] if layers is net else net.predict(X)
+    reliability = Reliability.of(membership, np.searchsorted(net.classes_, labels))
     page = template("report.html").render(
         title=title,
         version=__version__,
         summary=_readable(description(net)),
         results=_readable(results),
-        sections=sections(layers, X, labels, by_layers, search),
+        sections=sections(layers, X, labels, by_layers, reliability, search),
         confusion=confusion(net.classes_, labels, predictions),
         worst=worst_samples(
             net,

@@ -15,6 +15,7 @@ from redunet.inspection.page import PANEL, Panel, Section, Table, drawn, panel
 from redunet.inspection.plots.architecture import plot_architecture
 from redunet.inspection.plots.depth import AccuracyByDepthDisplay
 from redunet.inspection.plots.rates import plot_rates
+from redunet.inspection.plots.reliability import draw_reliability
 from redunet.inspection.plots.search import draw_candidates, draw_precisions, has_bands
 from redunet.inspection.plots.similarity import (
     cosine_similarity,
@@ -22,6 +23,7 @@ from redunet.inspection.plots.similarity import (
     plot_singular_values,
     similarity_over_shifts,
 )
+from redunet.inspection.reliability import Reliability
 from redunet.network import ReduNet
 from redunet.search.search import Search
 
@@ -54,6 +56,11 @@ ONE_LAYER = (
     "The network has a single layer, which decides the class. Further layers would hardly change "
     "the accuracy. Depth is for the features: it makes the classes orthogonal, which raises ΔR."
 )
+RELIABILITY = (
+    "The confidence of a prediction is the probability of the predicted class. Points on the "
+    "diagonal mean that probabilities can be trusted; points below it are too sure. The expected "
+    "calibration error is the mean distance from the diagonal."
+)
 SHIFTS = (
     "The similarity of a pair is the largest |cosine similarity| over all cyclic shifts of one of "
     "the two samples, because the network does not distinguish shifts."
@@ -65,6 +72,7 @@ def sections(
     X: Tensor,
     labels: np.ndarray,
     predictions: np.ndarray,
+    reliability: Reliability,
     search: Search | None,
 ) -> Iterator[Section]:
     """Sections on the network and on all samples together.
@@ -76,6 +84,8 @@ def sections(
     labels : numpy array (m,)
     predictions : numpy array (num_layers, m)
         The labels that each layer estimates.
+    reliability : Reliability
+        The accuracy by confidence.
     search : Search, optional
         The search that chose the settings.
     """
@@ -87,6 +97,8 @@ def sections(
         display = AccuracyByDepthDisplay((predictions == labels).mean(1))
         panels.append(drawn(display.plot, "Accuracy by layer", DEPTH))
     yield Section("Layer by layer", [] if len(predictions) > 1 else [ONE_LAYER], panels)
+    drawing = drawn(lambda ax: draw_reliability(ax, reliability), "Accuracy by confidence", "")
+    yield Section("Probabilities", [RELIABILITY], [drawing])
     yield _before_and_after(net, X, labels)
 
 

@@ -11,6 +11,7 @@ from sklearn.svm import SVC
 
 from redunet._checks import Array, as_samples, listed
 from redunet._labels import as_labels
+from redunet.inspection.reliability import calibration
 from redunet.inspection.text import with_three_digits
 from redunet.network import ReduNet
 from redunet.rates.coding_rates import spectral_rate_reduction, spectrum_of
@@ -50,9 +51,10 @@ def constructed(model: ReduNet | FineTuned) -> ReduNet:
 def evaluation(
     model: ReduNet | FineTuned, X: Array, labels: Array, *, train: tuple[Array, Array] | None = None
 ) -> dict[str, Any]:
-    """Accuracy of a network on labelled samples, accuracies to compare it with, and rates.
+    """Accuracy of a network on labelled samples, what to compare it with, and rates.
 
-    The chance level is the share of the largest class in ``labels``. If training samples are given,
+    Log loss and expected calibration error tell whether memberships are good probabilities. The
+    chance level is the share of the largest class in ``labels``. If training samples are given,
     the accuracy of a support vector machine with an RBF kernel is added. It is trained on the
     flattened training samples, scaled feature by feature.
 
@@ -78,9 +80,11 @@ def evaluation(
     spectrum = spectrum_of(Z)
     rates = spectral_rate_reduction(spectrum(Z), spectrum, partition, net.settings.eps_sq)
     _, counts = np.unique(labels, return_counts=True)
+    membership = model.membership(X).cpu().numpy()
     results = {
         "samples": len(X),
         "accuracy": float(accuracy_score(labels, model.predict(X))),
+        **calibration(membership, np.searchsorted(net.classes_, labels)),
         "chance level (largest class)": float(counts.max() / len(labels)),
     }
     if train is not None:

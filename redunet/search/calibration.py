@@ -1,4 +1,4 @@
-"""Memberships from residuals, at the sharpness with the least log loss."""
+"""Memberships from residuals or scores, at the sharpness with the least log loss."""
 
 import math
 from typing import NamedTuple
@@ -9,16 +9,18 @@ from torch import Tensor
 # A class of fewer samples is not judged: without one of them, too little of it is left.
 LEAST_SAMPLES = 3
 
-# The range of sharpnesses of relative residuals, and the number of bisections inside it.
-SHARPNESSES = (0.1, 1e4)
-BISECTIONS = 24
+# The weight of an imagined error beside all samples.
+IMAGINED = 0.25
+
+# The least sharpness, times the mean margin, and the number of bisections from there.
+LEAST, BISECTIONS = 1e-2, 30
 
 
 class Calibration(NamedTuple):
-    """The best sharpness of some tables of residuals."""
+    """The sharpness that suits some tables of residuals."""
 
     sharpness: Tensor  # (e,)
-    losses: Tensor  # (e, m) the log loss of each sample
+    losses: Tensor  # (e, m) the log loss of each sample, without the imagined one
 
 
 class Verdict(NamedTuple):
@@ -72,27 +74,48 @@ class Judge:
         return calibrate(squared_residuals[:, self._judged].clamp_min(0).sqrt(), self._targets)
 
 
-def calibrate(residuals: Tensor, targets: Tensor) -> Calibration:
-    """The sharpness t with the least mean log loss of softmax(−t r).
+def calibrate(residuals: Tensor, targets: Tensor, *, most: float = math.inf) -> Calibration:
+    """The sharpness t of softmax(−t r) with the least log loss, a share of an error imagined.
 
-    The loss is convex in t, so its derivative is bisected.
+    If every sample is nearest to its own class, the log loss falls for ever as t grows, and later
+    errors would have the probability 0. A quarter of one more sample is therefore imagined to be
+    wrong: with m samples, the target of a sample is its own class with the weight m/(m + 1/4), and
+    otherwise the nearest of the other classes. If all margins are equal, the probability of an
+    error is then about 1/(4m). The weight is like that of the priors of Jeffreys and Perks, 1/2 and
+    1/k, and was chosen by the log loss of new samples; see ``benchmarks/probabilities.py``.
+
+    Residuals may be any values of which the smallest wins, such as negative scores. The result does
+    not depend on values that are added to all residuals of a sample, and is inverse to their unit.
 
     Parameters
     ----------
     residuals : Tensor of shape (e, m, k)
-        Relative residuals of samples in all classes, in several settings.
+        Residuals of held-out samples in all classes, in several settings.
     targets : Tensor of shape (m,)
         Positions of the true classes.
+    most : float
+        Largest sharpness.
+
+    References
+    ----------
+    Platt, Probabilistic Outputs for Support Vector Machines (1999), Section 2.2.
     """
-    own = residuals[:, torch.arange(len(targets), device=targets.device), targets]  # (e, m)
-    low, high = (residuals.new_full((len(residuals),), t).log() for t in SHARPNESSES)
-    for _ in range(BISECTIONS):
+    (_, m, k), own_class = residuals.shape, targets[None, :, None]
+    own = residuals.gather(2, own_class.expand(len(residuals), -1, 1)).squeeze(2)  # (e, m)
+    others = residuals.scatter(2, own_class.expand(len(residuals), -1, 1), torch.inf)
+    gaps = others.amin(2) - own
+    share = IMAGINED / (m + IMAGINED)
+    expected = own + share * gaps
+    # At the minimum, share · mean |gap| < (k − 1)/(e t), because g exp(−t g) < 1/(e t).
+    unit = gaps.abs().mean(1)
+    unit = torch.where(unit > 0, unit, 1)
+    low, high = (LEAST / unit).log(), (k / (share * unit)).log()
+    for _ in range(BISECTIONS):  # the loss is convex in t
         middle = (low + high) / 2
         membership = torch.softmax(-middle.exp()[:, None, None] * residuals, 2)
-        slope = (own - (membership * residuals).sum(2)).mean(1)
+        slope = (expected - (membership * residuals).sum(2)).mean(1)
         low = torch.where(slope < 0, middle, low)
         high = torch.where(slope < 0, high, middle)
-    sharpness = ((low + high) / 2).exp()
-    logits = -sharpness[:, None, None] * residuals
-    losses = logits.logsumexp(2) + sharpness[:, None] * own
+    sharpness = ((low + high) / 2).exp().clamp(max=most)
+    losses = (-sharpness[:, None, None] * residuals).logsumexp(2) + sharpness[:, None] * own
     return Calibration(sharpness, losses)

@@ -54,8 +54,8 @@ class Search:
     softmax(−t r) of the residuals r, at the best sharpness t, is the measure of a candidate.
 
     On small sets many candidates are equally good, as far as the samples can tell. Those within one
-    standard error of the best loss, or within 1/m of it, are joined to one network, but at most
-    ``most_blocks``, and none with a wider band than the best: a :class:`redunet.JoinedLift` with
+    standard error of the best loss, or within 1/m of it, are joined, but at most ``most_blocks``,
+    and none with a wider band than those within 1/m: a :class:`redunet.JoinedLift` with
     :class:`redunet.layers.BlockDiagonal` operators, which average the squared residuals.
 
     Samples of a class of one or two are not left out, because too little of the class would remain.
@@ -303,14 +303,17 @@ class Search:
     def _choose(self) -> list[Candidate]:
         """The candidates that the samples cannot tell from the best one, the best first.
 
-        Bands wider than that of the best are left out, because all blocks share the widest grid.
+        Wider bands are left out, because all blocks share the widest grid. If losses differ by less
+        than one sample's nat, the widest band counts: it explains most.
         """
         best = self.candidates_[0]
         if not self._judge.count:
             wanted = [c for c in self.candidates_ if c.band in (DEFAULT_BAND, None)]
             return (wanted or self.candidates_)[: self.most_blocks]
-        most = best.loss + max(best.standard_error, 1 / self._judge.count)
-        good = [c for c in self.candidates_ if c.loss <= most and _width(c) <= _width(best)]
+        tie = 1 / self._judge.count
+        widest = max(_width(c) for c in self.candidates_ if c.loss <= best.loss + tie)
+        most = best.loss + max(best.standard_error, tie)
+        good = [c for c in self.candidates_ if c.loss <= most and _width(c) <= widest]
         return good[: self.most_blocks]
 
     def _refined(

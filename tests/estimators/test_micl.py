@@ -63,10 +63,18 @@ def test_the_precision_is_the_best_when_each_sample_is_left_out(options):
 
 
 def least_loss(table):
-    """The least log loss of softmax(−t table) over many t up to 1."""
+    """The log loss of softmax(−t table) at the best of many t up to 1, for 33.25 samples.
+
+    The last quarter of a sample is nearest to a wrong class.
+    """
     t = torch.logspace(-5, 0, 3000).double()[:, None, None]
     own = table[np.arange(33), LABELS]
-    return ((-t * table).logsumexp(2) + t[..., 0] * own).mean(1).min().item()
+    others = table.clone()
+    others[np.arange(33), LABELS] = torch.inf
+    normaliser = (-t * table).logsumexp(2)
+    losses, errors = normaliser + t[..., 0] * own, normaliser + t[..., 0] * others.amin(1)
+    best = (33 * losses + errors / 4).mean(1).argmin()
+    return losses[best].mean().item()
 
 
 @pytest.mark.parametrize("n_neighbors", [None, 3])

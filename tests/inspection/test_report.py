@@ -23,7 +23,7 @@ def test_a_page_that_holds_everything(path, problem):
     net, X, names = problem
     page = Page(path)
     assert page.open == []
-    assert len(page.images) == 7 + 2 * 6
+    assert len(page.images) == 8 + 2 * 6
     for alt, source in page.images:
         assert alt
         kind, data = source.split(",")
@@ -139,7 +139,7 @@ def test_samples_of_any_shape_are_drawn(shape, tmp_path, device):
     net = ReduNet.construct(X, labels, num_layers=1)
     report(net, X, labels, tmp_path / "report.html", worst=1)
     page = Page(tmp_path / "report.html")
-    assert len(page.images) == 6 + {1: 3, 2: 5, 3: 5, 4: 4}[len(shape)]
+    assert len(page.images) == 7 + {1: 3, 2: 5, 3: 5, 4: 4}[len(shape)]
     assert ("over all cyclic shifts" in page.text) == (len(shape) > 1)
 
 

@@ -1,0 +1,73 @@
+"""Accuracy by confidence, and the expected calibration error."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from redunet import ReduNet, ReduNetClassifier, datasets, report
+from redunet.inspection.reliability import Reliability, calibration
+from redunet.inspection.summary import evaluation
+from redunet.plots import plot_reliability
+from tests.inspection.report_page import Page
+
+# Two samples of confidence 0.9 of which one is right, and two of 0.6 that are right.
+MEMBERSHIP = np.array([[0.9, 0.1], [0.1, 0.9], [0.6, 0.4], [0.4, 0.6]])
+TARGETS = np.array([0, 0, 0, 1])
+
+
+def test_bins_have_their_mean_confidence_and_accuracy():
+    found = Reliability.of(MEMBERSHIP, TARGETS, bins=4)
+    np.testing.assert_allclose(found.confidence, [0.6, 0.9])
+    np.testing.assert_allclose(found.accuracy, [1, 0.5])
+    np.testing.assert_array_equal(found.samples, [2, 2])
+    assert found.error == pytest.approx((2 * 0.4 + 2 * 0.4) / 4)
+    certain = Reliability.of(np.array([[1.0, 0.0]]), np.array([0]))
+    assert (certain.error, certain.samples.tolist()) == (0, [1])
+
+
+def test_log_loss_and_error_are_told():
+    found = calibration(MEMBERSHIP, TARGETS)
+    assert found["log loss"] == pytest.approx(-np.log([0.9, 0.1, 0.6, 0.6]).mean())
+    assert found["expected calibration error"] == Reliability.of(MEMBERSHIP, TARGETS).error
+
+
+@pytest.fixture(scope="module")
+def problem():
+    X, labels = datasets.digits()
+    net = ReduNet.construct(X[:100].flatten(1), labels[:100], lift="auto")
+    return net, X[100:300].flatten(1), labels[100:300]
+
+
+def test_samples_of_one_class_or_one_sample_have_a_log_loss():
+    for rows in (TARGETS == 0, slice(0, 1)):
+        own = MEMBERSHIP[rows, 0]
+        assert calibration(MEMBERSHIP[rows], TARGETS[rows])["log loss"] == pytest.approx(
+            -np.log(own).mean()
+        )
+
+
+def test_the_plot_and_the_report_show_the_error(problem, tmp_path):
+    net, X, labels = problem
+    found = Reliability.of(net.membership(X).numpy(), labels.numpy(), bins=5)
+    ax = plot_reliability(net, X, labels, bins=5)
+    _, line = ax.get_lines()
+    np.testing.assert_allclose(line.get_xydata(), np.stack(found[:2], 1))
+    assert f"expected calibration error {found.error:.3f}" in ax.get_title()
+    with pytest.raises(ValueError, match=r"labels must be among the classes .* got \[11\]"):
+        plot_reliability(net, X, labels * 0 + 11)
+    plt.close(ax.figure)
+    report(net, X, labels, tmp_path / "report.html", worst=0)
+    page = Page(tmp_path / "report.html")
+    assert "Accuracy by confidence" in [alt for alt, _ in page.images]
+    error = evaluation(net, X, labels)["expected calibration error"]
+    results = dict(row for table in page.tables for row in table if len(row) == 2)
+    assert float(results["expected calibration error"]) == pytest.approx(error, rel=6e-3)
+
+
+def test_classifiers_are_drawn_by_their_probabilities():
+    X, y = datasets.digits()
+    X, y = X[:60].flatten(1).numpy(), y[:60].numpy()
+    model = ReduNetClassifier(lift=None).fit(X, y)
+    _, ax = plt.subplots()
+    assert plot_reliability(model, X, y, ax=ax) is ax
+    plt.close(ax.figure)
