@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from torch import Tensor
 
+from redunet.inspection.axes import draw_legend, literal
 from redunet.inspection.decision import Decision
 from redunet.inspection.explanation import Explanation, explain
 from redunet.inspection.page import Cell, Panel, Table, drawn
@@ -157,7 +158,7 @@ def _titled(draw: Callable[..., object], title: str, *arguments: Any) -> Callabl
 
     def drawing(ax: Axes) -> None:
         draw(ax, *arguments)
-        ax.set_title(title, fontsize="medium")
+        ax.set_title(literal(title), fontsize="medium")
 
     return drawing
 
@@ -180,8 +181,13 @@ def _panels_by_layer(explanation: Explanation) -> list[Panel]:
 def _with_legend(draw: Callable[..., None], explanation: Explanation, ax: Axes) -> None:
     draw(ax, explanation)
     if ax.get_legend_handles_labels()[0]:
-        ax.legend(
-            frameon=False, fontsize="small", ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.2)
+        draw_legend(
+            ax,
+            frameon=False,
+            fontsize="small",
+            ncols=3,
+            loc="upper center",
+            bbox_to_anchor=(0.5, -0.2),
         )
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import FigureBase
 
+from redunet.inspection.axes import draw_legend, entry, literal
 from redunet.inspection.palette import class_style
 
 # Number of classes that have colours. The other classes are grey.
@@ -62,7 +63,8 @@ def draw_explanation(explanation: Explained, figure: FigureBase | None) -> np.nd
 def _draw_legend(ax: Axes, place: Axes) -> None:
     """Draw the legend of a panel in the place of another one."""
     place.remove()
-    legend = ax.legend(
+    legend = draw_legend(
+        ax,
         title="$E$ and classes",
         frameon=False,
         loc="center",
@@ -110,7 +112,7 @@ def _draw_curves(
         style: dict[str, Any] = {"color": "0.8", "linewidth": 0.8}
         if j in named:
             style = {"linewidth": 1.5, "markersize": 4, "markevery": every, **class_style(j)}
-            style["label"] = str(classes[j])
+            style["label"] = entry(classes[j])
         ax.plot(layers, values[:, j], **style)
     ax.set_xlabel("layer")
     ax.locator_params(axis="x", integer=True)
@@ -119,7 +121,7 @@ def _draw_curves(
 def _draw_bars(
     ax: Axes, classes: np.ndarray, values: np.ndarray, named: list[int], expansion: np.ndarray
 ) -> None:
-    names = ["$E$"] * len(expansion) + [str(classes[j]) for j in named]
+    names = ["$E$"] * len(expansion) + [literal(classes[j]) for j in named]
     colors = ["black"] * len(expansion) + [class_style(j)["color"] for j in named]
     ax.bar(np.arange(len(names)), [*expansion, *values[0, named]], color=colors)
     ax.set_xticks(range(len(names)), names)

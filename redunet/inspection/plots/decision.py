@@ -9,6 +9,7 @@ from matplotlib.colors import LinearSegmentedColormap, to_rgba
 from matplotlib.figure import FigureBase
 
 from redunet._checks import Array, as_tensor
+from redunet.inspection.axes import literal
 from redunet.inspection.decision import Decision
 from redunet.inspection.palette import PALETTE
 
@@ -82,7 +83,7 @@ def plot_decision(decision: Decision, x: Array, *, figure: FigureBase | None = N
         draw_scales(panels["scales"], decision)
     axes = np.array([panels[name] for name in names])
     winner, other = decision.classes
-    axes[0].set_title(f"{winner} (blue) rather than {other} (orange)", fontsize="medium")
+    axes[0].set_title(literal(f"{winner} (blue) rather than {other} (orange)"), fontsize="medium")
     return axes
 
 

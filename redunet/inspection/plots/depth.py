@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 
 from redunet._checks import Array, as_tensor
 from redunet._labels import as_labels
-from redunet.inspection.axes import given_or_new
+from redunet.inspection.axes import draw_legend, entry, given_or_new
 from redunet.network import ReduNet
 
 
@@ -91,13 +91,16 @@ class AccuracyByDepthDisplay:
         AccuracyByDepthDisplay
         """
         ax = given_or_new(ax)
-        style = {"marker": "." if len(self.accuracies) <= 60 else "", "label": self.name} | kwargs
+        style = {
+            "marker": "." if len(self.accuracies) <= 60 else "",
+            "label": None if self.name is None else entry(self.name),
+        } | kwargs
         (self.line_,) = ax.plot(np.arange(1, len(self.accuracies) + 1), self.accuracies, **style)
         ax.set(xlabel="layer", ylabel="accuracy", title="Accuracy of memberships, layer by layer")
         ax.set_ylim(None, 1.01, auto=None)  # a second curve may lie lower
         ax.locator_params(axis="x", integer=True)
         if self.name is not None:
-            ax.legend(frameon=False)
+            draw_legend(ax, frameon=False)
         self.ax_, self.figure_ = ax, ax.figure
         return self
 

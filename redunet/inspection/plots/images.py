@@ -9,6 +9,7 @@ from torch.nn.functional import normalize
 
 from redunet._checks import Array, as_samples
 from redunet._labels import as_labels
+from redunet.inspection.axes import literal
 from redunet.inspection.plots.similarity import cosine_similarity
 
 # Width and height of an image in inches: the largest one, which up to eight images in a row have,
@@ -170,4 +171,4 @@ def _draw_row(row: np.ndarray, images: np.ndarray, name: str = "") -> None:
     """Draw images from the left. Any further axes of the row stay empty."""
     for ax, image in zip(row, images, strict=False):
         ax.imshow(image, cmap="gray_r" if image.ndim == 2 else None)
-    row[0].set_ylabel(name, rotation=0, ha="right", va="center")
+    row[0].set_ylabel(literal(name), rotation=0, ha="right", va="center")

@@ -8,7 +8,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import FigureBase
 
-from redunet.inspection.axes import given_or_new
+from redunet.inspection.axes import given_or_new, literal
 from redunet.inspection.palette import class_style
 from redunet.network import ReduNet
 
@@ -47,7 +47,7 @@ def plot_eigenvalues(net: ReduNet, layer: int = -1, *, ax: Axes | None = None) -
     by_class = torch.linalg.eigvalsh(compression * proportions).transpose(0, 1).flatten(1)
     for number, (label, values) in enumerate(zip(net.classes_, by_class, strict=True)):
         style = {"markersize": 4, "linewidth": 1, "markevery": 0.15, **class_style(number)}
-        _draw_sorted(ax, values, label=f"$\\gamma_j C^j$, class {label}", **style)
+        _draw_sorted(ax, values, label=f"$\\gamma_j C^j$, class {literal(label)}", **style)
     _draw_sorted(ax, torch.linalg.eigvalsh(expansion), color="black", linewidth=2, label="$E$")
     ax.axhline(chosen.alpha.item(), color="black", linestyle=":", linewidth=1, label=r"$\alpha$")
     ax.locator_params(axis="x", integer=True)
@@ -106,7 +106,7 @@ def plot_kernels(
     E, C = net.layers[layer].kernels()
     kernels = torch.cat([E[None], C]).cpu()
     count = min(channels, net.feature_shape[0]) if spatial else 1
-    names = ["E", *(f"C, class {label}" for label in net.classes_)]
+    names = ["E", *(f"C, class {literal(label)}" for label in net.classes_)]
     if figure is None:
         size = (1.1 * count + 2.3, 1.1 * len(names) + 0.4)
         figure = plt.figure(figsize=size, layout="constrained")

@@ -5,7 +5,7 @@ from matplotlib.axes import Axes
 
 from redunet._checks import Array, as_samples
 from redunet._labels import as_labels
-from redunet.inspection.axes import given_or_new
+from redunet.inspection.axes import given_or_new, literal
 from redunet.rates.pairs import pairwise_rate_reduction
 
 # With more classes, the numbers would not fit into their fields.
@@ -49,8 +49,9 @@ def plot_pairs(Z: Array, labels: Array, eps_sq: float, *, ax: Axes | None = None
     if len(classes) <= MOST_NUMBERS:
         _write_numbers(ax, delta)
     upright = max(map(len, map(str, classes))) > 3
-    ax.set_xticks(range(len(classes)), classes, rotation=90 if upright else 0)
-    ax.set_yticks(range(len(classes)), classes)
+    names = list(map(literal, classes))
+    ax.set_xticks(range(len(classes)), names, rotation=90 if upright else 0)
+    ax.set_yticks(range(len(classes)), names)
     ax.tick_params(length=0)
     ax.set(xlabel="class", ylabel="class", title="Rate reduction of pairs of classes")
     return ax

@@ -12,7 +12,7 @@ from torch.nn.functional import normalize
 
 from redunet._checks import Array, as_samples
 from redunet._labels import as_labels
-from redunet.inspection.axes import given_or_new
+from redunet.inspection.axes import draw_legend, entry, given_or_new, literal
 from redunet.inspection.palette import class_style
 from redunet.lifts.band import resampled
 
@@ -117,8 +117,9 @@ def draw_similarity(ax: Axes, similarity: np.ndarray, labels: np.ndarray) -> Axe
     ax.figure.colorbar(image, ax=ax, label="|cosine similarity|", shrink=0.85)
     centres = [(start + stop) / 2 for start, stop in pairwise(edges)]
     upright = max(map(len, map(str, classes))) > 3
-    ax.set_xticks(centres, classes, rotation=90 if upright else 0)
-    ax.set_yticks(centres, classes)
+    names = list(map(literal, classes))
+    ax.set_xticks(centres, names, rotation=90 if upright else 0)
+    ax.set_yticks(centres, names)
     ax.tick_params(length=0)
     for edge in edges[1:-1]:
         ax.axhline(edge, color="0.7", linewidth=0.4)
@@ -161,7 +162,7 @@ def plot_similarity_histogram(
     m, n = similarity.shape
     same = as_labels(train[1], m)[:, None] == as_labels(test[1], n)
     bins = np.linspace(0, 1, 51).tolist()
-    prefix = f"{label}, " if label else ""
+    prefix = f"{entry(label)}, " if label else ""
     across, within = (
         {"bins": bins, "x": values, "weights": np.full(values.size, 1 / max(1, values.size))}
         for values in (similarity[~same], similarity[same])
@@ -175,7 +176,7 @@ def plot_similarity_histogram(
         title="Pairs of a training sample and a test sample",
         xlim=(0, 1),
     )
-    ax.legend(frameon=False)
+    draw_legend(ax, frameon=False)
     return ax
 
 
@@ -206,7 +207,7 @@ def plot_singular_values(Z: Array, labels: Array, *, ax: Axes | None = None) -> 
     named = len(classes) <= NAMED_CLASSES
     for number, label in enumerate(classes):
         values = torch.linalg.svdvals(Z[labels == label])
-        style = {**class_style(number), "markersize": 4, "markevery": 0.15, "label": label}
+        style = {**class_style(number), "markersize": 4, "markevery": 0.15, "label": entry(label)}
         if not named:
             style = {"color": "0.6", "label": "" if number else "single classes"}
         ax.plot(np.arange(1, len(values) + 1), values, linewidth=1, **style)
@@ -215,5 +216,5 @@ def plot_singular_values(Z: Array, labels: Array, *, ax: Axes | None = None) -> 
     ax.set(xlabel="component", ylabel="singular value", title="Singular values")
     ax.set_ylim(0, None, auto=None)  # further curves on the same axes may be higher
     spacing: dict[str, Any] = {"labelspacing": 0.3, "handlelength": 1.5, "columnspacing": 1.0}
-    ax.legend(title="class", frameon=False, ncols=2, **spacing)
+    draw_legend(ax, title="class", frameon=False, ncols=2, **spacing)
     return ax

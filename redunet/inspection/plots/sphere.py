@@ -10,6 +10,7 @@ from mpl_toolkits.mplot3d.axes3d import Axes3D
 
 from redunet._checks import Array, as_samples
 from redunet._labels import as_labels
+from redunet.inspection.axes import draw_legend, entry
 from redunet.inspection.palette import class_style
 from redunet.network import ReduNet
 
@@ -57,7 +58,7 @@ def plot_sphere(Z: Array, labels: Array, *, subspace_dim: int = 0, ax: Axes | No
     _draw_unit(ax, dim)
     for label, style in _class_styles(labels):
         samples = Z[labels == label]
-        _scatter(ax, samples, label=str(label), s=18, alpha=0.7, **style)
+        _scatter(ax, samples, label=entry(label), s=18, alpha=0.7, **style)
         if subspace_dim:
             line = _moderate_scale_subspace(samples, subspace_dim)
             ax.plot(*line.T, color=style["color"], linewidth=1.5)
@@ -109,7 +110,7 @@ def plot_paths(net: ReduNet, X: Array, labels: Array, *, ax: Axes | None = None)
         line = np.concatenate([class_paths, gap]).swapaxes(0, 1).reshape(-1, dim)
         ax.plot(*line.T, color=style["color"], linewidth=0.7, alpha=0.5)
         _scatter(ax, class_paths[0], s=4, color=style["color"])
-        _scatter(ax, class_paths[-1], label=str(label), s=22, **style)
+        _scatter(ax, class_paths[-1], label=entry(label), s=22, **style)
     _finish(ax, dim)
     return ax
 
@@ -173,7 +174,7 @@ def _finish(ax: Axes, dim: int) -> None:
     """Set equal scales, and place the legend where there are no samples."""
     ax.set_aspect("equal")
     if dim == 2:
-        ax.legend(title="class", loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+        draw_legend(ax, title="class", loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     else:
         _in_space(ax).set_box_aspect((1, 1, 1), zoom=1.4)
-        ax.legend(title="class", loc="upper left", frameon=False)
+        draw_legend(ax, title="class", loc="upper left", frameon=False)
