@@ -68,6 +68,8 @@ def as_labels(
         if mask is not None and mask.any():
             raise ValueError("memberships must not be masked: mask labels of shape (m,) instead")
         return _memberships(np.ma.getdata(values))
+    if isinstance(unknown, Tensor | np.ndarray) and unknown.ndim == 0:
+        unknown = unknown.item()
     hidden = np.zeros(len(values), bool) if mask is None else mask.copy()
     values = np.ma.getdata(values)
     if not partial and hidden.any():

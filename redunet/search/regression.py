@@ -12,6 +12,7 @@ from redunet._checks import (
     Array,
     as_network_input,
     check_count,
+    check_flag,
     check_positive,
 )
 from redunet._precision import makes_operators
@@ -122,13 +123,12 @@ class ExpansionRegression(Reader):
         seed: int = 0,
     ):
         super().__init__()
-        check_count(most_samples=most_samples)
-        check_positive(eps_sq=eps_sq)
+        degree, self.most_samples = check_count(degree=degree, most_samples=most_samples)
         if degree not in (None, 1, 2):
             raise ValueError(f"degree must be 1, 2 or None, got {degree!r}")
         self.lift = composed(lift)
-        self.degree, self.eps_sq, self.balanced = degree, eps_sq, balanced
-        self.most_samples, self.seed = most_samples, seed
+        self.degree, self.eps_sq = degree, check_positive(eps_sq=eps_sq)
+        self.balanced, self.seed = check_flag(balanced=balanced), check_count(None, seed=seed)
         for name in ("mean", "gain", "weights", "offset", "sharpness"):
             self.register_buffer(name, torch.empty(0, dtype=torch.float64))
         self.register_buffer("samples", None)

@@ -62,6 +62,16 @@ def work(rank, port, folder):
     for number, case in enumerate(CASES):
         net = construct(case, shards[rank], f"{folder}/{number}", dist.group.WORLD)
         net.save(f"{folder}/{number}-{rank}.safetensors")
+    refused = []
+    for name, labels in (("signals", np.roll(LABELS, 1)), ("other signals", LABELS)):
+        run = shards[rank]
+        samples = X["signals"][run] + (name == "other signals") * rank  # of the second process only
+        options = {"num_layers": 4, "eps_sq": 0.2, "batch_size": 3, "checkpoint": f"{folder}/10"}
+        try:
+            ReduNet.construct(samples, labels[run], **options, process_group=dist.group.WORLD)
+        except ValueError as error:
+            refused.append(str(error))
+    torch.save(refused, f"{folder}/refused-{rank}.pt")
     dist.destroy_process_group()
 
 
@@ -95,3 +105,10 @@ def test_one_process_alone_shares_with_nobody():
     assert alone.shard(t) is t
     assert alone.all_gather(t, 6) is t
     assert alone.all_gather_object("a") == ["a"]
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_all_processes_refuse_a_checkpoint_of_other_samples_or_labels(rank, folder):
+    labels, samples = torch.load(folder / f"refused-{rank}.pt")
+    assert "belongs to another construction: the labels differ" in labels
+    assert "belongs to another construction: the samples differ" in samples
