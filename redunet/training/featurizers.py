@@ -14,6 +14,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from tqdm import tqdm
 
 from redunet._checks import check_count
+from redunet._precision import undefined_loss
 from redunet._processes import Processes
 from redunet.construction.sources import check_rereadable, pair_of
 from redunet.files.identity import (
@@ -184,14 +185,17 @@ class _Training:
         with self._autocasting():
             Z = self.featurizer(X)
         Z, labels = self._gather(Z, labels)
-        if self.variational is not None:
+        # Without gradients that are finite, the scaler leaves out the step.
+        overflowed = self.scaler.is_enabled() and not bool(torch.isfinite(Z.detach()).all())
+        if self.variational is not None and not overflowed:
             self.variational.update(Z.detach(), labels)
-        value = self.loss(Z, labels)
+        value = undefined_loss(Z) if overflowed else self.loss(Z, labels)
         self.optimizer.zero_grad()
         self.scaler.scale(value).backward()
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        self.meter.update(Z, labels)
+        if not overflowed:
+            self.meter.update(Z, labels)
         rates = () if self.variational is None else self.variational.rates(labels)
         return torch.stack([value.detach(), *rates])
 
