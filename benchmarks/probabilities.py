@@ -3,8 +3,8 @@
 For every set and number of training samples, random splits are drawn. "best" is the log loss at the
 sharpness that is the best for the test samples, which nobody knows. The SVM has an RBF kernel and
 sigmoids that are fitted in folds (Platt). Series need the package aeon, which contains them, the
-penguins the package palmerpenguins, and MNIST ``--data-dir`` or REDUNET_DATA. What is missing is
-left out. ``--seeds`` draws other splits.
+penguins the package palmerpenguins, and MNIST (at 14 × 14) ``--data-dir`` or REDUNET_DATA. What is
+missing is left out. ``--seeds`` draws other splits.
 """
 
 import argparse
@@ -55,10 +55,13 @@ def main() -> None:
     parser.add_argument("--data-dir", default=os.environ.get("REDUNET_DATA"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[10, 11, 12])
     parser.add_argument("--most", type=int, default=1000, help="largest number of training samples")
+    parser.add_argument("--sets", nargs="+", metavar="SET", help="names of sets (default: all)")
     options = parser.parse_args()
     print(describe(torch.device("cpu")), end="\n\n")
     rows = []
     for data in sets(options.data_dir):
+        if options.sets and data.name not in options.sets:
+            continue
         for size in data.sizes:
             if size <= options.most:
                 results = [evaluated(data, size, seed) for seed in options.seeds]
@@ -89,7 +92,7 @@ def sets(data_dir: str | None) -> Iterator[Data]:
     if data_dir:
         X, y = datasets.mnist("train", data_dir)
         small = avg_pool2d(X, 2).numpy()
-        yield Data("MNIST, 14 × 14", small, y.numpy(), [10 * count for count in PER_CLASS])
+        yield Data("MNIST", small, y.numpy(), [10 * count for count in PER_CLASS])
 
 
 def evaluated(data: Data, size: int, seed: int) -> list[float]:
