@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from scipy.sparse import issparse
 from torch import Tensor
 
+from redunet._kinds import check_array, check_real
 from redunet._labels import as_labels as as_labels  # for modules that import it from here
 from redunet._shapes import advice, check_equal_shapes, of_unequal_shapes
 
@@ -57,10 +58,7 @@ def as_samples(X: Array, *, device: torch.device | str | None = None, name: str 
         If the values are complex.
     """
     X = as_tensor(X, device=device)
-    if X.is_complex():
-        raise TypeError(
-            f"{name} must be real, got {X.dtype}: pass real and imaginary parts as channels"
-        )
+    check_real(X, name)
     if X.dtype in WIDE_INTEGERS:
         X = X.to(torch.float64)
     elif X.dtype not in (torch.float32, torch.float64):
@@ -80,12 +78,14 @@ def as_tensor(X: Array, *, device: torch.device | str | None = None) -> Tensor:
     """An array or tensor as a tensor.
 
     Arrays that torch cannot use as they are (read-only ones, and those with negative strides or of
-    foreign byte order) are copied.
+    foreign byte order) are copied. Long doubles become float64.
 
     Raises
     ------
+    ValueError
+        If values are masked, or samples have different shapes.
     TypeError
-        If ``X`` is sparse.
+        If ``X`` is sparse, or its values are no numbers.
     """
     if isinstance(X, Tensor):
         if X.layout != torch.strided:
@@ -96,12 +96,12 @@ def as_tensor(X: Array, *, device: torch.device | str | None = None) -> Tensor:
             f"expected a dense array, got a sparse {type(X).__name__}: pass X.toarray() if it fits "
             "into memory"
         )
-    check_equal_shapes(X)
+    check_array(X)
     try:
         array = np.asarray(X)
     except ValueError as error:  # nested lists of different lengths
         raise ValueError(of_unequal_shapes(X) or str(error)) from error
-    if array.dtype.kind in "OUS":
+    if array.dtype.kind in "OUS" or array.dtype.char == "g":
         array = _as_numbers(array, getattr(X, "columns", ()))
     if not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
@@ -150,6 +150,7 @@ def as_network_input(
         If the shape is different, or values in host memory are not finite.
     """
     X = as_tensor(X)
+    check_real(X, "X")
     check_sample_shape(X, sample_shape, least=0)
     if X.is_floating_point():  # integers are finite, and may take less memory before conversion
         X = X.to(dtype)

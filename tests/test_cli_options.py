@@ -1,6 +1,7 @@
 """Options of the command change what they name, and are refused if they cannot apply."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -292,3 +293,12 @@ def test_fine_tuned_networks_are_used_like_others(folder, capsys, tmp_path):
     arguments = ("predict", tmp_path / "tuned.st", folder / "test.csv")
     predicted = [line.split(",")[1] for line in run(capsys, *arguments)[1].splitlines()]
     assert predicted == ["grower", *tuned.predict(load_wine().data[1::2])]
+
+
+def test_files_are_not_named_as_standard_output_or_written_over_pipes(tmp_path, capsys):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "data.csv").write_text("a,b,y\n1,2,p\n3,4,q\n")
+    for name in ("-", str(tmp_path / "pipe")):
+        assert main(["construct", str(tmp_path / "data.csv"), "-o", name]) == 1
+        assert "name a file" in capsys.readouterr().err
+    assert (tmp_path / "pipe").is_fifo()

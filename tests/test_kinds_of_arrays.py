@@ -1,14 +1,23 @@
 """Arrays of every layout and type are taken, or refused with a reason."""
 
+from functools import partial
+
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse
 import torch
 
 from redunet import (
+    LossyCodingClustering,
+    MICLClassifier,
+    NearestSubspaceClassifier,
     ReduNet,
+    ReduNetClassifier,
+    coding_rate,
 )
 from redunet._checks import as_samples
+from redunet.estimators import SubspaceClustering
 from tests.small import LABELS, construct
 
 
@@ -69,3 +78,78 @@ def test_arrays_of_objects():
     torch.testing.assert_close(construct(frame)(frame), net(array))
     with pytest.raises(TypeError, match=r"expected an array of numbers, got one of objects: .*red"):
         net(np.array([[1.0, 2.0, 3.0, "red"]], dtype=object))
+
+
+POINTS = np.array([[3.0, 0, 1], [4, 1, 0], [3, -1, 0], [0, 3, 1], [1, 4, 0], [-1, 3, 0]])
+SIDES = [0, 0, 0, 1, 1, 1]
+HIDDEN = np.ma.masked_array(POINTS, np.eye(6, 3, dtype=bool))
+DATES = POINTS.astype("M8[s]")
+RECORDS = np.array([tuple(row) for row in POINTS], dtype=[(name, float) for name in "abc"])
+
+
+def readers():
+    """Everything that takes samples, by its name."""
+    net = ReduNet.construct(POINTS, SIDES, num_layers=1)
+    fitted = [
+        ReduNetClassifier(lift=None).fit(POINTS, SIDES),
+        MICLClassifier().fit(POINTS, SIDES),
+        NearestSubspaceClassifier(1).fit(POINTS, SIDES),
+    ]
+    functions = {
+        "construct": lambda X: ReduNet.construct(X, SIDES, num_layers=1).predict(POINTS),
+        "net": net,
+        "membership": net.membership,
+        "coding_rate": lambda Z: coding_rate(Z, 0.5),
+    }
+    for model in fitted:
+        functions[f"{type(model).__name__}.predict"] = model.predict
+        functions[f"{type(model).__name__}.fit"] = partial(model.fit, y=SIDES)
+    clusterings = (LossyCodingClustering(), SubspaceClustering(n_clusters=2))
+    return functions | {type(each).__name__: each.fit for each in clusterings}
+
+
+READERS = readers()
+
+
+@pytest.mark.parametrize("reader", READERS.values(), ids=READERS)
+@pytest.mark.parametrize(
+    ("samples", "error", "message"),
+    [
+        (HIDDEN, ValueError, "3 values are masked"),
+        (DATES, TypeError, "got dates"),
+        (pd.DataFrame(DATES), TypeError, "got dates"),
+        (DATES - DATES[0], TypeError, "got durations"),
+        (RECORDS, TypeError, "got records"),
+    ],
+    ids=["masked", "dates", "frame of dates", "durations", "records"],
+)
+def test_what_is_no_number_is_refused_by_name(reader, samples, error, message):
+    with pytest.raises(error, match=message):
+        reader(samples)
+
+
+@pytest.mark.parametrize("samples", [POINTS * 1j, torch.tensor(POINTS).to(torch.complex64)])
+def test_imaginary_parts_are_never_dropped(samples):
+    net = ReduNet.construct(POINTS, SIDES, num_layers=1)
+    for reader in (net, net.predict, net.membership):
+        with pytest.raises(TypeError, match="X must be real"):
+            reader(samples)
+
+
+@pytest.mark.parametrize(
+    "samples",
+    [
+        np.ma.masked_array(POINTS, np.zeros((6, 3), bool)),
+        POINTS.astype(np.longdouble),
+        torch.tensor(POINTS).bfloat16(),
+        torch.tensor(POINTS, requires_grad=True),
+    ],
+    ids=["no value is masked", "long double", "bfloat16", "requires grad"],
+)
+@pytest.mark.parametrize("model", [ReduNetClassifier(lift=None), MICLClassifier()])
+def test_other_kinds_of_numbers_are_read(samples, model):
+    expected = model.fit(POINTS, SIDES).predict(POINTS)
+    assert model.predict(samples).tolist() == expected.tolist() == SIDES
+    assert model.fit(samples, SIDES).predict(POINTS).tolist() == SIDES
+    net = ReduNet.construct(samples, SIDES, num_layers=1)
+    assert net.predict(samples).tolist() == SIDES

@@ -13,6 +13,7 @@ PACKAGE = Path(redunet.__file__).parent
 FLOORS = [
     {"_version", "_moved", "_labels", "algorithm", "_precision", "_processes", "_warnings"},
     {"_shapes"},
+    {"_kinds"},
     {"_checks"},
     {"_registry"},
     {"rates", "files", "_names"},

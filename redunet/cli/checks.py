@@ -53,6 +53,7 @@ def check(options: argparse.Namespace) -> None:
     OSError
         If a file that is read or a folder for results does not exist.
     """
+    command = options.command
     given = {name: value for name, value in vars(options).items() if value not in (None, False)}
     for name in ("net", "data", "train"):
         # Data of unknown kinds get an error that lists the kinds.
@@ -62,11 +63,11 @@ def check(options: argparse.Namespace) -> None:
         for name, kinds in READERS.items():
             if name in given:
                 _check_reader(name, kinds, given["data"])
-    if "output" in given and str(given["output"]) != "-":
+    if "output" in given and (command != "predict" or str(given["output"]) != "-"):
         for name in ("net", "data", "train"):
             if name in given and given[name].resolve() == given["output"].resolve():
                 raise ValueError(f"-o {given['output']} would overwrite what is read")
-        _check_output(options.command, given["output"])
+        _check_output(command, given["output"])
     if options.command == "construct":
         _check_construction(options)
 
@@ -93,6 +94,8 @@ def _check_reader(name: str, kinds: set[str], data: Path) -> None:
 
 def _check_output(command: str, path: Path) -> None:
     """Raise an error if a file cannot be written, or its ending promises something else."""
+    if str(path) == "-":
+        raise ValueError(f"redunet {command} cannot write to standard output: name a file with -o")
     check_place(path)
     ending = path.suffix.lower()
     if command not in WRITTEN or ending not in KNOWN_ENDINGS:

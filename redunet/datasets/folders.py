@@ -9,12 +9,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from redunet._checks import check_count
+from redunet._checks import check_count, check_flag
 from redunet._warnings import warn
 from redunet.files.images import image_files, is_image, read_image
 
 # The largest value of 12 bits, as a share of that of 16 bits.
 TWELVE_BITS = 4095 / 65535
+
+# Names of the parts of a data set, which are hardly names of classes.
+PARTS = {"train", "training", "test", "testing", "val", "valid", "validation", "dev"}
 
 
 def image_folder(
@@ -62,6 +65,7 @@ def image_folder(
         raise ValueError(f"size must be an integer or (height, width), got {size!r}")
     height, width = sides[0], sides[-1]
     check_count(height=height, width=width)
+    check_flag(color=color)
     paths = image_files(folder)
     _check_places(folder, paths)
     X = read_images(paths, (height, width), color=color)
@@ -99,6 +103,11 @@ def _check_places(folder: Path, paths: list[Path]) -> None:
         )
     if stray:
         warn(f"{len(stray)} images of {folder} are in no folder of a class, such as {stray[0]}")
+    if {path.relative_to(folder).parts[0].lower() for path in paths} <= PARTS:
+        warn(
+            f"the classes of {folder} have the names of parts of a data set: if they are, pass one "
+            f"of them, such as {folder / paths[0].relative_to(folder).parts[0]}"
+        )
     used = {path.relative_to(folder).parts[0] for path in paths}
     empty = sorted(path.name for path in visible if path.is_dir() and path.name not in used)
     if empty:

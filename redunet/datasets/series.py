@@ -83,6 +83,8 @@ def pad_series(series: Iterable[Array], length: int | None = None, *, fill: Fill
             f'fill must be a number, a number for each channel, or "mean", got {fill!r}'
         )
     level = None if isinstance(fill, str) else as_tensor(fill)
+    if level is not None and not (level.isreal() & level.isfinite()).all():
+        raise ValueError(f"fill must be finite, got {fill!r}")
     if level is not None and tuple(level.shape) not in ((), (channels[0],)):
         raise ValueError(
             f"fill must be a number, or {channels[0]} numbers for the channels, got shape "

@@ -1,10 +1,8 @@
 """Tables in text files, with a row for each sample."""
 
-import csv
 import os
 import unicodedata
 from collections.abc import Iterable, Sequence
-from io import StringIO
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -12,11 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from redunet._checks import check_count
 from redunet._warnings import warn
 from redunet.datasets import headers
 from redunet.datasets.labels import labels_from_text, missing_labels, no_labels
 from redunet.datasets.samples import LabelledSamples
 from redunet.files.numerals import as_numbers, has_decimal_commas, is_comma_number
+from redunet.files.rows import rows_of
 from redunet.files.text import read_text
 
 # Errors list at most this many lines or columns.
@@ -119,7 +119,7 @@ def read_table(
         table = _without(table, [drop] if isinstance(drop, str) else drop)
         labels = no_labels(len(table.lines)) if target is None else _labels(target, table)
         X = _features(table, allow_missing)
-    except (ValueError, csv.Error) as error:
+    except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     if not table.has_header:
         return LabelledSamples(X, labels)
@@ -130,19 +130,19 @@ def read_table(
 def first_row(path: str | os.PathLike[str], encoding: str | None = None) -> list[str]:
     """The cells of the first row of a table, which may be the names of its columns."""
     try:
-        rows, _ = _rows(read_text(Path(path), encoding))
-    except (ValueError, csv.Error) as error:
+        rows, _ = rows_of(read_text(Path(path), encoding))
+    except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     return [cell.strip() for cell in rows[0]]
 
 
 def _read(text: str, label: str | int | None, header: bool | str, decimal: str) -> Table:
     """The cells of a table, with the names of the columns from its header, if it has one."""
-    if header not in (True, False, "auto"):
+    if not (isinstance(header, bool) or header == "auto"):  # 0 is the first row in pandas
         raise ValueError(f'header must be True, False or "auto", got {header!r}')
     if decimal not in (".", ",", "auto"):
         raise ValueError(f'decimal must be ".", "," or "auto", got {decimal!r}')
-    rows, lines = _rows(text)
+    rows, lines = rows_of(text)
     first = [cell.strip() for cell in rows[0]]
     columns = list(zip(*rows, strict=True))
     if isinstance(label, str):
@@ -174,31 +174,15 @@ def _read(text: str, label: str | int | None, header: bool | str, decimal: str) 
     return Table(named, lines[1:], True, position, decimal)
 
 
-def _rows(text: str) -> tuple[list[list[str]], list[int]]:
-    """The rows of a table with their lines in the file."""
-    first_line = text.partition("\n")[0]
-    delimiter = next((mark for mark in "\t;" if mark in first_line), ",")
-    reader = csv.reader(StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
-    numbered = [(reader.line_num, row) for row in reader if row]
-    if not numbered:
-        raise ValueError("the table is empty")
-    length = len(numbered[0][1])
-    for line, row in numbered:
-        if len(row) != length:
-            raise ValueError(f"line {line} has {len(row)} cells, the first row has {length}")
-    if length == 1:
-        raise ValueError("expected columns separated by tabs, semicolons or commas, got one column")
-    return [row for _, row in numbered], [line for line, _ in numbered]
-
-
 def _position(label: str | int | None, first: list[str], *, may_be_named: bool) -> int:
     """The position of the column of the labels, from 0; without labels, of the last column."""
     if label is None:
         label = -1
     if not isinstance(label, str):
-        if not -len(first) <= label < len(first):
-            raise ValueError(f"label is column {label}, but the table has {len(first)} columns")
-        return label % len(first)
+        position: int = check_count(None, label=label)
+        if not -len(first) <= position < len(first):
+            raise ValueError(f"label is column {position}, but the table has {len(first)} columns")
+        return position % len(first)
     if label in POSITIONS:
         return POSITIONS[label] % len(first)
     places = [number for number, name in enumerate(first) if name == label and may_be_named]
@@ -229,6 +213,8 @@ def _check_keyword(names: list[str], label: str | int | None, position: int) -> 
 def _without(table: Table, drop: Sequence[str]) -> Table:
     """A table without some columns, in which all names differ."""
     names = [column.name for column in table.columns]
+    if not all(isinstance(name, str) for name in drop):
+        raise ValueError(f"drop must hold names of columns, got {_listed(drop)}")
     drop = [unicodedata.normalize("NFC", name) for name in drop]
     absent = [name for name in drop if name not in names]
     if absent:

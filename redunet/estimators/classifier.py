@@ -18,10 +18,9 @@ from torch import Tensor, nn
 
 from redunet._checks import Array, as_samples, check_count, check_device, check_sample_shape
 from redunet._names import Names
-from redunet._shapes import check_equal_shapes
 from redunet.construction.known_labels import known_labels
 from redunet.construction.settings import as_operator_kind
-from redunet.estimators.validation import TensorClassifierMixin, validated, validated_pair
+from redunet.estimators.validation import TensorClassifierMixin, on_host, validated, validated_pair
 from redunet.layers import Exact, OperatorKind
 from redunet.lifts import Standardize, composed
 from redunet.network import ReduNet
@@ -175,7 +174,7 @@ class ReduNetClassifier(
         check_device(self.device)
         names = Names.of(X, y)
         options: Any = {"unknown": self.unknown, "partial": True, "dtype": "numeric"}
-        rows, labels = validated_pair(self, _on_host(X), y, **options)
+        rows, labels = validated_pair(self, on_host(X), y, **options)
         self.classes_ = np.unique(np.asarray(labels)[known_labels(labels)])
         if len(self.classes_) < 2:
             raise ValueError(
@@ -281,7 +280,7 @@ class ReduNetClassifier(
         check_is_fitted(self)
         if not hasattr(self, "feature_names_in_"):  # scikit-learn knows names that are strings
             X = self.net_.names.in_order(X)
-        X = _on_host(X)
+        X = on_host(X)
         if len(self.net_.sample_shape) > 1 and not self.input_shape and np.ndim(X) > 1:
             check_sample_shape(np.asarray(X), self.net_.sample_shape)
         return self._samples(validated(self, X, reset=False, dtype="numeric"))
@@ -319,9 +318,3 @@ class ReduNetClassifier(
         if self.bands is None:
             settings["bands"] = [None]
         return Search([lift], **settings)
-
-
-def _on_host(values: Array) -> Array:
-    """Tensors in host memory, where scikit-learn checks them."""
-    check_equal_shapes(values)
-    return values.detach().cpu().numpy() if isinstance(values, Tensor) else values

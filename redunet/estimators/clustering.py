@@ -11,6 +11,7 @@ from sklearn.utils.validation import validate_data
 
 from redunet._checks import Array, check_count, check_positive, plain
 from redunet._labels import as_labels
+from redunet.estimators.validation import on_host
 
 
 class SubspaceClustering(ClusterMixin, BaseEstimator):
@@ -71,7 +72,7 @@ class SubspaceClustering(ClusterMixin, BaseEstimator):
             check_count(n_clusters=self.n_clusters),
             check_positive(ridge=self.ridge),
         )
-        checked = validate_data(self, X, ensure_min_samples=2, dtype=np.float64)
+        checked = validate_data(self, on_host(X), ensure_min_samples=2, dtype=np.float64)
         largest = np.abs(checked).max(1, keepdims=True)
         samples: np.ndarray = normalize(checked / np.where(largest > 0, largest, 1))
         regularised = samples @ samples.T

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import torch
 from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
@@ -10,15 +11,15 @@ from sklearn.utils.validation import column_or_1d, validate_data
 from torch import Tensor
 
 from redunet._checks import Array, as_samples, as_tensor
+from redunet._kinds import check_array
 from redunet._labels import Label, as_array, as_labels
-from redunet._shapes import check_equal_shapes
 
 
 def validated(estimator: BaseEstimator, X: Array, *, reset: bool, **options: Any) -> Tensor:
     """Samples as a tensor on their device. On the CPU, scikit-learn checks them."""
     if isinstance(X, Tensor) and X.device.type != "cpu":
         return as_samples(X)
-    check_equal_shapes(X)
+    X = on_host(X)
     options = {"allow_nd": True, "dtype": (np.float64, np.float32), **options}
     return as_tensor(validate_data(estimator, X, reset=reset, **options))
 
@@ -46,7 +47,7 @@ def validated_pair(
     if isinstance(X, Tensor) and X.device.type != "cpu":
         samples, checked = as_samples(X), column_or_1d(np.ma.getdata(y))
     else:
-        check_equal_shapes(X)
+        X = on_host(X)
         options = {"allow_nd": True, "dtype": (np.float64, np.float32), **options}
         y = y if mask is np.ma.nomask else np.ma.getdata(y)
         values, checked = validate_data(estimator, X, y, reset=True, **options)
@@ -54,6 +55,15 @@ def validated_pair(
     check_classification_targets(checked)
     labels = np.ma.masked_array(checked, mask)
     return samples, as_labels(labels, len(samples), unknown=unknown, partial=partial)
+
+
+def on_host(X: Array) -> Array:
+    """Tensors as arrays in host memory, where scikit-learn checks them."""
+    check_array(X)
+    if not isinstance(X, Tensor) or X.layout != torch.strided:
+        return X
+    X = X.detach().cpu()
+    return (X.float() if X.dtype == torch.bfloat16 else X).numpy()
 
 
 class TensorClassifierMixin(ClassifierMixin):

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import get_ident
 
 
 @contextmanager
@@ -12,10 +13,16 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A temporary file beside ``path``, with the same ending, that replaces it on success.
 
     The file has the permissions that ``open(path, "w")`` would give: those of the file that it
-    replaces, or else the default ones of the process.
+    replaces, or else the default ones of the process. A link stays, and the file that it names is
+    replaced. Several threads and processes may write the same file; the last one counts.
+
+    Raises
+    ------
+    OSError
+        See :func:`check_place`.
     """
-    path = check_place(path)
-    temporary = path.with_name(f".unfinished-{os.getpid()}-{path.name}")
+    path = check_place(path).resolve()
+    temporary = path.with_name(f".unfinished-{os.getpid()}-{get_ident()}-{path.name}")
     try:
         temporary.touch()
         mode = (path if path.exists() else temporary).stat().st_mode
@@ -63,13 +70,17 @@ def check_place(path: str | os.PathLike[str]) -> Path:
     Raises
     ------
     OSError
-        If its folder does not exist or may not be written, or the path is a folder.
+        If its folder does not exist or may not be written, or the path is a folder, a device or a
+        pipe, which must not be replaced.
     """
     path = Path(path)
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder: name a file in it")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"no such folder: {path.parent}")
-    if not os.access(path.parent, os.W_OK):
-        raise PermissionError(f"no permission to write into the folder {path.parent}")
+    if path.exists() and not path.is_file():
+        raise OSError(f"{path} is a device or a pipe: name a file")
+    folder = path.resolve().parent if path.is_symlink() else path.parent
+    if not folder.is_dir():
+        raise FileNotFoundError(f"no such folder: {folder}")
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(f"no permission to write into the folder {folder}")
     return path

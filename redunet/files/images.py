@@ -24,12 +24,12 @@ def image_files(folder: Path) -> list[Path]:
 
 
 def is_image(path: Path) -> bool:
-    """Whether the name of a file has the extension of an image format."""
+    """Whether the name of a file, or of a link to nothing, has the extension of an image format."""
     from PIL import Image
 
     kind = mimetypes.guess_type(path.name, strict=False)[0] or ""
     named = path.suffix.lower() in Image.registered_extensions() or kind.startswith("image/")
-    return named and path.is_file()
+    return named and (path.is_file() or (path.is_symlink() and not path.exists()))
 
 
 def read_image(path: Path, size: tuple[int, int], mode: str) -> np.ndarray:
@@ -90,6 +90,11 @@ def _precise(image: "Image.Image") -> "Image.Image":
     values = np.asarray(image)
     low, high = values.min(), values.max()
     most = 1 if image.mode == "F" else 65535
+    if image.mode == "I" and 0 < high <= 255:
+        raise ValueError(
+            f"its 32-bit values are from {low} to {high}, which may be 8 bits of 255 or 16 bits of "
+            "65535: save it with 8 or 16 bits"
+        )
     if not (low >= 0 and high <= most):  # also if a value is NaN
         raise ValueError(
             f"its values are from {low:g} to {high:g}, expected 0 to {most}: save it with values "

@@ -29,12 +29,13 @@ def is_missing(cell: str) -> bool:
 def as_numbers(cells: Sequence[str], decimal: str = ".") -> np.ndarray | None:
     """Cells as float64, with NaN for missing values. None if a cell is not a number.
 
-    Numbers have ASCII digits, a decimal mark and an exponent. Codes such as ``12_5``, dates, and
-    numbers with marks of thousands are not numbers.
+    Numbers have ASCII digits, a decimal mark and an exponent, and fit into float64. Codes such as
+    ``12_5``, dates, and numbers with marks of thousands are not numbers.
     """
     if decimal == "." and _PLAIN.fullmatch("\n".join(cells)):
         try:
-            return np.array([float(cell) for cell in cells])
+            values = np.array([float(cell) for cell in cells])
+            return None if np.isinf(values).any() else values
         except ValueError:
             pass  # some cells are missing values, or not numbers
     try:
@@ -49,7 +50,10 @@ def _number(cell: str, decimal: str) -> float:
     text = _text(cell)
     if not (_NUMBER if decimal == "." else _DECIMAL_COMMA).fullmatch(text):
         raise ValueError(f"{cell!r} is not a number")
-    return float(text.replace(",", "."))
+    value = float(text.replace(",", "."))
+    if math.isinf(value):
+        raise ValueError(f"{cell!r} is too large")
+    return value
 
 
 def _text(cell: str) -> str:

@@ -224,3 +224,9 @@ def test_values_that_float32_can_hold_stay_in_float32(tmp_path):
     lines = "100.125,100.25,100.5:a\n7,7,7:a\n1e-20,2e-20,1e-19:b\n"
     X, _ = read_ts(write(tmp_path, f"@classLabel true a b\n@data\n{lines}"))
     assert X.dtype == torch.float32
+
+
+@pytest.mark.parametrize("fill", [np.nan, np.inf, None, [0.0, np.nan]])
+def test_series_are_not_continued_by_nothing(fill):
+    with pytest.raises(ValueError, match="fill must be finite"):
+        pad_series([np.ones((2, 3)), np.ones((2, 2))], fill=fill)

@@ -223,3 +223,40 @@ def test_sizes(tmp_path):
         image_folder(tmp_path, 0)
     with pytest.raises(TypeError, match=r"height must be an integer, got 4\.5"):
         image_folder(tmp_path, 4.5)
+
+
+def grey_folder(folder, *names):
+    """A folder with a grey image for each name."""
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (8, 8), 100).save(folder / name)
+    return folder
+
+
+@pytest.mark.parametrize(("values", "message"), [(255, "from 100 to 100"), (1, "from 1 to 1")])
+def test_integers_of_unknown_bits_are_refused(tmp_path, values, message):
+    folder = grey_folder(tmp_path, "a/1.png")
+    image = Image.fromarray(np.full((8, 8), min(values, 100), np.int32))
+    image.save(folder / "a" / "2.tif")
+    with pytest.raises(ValueError, match=message):
+        image_folder(folder, 8)
+
+
+def test_a_link_to_nothing_is_not_left_out(tmp_path):
+    folder = grey_folder(tmp_path, "a/1.png", "b/1.png")
+    (folder / "a" / "2.png").symlink_to(tmp_path / "moved.png")
+    with pytest.raises(ValueError, match=r"cannot read the image .*2\.png.*No such file"):
+        image_folder(folder, 8)
+
+
+@pytest.mark.parametrize("stray", [(), ("train/overview.png",)])
+def test_parts_of_a_data_set_are_hardly_classes(tmp_path, stray):
+    names = ["train/a/1.png", "Test/a/1.png"] if stray else ["train/1.png", "Test/1.png"]
+    folder = grey_folder(tmp_path, *names, *stray)
+    with pytest.warns(ReduNetWarning, match="names of parts of a data set"):
+        image_folder(folder, 8)
+
+
+def test_color_is_a_flag(tmp_path):
+    with pytest.raises(TypeError, match="color must be True or False"):
+        image_folder(grey_folder(tmp_path, "a/1.png"), 8, color="no")
