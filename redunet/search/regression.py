@@ -8,20 +8,11 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from redunet._checks import (
-    Array,
-    as_network_input,
-    check_count,
-    check_flag,
-    check_positive,
-)
+from redunet._checks import Array, as_network_input, check_count, check_flag, check_positive
 from redunet._precision import makes_operators
 from redunet._processes import Processes
-from redunet.construction.known_labels import (
-    KnownSamples,
-    known_membership,
-    weighted_memberships,
-)
+from redunet.construction.known_labels import KnownSamples, known_membership
+from redunet.construction.known_labels import weighted_memberships as weighted
 from redunet.construction.sources import Data, Source, as_source
 from redunet.layers.reader import READERS, Reader
 from redunet.lifts import Band, UnknownLiftError, composed, lift_from_json, lift_to_json
@@ -156,7 +147,7 @@ class ExpansionRegression(Reader):
         """
         processes, names = Processes(process_group), None
         if sample_weight is not None:
-            X, labels, names = weighted_memberships(X, labels, sample_weight, unknown)
+            X, labels, names = weighted(X, labels, sample_weight, unknown)
         source = KnownSamples(as_source(X, labels, device, unknown=unknown))
         size = batch_size or max(64, 2**24 // source.example.numel())
         subset = draw(source, self.most_samples, size, self.seed, processes, soft=True)
@@ -170,7 +161,13 @@ class ExpansionRegression(Reader):
     def fit_subset(
         self, subset: Subset, source: Source, batch_size: int, processes: Processes
     ) -> None:
-        """Fit the regression to a source, of which a subset was drawn with these processes."""
+        """Fit the regression to a source, of which a search has drawn a subset.
+
+        Parameters
+        ----------
+        subset, source, batch_size, processes
+            The arguments and the result of :func:`redunet.search.subset.draw`.
+        """
         if len(subset.classes) < 2:
             raise ValueError(
                 f"at least two classes are needed, got 1 class: {subset.classes.tolist()}"
