@@ -14,7 +14,7 @@ from torch import nn
 
 from benchmarks.machine import describe
 from redunet import MultiScaleLift, ReduNet, Search, Standardize, datasets
-from redunet._checks import as_labels
+from redunet._labels import as_labels
 
 
 def images(folder: str) -> tuple[torch.Tensor, ...]:

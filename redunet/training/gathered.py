@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from redunet._checks import Array, as_labels
+from redunet._checks import Array
+from redunet._labels import as_labels
 from redunet._processes import Processes
 
 
@@ -37,7 +38,7 @@ def of_all(Z: Tensor, labels: Array, processes: Processes) -> tuple[Tensor, Arra
         return Z, labels
     Z = GatheredFeatures.apply(Z, processes)
     if not isinstance(labels, Tensor):
-        return Z, np.concatenate(processes.all_gather_object(as_labels(labels)))
+        return Z, np.concatenate(processes.all_gather_object(as_labels(labels, memberships=True)))
     if labels.requires_grad:
         return Z, GatheredFeatures.apply(labels, processes)
     return Z, gathered(labels.to(Z.device), processes)

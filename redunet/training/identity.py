@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 
-from redunet._checks import as_labels
+from redunet._labels import as_array
 from redunet.construction.sources import pair_of
 from redunet.files.identity import Digest, Identity, digest_of, settings_of
 from redunet.training.random_states import random_states, set_random_states
@@ -29,7 +29,7 @@ def identity_of_batches(
         for batch in batches:
             X, targets = pair_of(batch, "batches")
             samples.add(X)
-            labels.add(targets if isinstance(targets, Tensor) else as_labels(targets))
+            labels.add(targets if isinstance(targets, Tensor) else as_array(targets))
             count += 1
     finally:
         set_random_states(before, device, batches)
