@@ -40,7 +40,7 @@ def test_a_network_is_the_algorithm(kind, shape):
     torch.testing.assert_close(actual, expected, rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.parametrize("shape", [(60,), (40, 4)], ids=["vectors", "series"])
+@pytest.mark.parametrize("shape", [(60,), (40, 45)], ids=["vectors", "series"])
 def test_operators_of_low_rank_are_the_algorithm(shape):
     """Classes, and all samples together, have fewer samples than channels."""
     actual, expected = compared(samples(36, *shape), LABELS, eta=0.1)
