@@ -41,6 +41,8 @@ class Names(NamedTuple):
         found = column_names(X)
         if found is not None and found == _numbered(found):
             found = None
+        if isinstance(features, str):
+            raise TypeError(f"feature_names must be a list of names, got {features!r}")
         given = found if features is None else tuple(map(str, features))
         if found is not None and given != found:
             raise ValueError(

@@ -101,6 +101,8 @@ class Request:
     def __post_init__(self) -> None:
         eta, eps_sq = check_positive(eta=self.eta, eps_sq=self.eps_sq)
         momentum, tol = check_number(momentum=self.momentum, tol=self.tol)
+        if momentum is None or not 0 <= momentum < 1:
+            raise ValueError(f"momentum must be in [0, 1), got {momentum}")
         num_layers = check_count(num_layers=self.num_layers)
         true_membership = check_flag(true_membership=self.true_membership)
         set_fields(self, num_layers=num_layers, eta=eta, eps_sq=eps_sq, momentum=momentum, tol=tol)

@@ -16,6 +16,7 @@ from redunet._checks import (
     Array,
     as_tensor,
     check_count,
+    check_flag,
     check_positive,
     check_sample_shape,
     plain,
@@ -147,6 +148,7 @@ class LossyCodingClustering(ClusterMixin, BaseEstimator):
             ``initial`` is invalid.
         """
         check_positive(eps_sq=self.eps_sq)
+        check_flag(center=self.center, shift_invariant=self.shift_invariant)
         X = self._validated(X, reset=True)
         self.sample_shape_ = tuple(X.shape[1:])
         if self.shift_invariant:

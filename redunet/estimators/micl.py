@@ -12,6 +12,7 @@ from redunet._checks import (
     Array,
     as_tensor,
     check_count,
+    check_flag,
     check_positive,
     check_sample_shape,
 )
@@ -127,6 +128,7 @@ class MICLClassifier(TensorClassifierMixin, BaseEstimator):
         """
         check_positive(eps_sq=self.eps_sq)
         check_count(n_neighbors=self.n_neighbors)
+        check_flag(center=self.center, shift_invariant=self.shift_invariant)
         X, y = validated_pair(self, X, y)
         self._partition = Partition.from_labels(y, len(X), device=X.device)
         self.classes_ = self._partition.classes

@@ -7,7 +7,7 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from redunet._checks import Array, check_count, check_sample_shape
+from redunet._checks import Array, check_count, check_flag, check_sample_shape
 from redunet._shapes import check_layout
 from redunet.estimators.validation import TensorClassifierMixin, validated, validated_pair
 from redunet.rates.covariance import leading_directions
@@ -75,6 +75,7 @@ class NearestSubspaceClassifier(TensorClassifierMixin, BaseEstimator):
             If ``Z`` is not finite, the labels do not match it, or ``n_components`` is not positive.
         """
         n_components = check_count(n_components=self.n_components)
+        check_flag(center=self.center, shift_invariant=self.shift_invariant)
         Z, y = validated_pair(self, Z, y)
         partition = Partition.from_labels(y, len(Z), device=Z.device)
         self.classes_ = partition.classes

@@ -114,6 +114,8 @@ def parse_header(
         header: dict[str, Any] = json.loads(metadata[key])
     except json.JSONDecodeError as error:
         raise ValueError(f"{path} has a damaged header: {error}") from error
+    if not isinstance(header, dict):
+        raise ValueError(f"{path} has a damaged header: expected an object, got {header!r}")
     return header
 
 
