@@ -54,7 +54,7 @@ def test_a_browser_sorts_tables_and_names_cells(path, tmp_path):
 @pytest.mark.skipif(BROWSER is None, reason="needs chromium")
 def test_a_browser_shows_it(path, tmp_path):
     picture = tmp_path / "page.png"
-    browse(path, tmp_path, "--window-size=1000,2600", f"--screenshot={picture}")
+    browse(path, tmp_path, "--window-size=1000,4000", f"--screenshot={picture}")
     pixels = np.asarray(Image.open(picture).convert("RGB")).astype(int)
     # The diagram's blue boxes, and the blues of the heat maps.
     for color in ((0, 114, 178), (8, 48, 107)):
