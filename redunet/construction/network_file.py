@@ -8,7 +8,13 @@ from redunet._checks import Array
 from redunet.construction.build import Parts
 from redunet.construction.header import header_of, parts_of
 from redunet.construction.replay import samples_for, with_layers
-from redunet.files.tensors import check_ending, parse_header, read_tensors, write_tensors
+from redunet.files.tensors import (
+    check_ending,
+    check_values,
+    parse_header,
+    read_tensors,
+    write_tensors,
+)
 
 # The key of the header of saved networks.
 KEY = "redunet"
@@ -54,8 +60,14 @@ def read_network(
     path : str or path
     lift : nn.Module or None
         The network's lift, if its class is not registered.
+
+    Raises
+    ------
+    ValueError
+        If the file does not hold a network, or its values are not finite.
     """
     metadata, tensors = read_tensors(path)
     header = parse_header(metadata, KEY, path, "a network that ReduNet.save wrote")
+    check_values(tensors, path)
     parts = parts_of(header, lift, path)
     return parts, with_layers(parts, tensors, path)

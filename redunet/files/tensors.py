@@ -119,6 +119,21 @@ def parse_header(
     return header
 
 
+def check_values(tensors: dict[str, Tensor], path: str | os.PathLike[str]) -> None:
+    """Raise ValueError if tensors of a network hold NaN, or infinity outside of lifts.
+
+    With such a tensor all samples would belong to one class. Lifts of users may hold infinite
+    bounds.
+    """
+    for name, t in tensors.items():
+        bad = t.isnan() if "lift." in name else ~t.isfinite()
+        if bad.any():
+            raise ValueError(
+                f"{path}: tensor {name} must be finite, but {int(bad.sum())} of its {t.numel()} "
+                "values are not: take an earlier file, or construct the network again"
+            )
+
+
 def write_module(module: nn.Module, path: str | os.PathLike[str]) -> None:
     """Write the parameters and buffers of a module to a file."""
     write_tensors(module.state_dict(), path)

@@ -12,7 +12,14 @@ from torch import Tensor, nn
 from redunet._checks import Array, check_device
 from redunet.construction.header import header_of, parts_of
 from redunet.files.exporting import Graph
-from redunet.files.tensors import check_ending, fill, parse_header, read_tensors, write_tensors
+from redunet.files.tensors import (
+    check_ending,
+    check_values,
+    fill,
+    parse_header,
+    read_tensors,
+    write_tensors,
+)
 from redunet.layers.real import RealNetwork
 from redunet.network import ReduNet
 from redunet.training.heads import HEADS, Head
@@ -181,7 +188,8 @@ class FineTuned(nn.Module):
         Raises
         ------
         ValueError
-            If the file does not hold a fine-tuned network, or its tensors do not fit its header.
+            If the file does not hold a fine-tuned network, its tensors do not fit its header, or
+            their values are not finite.
         """
         check_device(device)
         metadata, tensors = read_tensors(path)
@@ -190,6 +198,7 @@ class FineTuned(nn.Module):
             network, head, history = header["network"], HEADS[header["head"]], header["history"]
         except KeyError as error:
             raise ValueError(f"{path} has a damaged header: no {error}") from error
+        check_values(tensors, path)
         net = ReduNet(parts_of(network, lift, path))
         tuned = cls(net, head(net))
         tuned.history = FineTuningHistory(**history)
