@@ -18,6 +18,7 @@ from redunet.construction.extension import extended
 from redunet.construction.network_file import read_network, write_network
 from redunet.construction.settings import Request, as_membership, as_operator_kind
 from redunet.construction.sources import Data, check_rereadable
+from redunet.files.atomic import check_path
 from redunet.files.tensors import fill
 from redunet.layers import Membership, OperatorKind, Reader
 from redunet.layers.network import LayeredNetwork
@@ -211,6 +212,7 @@ class ReduNet(LayeredNetwork):
         (100,)
         """
         check_device(device)
+        workdir, checkpoint = check_path("workdir", workdir), check_path("checkpoint", checkpoint)
         batch_size = check_count(batch_size=batch_size)
         names = Names.of(X, labels, feature_names)
         request = Request(

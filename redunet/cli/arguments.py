@@ -8,10 +8,18 @@ from redunet._version import __version__
 
 Argument = tuple[str, dict[str, Any]]
 
+
+def _path(text: str) -> Path:
+    """A path. An empty one would be the current folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("the path is empty")
+    return Path(text)
+
+
 DATA: Argument = (
     "data",
     {
-        "type": Path,
+        "type": _path,
         "metavar": "DATA",
         "help": "table (.csv, .tsv, .txt), time series (.ts), arrays X and y (.npz), or folder "
         "with one folder of images per class",
@@ -20,17 +28,17 @@ DATA: Argument = (
 NEW_DATA: Argument = (
     "data",
     {
-        "type": Path,
+        "type": _path,
         "metavar": "DATA",
         "help": "table, time series, arrays X (.npz), or image or folder of images; labels are not "
         "needed",
     },
 )
-NET: Argument = ("net", {"type": Path, "metavar": "NET", "help": "file of a saved network"})
+NET: Argument = ("net", {"type": _path, "metavar": "NET", "help": "file of a saved network"})
 TRAIN: Argument = (
     "--train",
     {
-        "type": Path,
+        "type": _path,
         "metavar": "DATA",
         "help": "training samples for an RBF SVM, whose accuracy is shown for comparison",
     },
@@ -139,7 +147,7 @@ CONSTRUCTION: list[Argument] = [
     (
         "--checkpoint",
         {
-            "type": Path,
+            "type": _path,
             "metavar": "FOLDER",
             "help": "folder that stores finished layers; an interrupted construction resumes from "
             "it",
@@ -254,6 +262,6 @@ class _Help(argparse.ArgumentDefaultsHelpFormatter):
 
 
 def _output(text: str, default: str | None) -> Argument:
-    settings: dict[str, Any] = {"type": Path, "help": text}
+    settings: dict[str, Any] = {"type": _path, "help": text}
     settings |= {"required": True} if default is None else {"default": Path(default)}
     return "-o --output", settings

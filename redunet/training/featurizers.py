@@ -17,6 +17,7 @@ from redunet._checks import check_count
 from redunet._precision import undefined_loss
 from redunet._processes import Processes
 from redunet.construction.sources import check_rereadable, pair_of
+from redunet.files.atomic import check_path
 from redunet.files.identity import (
     VERSION,
     Identity,
@@ -118,6 +119,7 @@ def train(
     epochs, latch_every = check_count(epochs=epochs, latch_every=latch_every)
     if autocast not in (None, torch.bfloat16, torch.float16):
         raise ValueError(f"autocast must be torch.bfloat16 or torch.float16, got {autocast}")
+    checkpoint = check_path("checkpoint", checkpoint)
     processes = Processes(process_group)
     if processes.size > 1 and not isinstance(featurizer, DistributedDataParallel):
         name = type(featurizer).__name__
@@ -128,12 +130,12 @@ def train(
     if epochs > 1 or checkpoint is not None or training.variational:
         check_rereadable(batches, "a training")
     if checkpoint is not None:
-        training.prepare(Path(checkpoint), batches, latch_every)
+        training.prepare(checkpoint, batches, latch_every)
     with tqdm(total=epochs, initial=training.epoch, desc="epochs", disable=not progress) as bar:
         while training.epoch < epochs:
             training.run_epoch(batches, latch_every)
             if checkpoint is not None:
-                training.save(Path(checkpoint), batches)
+                training.save(checkpoint, batches)
             bar.set_postfix(rate_reduction=f"{training.history.delta[-1]:.4g}")
             bar.update()
     return training.history

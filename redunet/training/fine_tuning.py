@@ -3,7 +3,6 @@
 import copy
 import math
 import os
-from pathlib import Path
 
 import torch
 from torch import nn
@@ -12,6 +11,7 @@ from tqdm import tqdm
 from redunet._checks import Array, check_count, check_flag, check_number, check_positive
 from redunet._warnings import warn
 from redunet.construction.sources import Data
+from redunet.files.atomic import check_path
 from redunet.network import ReduNet
 from redunet.training.batches import Batch, split
 from redunet.training.fine_tuned import FineTuned
@@ -123,6 +123,7 @@ def finetune(
     momentum, weight_decay = check_number(momentum=momentum, weight_decay=weight_decay)
     if not isinstance(validation, tuple):
         validation = check_number(validation=validation)
+    checkpoint = check_path("checkpoint", checkpoint)
     if not 0 <= momentum < 1:
         raise ValueError(f"momentum must be at least 0 and below 1, got {momentum}")
     if not weight_decay >= 0:
@@ -155,7 +156,7 @@ def finetune(
     tuning = Tuning(model, loss or nn.CrossEntropyLoss(), settings)
     before = tuning.start(first)
     if checkpoint is not None:
-        tuning.prepare(Path(checkpoint), train, held_out)
+        tuning.prepare(checkpoint, train, held_out)
     with tqdm(total=epochs, initial=tuning.epoch, desc="epochs", disable=not progress) as bar:
         while tuning.epoch < epochs and not (patience and tuning.epochs_since_best() >= patience):
             # The same batches after an interruption, also those of a loader that shuffles.
@@ -167,7 +168,7 @@ def finetune(
             except FloatingPointError:
                 break
             if checkpoint is not None:
-                tuning.save(Path(checkpoint), train)
+                tuning.save(checkpoint, train)
             bar.set_postfix({n: f"{v:.4g}" for n, v in model.history.latest().items()})
             bar.update()
     with torch.no_grad():
