@@ -19,6 +19,7 @@ from redunet.construction.checkpoint import FolderCheckpoint
 from redunet.construction.construction import Construction
 from redunet.construction.feature_store import working_folder
 from redunet.construction.history import RateHistory
+from redunet.construction.known_labels import warn_of_similar
 from redunet.construction.labelled_features import LabelledFeatures, collect
 from redunet.construction.settings import Request, Settings
 from redunet.construction.sources import Data, as_source
@@ -142,6 +143,7 @@ def build(
         )
         classes = None if num_classes is None else np.arange(num_classes)
         samples = read(source, classes=classes)
+        warn_of_similar(samples.partition.classes)
         if num_classes is not None and (samples.known is None or bool(samples.known.any())):
             raise ValueError("num_classes is for samples of which no label is known: leave it out")
         info, validation_set = encoder.describe(samples, eps_sq, processes), None

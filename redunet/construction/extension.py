@@ -17,6 +17,7 @@ from redunet._labels import as_labels
 from redunet._processes import Processes
 from redunet.construction.build import Encoder, Parts
 from redunet.construction.construction import Construction
+from redunet.construction.known_labels import warn_of_similar
 from redunet.construction.labelled_features import LabelledFeatures, collect
 from redunet.construction.sources import ArraySource
 from redunet.layers import DatasetInfo, ReduLayer
@@ -183,4 +184,7 @@ def merged_classes(classes: np.ndarray, labels: Array) -> np.ndarray:
     expected, got = label_kind(classes), label_kind(labels)
     if expected != got:
         raise ValueError(f"the labels of the network are {expected}, got labels that are {got}")
-    return np.union1d(classes, as_labels(labels, classes=classes))
+    union = np.union1d(classes, as_labels(labels, classes=classes))
+    if len(union) > len(classes):
+        warn_of_similar(union)
+    return union

@@ -1,5 +1,6 @@
 """Labels of which some are missing, and the samples whose label is known."""
 
+import unicodedata
 from collections.abc import Iterator
 
 import numpy as np
@@ -9,8 +10,12 @@ from torch.utils.data import DataLoader, Dataset
 
 from redunet._checks import Array, as_tensor
 from redunet._labels import as_array, as_labels
+from redunet._warnings import warn
 from redunet.construction.sources import Data, Source
 from redunet.rates import Partition
+
+# A warning names at most this many pairs of classes.
+SHOWN = 3
 
 
 def known_labels(labels: np.ndarray) -> np.ndarray:
@@ -68,6 +73,29 @@ def weighted_memberships(
     weights = weights[used] / weights[used].mean()  # so that their sum is a number of samples
     memberships = partition.membership.cpu().numpy() * weights[:, None]
     return X[torch.from_numpy(used).to(X.device)], memberships, partition.classes
+
+
+def warn_of_similar(classes: np.ndarray) -> None:
+    """Warn of classes whose names differ only in case, in spaces or in characters without width."""
+    if classes.dtype.kind != "U":
+        return
+    alike: dict[str, list[str]] = {}
+    for name in classes.tolist():
+        alike.setdefault(_without_look(name), []).append(name)
+    pairs = [" and ".join(map(repr, names)) for names in alike.values() if len(names) > 1]
+    if pairs:
+        more = f" and {len(pairs) - SHOWN} more" * (len(pairs) > SHOWN)
+        warn(
+            "names of different classes differ only in case or in spaces: "
+            f"{', '.join(pairs[:SHOWN])}{more}; if they are one class, pass labels of one "
+            "spelling, for example [label.strip().lower() for label in labels]"
+        )
+
+
+def _without_look(name: str) -> str:
+    """A name in small letters, without outer and double spaces and without invisible characters."""
+    visible = (c for c in name if unicodedata.category(c) != "Cf")
+    return " ".join("".join(visible).lower().split())
 
 
 class KnownSamples:
