@@ -163,7 +163,7 @@ def check_device(device: torch.device | str | None) -> None:
     """Raise ValueError unless tensors can be on a device of this machine."""
     try:
         torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
+    except (RuntimeError, AssertionError, TypeError) as error:
         reason = str(error).partition("\n")[0]
         raise ValueError(
             f"the device {str(device)!r} cannot be used here ({reason}): leave it out, or take cpu"

@@ -6,8 +6,16 @@ import math
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
-from redunet import LossyCodingClustering, MICLClassifier, NearestSubspaceClassifier, ReduNet
+from redunet import (
+    LossyCodingClustering,
+    MICLClassifier,
+    NearestSubspaceClassifier,
+    ReduNet,
+    ReduNetClassifier,
+    Search,
+)
 
 X = torch.tensor([[3.0, 0, 1], [4, 1, 0], [3, -1, 0], [0, 3, 1], [1, 4, 0], [-1, 3, 0]])
 LABELS = [0, 0, 0, 1, 1, 1]
@@ -20,6 +28,8 @@ LABELS = [0, 0, 0, 1, 1, 1]
         ({"momentum": math.nan}, ValueError, r"momentum must be in \[0, 1\), got nan"),
         ({"lift": 3}, TypeError, "a lift must be a torch module, or a list of them, got 3"),
         ({"lift": torch.relu}, TypeError, "a lift must be a torch module"),
+        ({"device": 3.5}, ValueError, "the device '3.5' cannot be used here"),
+        ({"device": ["cpu"]}, ValueError, r"the device \"\['cpu'\]\" cannot be used here"),
         ({"feature_names": "abc"}, TypeError, "feature_names must be a list of names, got 'abc'"),
     ],
 )
@@ -34,6 +44,35 @@ def test_settings_of_a_construction(settings, error, message):
 def test_flags_of_estimators_are_true_or_false(kind, name, value):
     with pytest.raises(TypeError, match=f"{name} must be True or False"):
         kind(**{name: value}).fit(X, LABELS)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"candidates": [3]}, "candidates must be a list of torch modules and None, got 3 in it"),
+        ({"candidates": [torch.relu]}, "candidates must be a list of torch modules and None"),
+        ({"candidates": 3}, "candidates must be a list of lifts, got 3"),
+        ({"candidates": "auto"}, "candidates must be a list of lifts, got 'auto'"),
+        ({"candidates": nn.ReLU()}, r"candidates must be a list of lifts, got ReLU\(\)"),
+        ({"input_shape": 3}, r"input_shape must be a tuple of integers, .*, got 3"),
+        ({"input_shape": "3"}, r"input_shape must be a tuple of integers, .*, got '3'"),
+        ({"input_shape": (1.5, 2)}, "input_shape must be an integer, got 1.5"),
+    ],
+)
+def test_settings_of_a_classifier(settings, message):
+    with pytest.raises(TypeError, match=message):
+        ReduNetClassifier(**settings).fit(X, LABELS)
+
+
+@pytest.mark.parametrize("name", ["candidates", "further"])
+def test_lifts_of_a_search(name):
+    with pytest.raises(TypeError, match=f"{name} must be a list of lifts, got 3"):
+        Search(**{name: 3})
+
+
+def test_a_number_of_components():
+    with pytest.raises(TypeError, match="n_components must be an integer, got None"):
+        NearestSubspaceClassifier(None).fit(X, LABELS)
 
 
 @pytest.mark.parametrize("header", [[1], 3, "text", None])

@@ -16,13 +16,21 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from redunet._checks import Array, as_samples, check_count, check_device, check_sample_shape
+from redunet._checks import (
+    Array,
+    as_samples,
+    check_count,
+    check_counts,
+    check_device,
+    check_sample_shape,
+)
 from redunet._names import Names
 from redunet.construction.known_labels import known_labels
 from redunet.construction.settings import as_operator_kind
 from redunet.estimators.validation import TensorClassifierMixin, on_host, validated, validated_pair
 from redunet.layers import Exact, OperatorKind
 from redunet.lifts import Standardize, composed
+from redunet.lifts.composition import check_lifts
 from redunet.network import ReduNet
 from redunet.search import ExpansionRegression, Search
 
@@ -172,6 +180,8 @@ class ReduNetClassifier(
             Labels, integers or strings.
         """
         check_device(self.device)
+        self._check_input_shape()
+        check_lifts("candidates", self.candidates)
         names = Names.of(X, y)
         options: Any = {"unknown": self.unknown, "partial": True, "dtype": "numeric"}
         rows, labels = validated_pair(self, on_host(X), y, **options)
@@ -284,6 +294,14 @@ class ReduNetClassifier(
         if len(self.net_.sample_shape) > 1 and not self.input_shape and np.ndim(X) > 1:
             check_sample_shape(np.asarray(X), self.net_.sample_shape)
         return self._samples(validated(self, X, reset=False, dtype="numeric"))
+
+    def _check_input_shape(self) -> None:
+        if not isinstance(self.input_shape, tuple | list | None):
+            raise TypeError(
+                "input_shape must be a tuple of integers, such as (3, 32, 32), got "
+                f"{self.input_shape!r}"
+            )
+        check_counts(input_shape=self.input_shape or ())
 
     def _samples(self, X: Tensor) -> Tensor:
         """Samples in the shape that the network takes."""

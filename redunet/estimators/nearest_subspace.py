@@ -74,6 +74,8 @@ class NearestSubspaceClassifier(TensorClassifierMixin, BaseEstimator):
         ValueError
             If ``Z`` is not finite, the labels do not match it, or ``n_components`` is not positive.
         """
+        if self.n_components is None:
+            raise TypeError("n_components must be an integer, got None")
         n_components = check_count(n_components=self.n_components)
         check_flag(center=self.center, shift_invariant=self.shift_invariant)
         Z, y = validated_pair(self, Z, y)

@@ -56,6 +56,17 @@ def composed(lift: nn.Module | Sequence[nn.Module] | None) -> nn.Module | None:
     return nn.Sequential(*lift)
 
 
+def check_lifts(name: str, lifts: Sequence[nn.Module | None] | None) -> None:
+    """Raise TypeError unless several lifts are a sequence of torch modules and None."""
+    if lifts is None:
+        return
+    if not isinstance(lifts, Sequence | nn.ModuleList) or isinstance(lifts, str):
+        raise TypeError(f"{name} must be a list of lifts, got {lifts!r}")
+    for lift in lifts:
+        if not (lift is None or isinstance(lift, nn.Module)):
+            raise TypeError(f"{name} must be a list of torch modules and None, got {lift!r} in it")
+
+
 def lift_to_json(lift: nn.Module | None) -> Any:
     """Kind and arguments of a lift, or only the name of its class if it is not registered."""
     if lift is None:

@@ -21,6 +21,7 @@ from redunet.layers.encoding import default_batch_size, encode
 from redunet.layers.operators.exact import add_class_moments_
 from redunet.lifts import Band
 from redunet.lifts.blocks import in_blocks
+from redunet.lifts.composition import check_lifts
 from redunet.lifts.joined import widest
 from redunet.rates import HalfSpectrum, Partition
 from redunet.search.automatic import automatic_bands, automatic_lifts, automatic_reader
@@ -135,6 +136,8 @@ class Search:
         reader: Literal["auto"] | ExpansionRegression | None = None,
         seed: int | np.random.RandomState | None = 0,
     ):
+        check_lifts("candidates", candidates)
+        check_lifts("further", further)
         self.candidates = candidates
         self.bands = None if bands is None else [check_count(0, bands=band) for band in bands]
         self.further = further
