@@ -14,7 +14,6 @@ from scipy.sparse import issparse
 from torch import Tensor
 
 from redunet._kinds import check_array, check_real
-from redunet._labels import as_labels as as_labels  # for modules that import it from here
 from redunet._shapes import advice, check_equal_shapes, of_unequal_shapes
 
 # Samples, features or labels as users pass them.

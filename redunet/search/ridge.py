@@ -55,7 +55,7 @@ class OfSamples:
         self._scale = K.diagonal() @ weights / total
         K = self._root * K * self._root.mT / self._scale
         # The intercept is an eigenvector of K with the eigenvalue 0. It gets the largest one.
-        intercept = 2 * total * self._root @ self._root.mT / total
+        intercept = 2 * self._root @ self._root.mT
         self._values, self._vectors = torch.linalg.eigh(K + intercept)
         self._coordinates = self._vectors.mT @ (self._root * Y)
         self._mean_target = weights @ Y / total
