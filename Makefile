@@ -25,7 +25,7 @@ $(VENV)/.installed: setup.cfg pyproject.toml constraints.txt
 
 # MNIST instead of the embedded digits: REDUNET_DATA=folder make demo, or ARGS='--data-dir folder'.
 demo: install
-	$(BIN)/python -m redunet.demo $(ARGS)
+	$(BIN)/python examples/demo.py $(ARGS)
 
 lint: install
 	$(BIN)/ruff check

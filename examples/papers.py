@@ -24,6 +24,7 @@ from featurizers import (
     halves_of_digits,
     mnist_with_border,
 )
+from natural_images import cifar10, cifar100, stl10, tiny_imagenet
 from redunet import MCR2Loss, VariationalMCR2Loss, datasets
 from resnet import resnet18_for_cifar, resnet18_for_imagenet
 
@@ -155,7 +156,7 @@ def _both(load: Callable[..., Samples], *splits: str) -> Callable[[str], tuple[S
 
 def _tiny_imagenet(split: str, folder: str) -> Samples:
     """Tiny ImageNet in images of 32 × 32, downsampled with the filter of Pillow and Torchvision."""
-    X, labels = datasets.tiny_imagenet(split, folder)
+    X, labels = tiny_imagenet(split, folder)
     parts = [
         functional.interpolate(part, (32, 32), mode="bilinear", antialias=True)
         for part in X.split(1000)
@@ -205,9 +206,9 @@ def self_supervised_problem(options: argparse.Namespace) -> Problem:
 LOADERS: dict[str, Callable[[str], tuple[Samples, Samples]]] = {
     "digits": lambda folder: halves_of_digits(),
     "mnist": _both(mnist_with_border, "train", "test"),
-    "cifar10": _both(datasets.cifar10, "train", "test"),
-    "cifar100": _both(datasets.cifar100, "train", "test"),
-    "cifar100, coarse": _both(partial(datasets.cifar100, coarse=True), "train", "test"),
-    "stl10": _both(datasets.stl10, "train", "test"),
+    "cifar10": _both(cifar10, "train", "test"),
+    "cifar100": _both(cifar100, "train", "test"),
+    "cifar100, coarse": _both(partial(cifar100, coarse=True), "train", "test"),
+    "stl10": _both(stl10, "train", "test"),
     "tiny_imagenet": _both(_tiny_imagenet, "train", "val"),
 }

@@ -8,9 +8,6 @@ import ast
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
-
-from redunet import _moved
 
 
 def _homes() -> dict[str, str]:
@@ -24,19 +21,16 @@ _HOMES = _homes()
 
 __all__ = sorted(_HOMES)
 
-_moved.install()
 
-
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """Load a public name, or a module, when it is used."""
-    home = _HOMES.get(name, "redunet")
-    moved = _moved.explain(f"redunet.{name}")
-    if home != "redunet":
+    home = _HOMES.get(name)
+    if home is not None and home != "redunet":
         value = getattr(import_module(home), name)
-    elif moved is None and not name.startswith("_") and find_spec(f"redunet.{name}"):
+    elif not name.startswith("_") and find_spec(f"redunet.{name}"):
         value = import_module(f"redunet.{name}")
     else:
-        raise AttributeError(moved or f"redunet has no attribute {name!r}")
+        raise AttributeError(f"redunet has no attribute {name!r}")
     globals()[name] = value
     return value
 

@@ -10,7 +10,7 @@ from redunet.estimators import (
     NearestSubspaceClassifier,
     ReduNetClassifier,
 )
-from redunet.files import export
+from redunet.files.exporting import export
 from redunet.inspection import explain
 from redunet.inspection.html_report import report
 from redunet.layers import Exact, Extensible, Rectified, SharedDictionary, Softmax, Variational

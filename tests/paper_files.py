@@ -14,7 +14,7 @@ def bytes_of(rng, *shape):
 def write_rows(rng, path, labels, *more_labels):
     """A binary file of CIFAR: the labels of an image, and then the image."""
     columns = [np.array(column, np.uint8)[:, None] for column in (labels, *more_labels)]
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(exist_ok=True, parents=True)
     path.write_bytes(np.hstack([*columns, bytes_of(rng, len(labels), 3072)]).tobytes())
 
 

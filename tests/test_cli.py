@@ -161,7 +161,7 @@ def test_a_reader_that_closes_the_output_is_no_error(folder, arguments):
 
 
 def test_help_names_the_command_and_each_default_once(capsys):
-    for command in ("construct", "evaluate", "predict", "info", "plot", "report", "export", "demo"):
+    for command in ("construct", "evaluate", "predict", "info", "plot", "report", "export"):
         with pytest.raises(SystemExit):
             main([command, "--help"])
         lines = capsys.readouterr().out

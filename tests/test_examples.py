@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from redunet import ReduNet, demo
+from redunet import ReduNet
 
 ROOT = Path(__file__).parents[1]
 
@@ -121,13 +121,15 @@ def test_clusters_are_scored_with_the_geometric_mean(imported):
     assert found == pytest.approx(entropy / math.sqrt(entropy * of_clusters))
 
 
-def test_demonstration(tmp_path, capsys, monkeypatch):
+def test_demonstration(tmp_path, capsys, monkeypatch, imported):
+    demo = imported("demo")
     monkeypatch.delenv("REDUNET_DATA", raising=False)
     problem = demo.digits_problem()
     train, test = tuple(t[:200] for t in problem.train), tuple(t[:300] for t in problem.test)
     smaller = problem._replace(train=train, test=test)
     monkeypatch.setattr(demo, "digits_problem", lambda: smaller)
-    demo.main(["--figures", str(tmp_path / "pictures")])
+    monkeypatch.setattr(sys, "argv", ["demo.py", "--figures", str(tmp_path / "pictures")])
+    demo.main()
     shown = capsys.readouterr()
     assert "layers:" in shown.err  # the progress bar
     accuracies = {
@@ -144,7 +146,7 @@ def test_demonstration(tmp_path, capsys, monkeypatch):
 
 
 @pytest.mark.real_data
-def test_demonstration_takes_mnist_if_there_is_one(mnist_dir):
-    problem = demo.mnist_problem(mnist_dir)
+def test_demonstration_takes_mnist_if_there_is_one(mnist_dir, imported):
+    problem = imported("demo").mnist_problem(mnist_dir)
     assert problem.train[0].shape == (500, 1, 28, 28)
     assert problem.test[1].bincount().tolist() == [20] * 10

@@ -11,7 +11,7 @@ PACKAGE = Path(redunet.__file__).parent
 
 # From the ground to the top; rooms on one floor do not know each other.
 FLOORS = [
-    {"_version", "_moved", "_labels", "algorithm", "_precision", "_processes", "_warnings"},
+    {"_version", "_labels", "algorithm", "_precision", "_processes", "_warnings"},
     {"_shapes"},
     {"_kinds"},
     {"_checks"},
@@ -25,7 +25,6 @@ FLOORS = [
     {"training", "estimators"},
     {"inspection"},
     {"plots"},
-    {"demo"},
     {"cli"},
     {"__main__", "__init__"},
 ]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import redunet
-from redunet import _moved, datasets, plots
+from redunet import datasets, plots
 
 ROOMS = (
     "datasets",
@@ -22,7 +22,6 @@ ROOMS = (
     "training",
     "estimators",
     "inspection",
-    "files",
 )
 PUBLIC = [
     *(getattr(redunet, name) for name in redunet.__all__),
@@ -78,12 +77,6 @@ def test_examples_in_docstrings(module):
     found = doctest.testmod(importlib.import_module(f"redunet.{module}"))
     assert found.attempted > 0
     assert found.failed == 0
-
-
-def test_public_names():
-    assert sorted(redunet.__all__, key=str.lower) == sorted(set(redunet.__all__), key=str.lower)
-    for name in ("ReduNet", "coding_rate", "rate_reduction", "NearestSubspaceClassifier"):
-        assert name in redunet.__all__
 
 
 SIDE_EFFECTS = """
@@ -148,17 +141,6 @@ def test_every_public_name_is_there():
     assert names["__all__"] == redunet.__all__
     with pytest.raises(AttributeError, match="redunet has no attribute 'ReduNett'"):
         _ = redunet.ReduNett
-
-
-@pytest.mark.parametrize(("old", "new"), _moved.MOVED.items())
-def test_moved_modules_say_where_they_are(old, new):
-    assert importlib.import_module(new)
-    with pytest.raises(ModuleNotFoundError, match=f"{old} has moved to {new}"):
-        importlib.import_module(old)
-    name = old.removeprefix("redunet.")
-    if name not in redunet.__all__:  # some were hidden by functions of the same name
-        with pytest.raises(AttributeError, match=f"{old} has moved to {new}"):
-            getattr(redunet, name)
 
 
 def test_no_function_hides_a_module():

@@ -247,8 +247,6 @@ def parser() -> argparse.ArgumentParser:
         NET,
         _output("name of the exported file, which ends in .pt2 or .onnx", None),
     )
-    text = "Run a demonstration on handwritten digits."
-    commands.add_parser("demo", help=text, add_help=False)
     return parser
 
 

@@ -31,9 +31,6 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(arguments: list[str]) -> int:
-    if arguments[:1] == ["demo"]:  # it has its own parser
-        import_module("redunet.demo").main(arguments[1:], prog="redunet demo")
-        return 0
     options = parser().parse_args(arguments)
     with warnings.catch_warnings():
         warnings.showwarning = _show

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from sklearn.datasets import fetch_openml, load_digits
 from torch import Tensor
 
 from redunet.files.idx import read_idx
@@ -23,6 +22,8 @@ def digits() -> tuple[Tensor, Tensor]:
         Values in [0, 1].
     labels : Tensor of shape (1797,), int64
     """
+    from sklearn.datasets import load_digits  # loaded on use, as it takes long
+
     bunch = load_digits()
     X = torch.tensor(bunch.images, dtype=torch.float32)[:, None] / 16
     return X, torch.tensor(bunch.target, dtype=torch.int64)
@@ -75,6 +76,8 @@ def mnist(
 
 def _download_mnist(split: str) -> tuple[Tensor, Tensor]:
     """MNIST from OpenML, whose 70 000 rows are the training digits followed by the test digits."""
+    from sklearn.datasets import fetch_openml
+
     print(
         "downloading MNIST (about 15 MB, once); set REDUNET_DATA to a folder to read it from there",
         file=sys.stderr,

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from redunet import datasets
-from redunet.datasets import handwritten
 
 
 def test_digits():
@@ -60,7 +59,7 @@ def test_mnist_is_downloaded_where_no_folder_is_named(monkeypatch, capsys):
     rows = np.arange(70_000)
     data = np.broadcast_to((rows % 251)[:, None], (70_000, 784))
     bunch = SimpleNamespace(data=data, target=(rows % 10).astype(str))
-    monkeypatch.setattr(handwritten, "fetch_openml", lambda *args, **options: bunch)
+    monkeypatch.setattr("sklearn.datasets.fetch_openml", lambda *args, **options: bunch)
     X, labels = datasets.mnist("test")
     assert X.shape == (10_000, 1, 28, 28)
     assert X[1, 0, 0, 0].item() == pytest.approx(60_001 % 251 / 255)
@@ -70,7 +69,7 @@ def test_mnist_is_downloaded_where_no_folder_is_named(monkeypatch, capsys):
     def refuse(*args, **options):
         raise OSError("no network")
 
-    monkeypatch.setattr(handwritten, "fetch_openml", refuse)
+    monkeypatch.setattr("sklearn.datasets.fetch_openml", refuse)
     with pytest.raises(ConnectionError, match=r"set REDUNET_DATA, .* \(no network\)"):
         datasets.mnist("test")
 

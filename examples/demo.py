@@ -1,6 +1,6 @@
 """A demonstration: a network that chooses its own settings recognises digits in any position.
 
-Run it with ``python -m redunet.demo``; ``--help`` shows the options.
+Run it with ``python examples/demo.py``; ``--help`` shows the options.
 """
 
 import argparse
@@ -47,10 +47,9 @@ class Problem(NamedTuple):
     lift: RandomCirculantLift
 
 
-def main(arguments: list[str] | None = None, prog: str = "python -m redunet.demo") -> None:
+def main() -> None:
     """Construct networks, compare them, and draw figures."""
     parser = argparse.ArgumentParser(
-        prog=prog,
         description="Construct a translation-invariant ReduNet on handwritten digits, which "
         "chooses its own settings. Compare it with a plain ReduNet and an RBF SVM, on test digits "
         "and on their cyclic shifts. Construct a deep network for features.",
@@ -64,7 +63,7 @@ def main(arguments: list[str] | None = None, prog: str = "python -m redunet.demo
     parser.add_argument(
         "--figures", type=Path, default=Path("figures"), help="folder for the figures"
     )
-    options = parser.parse_args(arguments)
+    options = parser.parse_args()
 
     problem = mnist_problem(options.data_dir) if options.data_dir else digits_problem()
     (X, labels), (X_test, labels_test) = problem.train, problem.test
