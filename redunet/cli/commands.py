@@ -18,9 +18,9 @@ from torch import nn
 from redunet._checks import check_device
 from redunet._names import Names
 from redunet.cli.reading import labelled_samples, new_samples, training_samples
+from redunet.datasets.folders import image_files
 from redunet.files.atomic import atomic_write
 from redunet.files.exporting import export
-from redunet.files.images import image_files
 from redunet.files.tensors import read_metadata
 from redunet.inspection.html_report import report
 from redunet.inspection.sections import shown_rows

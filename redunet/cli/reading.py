@@ -10,10 +10,8 @@ from torch import Tensor
 
 from redunet import datasets
 from redunet.cli.checks import kind_of
-from redunet.datasets.folders import read_images
-from redunet.datasets.samples import LabelledSamples
-from redunet.datasets.tables import first_row
-from redunet.files.images import image_files, is_image
+from redunet.datasets.folders import image_files, is_image, read_images
+from redunet.datasets.tables import LabelledSamples, first_row
 from redunet.network import ReduNet
 
 READING = ("drop", "decimal", "encoding", "fill")

@@ -1,14 +1,14 @@
 """Handwritten digits: those that scikit-learn contains, and MNIST."""
 
+import gzip
 import os
 import sys
+from math import prod
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
-
-from redunet.files.idx import read_idx
 
 _IDX_NAMES = {"train": "train", "test": "t10k"}
 
@@ -63,8 +63,8 @@ def mnist(
     folder = data_dir or os.environ.get("REDUNET_DATA")
     if not folder:
         return _download_mnist(split)
-    images = read_idx(Path(folder), f"{_IDX_NAMES[split]}-images-idx3-ubyte")
-    labels = read_idx(Path(folder), f"{_IDX_NAMES[split]}-labels-idx1-ubyte")
+    images = _read_idx(Path(folder), f"{_IDX_NAMES[split]}-images-idx3-ubyte")
+    labels = _read_idx(Path(folder), f"{_IDX_NAMES[split]}-labels-idx1-ubyte")
     if images.ndim != 3 or labels.shape != (len(images),):
         raise ValueError(
             f"MNIST in {folder} is damaged: images of shape {images.shape}, "
@@ -92,3 +92,38 @@ def _download_mnist(split: str) -> tuple[Tensor, Tensor]:
     rows = slice(0, 60_000) if split == "train" else slice(60_000, None)
     X = torch.tensor(bunch.data[rows], dtype=torch.float32).reshape(-1, 1, 28, 28) / 255
     return X, torch.tensor(bunch.target[rows].astype(np.int64))
+
+
+def _read_idx(folder: Path, name: str) -> np.ndarray:
+    """Read an array of unsigned bytes in the IDX format, compressed or not.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder of the file, or a folder that contains it in a folder ``mnist``.
+    name : str
+        Name of the file, without ``.gz``.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the file does not exist.
+    ValueError
+        If it is not a complete IDX file of unsigned bytes.
+    """
+    candidates = [folder / sub / (name + end) for sub in ("", "mnist") for end in ("", ".gz")]
+    path = next((p for p in candidates if p.is_file()), None)
+    if path is None:
+        raise FileNotFoundError(
+            f"there is no {name} or {name}.gz in {folder} or in {folder / 'mnist'}: pass the "
+            "folder of MNIST's IDX files, or no folder to download them"
+        )
+    with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
+        content = file.read()
+    # The header: two zero bytes, the type (8 for unsigned bytes), the number of axes, and their
+    # big-endian lengths.
+    axes = content[3] if len(content) > 3 else 0
+    shape = tuple(np.frombuffer(content, ">u4", axes, 4)) if len(content) >= 4 + 4 * axes else ()
+    if content[:3] != b"\0\0\x08" or len(content) != 4 + 4 * axes + prod(map(int, shape)):
+        raise ValueError(f"{path} is not a complete IDX file of unsigned bytes")
+    return np.frombuffer(content, np.uint8, offset=4 + 4 * axes).reshape(shape)

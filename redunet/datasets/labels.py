@@ -1,7 +1,4 @@
-"""Selection and corruption of labels, and labels in text files."""
-
-import re
-from collections.abc import Sequence
+"""Selection and corruption of labels."""
 
 import numpy as np
 import torch
@@ -9,14 +6,6 @@ from torch import Tensor
 
 from redunet._checks import Array, check_count, check_number
 from redunet._labels import as_labels
-from redunet.files.numerals import as_numbers, is_missing
-
-# Integers of at most 18 digits. Codes such as 007 begin with a zero and stay strings.
-_INTEGER = re.compile("[+-]?[0-9]{1,18}")
-_CODE = re.compile("[+-]?0[0-9]")
-
-# Missing labels among texts. "NA" (Namibia), "None", "null" and "-" are classes there.
-_MISSING_TEXTS = frozenset(("", "?", "nan", "NaN", "<NA>", "#N/A"))
 
 
 def subsample(labels: Array, per_class: int, *, seed: int | None = None) -> Tensor:
@@ -90,35 +79,3 @@ def corrupt_labels(labels: Array, ratio: float, *, seed: int = 0) -> Tensor:
     wrong = rng.permutation(len(positions))[: round(ratio * len(positions))]
     positions[wrong] += rng.integers(1, len(classes), len(wrong))
     return torch.from_numpy(classes[positions % len(classes)].astype(np.int64))
-
-
-def missing_labels(texts: Sequence[str]) -> np.ndarray:
-    """True for the labels in a text file that are missing, ``(m,)``.
-
-    Among numbers, these are all marks of missing values. Among texts, these are only empty cells,
-    question marks, and what programs write for NaN.
-    """
-    present = [text for text in texts if not is_missing(text)]
-    if present and as_numbers(present) is not None:
-        return np.array([is_missing(text) for text in texts])
-    return np.array([text in _MISSING_TEXTS for text in texts])
-
-
-def labels_from_text(texts: Sequence[str]) -> np.ndarray:
-    """Labels as int64 if all of them are integers, such as 1, +1 or 1.0, and as strings otherwise.
-
-    If one of them is a code such as 007, all are strings.
-    """
-    numbers = as_numbers(texts)
-    if numbers is None or not (numbers % 1 == 0).all() or any(map(_CODE.match, texts)):
-        return np.array(texts, dtype=str)
-    if all(map(_INTEGER.fullmatch, texts)):
-        return np.array(texts, dtype=np.int64)
-    if np.abs(numbers).max() < 2**53:  # these floats are exact
-        return numbers.astype(np.int64)
-    return np.array(texts, dtype=str)
-
-
-def no_labels(count: int) -> np.ndarray:
-    """Labels of samples whose classes are not known, ``(count,)``: all of them are masked."""
-    return np.ma.masked_all(count, int)

@@ -7,14 +7,11 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from torch import Tensor
 
 from redunet._checks import as_samples
 from redunet.datasets.folders import image_folder
-from redunet.datasets.labels import no_labels
-from redunet.datasets.samples import LabelledSamples
 from redunet.datasets.series import Fill, read_ts
-from redunet.datasets.tables import read_table
+from redunet.datasets.tables import LabelledSamples, read_table
 
 
 def load(
@@ -72,14 +69,15 @@ def load(
     if ending == ".ts":
         return LabelledSamples(*read_ts(path, length=length, fill=fill, encoding=encoding))
     if ending == ".npz":
-        return LabelledSamples(*_read_npz(path, has_labels=label is not None))
+        arrays = _read_npz(path, ["X"] if label is None else ["X", "y"])
+        return LabelledSamples(as_samples(arrays["X"]), None if label is None else arrays["y"])
     raise ValueError(
         f"{path} should be a folder of images, or a file that ends in .csv, .tsv, .txt, .ts or .npz"
     )
 
 
-def _read_npz(path: Path, *, has_labels: bool) -> tuple[Tensor, np.ndarray]:
-    wanted = ("X", "y") if has_labels else ("X",)
+def _read_npz(path: Path, wanted: list[str]) -> dict[str, np.ndarray]:
+    """The arrays of a file, which must have these names."""
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
@@ -90,5 +88,4 @@ def _read_npz(path: Path, *, has_labels: bool) -> tuple[Tensor, np.ndarray]:
             f"{path} should contain arrays {' and '.join(wanted)}, it contains "
             f"{', '.join(arrays) or 'none'}"
         )
-    X = as_samples(arrays["X"])
-    return X, arrays["y"] if has_labels else no_labels(len(X))
+    return arrays

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable
+from io import StringIO
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -11,8 +12,7 @@ from torch import Tensor
 
 from redunet._checks import Array, as_samples, as_tensor, check_count
 from redunet._shapes import CHANNELS_LAST
-from redunet.datasets.labels import labels_from_text
-from redunet.files.ts import parse_ts
+from redunet.datasets.text import ADVICE, as_numbers, is_text, labels_from_text, read_text
 
 # What continues a short series: a value, a value for each channel, or its own mean.
 Fill: TypeAlias = Array | Literal["mean"]
@@ -157,7 +157,7 @@ def read_ts(
     """
     path = Path(path)
     try:
-        series, labels = parse_ts(path, encoding)
+        series, labels = _parse_ts(path, encoding)
         X = pad_series(series, length, fill=fill)
         return X if _needs_double(series) else X.float(), labels_from_text(labels)
     except ValueError as error:
@@ -176,3 +176,95 @@ def _is_coarse(largest: np.ndarray, ranges: np.ndarray) -> bool:
     """Whether float32 rounds values of this size by more than 1 % of a range that is not zero."""
     rounding = largest * np.finfo(np.float32).eps / 2
     return bool(((rounding > 0.01 * ranges) & (ranges > 0)).any())
+
+
+def _parse_ts(path: Path, encoding: str | None = None) -> tuple[list[np.ndarray], list[str]]:
+    """Read the time series in a ``.ts`` file, and their class labels.
+
+    Comments, and lines before ``@data`` that describe the data set, are ignored. Only the lines
+    ``@classLabel`` and ``@timeStamps`` are used. Keywords may be written in any case. Names of
+    classes have composed characters (NFC).
+
+    Parameters
+    ----------
+    path : Path
+    encoding : str, optional
+        By default UTF-8. Comments may have any encoding.
+
+    Returns
+    -------
+    series : list of numpy arrays (C, T_i), float64
+        NaN where the file has a question mark.
+    labels : list of str
+
+    Raises
+    ------
+    ValueError
+        If the file has no class labels, is damaged, or has another encoding.
+    """
+    series, labels = [], []
+    header: dict[str, list[str]] = {}
+    text = StringIO(read_text(path, encoding, is_strict=False), newline=None)
+    lines = ((number, line.strip()) for number, line in enumerate(text, 1))
+    lines = ((number, line) for number, line in lines if line and line[0] not in "#%")
+    for number, line in lines:
+        keyword, *values = line.split()
+        if keyword.lower() == "@data":
+            break
+        if keyword.lower() == "@classlabel":
+            _check_encoding(line, number)
+        header[keyword.lower()] = values
+    else:
+        raise ValueError("this is not a .ts file: it has no line @data")
+    classes = _classes(header)
+    for number, line in lines:
+        *channels, label = (part.strip() for part in line.split(":"))
+        _check_encoding(line, number)
+        try:
+            if not channels or label not in classes:
+                raise ValueError(
+                    f"expected channels and one of the classes {', '.join(classes)}, separated by "
+                    f"colons, got the class {label[:20]!r}"
+                )
+            series.append(_channels(channels))
+        except ValueError as error:
+            raise ValueError(f"line {number}: {error}") from error
+        labels.append(label)
+    return series, labels
+
+
+def _check_encoding(line: str, number: int) -> None:
+    if not is_text(line):
+        raise ValueError(f"line {number} is not UTF-8: {ADVICE}")
+
+
+def _classes(header: dict[str, list[str]]) -> list[str]:
+    """The classes that a header declares."""
+    if [value.lower() for value in header.get("@timestamps", [])] == ["true"]:
+        raise ValueError("the series have time stamps: expected values at equal distances in time")
+    declared = header.get("@classlabel", [])
+    classes = declared[1:] if [value.lower() for value in declared[:1]] == ["true"] else []
+    if not classes:
+        got = " ".join(["@classLabel", *declared]) if "@classlabel" in header else "no such line"
+        raise ValueError(
+            f"expected the names of the classes before @data, in a line such as '@classLabel true "
+            f"walk run', got {got}"
+        )
+    return classes
+
+
+def _channels(texts: list[str]) -> np.ndarray:
+    """Channels ``(C, T)``, whose values are separated by commas."""
+    rows = [_values(text.split(",")) for text in texts]
+    lengths = [len(row) for row in rows]
+    if len(set(lengths)) > 1:
+        raise ValueError(f"all channels of a sample must have the same length, got {lengths}")
+    return np.stack(rows)
+
+
+def _values(cells: list[str]) -> np.ndarray:
+    values = as_numbers(cells)
+    if values is None:
+        bad = next(cell for cell in cells if as_numbers([cell]) is None)
+        raise ValueError(f"expected numbers, got {bad!r}")
+    return values

@@ -1,8 +1,11 @@
 """Tables in text files, with a row for each sample."""
 
+import csv
 import os
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
+from io import StringIO
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -12,12 +15,16 @@ from torch import Tensor
 
 from redunet._checks import check_count
 from redunet._warnings import warn
-from redunet.datasets import headers
-from redunet.datasets.labels import labels_from_text, missing_labels, no_labels
-from redunet.datasets.samples import LabelledSamples
-from redunet.files.numerals import as_numbers, has_decimal_commas, is_comma_number
-from redunet.files.rows import rows_of
-from redunet.files.text import read_text
+from redunet.datasets.text import (
+    NUMBERS,
+    THOUSANDS,
+    as_numbers,
+    bare,
+    is_comma_number,
+    labels_from_text,
+    missing_labels,
+    read_text,
+)
 
 # Errors list at most this many lines or columns.
 LISTED = 5
@@ -28,6 +35,33 @@ POSITIONS = {"first": 0, "last": -1}
 # A column that counts at least so many rows is probably their number.
 COUNTED = 10
 
+# What stands in quotes, where delimiters are text, and how much text a header has at most.
+_QUOTED = re.compile('"[^"]*"')
+MOST_OF_HEADER = 2**20
+
+_INTEGER = re.compile(r"\s*[+-]?\d+\s*", re.ASCII)
+
+
+class LabelledSamples(tuple[Tensor, np.ndarray]):
+    """A pair of samples and labels: ``X, labels = datasets.load(path)``.
+
+    Attributes
+    ----------
+    columns : tuple of str or None
+        The names of the columns of ``X``, in their order. None if the file does not name them.
+    label : str or None
+        The name of the column of the labels. None if the file does not name it.
+    """
+
+    columns: tuple[str, ...] | None = None
+    label: str | None = None
+
+    def __new__(cls, X: Tensor, labels: np.ndarray | None) -> "LabelledSamples":
+        """The pair ``(X, labels)``. Labels that are not known are masked."""
+        return super().__new__(
+            cls, (X, np.ma.masked_all(len(X), int) if labels is None else labels)
+        )
+
 
 class Column(NamedTuple):
     """A column of a table."""
@@ -37,12 +71,10 @@ class Column(NamedTuple):
 
 
 class Table(NamedTuple):
-    """The columns of a table. ``lines`` are the lines of their cells in the file."""
+    """The columns of a table without its header, and the lines of its rows in the file."""
 
     columns: list[Column]
     lines: list[int]
-    has_header: bool
-    label: int  # position of the column of the labels
     decimal: str
 
 
@@ -113,71 +145,90 @@ def read_table(
     ReduNetWarning
         If it is doubtful whether the first row is a header, or a column counts the rows.
     """
+    if not (isinstance(header, bool) or header == "auto"):  # 0 is the first row in pandas
+        raise ValueError(f'header must be True, False or "auto", got {header!r}')
+    if decimal not in (".", ",", "auto"):
+        raise ValueError(f'decimal must be ".", "," or "auto", got {decimal!r}')
     try:
-        table = _read(read_text(Path(path), encoding), label, header, decimal)
-        target = None if label is None else table.columns.pop(table.label)
-        table = _without(table, [drop] if isinstance(drop, str) else drop)
-        labels = no_labels(len(table.lines)) if target is None else _labels(target, table)
-        X = _features(table, allow_missing)
+        rows, lines = _rows(read_text(Path(path), encoding))
+        first, columns = [cell.strip() for cell in rows[0]], list(zip(*rows, strict=True))
+        if isinstance(label, str):
+            label = unicodedata.normalize("NFC", label.strip())
+        position = (
+            None if label is None else _position(label, first, may_be_named=header is not False)
+        )
+        if decimal == "auto":
+            features = (column for n, column in enumerate(columns) if n != position)
+            decimal = (
+                "," if _has_decimal_commas(cell for column in features for cell in column) else "."
+            )
+        if header == "auto":
+            is_named = isinstance(label, str) and label not in POSITIONS
+            header = is_named or _has_header(columns, position, decimal)
+        names = [f"column {number}" for number in range(1, len(first) + 1)]
+        if header:
+            if len(rows) == 1:
+                raise ValueError("the table has a header, but no samples")
+            _check_keyword(first, label, position)
+            names, columns, lines = first, [column[1:] for column in columns], lines[1:]
+        table = Table([Column(*pair) for pair in zip(names, columns, strict=True)], lines, decimal)
+        target = None if position is None else table.columns.pop(position)
+        _drop_columns(table, [drop] if isinstance(drop, str) else drop)
+        labels = None if target is None else _labels(target, table)
+        samples = LabelledSamples(_features(table, allow_missing=allow_missing), labels)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-    if not table.has_header:
-        return LabelledSamples(X, labels)
-    names = [column.name for column in table.columns]
-    return LabelledSamples(X, labels, columns=names, label=target.name if target else None)
+    if header:
+        samples.columns = tuple(column.name for column in table.columns)
+        samples.label = target.name if target else None
+    return samples
 
 
 def first_row(path: str | os.PathLike[str], encoding: str | None = None) -> list[str]:
     """The cells of the first row of a table, which may be the names of its columns."""
     try:
-        rows, _ = rows_of(read_text(Path(path), encoding))
+        rows, _ = _rows(read_text(Path(path), encoding))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     return [cell.strip() for cell in rows[0]]
 
 
-def _read(text: str, label: str | int | None, header: bool | str, decimal: str) -> Table:
-    """The cells of a table, with the names of the columns from its header, if it has one."""
-    if not (isinstance(header, bool) or header == "auto"):  # 0 is the first row in pandas
-        raise ValueError(f'header must be True, False or "auto", got {header!r}')
-    if decimal not in (".", ",", "auto"):
-        raise ValueError(f'decimal must be ".", "," or "auto", got {decimal!r}')
-    rows, lines = rows_of(text)
-    first = [cell.strip() for cell in rows[0]]
-    columns = list(zip(*rows, strict=True))
-    if isinstance(label, str):
-        label = unicodedata.normalize("NFC", label.strip())
-    position = _position(label, first, may_be_named=header is not False)
-    if decimal == "auto":
-        features = (c for n, c in enumerate(columns) if label is None or n != position)
-        commas = has_decimal_commas(cell for column in features for cell in column)
-        decimal = "," if commas else "."
-    if header == "auto" and isinstance(label, str) and label not in POSITIONS:
-        header = True
-    elif header == "auto":
-        header, is_sure = headers.decide(columns, position, decimal)
-        if not is_sure:
-            kinds = ("the names of the columns", "a sample")
-            taken, other = kinds if header else kinds[::-1]
-            warn(
-                f"the first row ({_listed(first)}) is taken for {taken}, but might be {other}: "
-                f"pass header={header} if this is right, and header={not header} if not",
-            )
-    if not header:
-        names = [f"column {number}" for number in range(1, len(first) + 1)]
-        named = [Column(*pair) for pair in zip(names, columns, strict=True)]
-        return Table(named, lines, False, position, decimal)
-    if len(lines) == 1:
-        raise ValueError("the table has a header, but no samples")
-    _check_keyword(first, label, position)
-    named = [Column(name, cells[1:]) for name, cells in zip(first, columns, strict=True)]
-    return Table(named, lines[1:], True, position, decimal)
+def _rows(text: str) -> tuple[list[list[str]], list[int]]:
+    """The rows of a table, which have the same number of cells, and their lines in the file.
+
+    The first of tab, semicolon and comma that is in the first line, outside of quotes, separates
+    cells. Blank lines, empty rows at the end, and an empty last column are left out.
+    """
+    first_line = _QUOTED.sub("", text[:MOST_OF_HEADER]).partition("\n")[0]
+    delimiter = next((mark for mark in "\t;" if mark in first_line), ",")
+    reader = csv.reader(
+        StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True
+    )
+    rows, lines = [], []
+    try:
+        for row in reader:
+            if len(row) > 1 or "".join(row).strip():
+                rows.append(row)
+                lines.append(reader.line_num)
+    except csv.Error as error:
+        raise ValueError(f"the quotes of line {reader.line_num} do not fit ({error})") from error
+    while rows and not "".join(rows[-1]).strip():  # spreadsheets write such rows
+        del rows[-1], lines[-1]
+    if not rows:
+        raise ValueError("the table is empty")
+    length = len(rows[0])
+    for line, row in zip(lines, rows, strict=True):
+        if len(row) != length:
+            raise ValueError(f"line {line} has {len(row)} cells, the first row has {length}")
+    if length == 1:
+        raise ValueError("expected columns separated by tabs, semicolons or commas, got one column")
+    if not any(row[-1].strip() for row in rows):  # every line ends in a delimiter
+        rows = [row[:-1] for row in rows]
+    return rows, lines
 
 
-def _position(label: str | int | None, first: list[str], *, may_be_named: bool) -> int:
-    """The position of the column of the labels, from 0; without labels, of the last column."""
-    if label is None:
-        label = -1
+def _position(label: str | int, first: list[str], *, may_be_named: bool) -> int:
+    """The position of the column of the labels, from 0."""
     if not isinstance(label, str):
         position: int = check_count(None, label=label)
         if not -len(first) <= position < len(first):
@@ -199,9 +250,9 @@ def _position(label: str | int | None, first: list[str], *, may_be_named: bool) 
     return places[0]
 
 
-def _check_keyword(names: list[str], label: str | int | None, position: int) -> None:
+def _check_keyword(names: list[str], label: str | int | None, position: int | None) -> None:
     """Raise ValueError if "first" or "last" may be the name of another column."""
-    if label in POSITIONS and label in names and names.index(label) != position:
+    if position is not None and label in POSITIONS and label in names and names[position] != label:
         place = names.index(label)
         raise ValueError(
             f"label={label!r} may be the column {label!r} or the {label} column "
@@ -210,8 +261,80 @@ def _check_keyword(names: list[str], label: str | int | None, position: int) -> 
         )
 
 
-def _without(table: Table, drop: Sequence[str]) -> Table:
-    """A table without some columns, in which all names differ."""
+def _has_decimal_commas(cells: Iterable[str]) -> bool:
+    """Whether cells have decimal commas, and none has a decimal point.
+
+    ``1,234`` may be a thousand, so it says nothing.
+    """
+    marked = [bare(cell) for cell in cells if "," in cell or "." in cell]
+    commas = [cell for cell in marked if is_comma_number(cell) and not THOUSANDS.fullmatch(cell)]
+    return bool(commas) and not any(NUMBERS["."].fullmatch(cell) for cell in marked)
+
+
+def _has_header(columns: Sequence[Sequence[str]], label: int | None, decimal: str) -> bool:
+    """Whether the first cells of columns are their names. A doubtful decision is a warning.
+
+    Most headers are texts above numbers. Names may also be numbers, such as wavelengths, years, or
+    0, 1, 2, … of pandas. Such a row is told from a sample by its label, which no other row has, and
+    by its numbers, which are evenly spaced, or integers above fractions.
+    """
+    first = [column[0].strip() for column in columns]
+    values = [as_numbers([cell], decimal) for cell in first]
+    below = [as_numbers(column[1:], decimal) for column in columns]
+    numbers = np.array([value[0] for value in values if value is not None])
+    numbers = numbers[~np.isnan(numbers)]
+    if len(numbers) == 0 or len(columns[0]) == 1:
+        return len(numbers) == 0
+    above = zip(values, below, strict=True)
+    if any(v is None and rows is not None and not np.isnan(rows).all() for v, rows in above):
+        return True
+    named = [cell for cell in first if cell]
+    if len(set(named)) < len(named):  # names differ
+        return False
+
+    label = len(columns) - 1 if label is None else label
+    others = [cell.strip() for cell in columns[label][1:]]
+    is_new = first[label] not in others
+    is_text = values[label] is None
+    is_axis = _is_axis(numbers) and not _are_axes(below)
+    is_range = named == [str(number) for number in range(len(named))]
+    features = [column for number, column in enumerate(columns) if number != label]
+    is_integer = all(_INTEGER.fullmatch(column[0]) for column in features) and not any(
+        _INTEGER.fullmatch(cell) for column in features for cell in column[1:]
+    )
+    if (is_axis and is_new) or (is_range and len(named) > 2):
+        return True
+    if is_text and not is_new:
+        return False
+    looks_named = (is_axis or is_integer) and len(numbers) > 4
+    is_alone = is_text and len(set(others)) < len(others)  # other labels occur again
+    is_header = looks_named or is_alone or (is_integer and (is_new or is_range))
+    if is_header or is_axis or is_range:
+        kinds = ("the names of the columns", "a sample")
+        taken, other = kinds if is_header else kinds[::-1]
+        warn(
+            f"the first row ({_listed(first)}) is taken for {taken}, but might be {other}: "
+            f"pass header={is_header} if this is right, and header={not is_header} if not",
+        )
+    return is_header
+
+
+def _is_axis(numbers: np.ndarray) -> bool:
+    """Whether numbers rise or fall all along: a few of them by equal steps, many by any."""
+    steps = np.diff(numbers)
+    if len(steps) < 2 or not (steps * steps[0] > 0).all():
+        return False
+    return len(steps) > 4 or np.allclose(steps, steps[0], rtol=0.01)
+
+
+def _are_axes(columns: Sequence[np.ndarray | None]) -> bool:
+    """Whether most of the rows of a table rise or fall all along."""
+    steps = np.diff([column for column in columns if column is not None], axis=0)
+    return bool(np.mean((steps > 0).all(0) | (steps < 0).all(0)) > 0.5)
+
+
+def _drop_columns(table: Table, drop: Sequence[str]) -> None:
+    """Leave out columns, and check that the others have different names."""
     names = [column.name for column in table.columns]
     if not all(isinstance(name, str) for name in drop):
         raise ValueError(f"drop must hold names of columns, got {_listed(drop)}")
@@ -219,18 +342,17 @@ def _without(table: Table, drop: Sequence[str]) -> Table:
     absent = [name for name in drop if name not in names]
     if absent:
         raise ValueError(f"drop names {_listed(absent)}, but the features are {_listed(names)}")
-    kept = [column for column in table.columns if column.name not in drop]
-    names = [column.name for column in kept if column.name]
+    table.columns[:] = [column for column in table.columns if column.name not in drop]
+    names = [column.name for column in table.columns if column.name]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ValueError(
             f"several columns have the name {_listed(twice)}: rename them, so that columns can be "
             "told apart, or leave them out with drop="
         )
-    return table._replace(columns=kept)
 
 
-def _features(table: Table, allow_missing: bool) -> Tensor:
+def _features(table: Table, *, allow_missing: bool) -> Tensor:
     """All columns as numbers ``(m, n)``."""
     names = [column.name for column in table.columns]
     if not names:

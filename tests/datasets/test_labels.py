@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from redunet import datasets
-from redunet.datasets.labels import labels_from_text
+from redunet.datasets.text import labels_from_text
 
 
 def test_subsample():

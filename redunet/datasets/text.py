@@ -1,0 +1,157 @@
+"""Text files of any encoding, and the numbers and labels in their cells."""
+
+import codecs
+import re
+import unicodedata
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+# Byte order marks. That of UTF-32 begins as that of UTF-16, so it stands before it.
+MARKS = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+
+# How files begin that are no text.
+BINARY = {
+    b"\x1f\x8b": "compressed by gzip: decompress it",
+    b"PK\x03\x04": "a zip archive or an Excel file: save its table as CSV",
+    b"\xd0\xcf\x11\xe0": "an Excel file: save its table as CSV",
+    b"PAR1": "a Parquet file: save it as CSV, or pass the arrays of a frame",
+    b"\x89HDF": "an HDF5 file: pass its arrays",
+}
+
+ADVICE = (
+    'pass the encoding of the file, for example encoding="cp1252" for files of western Windows '
+    "programs, or save it as UTF-8"
+)
+
+# Cells of missing numbers, in lower case, and labels that are missing among texts. "NA" (Namibia),
+# "None", "null" and "-" are classes there.
+MISSING = frozenset(
+    ("", "?", "-", "--", ".", "na", "n/a", "#n/a", "<na>", "nan", "-nan", "nat", "null", "none")
+)
+MISSING_TEXTS = frozenset(("", "?", "nan", "NaN", "<NA>", "#N/A"))
+
+# Numbers by their decimal mark. 1,234 and 1,234,567 are thousands, or numbers of three places.
+NUMBERS = {
+    ".": re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII),
+    ",": re.compile(r"[+-]?(\d+,?\d*|,\d+)([eE][+-]?\d+)?", re.ASCII),
+}
+THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+", re.ASCII)
+
+# A text of nothing else can be left to Python, which also reads 1_000 and infinity.
+_PLAIN = re.compile(r"[0-9eE+\-.\s]*", re.ASCII)
+
+# Codes such as 007 are no integers. int64 has all integers of 18 digits, float64 those below 2⁵³.
+_CODE = re.compile("[+-]?0[0-9]")
+_INTEGER = re.compile("[+-]?[0-9]{1,18}")
+
+
+def read_text(path: Path, encoding: str | None = None, *, is_strict: bool = True) -> str:
+    """The text of a file, with composed characters (NFC), so that equal names are equal strings.
+
+    Parameters
+    ----------
+    path : Path
+    encoding : str, optional
+        By default UTF-8, or what a byte order mark says.
+    is_strict : bool
+        If false, what is no text in this encoding is found by :func:`is_text`.
+
+    Raises
+    ------
+    ValueError
+        If the file has another encoding, or is no text.
+    """
+    content = path.read_bytes()
+    for mark, kind in BINARY.items():
+        if content.startswith(mark):
+            raise ValueError(f"this is no text, but {kind}")
+    marked = next((name for mark, name in MARKS.items() if content.startswith(mark)), "utf-8")
+    errors = "strict" if is_strict else "surrogateescape"
+    try:
+        text = unicodedata.normalize("NFC", content.decode(encoding or marked, errors))
+    except LookupError as error:
+        raise ValueError(f"there is no encoding {encoding!r}") from error
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ValueError(f"line {line} is not {error.encoding.upper()}: {ADVICE}") from error
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise ValueError(
+            f'line {line} has zero bytes: pass encoding="utf-16" if the file has two bytes for '
+            "each character, or else delete them"
+        )
+    return text
+
+
+def is_text(line: str) -> bool:
+    """Whether all bytes of a line that was not read strictly are text in the encoding."""
+    return line.isascii() or not any("\udc80" <= character <= "\udcff" for character in line)
+
+
+def as_numbers(cells: Sequence[str], decimal: str = ".") -> np.ndarray | None:
+    """Cells as float64, with NaN for missing values. None if a cell is not a number.
+
+    Numbers have ASCII digits, a decimal mark and an exponent, and fit into float64. Codes such as
+    ``12_5``, dates, and numbers with marks of thousands are not numbers.
+    """
+    try:
+        if decimal == "." and _PLAIN.fullmatch("\n".join(cells)):
+            return _finite([float(cell) for cell in cells])
+    except ValueError:
+        pass  # some cells are missing values, or not numbers
+    texts = [bare(cell) for cell in cells]
+    texts = ["nan" if text.lower() in MISSING else text for text in texts]
+    if not all(text == "nan" or NUMBERS[decimal].fullmatch(text) for text in texts):
+        return None
+    return _finite([float(text.replace(",", ".")) for text in texts])
+
+
+def _finite(values: list[float]) -> np.ndarray | None:
+    """Values without infinite ones, or None."""
+    array = np.array(values)
+    return None if np.isinf(array).any() else array
+
+
+def bare(cell: str) -> str:
+    """A cell without spaces around it, and with a minus of ASCII."""
+    return cell.strip().replace("\N{MINUS SIGN}", "-")
+
+
+def is_comma_number(cell: str) -> bool:
+    """Whether a cell is a number with a decimal comma, or with commas between thousands."""
+    text = bare(cell)
+    return "," in text and bool(NUMBERS[","].fullmatch(text) or THOUSANDS.fullmatch(text))
+
+
+def missing_labels(texts: Sequence[str]) -> np.ndarray:
+    """True for the labels in a text file that are missing, ``(m,)``.
+
+    Among numbers, these are all marks of missing values. Among texts, these are only empty cells,
+    question marks, and what programs write for NaN.
+    """
+    numbers = as_numbers(texts)
+    if numbers is not None and not np.isnan(numbers).all():
+        return np.isnan(numbers)
+    return np.array([text in MISSING_TEXTS for text in texts])
+
+
+def labels_from_text(texts: Sequence[str]) -> np.ndarray:
+    """Labels as int64 if all of them are integers, such as 1, +1 or 1.0, and as strings otherwise.
+
+    If one of them is a code such as 007, all are strings.
+    """
+    numbers = as_numbers(texts)
+    if numbers is not None and (numbers % 1 == 0).all() and not any(map(_CODE.match, texts)):
+        if all(map(_INTEGER.fullmatch, texts)):
+            return np.array(texts, dtype=np.int64)
+        if np.abs(numbers).max() < 2**53:
+            return numbers.astype(np.int64)
+    return np.array(texts, dtype=str)
