@@ -91,6 +91,13 @@ class RegularisedCovariance:
         inverse.diagonal(dim1=-2, dim2=-1).add_(1)
         return inverse
 
+    def solve(self, V: Tensor) -> Tensor:
+        """The inverse applied to each row of ``(…, q, C)``."""
+        if self.conjugates is None:
+            return V @ _inverse_of(self.factor).mT
+        factor = self.inverse_factor()
+        return V - (V @ factor.mT) @ factor.conj()
+
     def inverse_factor(self) -> Tensor:
         """The matrix W ``(…, s, C)`` in the inverse I − W*W, by Woodbury's identity.
 

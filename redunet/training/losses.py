@@ -9,9 +9,15 @@ from redunet._checks import Array, as_samples, check_count, check_positive, chec
 from redunet._precision import full_precision, has_overflowed, undefined_loss
 from redunet._processes import Processes
 from redunet.rates.coding_rates import compression_rate, expansion_rate, spectrum_of
-from redunet.rates.covariance import leading_directions
+from redunet.rates.covariance import check_factors, leading_directions
+from redunet.rates.dictionary import (
+    Approximation,
+    SampleSums,
+    ascended,
+    coherence,
+    lipschitz_bounds,
+)
 from redunet.rates.partition import Partition
-from redunet.training.dictionary import Approximation, ascend, variational_rates
 from redunet.training.gathered import of_all
 
 
@@ -222,7 +228,13 @@ class VariationalMCR2Loss(nn.Module):
         if has_overflowed(Z):
             return undefined_loss(Z)
         with _full_precision(Z):
-            return self.mu / 2 * self._approximation(Z, labels).error()
+            Z, partition = self._batch(Z, labels)
+            counts = partition.counts.to(Z.dtype)
+            energies = partition.sums((Z @ self.dictionary.mT).square())
+            of_moments = (_squared_moments(Z, partition) / _positive(counts)).sum()
+            of_codes = ((self.codes @ coherence(self.dictionary).square()) * self.codes).sum(1)
+            error = of_moments - 2 * (self.codes * energies).sum() + (counts * of_codes).sum()
+            return self.mu / 2 * error
 
     @torch.no_grad()
     def objective(self, Z: Tensor, labels: Array) -> Tensor:
@@ -248,9 +260,7 @@ class VariationalMCR2Loss(nn.Module):
         labels : array-like or Tensor of shape (m,) or (m, k)
             Labels of a batch. They determine the shares γ of the classes.
         """
-        partition = self._partition(labels, np.shape(labels)[0])
-        shares = (partition.counts / len(partition)).to(self.codes.dtype)
-        return variational_rates(self.dictionary, self.codes, shares, self.eps_sq)
+        return self._approximation(self._partition(labels, np.shape(labels)[0])).rates()
 
     @torch.no_grad()
     def update(self, Z: Tensor, labels: Array) -> None:
@@ -268,10 +278,18 @@ class VariationalMCR2Loss(nn.Module):
         if has_overflowed(Z):
             return
         with _full_precision(Z):
-            approximation = self._approximation(Z, labels)
-            dictionary, codes = ascend(approximation, self.eps_sq, self.mu, self.step_size)
-        self.dictionary.copy_(dictionary)
-        self.codes.copy_(codes)
+            Z, partition = self._batch(Z, labels)
+            counts, projections = partition.counts.to(Z.dtype), Z @ self.dictionary.mT
+            energies = partition.sums(projections.square()) / _positive(counts)[:, None]
+            products = (projections * partition.spread(self.codes)).mT @ Z
+            before = self._approximation(partition)
+            check_factors(before.covariance)
+            norms = _squared_moments(Z, partition).sqrt()
+            bounds = lipschitz_bounds(before, counts, norms[None], self.mu)
+            sums = SampleSums(counts, energies[None], products[None])
+            after = ascended(before, sums, bounds, self.mu, self.step_size)
+        self.dictionary.copy_(after.atoms[0])
+        self.codes.copy_(after.codes[0])
 
     @torch.no_grad()
     @full_precision
@@ -289,8 +307,7 @@ class VariationalMCR2Loss(nn.Module):
         labels : array-like or Tensor of shape (m,) or (m, k)
             See :meth:`forward`.
         """
-        Z = self._features(Z)
-        partition = self._partition(labels, len(Z))
+        Z, partition = self._batch(Z, labels)
         blocks = (self.num_classes, self.atoms_per_class)
         atoms, codes = self.dictionary.unflatten(0, blocks), self.codes.unflatten(1, blocks)
         for batch in partition.class_batches:
@@ -302,10 +319,10 @@ class VariationalMCR2Loss(nn.Module):
             codes[classes] = 0
             codes[classes, classes, :count] = values / partition.counts[classes, None].to(values)
 
-    def _features(self, Z: Tensor) -> Tensor:
+    def _batch(self, Z: Tensor, labels: Array) -> tuple[Tensor, Partition]:
         Z = _as_vectors(Z)
         check_sample_shape(Z, (self.dim,))
-        return Z.to(self.codes.dtype)
+        return Z.to(self.codes.dtype), self._partition(labels, len(Z))
 
     def _partition(self, labels: Array, num_samples: int) -> Partition:
         classes = np.arange(self.num_classes)
@@ -313,9 +330,10 @@ class VariationalMCR2Loss(nn.Module):
             labels, num_samples, device=self.codes.device, classes=classes, partial=True
         )
 
-    def _approximation(self, Z: Tensor, labels: Array) -> Approximation:
-        Z = self._features(Z)
-        return Approximation(Z, self._partition(labels, len(Z)), self.dictionary, self.codes)
+    def _approximation(self, partition: Partition) -> Approximation:
+        shares = (partition.counts / len(partition)).to(self.codes.dtype)
+        beta = self.dim / self.eps_sq
+        return Approximation(self.dictionary[None], self.codes[None], shares, beta)
 
     def extra_repr(self) -> str:
         """Shown in ``repr``."""
@@ -342,6 +360,21 @@ def nuclear_norm(samples: Tensor) -> Tensor:
         rounding = torch.finfo(values.dtype).eps * max(samples.shape[-2:])
         best = (U * (values > rounding * values[..., :1])[..., None, :]) @ Vh
     return (samples * best).sum((-2, -1))
+
+
+def _squared_moments(Z: Tensor, partition: Partition) -> Tensor:
+    """‖Z Πʲ Zᵀ‖² of every class, ``(k,)``, from the smaller of its two Gram matrices."""
+    norms = Z.new_zeros(partition.num_classes)
+    for batch in partition.class_batches:
+        members = batch.gather(Z[None])[0]  # (g, s, d)
+        wide = members.shape[1] < members.shape[2]
+        gram = members @ members.mT if wide else members.mT @ members
+        norms = norms.index_add(0, batch.classes, gram.square().sum((1, 2)))
+    return norms
+
+
+def _positive(counts: Tensor) -> Tensor:
+    return counts.clamp_min(torch.finfo(counts.dtype).tiny)
 
 
 def _as_vectors(Z: Tensor) -> Tensor:

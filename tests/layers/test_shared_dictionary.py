@@ -8,8 +8,8 @@ from redunet import SharedDictionary
 from redunet._processes import Processes
 from redunet.layers import DatasetInfo
 from redunet.layers.operators import base
-from redunet.layers.operators.approximation import Approximation, SampleSums, ascended
 from redunet.layers.operators.exact import ClassMoments
+from redunet.rates.dictionary import Approximation, SampleSums, ascended, curvatures
 from redunet.rates.partition import Partition
 from redunet.rates.spectrum import HalfSpectrum
 
@@ -131,10 +131,11 @@ def test_the_next_layer_ascends_from_the_layer_before(
         counts,
         torch.einsum("fqa,fkab,fqb->fkq", atoms.conj(), moments, atoms).real,
         torch.einsum("fkab,fqb,fkq->fqa", moments, atoms, (counts[:, None] * codes).to(V.dtype)),
-        moments.diagonal(dim1=2, dim2=3).real.sum(2),
     )
     beta = channels / (info.spectrum.size * info.eps_sq)
-    expected = ascended(Approximation(atoms, codes, info.proportions, beta), sums, 3.0, 0.7)
+    before = Approximation(atoms, codes, info.proportions, beta)
+    traces = moments.diagonal(dim1=2, dim2=3).real.sum(2)
+    expected = ascended(before, sums, curvatures(before, counts, traces, 3.0), 3.0, 0.7)
     found = gathered(kind, V, partition, info, first, 1).operators()
     torch.testing.assert_close(found.dictionary.data, expected.atoms, **TIGHT)
     torch.testing.assert_close(found.codes, expected.codes, **TIGHT)

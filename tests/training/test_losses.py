@@ -170,6 +170,82 @@ def latched(Z, labels, atoms_per_class, num_classes=3, **options):
     return loss
 
 
+def dictionary_problem(seed, m=24, d=5, soft=False):
+    """Features, labels, and a loss whose dictionary and codes are random."""
+    generator = torch.Generator().manual_seed(seed)
+    loss = VariationalMCR2Loss(3, d, 2, eps_sq=0.4).double()
+    loss.dictionary.copy_(normalize(torch.rand(6, d, generator=generator).double() - 0.5, dim=1))
+    loss.codes.copy_(torch.rand(3, 6, generator=generator).double() / 3)
+    labels = torch.rand(m, 3, generator=generator).double()
+    labels = (6 * labels).softmax(1) if soft else labels.argmax(1)
+    return features(m, d, seed=seed), labels, loss
+
+
+@given(st.integers(0, 1000), st.booleans(), st.integers(1, 30), st.integers(1, 9))
+def test_the_variational_loss_is_its_dense_form(seed, soft, m, d):
+    # Eq. 7: M/(2m), class by class, with matrices of d × d and A_j = m_j c_j.
+    Z, labels, loss = dictionary_problem(seed, m, d, soft)
+    total = torch.zeros((), dtype=torch.float64)
+    memberships = labels if soft else torch.nn.functional.one_hot(labels, 3).double()
+    for weights, codes in zip(memberships.T, loss.codes, strict=True):
+        count = weights.sum()
+        if count > 0:
+            approached = loss.dictionary.T @ torch.diag(count * codes) @ loss.dictionary
+            error = Z.T @ torch.diag(weights) @ Z - approached
+            total = total + error.square().sum() / (count / m)
+    torch.testing.assert_close(loss(Z, labels), total / (2 * m), rtol=1e-11, atol=1e-11)
+
+
+def test_the_variational_loss_as_printed_for_balanced_classes():
+    # Eq. 9 with μ = 1: k/(2m) [⟨ΠΠᵀ, (ZᵀZ)∘²⟩ − 2⟨AΠᵀ, (ΓᵀZ)∘²⟩ + ⟨AAᵀ, (ΓᵀΓ)∘²⟩]
+    m, k = 24, 3
+    samples, _, loss = dictionary_problem(0)
+    labels = torch.arange(m) % k
+    Pi, A = torch.nn.functional.one_hot(labels).double(), (m / k * loss.codes).T
+    Z, Gamma = samples.T, loss.dictionary.T
+    printed = (
+        ((Pi @ Pi.T) * (Z.T @ Z).square()).sum()
+        - 2 * ((A @ Pi.T) * (Gamma.T @ Z).square()).sum()
+        + ((A @ A.T) * (Gamma.T @ Gamma).square()).sum()
+    )
+    torch.testing.assert_close(loss(samples, labels), k / (2 * m) * printed, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("soft", [False, True])
+def test_an_update_is_a_gradient_step_and_a_projection(soft):
+    Z, labels, loss = dictionary_problem(0, soft=soft)
+    memberships = labels if soft else torch.nn.functional.one_hot(labels, 3).double()
+    counts, m, scale = memberships.sum(0), len(Z), 5 / loss.eps_sq
+    dictionary, codes = loss.dictionary.clone(), loss.codes.clone()
+    moments = torch.einsum("mj,ma,mb->jab", memberships, Z, Z)
+
+    def approached(atoms, codes):
+        return torch.einsum("qa,jq,qb->jab", atoms, counts[:, None] * codes, atoms)
+
+    def objective(atoms, codes):
+        identity = torch.eye(5, dtype=torch.float64)
+        expansion = torch.logdet(identity + scale / m * approached(atoms, codes).sum(0)) / 2
+        compression = (counts[:, None] / m * torch.log1p(scale * codes)).sum() / 2
+        errors = (moments - approached(atoms, codes)).square().sum((1, 2)) / counts
+        return expansion - compression - errors.sum() / 2
+
+    variables = dictionary.clone().requires_grad_(), codes.clone().requires_grad_()
+    slopes = torch.autograd.grad(objective(*variables), variables)
+    largest = codes.amax(1)
+    of_atoms = 2 * (torch.linalg.matrix_norm(moments) * largest + counts * largest**2).sum()
+    of_codes = counts[:, None] * (dictionary @ dictionary.T).square().norm()
+    loss.update(Z, labels)
+    expected = normalize(dictionary + loss.step_size / of_atoms * slopes[0], dim=1)
+    torch.testing.assert_close(loss.dictionary, expected, rtol=0, atol=1e-10)
+    expected = (codes + loss.step_size / of_codes * slopes[1]).relu()
+    torch.testing.assert_close(loss.codes, expected, rtol=0, atol=1e-10)
+
+
+def test_the_gradient_of_the_variational_loss():
+    Z, labels, loss = dictionary_problem(0)
+    assert torch.autograd.gradcheck(lambda Z: loss(Z, labels), Z.requires_grad_())
+
+
 def test_latching_is_exact_at_full_rank():
     Z, labels = features(30, 4), torch.arange(30) % 3
     loss = latched(Z, labels, 4, eps_sq=0.3)

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from redunet.layers.operators.base import ALL, Operators, Responses, real_form, symmetrise_
 from redunet.layers.operators.by_class import ResponsesByClass, of_classes, select
+from redunet.rates.dictionary import coherence
 from redunet.rates.spectrum import safe_sqrt, scaled, squared_norms, total
 
 
@@ -119,11 +120,6 @@ class SharedDictionaryOperators(Operators):
             f"frequencies={frequencies}, classes={self.num_classes}, channels={channels}, "
             f"atoms={atoms}"
         )
-
-
-def coherence(dictionary: Tensor) -> Tensor:
-    """Γ*Γ of atoms as rows, ``(…, q, C)`` to ``(…, q, q)``."""
-    return dictionary.conj() @ dictionary.mT
 
 
 # The matrices of SharedDictionaryOperators.forms, by the first and last frequency of a block.

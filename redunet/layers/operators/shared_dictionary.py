@@ -25,12 +25,6 @@ import torch
 from torch import Tensor
 
 from redunet._checks import check_count, check_positive, set_fields
-from redunet.layers.operators.approximation import (
-    Approximation,
-    SampleSums,
-    ascended,
-    woodbury_core,
-)
 from redunet.layers.operators.base import Operators, block_entries
 from redunet.layers.operators.dictionary import SharedDictionaryOperators
 from redunet.layers.operators.kind import Collect, OperatorKind
@@ -43,6 +37,13 @@ from redunet.layers.operators.variational import (
 )
 from redunet.rates.coding_rates import RateReduction, mean_rate
 from redunet.rates.covariance import RegularisedCovariance, check_factors, leading_directions
+from redunet.rates.dictionary import (
+    Approximation,
+    SampleSums,
+    ascended,
+    curvatures,
+    woodbury_core,
+)
 from redunet.rates.partition import Partition
 from redunet.rates.spectrum import as_double, scaled, squared_moduli
 
@@ -321,8 +322,8 @@ class AscendingMoments(DictionaryMoments):
             self.info.counts.to(self._codes.dtype),
             self._energies * self._units[:, :, None],
             self._products,
-            self._traces * self._units,
         )
         shares = self.info.proportions.to(self._codes.dtype)
         before = Approximation(self._atoms, self._codes, shares, self.beta)
-        return ascended(before, sums, self._mu, self._step_size)
+        bounds = curvatures(before, sums.counts, self._traces * self._units, self._mu)
+        return ascended(before, sums, bounds, self._mu, self._step_size)

@@ -5,16 +5,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from redunet.layers.operators.approximation import (
+from redunet.rates.covariance import RegularisedCovariance
+from redunet.rates.dictionary import (
     Approximation,
     SampleSums,
     ascended,
     curvatures,
+    lipschitz_bounds,
     penalty_gradients,
     rate_gradients,
     woodbury_core,
 )
-from redunet.rates.covariance import RegularisedCovariance
 
 BETA = 7.0
 COUNTS = torch.tensor([9.0, 4.0, 6.0], dtype=torch.float64)
@@ -60,16 +61,24 @@ def sums_of(a, moments):
     products = torch.einsum(
         "k,fkab,fqb,fkq->fqa", COUNTS.to(moments.dtype), moments, a.atoms, a.codes.to(moments.dtype)
     )
-    traces = moments.diagonal(dim1=2, dim2=3).real.sum(2)
-    return SampleSums(COUNTS, energies, products, traces)
+    return SampleSums(COUNTS, energies, products)
+
+
+def bounds_of(a, moments, mu, counts=COUNTS):
+    return curvatures(a, counts, moments.diagonal(dim1=2, dim2=3).real.sum(2), mu)
+
+
+def step(a, moments, mu, step_size=1.0):
+    return ascended(a, sums_of(a, moments), bounds_of(a, moments, mu), mu, step_size)
 
 
 DTYPES = pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])
 
 
 @DTYPES
-def test_cores_give_the_inverses_of_dense_matrices(dtype):
-    a, _ = problem(dtype, atoms=6)
+@pytest.mark.parametrize("atoms", [3, 6])  # fewer atoms than channels, and more
+def test_cores_give_the_inverses_of_dense_matrices(dtype, atoms):
+    a, _ = problem(dtype, atoms=atoms)
     roots = a.all_codes.sqrt()
     covariance = RegularisedCovariance.from_moment(
         a.weighted_coherence(), torch.full_like(roots[..., 0], BETA)
@@ -79,7 +88,8 @@ def test_cores_give_the_inverses_of_dense_matrices(dtype):
     dense = torch.linalg.inv(identity + BETA * approximated(a.atoms, a.all_codes))
     found = identity - torch.einsum("fqa,fnqr,frb->fnab", a.atoms, cores, a.atoms.conj())
     torch.testing.assert_close(found, dense, rtol=0, atol=1e-10)
-    torch.testing.assert_close(a.expansion_core, cores[:, 0], rtol=0, atol=1e-10)
+    shrunk = torch.einsum("fab,fqb->fqa", dense[:, 0], a.atoms)
+    torch.testing.assert_close(a.shrunk_atoms, shrunk, rtol=0, atol=1e-10)
 
 
 @DTYPES
@@ -97,13 +107,12 @@ def test_gradients_are_those_of_the_objective(dtype):
 @pytest.mark.parametrize("mu", [0.1, 10.0])
 def test_a_step_is_a_gradient_step_and_a_projection(dtype, mu):
     a, moments = problem(dtype)
-    sums = sums_of(a, moments)
     variables = a.atoms.clone().requires_grad_(), a.codes.clone().requires_grad_()
     slopes = torch.autograd.grad(objective(*variables, a.shares, moments, mu), variables)
-    bounds = curvatures(a, sums, mu)
+    bounds = bounds_of(a, moments, mu)
     atoms = a.atoms + 0.3 * slopes[0] / bounds[0].clamp_min(1e-300)
     codes = a.codes + 0.3 / bounds[1] * slopes[1]
-    moved = ascended(a, sums, mu, 0.3)
+    moved = step(a, moments, mu, 0.3)
     torch.testing.assert_close(moved.atoms, atoms / atoms.norm(dim=2, keepdim=True))
     torch.testing.assert_close(moved.codes, codes.clamp_min(0))
     assert torch.equal(moved.codes == 0, codes <= 0)
@@ -113,7 +122,7 @@ def test_a_step_is_a_gradient_step_and_a_projection(dtype, mu):
 def test_curvatures_bound_the_second_derivative_along_the_codes(dtype):
     a, moments = problem(dtype, frequencies=1)
     mu = 0.5
-    bounds = curvatures(a, sums_of(a, moments), mu)
+    bounds = bounds_of(a, moments, mu)
 
     def cost(codes):
         log_barrier = (a.shares[:, None] * torch.log1p(BETA * codes)).sum() / 2
@@ -129,7 +138,7 @@ def test_curvatures_bound_the_second_derivative_along_the_codes(dtype):
 def test_a_step_never_raises_the_penalty(seed, atoms, dtype):
     a, moments = problem(dtype, atoms=atoms, seed=seed)
     for _ in range(3):
-        moved = ascended(a, sums_of(a, moments), mu=1e9, step_size=1.0)
+        moved = step(a, moments, mu=1e9)
         before, after = (penalty(b.atoms, b.codes, moments) for b in (a, moved))
         assert after <= before * (1 + 1e-9)
         a = moved
@@ -140,17 +149,43 @@ def test_a_step_never_raises_the_penalty(seed, atoms, dtype):
 def test_a_step_never_lowers_the_objective(seed, mu):
     a, moments = problem(seed=seed)
     for _ in range(3):
-        moved = ascended(a, sums_of(a, moments), mu, step_size=1.0)
+        moved = step(a, moments, mu)
         before, after = (objective(b.atoms, b.codes, b.shares, moments, mu) for b in (a, moved))
         assert after >= before - 1e-9 * before.abs()
         a = moved
+
+
+@given(st.integers(0, 500), st.sampled_from([(4, 5), (10, 40), (8, 3)]))
+def test_a_step_of_one_over_the_bounds_of_the_paper_never_raises_the_penalty(seed, size):
+    channels, atoms = size
+    a, moments = problem(atoms=atoms, channels=channels, frequencies=1, seed=seed)
+    norms = COUNTS * torch.linalg.matrix_norm(moments)
+    bounds = lipschitz_bounds(a, COUNTS, norms, mu=1e9)
+    moved = ascended(a, sums_of(a, moments), bounds, mu=1e9, step_size=1.0)
+    before, after = (penalty(b.atoms, b.codes, moments) for b in (a, moved))
+    assert after <= before * (1 + 1e-9)
+
+
+def test_bounds_as_printed():
+    # Eqs. 17 and 19 for balanced classes, with A_j = m_j c_j; the codes are in units of A_j here.
+    a, moments = problem(frequencies=1)
+    k, mu, count = 3, 0.7, torch.tensor(8.0, dtype=torch.float64)
+    A, Gamma, m = (count * a.codes[0]).T, a.atoms[0].T, 3 * count
+    norms = [(count * moments[0, j]).norm() for j in range(k)]
+    eq_17 = 2 * k / m * sum(s * A[:, j].max() + A[:, j].max() ** 2 for j, s in enumerate(norms))
+    eq_19 = k / m * (Gamma.T @ Gamma).square().norm()
+    counts = count.expand(k)
+    bounds = lipschitz_bounds(a, counts, torch.stack(norms)[None], mu)
+    torch.testing.assert_close(bounds.atoms.squeeze(), mu * eq_17)
+    torch.testing.assert_close(bounds.codes[0, :, 0], (mu * count**2 * eq_19).expand(k))
 
 
 def test_the_codes_of_a_class_without_samples_stay():
     a, moments = problem()
     counts = torch.tensor([9.0, 0.0, 6.0], dtype=torch.float64)
     a = Approximation(a.atoms, a.codes, counts / counts.sum(), BETA)
-    moved = ascended(a, sums_of(a, moments)._replace(counts=counts), mu=1.0, step_size=1.0)
+    sums = sums_of(a, moments)._replace(counts=counts)
+    moved = ascended(a, sums, bounds_of(a, moments, 1.0, counts), mu=1.0, step_size=1.0)
     torch.testing.assert_close(moved.codes[:, 1], a.codes[:, 1])
     assert moved.codes.isfinite().all()
     assert not torch.equal(moved.codes[:, 0], a.codes[:, 0])
@@ -161,7 +196,7 @@ def test_atoms_without_energy_stay():
     a.codes[:, :, 2] = 0
     a.atoms[:, 3] = 0
     a.codes[:, :, 3] = 0
-    moved = ascended(a, sums_of(a, moments), mu=1.0, step_size=1.0)
+    moved = step(a, moments, mu=1.0)
     torch.testing.assert_close(moved.atoms[:, 2:4], a.atoms[:, 2:4])
 
 

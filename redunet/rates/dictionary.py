@@ -1,4 +1,7 @@
-"""The approximation of second moments by a dictionary, and its ascent on the objective of V-MCR².
+"""Second moments of all classes from one dictionary, and the ascent of V-MCR².
+
+The second moment N_j of class j, per sample, is approximated by Γ diag(c_j) Γ*. The q *atoms* are
+the rows of the dictionary, and the *codes* c_j ≥ 0 say how much of each atom the class has.
 
 Baek et al., Efficient Maximal Coding Rate Reduction by Variational Forms (CVPR 2022).
 """
@@ -10,8 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from redunet.layers.operators.dictionary import coherence
-from redunet.rates.covariance import RegularisedCovariance
+from redunet.rates.covariance import RegularisedCovariance, log_det
 from redunet.rates.spectrum import scaled, squared_moduli
 
 
@@ -42,6 +44,11 @@ class Approximation:
         return coherence(self.atoms)
 
     @cached_property
+    def squared_coherence(self) -> Tensor:
+        """|Γ*Γ|² of every pair of atoms, ``(F, q, q)``."""
+        return squared_moduli(self.coherence)
+
+    @cached_property
     def energies(self) -> Tensor:
         """Σ_j γ_j c_j, the codes of all samples together, ``(F, q)``."""
         return (self.shares[:, None] * self.codes).sum(1)
@@ -58,26 +65,27 @@ class Approximation:
         -------
         Tensor of shape (F, 1 + k, q, q)
         """
-        return _weighted(self.coherence.unsqueeze(1), self.all_codes.sqrt())
+        roots = self.all_codes.sqrt()
+        return scaled(self.coherence.unsqueeze(1), roots[..., :, None] * roots[..., None, :])
 
     @cached_property
-    def expansion_core(self) -> Tensor:
-        """K with (I + β Γ diag(Σ_j γ_j c_j) Γ*)⁻¹ = I − Γ K Γ*, ``(F, q, q)``."""
-        roots = self.energies.sqrt()
-        beta = torch.full_like(roots[:, 0], self.beta)
-        weighted = _weighted(self.coherence, roots)
-        covariance = RegularisedCovariance.from_moment(weighted, beta, check=False)
-        return woodbury_core(covariance, roots)
+    def covariance(self) -> RegularisedCovariance:
+        """I + β Γ diag(Σ_j γ_j c_j) Γ*, which is not checked."""
+        return RegularisedCovariance.from_samples(*self._weighted_atoms(), check=False)
 
     @cached_property
-    def squared_coherence(self) -> Tensor:
-        """|Γ*Γ|² of every pair of atoms, ``(F, q, q)``."""
-        return squared_moduli(self.coherence)
+    def shrunk_atoms(self) -> Tensor:
+        """(I + β Γ diag(Σ_j γ_j c_j) Γ*)⁻¹ Γ with one atom per row, ``(F, q, C)``."""
+        return self.covariance.solve(self.atoms)
 
-    @cached_property
-    def shrunk_coherence(self) -> Tensor:
-        """Γ* (I + β Γ diag(Σ_j γ_j c_j) Γ*)⁻¹ Γ, ``(F, q, q)``."""
-        return self.coherence - self.coherence @ self.expansion_core @ self.coherence
+    def rates(self) -> tuple[Tensor, Tensor]:
+        """R^v and R_c^v (eq. 7) of vectors, in nats."""
+        compression = (self.shares[:, None] * torch.log1p(self.beta * self.codes)).sum() / 2
+        return log_det(*self._weighted_atoms()).sum() / 2, compression
+
+    def _weighted_atoms(self) -> tuple[Tensor, Tensor]:
+        weighted = scaled(self.atoms, self.energies.sqrt().unsqueeze(2))
+        return weighted, torch.full_like(self.energies[:, 0], self.beta)
 
     def correlation(self, counts: Tensor) -> Tensor:
         """Σ_j m_j c_j c_jᵀ, ``(F, q, q)``."""
@@ -90,7 +98,18 @@ class SampleSums(NamedTuple):
     counts: Tensor  # m_j, (k,)
     energies: Tensor  # diag(Γ* N_j Γ), (F, k, q)
     products: Tensor  # Σ_j m_j N_j Γ diag(c_j), with one atom per row, (F, q, C)
-    traces: Tensor  # tr N_j, (F, k)
+
+
+class Bounds(NamedTuple):
+    """Bounds of the curvature of the objective, which the steps are measured in."""
+
+    atoms: Tensor  # of every atom, or of all of them; broadcasts to (F, q, 1)
+    codes: Tensor  # of every code, or of all codes of a class; broadcasts to (F, k, q)
+
+
+def coherence(dictionary: Tensor) -> Tensor:
+    """Γ*Γ of atoms as rows, ``(…, q, C)`` to ``(…, q, q)``."""
+    return dictionary.conj() @ dictionary.mT
 
 
 def woodbury_core(covariance: RegularisedCovariance, roots: Tensor) -> Tensor:
@@ -109,32 +128,33 @@ def woodbury_core(covariance: RegularisedCovariance, roots: Tensor) -> Tensor:
     return half.mH @ half
 
 
-def ascended(before: Approximation, sums: SampleSums, mu: float, step_size: float) -> Approximation:
+def ascended(
+    before: Approximation, sums: SampleSums, bounds: Bounds, mu: float, step_size: float
+) -> Approximation:
     """The approximation after one step of proximal gradient ascent (Algorithm 1, lines 6 to 10).
 
     The objective is R^v − R_c^v − (μ/2) Σ_j m_j ‖N_j − Γ diag(c_j) Γ*‖² at each frequency. After
     the step, atoms are scaled to unit norm, and negative codes are set to zero. An atom or a code
-    does not move if the bound of its curvature is zero, as for a class without samples.
+    does not move if its bound is zero, as for a class without samples.
 
     Parameters
     ----------
     before : Approximation
     sums : SampleSums
         Sums with the atoms and codes of ``before``.
+    bounds : Bounds
+        From :func:`curvatures` or :func:`lipschitz_bounds`.
     mu : float
         μ, the weight of the penalty.
     step_size : float
-        The steps in units of one over :func:`curvatures`.
+        The steps in units of one over the bounds.
     """
     rate_slopes, penalty_slopes = rate_gradients(before), penalty_gradients(before, sums)
+    steps = (torch.where(bound > 0, step_size / bound, 0) for bound in bounds)
     atoms, codes = (
-        old + scaled(rate - mu / 2 * penalty, torch.where(bound > 0, step_size / bound, 0))
-        for old, rate, penalty, bound in zip(
-            (before.atoms, before.codes),
-            rate_slopes,
-            penalty_slopes,
-            curvatures(before, sums, mu),
-            strict=True,
+        old + scaled(rate - mu / 2 * penalty, step)
+        for old, rate, penalty, step in zip(
+            (before.atoms, before.codes), rate_slopes, penalty_slopes, steps, strict=True
         )
     )
     lengths = torch.linalg.vector_norm(atoms, dim=2, keepdim=True)
@@ -145,11 +165,10 @@ def ascended(before: Approximation, sums: SampleSums, mu: float, step_size: floa
 def rate_gradients(approximation: Approximation) -> tuple[Tensor, Tensor]:
     """Gradients of R^v − R_c^v with respect to the atoms and the codes."""
     a, beta = approximation, approximation.beta
-    shrunk = a.atoms - (a.expansion_core @ a.coherence).mT @ a.atoms
-    leverages = a.shrunk_coherence.diagonal(dim1=1, dim2=2).real
+    leverages = (a.atoms.conj() * a.shrunk_atoms).real.sum(2)
     compression = 1 / (1 + beta * a.codes)
     of_codes = beta / 2 * a.shares[:, None] * (leverages.unsqueeze(1) - compression)
-    return scaled(shrunk, beta * a.energies[:, :, None]), of_codes
+    return scaled(a.shrunk_atoms, beta * a.energies[:, :, None]), of_codes
 
 
 def penalty_gradients(approximation: Approximation, sums: SampleSums) -> tuple[Tensor, Tensor]:
@@ -160,7 +179,7 @@ def penalty_gradients(approximation: Approximation, sums: SampleSums) -> tuple[T
     return 4 * (mixed - sums.products), of_codes
 
 
-def curvatures(approximation: Approximation, sums: SampleSums, mu: float) -> tuple[Tensor, Tensor]:
+def curvatures(approximation: Approximation, counts: Tensor, traces: Tensor, mu: float) -> Bounds:
     """Bounds of the curvature of the objective along every atom and every code.
 
     A symmetric matrix H is at most the diagonal matrix of its absolute row sums. H is the second
@@ -168,18 +187,44 @@ def curvatures(approximation: Approximation, sums: SampleSums, mu: float) -> tup
     with respect to an atom is bounded with tr N_j ≥ ‖N_j‖, and with the coherences of the atom in
     place of eq. 14.
 
-    Returns
-    -------
-    of_atoms : Tensor of shape (F, q, 1)
-    of_codes : Tensor of shape (F, k, q)
+    Parameters
+    ----------
+    approximation : Approximation
+    counts : Tensor of shape (k,)
+        m_j.
+    traces : Tensor of shape (F, k)
+        tr N_j.
+    mu : float
+        μ, the weight of the penalty.
     """
-    a, counts, beta = approximation, sums.counts[:, None], approximation.beta
-    from_moments = ((counts * sums.traces[:, :, None]) * a.codes).sum(1)
-    from_atoms = (a.squared_coherence.sqrt() * a.correlation(sums.counts)).sum(2)
-    of_penalty = mu * counts * a.squared_coherence.sum(2).unsqueeze(1)
-    of_rate = beta**2 / 2 * a.shares[:, None] * squared_moduli(a.shrunk_coherence).sum(2)[:, None]
-    return (2 * mu * (from_moments + from_atoms)).unsqueeze(2), of_penalty + of_rate
+    a, of_all = approximation, counts[:, None]
+    from_moments = ((of_all * traces[:, :, None]) * a.codes).sum(1)
+    from_atoms = (a.squared_coherence.sqrt() * a.correlation(counts)).sum(2)
+    of_penalty = mu * of_all * a.squared_coherence.sum(2).unsqueeze(1)
+    shrunk = squared_moduli(a.atoms.conj() @ a.shrunk_atoms.mT).sum(2).unsqueeze(1)
+    of_rate = a.beta**2 / 2 * a.shares[:, None] * shrunk
+    return Bounds((2 * mu * (from_moments + from_atoms)).unsqueeze(2), of_penalty + of_rate)
 
 
-def _weighted(gram: Tensor, roots: Tensor) -> Tensor:
-    return scaled(gram, roots[..., :, None] * roots[..., None, :])
+def lipschitz_bounds(
+    approximation: Approximation, counts: Tensor, norms: Tensor, mu: float
+) -> Bounds:
+    """The paper's bounds for all atoms (eq. 17) and for all codes of a class (eq. 19).
+
+    They bound the curvature of (μ/2) times the penalty, whose gradients dominate.
+
+    Parameters
+    ----------
+    approximation : Approximation
+    counts : Tensor of shape (k,)
+        m_j.
+    norms : Tensor of shape (F, k)
+        The norms ‖m_j N_j‖.
+    mu : float
+        μ, the weight of the penalty.
+    """
+    a = approximation
+    largest = a.codes.amax(2)
+    of_atoms = (norms * largest + counts * largest.square()).sum(1)
+    of_codes = counts * torch.linalg.matrix_norm(a.squared_coherence)[:, None]
+    return Bounds(2 * mu * of_atoms[:, None, None], mu * of_codes[:, :, None])
