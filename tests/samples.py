@@ -13,3 +13,17 @@ def unit_samples(m, *shape, seed=0):
     """Normally distributed samples ``(m, *shape)``, each scaled to norm 1."""
     X = samples(m, *shape, seed=seed)
     return X / X.flatten(1).norm(dim=1).reshape(m, *[1] * len(shape))
+
+
+def moments_of(kind, info, V, partition, previous=None, depth=0, batch=None):
+    """Finished second moments of a kind, from batches of the half spectra ``(F, m, C)``."""
+    moments = kind.moments(info, previous, depth)
+    while True:
+        for start in range(0, V.shape[1], batch or V.shape[1]):
+            run = slice(start, start + (batch or V.shape[1]))
+            moments.add(V[:, run], partition.batch(run))
+        moments.finish()
+        following = moments.next_pass()
+        if following is None:
+            return moments
+        moments = following

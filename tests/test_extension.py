@@ -87,11 +87,9 @@ class DiagonalMoments(TotalMoment):
 class Diagonal(OperatorKind):
     """Operators that neglect the correlations between the channels of a class."""
 
-    def gather(self, info, collect, previous, depth):
-        """One pass over the samples."""
-        moments = DiagonalMoments(info)
-        collect(moments)
-        return moments
+    def moments(self, info, previous, depth):
+        """Empty moments, to which all samples are added."""
+        return DiagonalMoments(info)
 
 
 @dataclass(frozen=True)

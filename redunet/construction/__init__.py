@@ -3,6 +3,5 @@
 from redunet.construction.construction import Construction
 from redunet.construction.history import RateHistory
 from redunet.construction.settings import Settings
-from redunet.construction.state import ConstructionState
 
-__all__ = ["Construction", "ConstructionState", "RateHistory", "Settings"]
+__all__ = ["Construction", "RateHistory", "Settings"]

@@ -3,6 +3,7 @@
 import copy
 import os
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -17,15 +18,12 @@ from redunet._processes import Processes
 from redunet._warnings import warn
 from redunet.construction.checkpoint import FolderCheckpoint
 from redunet.construction.construction import Construction
-from redunet.construction.feature_store import working_folder
+from redunet.construction.features import LabelledFeatures, collect, working_folder
 from redunet.construction.history import RateHistory
-from redunet.construction.known_labels import warn_of_similar
-from redunet.construction.labelled_features import LabelledFeatures, collect
-from redunet.construction.settings import Request, Settings
-from redunet.construction.sources import Data, as_source
+from redunet.construction.settings import Settings
+from redunet.construction.sources import Data, Source, as_source, warn_of_similar
 from redunet.construction.steps import longest_constant_step
 from redunet.construction.unknown_labels import start
-from redunet.files.identity import VERSION, Identity, combined, digest_of, settings_of
 from redunet.layers import DatasetInfo, Reader, ReduLayer
 from redunet.layers.encoding import default_batch_size, encode
 from redunet.lifts.blocks import in_blocks
@@ -33,6 +31,9 @@ from redunet.rates import HalfSpectrum
 
 # Signals with fewer channels need a lift.
 FEWEST_CHANNELS = 4
+
+# The only process.
+SINGLE = Processes()
 
 # Longer steps ηα get a warning if a class has few samples.
 LONGEST_STEP = 5.0
@@ -82,8 +83,31 @@ class Encoder:
         """Samples ``(m, *sample_shape)`` to half spectra ``(F, m, C)`` of unit norm."""
         return encode(X, self.lift, self.spectrum)
 
+    def collect(
+        self,
+        source: Source,
+        *,
+        batch_size: int,
+        folder: Path | None = None,
+        processes: Processes = SINGLE,
+        classes: np.ndarray | None = None,
+        digested: bool = False,
+    ) -> LabelledFeatures:
+        """The features and classes of all samples; see :func:`.features.collect`."""
+        return collect(
+            source,
+            self,
+            sample_shape=self.sample_shape,
+            dtype=self.dtype,
+            batch_size=batch_size,
+            folder=folder,
+            processes=processes,
+            classes=classes,
+            digested=digested,
+        )
+
     def describe(
-        self, samples: LabelledFeatures, eps_sq: float, processes: Processes
+        self, samples: LabelledFeatures, eps_sq: float, processes: Processes = SINGLE
     ) -> DatasetInfo:
         """Sizes and counts of encoded samples."""
         dtype = self.dtype.to_complex() if self.spectrum.shape else self.dtype
@@ -95,7 +119,7 @@ class Encoder:
 def build(
     X: Array | Data,
     labels: Array | None,
-    request: Request,
+    settings: Settings,
     *,
     lift: nn.Module | None,
     reader: Reader | None,
@@ -124,18 +148,15 @@ def build(
     encoder = Encoder(source.example, lift)
     names.check(encoder.sample_shape)
     spectrum, channels = encoder.spectrum, encoder.feature_shape[0]
-    request.operators.check(channels)
+    settings.operators.check(channels)
     if lift is None:
         _warn_of_few_channels(encoder.feature_shape)
-    eps_sq = request.eps_sq_for(spectrum.size)
+    eps_sq = settings.eps_sq_for(spectrum.size)
     size = batch_size or default_batch_size(spectrum, channels)
     with memory_advice(size), working_folder(workdir) as folder:
         # 2. All samples as features of unit norm.
         read = partial(
-            collect,
-            encode=encoder,
-            sample_shape=encoder.sample_shape,
-            dtype=encoder.dtype,
+            encoder.collect,
             batch_size=size,
             folder=folder,
             processes=processes,
@@ -148,7 +169,7 @@ def build(
             raise ValueError("num_classes is for samples of which no label is known: leave it out")
         info, validation_set = encoder.describe(samples, eps_sq, processes), None
         if samples.known is not None:
-            info = start(request.operators, info, samples, progress=progress)
+            info = start(settings.operators, info, samples, progress=progress)
         if validation is not None:
             data, targets = validation if isinstance(validation, tuple) else (validation, None)
             validation_source = as_source(
@@ -157,18 +178,16 @@ def build(
             held_out = read(validation_source, classes=samples.partition.classes)
             validation_set = encoder.describe(held_out, eps_sq, processes), held_out
         # 3. The layers.
-        settings = request.settle(spectrum.size, info.alpha)
+        settings = settings.completed(eps_sq, info.alpha)
         _warn_of_overshoot(info, settings)
         _warn_of_uneven_classes(info, settings)
         construction = Construction(
             settings, info, samples, validation=validation_set, offload=offload
         )
-        construction.run(
-            progress=progress and processes.rank == 0,
-            checkpoint=None
-            if checkpoint is None
-            else _checkpoint(checkpoint, construction, encoder),
-        )
+        saved = None
+        if checkpoint is not None:
+            saved = FolderCheckpoint(checkpoint, construction, encoder.lift)
+        construction.run(progress=progress and processes.rank == 0, checkpoint=saved)
     return Parts(
         construction.layers,
         samples.partition.classes,
@@ -201,44 +220,6 @@ def _reader_of(reader: Reader | None, classes: np.ndarray, encoder: Encoder) -> 
     return reader.requires_grad_(False).eval()
 
 
-def _identity_of(construction: Construction, lift: nn.Module | None) -> Identity:
-    """What a checkpoint belongs to. The number of layers and ``tol`` may change."""
-    samples, info = construction.samples, construction.info
-    identity = VERSION | construction.settings.to_json()
-    del identity["num_layers"], identity["tol"]
-    identity |= {
-        "the shape of features": [info.channels, *info.spectrum.shape],
-        "the type of features": str(info.dtype),
-        "the list of batch sizes": samples.sizes,
-        "the list of classes": samples.partition.classes.tolist(),
-    }
-    if lift is not None:
-        tensors = digest_of(lift.state_dict())
-        identity |= {"the lift": settings_of(lift), "the tensors of the lift": tensors}
-    identity["the samples"], identity["the labels"] = samples.digests
-    if construction.validation:
-        held_out = construction.validation[1].digests
-        identity["the validation samples"], identity["the validation labels"] = held_out
-    return combined(identity, info.processes)
-
-
-def _checkpoint(
-    folder: str | os.PathLike[str], construction: Construction, encoder: Encoder
-) -> FolderCheckpoint:
-    """A checkpoint in a folder, with layers and features where the construction has them."""
-    device = construction.info.counts.device
-    return FolderCheckpoint(
-        folder,
-        construction.info.processes,
-        _identity_of(construction, encoder.lift),
-        num_layers=construction.settings.num_layers,
-        spectrum=construction.info.spectrum,
-        device=device,
-        layer_device=torch.device("cpu") if construction.offload else device,
-        home=construction.samples.current.home,
-    )
-
-
 def _warn_of_few_channels(feature_shape: tuple[int, ...]) -> None:
     """Warn if a network on signals distinguishes little more than their power spectra."""
     channels, *spatial = feature_shape
@@ -269,11 +250,12 @@ def _warn_of_overshoot(info: DatasetInfo, settings: Settings) -> None:
     every layer; see :mod:`redunet.construction.steps`. Steps that are a little too long often do no
     harm, and get no warning.
     """
-    step, longest = settings.eta * info.alpha, longest_constant_step(settings.momentum)
+    eta, longest = settings.longest_eta, longest_constant_step(settings.momentum)
+    step = eta * info.alpha
     fewest = info.counts.min().item()
     if fewest < info.channels and step > LONGEST_STEP:
         warn(
             f"the step eta*C/(m*eps_sq) = {step:.3g} is long and a class has {fewest:g} samples, "
             f"fewer than the {info.channels} channels: features of new samples may be "
-            f"meaningless; eta={settings.eta * longest / step:.2g} or less is safe"
+            f"meaningless; eta={eta * longest / step:.2g} or less is safe"
         )

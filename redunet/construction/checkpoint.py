@@ -7,18 +7,28 @@ of an interruption, the construction can therefore resume from the last complete
 """
 
 import json
+import math
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
-from redunet._processes import Processes
-from redunet.construction.feature_store import FeatureStore, read_array, write_array
+from redunet.construction.construction import Construction
+from redunet.construction.features import FeatureStore, LabelledFeatures, read_array, write_array
 from redunet.construction.history import RateHistory
-from redunet.construction.state import ConstructionState
+from redunet.construction.unknown_labels import reassign
 from redunet.files.atomic import atomic_folder
-from redunet.files.identity import Identity, check_identity
+from redunet.files.identity import (
+    VERSION,
+    Identity,
+    check_identity,
+    combined,
+    digest_of,
+    settings_of,
+)
 from redunet.files.tensors import read_module, write_module
 from redunet.layers import ReduLayer
 from redunet.rates import HalfSpectrum
@@ -33,95 +43,111 @@ class FolderCheckpoint:
     Parameters
     ----------
     folder : str or path
-        Folder of the checkpoint. It is created if it does not exist.
-    processes : Processes
-        The processes that share the construction. If there are several, each has its own subfolder.
-    identity : dict
-        What the construction belongs to, the same on all processes.
-    num_layers : int
-        Number of layers that the construction asks for. Layers beyond it are not loaded.
-    spectrum : HalfSpectrum
-        Transform of the layers.
-    device : torch.device
-        Device of the features.
-    layer_device : torch.device
-        Device of the layers.
-    home : torch.device or Path
-        Storage of the features; see :class:`FeatureStore`.
+        Folder of the checkpoint. It is created if it does not exist. If several processes share the
+        construction, each has its own subfolder.
+    construction : Construction
+    lift : nn.Module or None
+        The lift that made the features.
     """
 
     def __init__(
-        self,
-        folder: str | os.PathLike[str],
-        processes: Processes,
-        identity: Identity,
-        *,
-        num_layers: int,
-        spectrum: HalfSpectrum,
-        device: torch.device,
-        layer_device: torch.device,
-        home: torch.device | Path,
+        self, folder: str | os.PathLike[str], construction: Construction, lift: nn.Module | None
     ):
-        self._processes, self._identity = processes, identity
-        self._num_layers = num_layers
-        # Layers in host memory share a spectrum there; the construction has one on its device.
-        same = layer_device == spectrum.weights.device
-        self._spectrum = spectrum if same else HalfSpectrum(spectrum.shape)
-        self._device = device
-        self._layer_device = layer_device
-        self._home = home
+        self._construction = construction
+        self._processes = processes = construction.info.processes
+        self._identity = identity_of(construction, lift)
         own = f"process-{processes.rank}-of-{processes.size}" if processes.size > 1 else "."
         self._folder = Path(folder) / own
         self._folder.mkdir(parents=True, exist_ok=True)
 
-    def save(self, state: ConstructionState) -> None:
-        """Save the last layer of a state, and the features after it."""
-        number = len(state.layers)
-        final = self._of_layer(number)
+    def save(self) -> None:
+        """Save the last layer, and the features after it."""
+        layers, features = self._construction.layers, self._features()
+        final = self._folder_of(len(layers))
         values = {
             "identity": self._identity,
-            "layer": state.layers[-1].describe(),
-            "history": state.history.to_json(),
-            "features": sorted(state.features),
+            "layer": layers[-1].describe(),
+            "history": self._construction.history.to_json(),
+            "features": sorted(features),
         }
         with atomic_folder(final) as folder:
-            write_module(state.layers[-1], folder / OPERATORS)
-            for name, features in state.features.items():
-                for batch, V in enumerate(features):
-                    write_array(folder / f"{name}-{batch:06d}.npy", V)
+            write_module(layers[-1], folder / OPERATORS)
+            for name, batches in features.items():
+                for number, V in enumerate(batches):
+                    write_array(folder / f"{name}-{number:06d}.npy", V)
             (folder / STATE).write_text(json.dumps(values))
         # Wait until every process has saved this layer. Until then, processes may have to resume
         # from the layer before, and need its features.
-        self._processes.all_gather_object(number)
+        self._processes.all_gather_object(len(layers))
         for file in self._folder.glob("layer-*/*.npy"):
             if file.parent != final:
                 file.unlink()
 
-    def load(self) -> ConstructionState | None:
-        """The state after the last layer that every process has saved; None if there is none.
+    def restore(self) -> None:
+        """Continue after the last layer that every process has saved, if there is one.
 
         Raises
         ------
         ValueError
-            If it belongs to another construction.
+            If the folder belongs to another construction.
         """
+        construction = self._construction
         last = min(self._processes.all_gather_object(self._last_layer()))
-        number = min(last, self._num_layers)
+        number = min(last, construction.settings.num_layers or last)
         if number == 0:
-            return None
+            return
         states = [self._read_state(i) for i in range(1, number + 1)]
         stored = states[-1]["identity"]
         check_identity(stored, self._identity, "construction", self._folder, self._processes)
-        return ConstructionState(
-            [self._read_layer(i, state["layer"]) for i, state in enumerate(states, 1)],
-            RateHistory.from_json(states[-1]["history"]),
-            # Features exist for the last layer only. With fewer layers they are not needed.
-            {name: self._read_features(number, name) for name in states[-1]["features"]}
-            if number == last
-            else {},
-        )
+        history = RateHistory.from_json(states[-1]["history"])
+        check_rates(history, construction.history)
+        spectrum = construction.info.spectrum
+        if construction.offload:  # layers in host memory share a spectrum there
+            spectrum = HalfSpectrum(spectrum.shape)
+        construction.layers = [
+            self._read_layer(i, state["layer"], spectrum) for i, state in enumerate(states, 1)
+        ]
+        construction.history = history
+        # Features exist for the last layer only. With fewer layers they are not needed.
+        names = states[-1]["features"] if number == last else []
+        self._restore_features({name: self._read_features(number, name) for name in names})
 
-    def _of_layer(self, number: int) -> Path:
+    def _features(self) -> dict[str, Iterable[Tensor]]:
+        """Everything that is needed to continue, in batches."""
+        features: dict[str, Iterable[Tensor]] = {}
+        for name, samples in self._sets().items():
+            features[f"{name}-current"] = samples.current
+            if samples.previous is not None:
+                features[f"{name}-previous"] = samples.previous
+        samples = self._construction.samples
+        if samples.known is not None:
+            features["training-membership"] = (each.membership for each in samples.partitions)
+        return features
+
+    def _restore_features(self, features: dict[str, FeatureStore]) -> None:
+        construction = self._construction
+        if construction.samples.known is not None:
+            if "training-membership" not in features:
+                raise ValueError(
+                    f"the checkpoint holds more than {len(construction.layers)} layer(s), and "
+                    "memberships of samples without labels only after the last one: ask for more "
+                    "layers"
+                )
+            membership = torch.cat(list(features["training-membership"]))
+            construction.info = reassign(construction.info, construction.samples, membership)
+        if construction.is_finished():
+            return
+        for name, samples in self._sets().items():
+            samples.current = features[f"{name}-current"]
+            samples.previous = features.get(f"{name}-previous")
+        construction.moments = construction.gather(construction.samples.points)
+
+    def _sets(self) -> dict[str, LabelledFeatures]:
+        validation = self._construction.validation
+        held_out = {} if validation is None else {"validation": validation[1]}
+        return {"training": self._construction.samples, **held_out}
+
+    def _folder_of(self, number: int) -> Path:
         return self._folder / f"layer-{number:05d}"
 
     def _last_layer(self) -> int:
@@ -129,16 +155,54 @@ class FolderCheckpoint:
         return max(numbers, default=0)
 
     def _read_state(self, number: int) -> dict[str, Any]:
-        values: dict[str, Any] = json.loads((self._of_layer(number) / STATE).read_text())
+        values: dict[str, Any] = json.loads((self._folder_of(number) / STATE).read_text())
         return values
 
-    def _read_layer(self, number: int, description: dict[str, Any]) -> ReduLayer:
-        layer = ReduLayer.empty(description, self._spectrum)
-        read_module(layer, self._of_layer(number) / OPERATORS)
-        return layer.to(self._layer_device)
+    def _read_layer(
+        self, number: int, description: dict[str, Any], spectrum: HalfSpectrum
+    ) -> ReduLayer:
+        layer = ReduLayer.empty(description, spectrum)
+        read_module(layer, self._folder_of(number) / OPERATORS)
+        return layer.to(spectrum.weights.device)
 
     def _read_features(self, number: int, name: str) -> FeatureStore:
-        features = FeatureStore(self._device, self._home)
-        for file in sorted(self._of_layer(number).glob(f"{name}-*.npy")):
+        current = self._construction.samples.current
+        features = FeatureStore(current.device, current.home)
+        for file in sorted(self._folder_of(number).glob(f"{name}-*.npy")):
             features.append(read_array(file))
         return features
+
+
+def check_rates(stored: RateHistory, own: RateHistory) -> None:
+    """Raise ValueError unless the first rates of a history are those of the samples.
+
+    They show what a digest of samples does not: a lift whose code has changed.
+    """
+    for name in ("expansion", "compression"):
+        before, now = (float(getattr(history, name)[0]) for history in (stored, own))
+        if not math.isclose(before, now, rel_tol=1e-4):
+            raise ValueError(
+                f"the checkpoint belongs to other features: their {name} rate was {before:.6g} "
+                f"before the first layer, and is {now:.6g}; has the code of the lift changed?"
+            )
+
+
+def identity_of(construction: Construction, lift: nn.Module | None) -> Identity:
+    """What a checkpoint belongs to. The number of layers and ``tol`` may change."""
+    samples, info = construction.samples, construction.info
+    identity = VERSION | construction.settings.to_json()
+    del identity["num_layers"], identity["tol"]
+    identity |= {
+        "the shape of features": [info.channels, *info.spectrum.shape],
+        "the type of features": str(info.dtype),
+        "the list of batch sizes": samples.sizes,
+        "the list of classes": samples.partition.classes.tolist(),
+    }
+    if lift is not None:
+        tensors = digest_of(lift.state_dict())
+        identity |= {"the lift": settings_of(lift), "the tensors of the lift": tensors}
+    identity["the samples"], identity["the labels"] = samples.digests
+    if construction.validation:
+        held_out = construction.validation[1].digests
+        identity["the validation samples"], identity["the validation labels"] = held_out
+    return combined(identity, info.processes)

@@ -6,6 +6,7 @@ added to them, and the operators are computed again, with the same ε².
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -14,13 +15,11 @@ from torch import Tensor
 
 from redunet._checks import Array, check_sample_shape, label_kind, memory_advice
 from redunet._labels import as_labels
-from redunet._processes import Processes
 from redunet.construction.build import Encoder, Parts
 from redunet.construction.construction import Construction
-from redunet.construction.known_labels import warn_of_similar
-from redunet.construction.labelled_features import LabelledFeatures, collect
-from redunet.construction.sources import ArraySource
-from redunet.layers import DatasetInfo, ReduLayer
+from redunet.construction.features import LabelledFeatures
+from redunet.construction.sources import ArraySource, warn_of_similar
+from redunet.layers import DatasetInfo
 from redunet.layers.encoding import default_batch_size
 from redunet.layers.operators.extensible import ExtensibleMoments, ExtensibleOperators
 from redunet.rates import Partition, RateReduction
@@ -48,7 +47,7 @@ class Extension(Construction):
             η of the layer.
         """
         if self.layers:
-            self._move(self.layers[-1])
+            self.samples.advance(self.samples.apply(self.layers[-1]))
         # Each layer keeps its own counts: memberships of samples without labels may change between
         # layers. ``sizes`` are those of the new samples; moments that are matrices need no sizes.
         new = self.samples.partition.counts
@@ -58,14 +57,8 @@ class Extension(Construction):
         for V, partition in zip(self.samples.current, self.samples.partitions, strict=True):
             moments.add(V, partition)
         moments.finish()
-        self._record(moments.rates())
-        self.layers.append(self._make_layer(moments, momentum=0.0, eta=eta))
-
-    def _move(self, layer: ReduLayer) -> None:
-        """Apply a layer to the new samples."""
-        true_membership = self.settings.true_membership
-        moved = self.samples.apply(layer, true_membership=true_membership, keep=False)
-        self.samples.advance(moved, keep=False)
+        self.record(moments.rates())
+        self.layers.append(self.make_layer(moments, eta=eta))
 
 
 def extended(parts: Parts, X: Array, labels: Array) -> Parts:
@@ -87,16 +80,7 @@ def extended(parts: Parts, X: Array, labels: Array) -> Parts:
     encoder = Encoder(source.example.to(like.dtype), parts.lift)
     size = parts.batch_size or default_batch_size(encoder.spectrum, encoder.feature_shape[0])
     with memory_advice(size):
-        samples = collect(
-            source,
-            encoder,
-            sample_shape=encoder.sample_shape,
-            dtype=encoder.dtype,
-            batch_size=size,
-            folder=None,
-            processes=Processes(),
-            classes=classes,
-        )
+        samples = encoder.collect(source, batch_size=size, classes=classes)
         extension = with_samples(parts, kept, encoder, samples)
     return parts._replace(
         layers=extension.layers,
@@ -123,9 +107,11 @@ def with_samples(
 ) -> Extension:
     """All layers, constructed from the sums that they keep and from encoded new samples."""
     classes = samples.partition.classes
-    info = encoder.describe(samples, parts.settings.eps_sq, Processes())
+    info = encoder.describe(samples, parts.settings.eps_sq_for(encoder.spectrum.size))
     factor = growth(kept[0], info)
-    settings = replace(parts.settings, eta=parts.settings.eta * factor)
+    eta = parts.settings.eta
+    eta = tuple(each * factor for each in eta) if isinstance(eta, Sequence) else (eta or 0) * factor
+    settings = replace(parts.settings, eta=eta)
     extension = Extension(settings, info, samples)
     places = torch.from_numpy(np.searchsorted(classes, parts.classes)).to(info.counts.device)
     for layer, operators in zip(parts.layers, kept, strict=True):

@@ -1,12 +1,25 @@
-"""The settings of a construction."""
+"""The settings of a construction, and their default values, which depend on the data.
 
-from collections.abc import Mapping
+The reasons and measurements for these values are in docs/choosing.md.
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, replace
 from typing import Any, Self, TypeVar
 
 from redunet._checks import check_count, check_flag, check_number, check_positive, set_fields
-from redunet.construction.defaults import default_depth, default_eps_sq, default_eta
+from redunet.construction.adaptive_steps import AdaptiveSteps
+from redunet.construction.steps import GivenSteps, Steps, longest_constant_step
 from redunet.layers import MEMBERSHIPS, OPERATOR_KINDS, Exact, Membership, OperatorKind
+
+# ε² for vectors. A shift-invariant operator equals the dense circulant operator with ε² times the
+# number of frequencies, so ε² for signals is divided by that number.
+EPS_SQ_OF_VECTORS = 0.5
+
+# If no number of layers is given, the construction stops when a layer raises ΔR by less than 1 %,
+# and after 50 layers at the latest.
+TOLERANCE = 0.01
+MOST_LAYERS = 50
 
 Kind = TypeVar("Kind", Membership, OperatorKind)
 
@@ -15,13 +28,17 @@ Kind = TypeVar("Kind", Membership, OperatorKind)
 class Settings:
     """The settings of a construction; see :meth:`redunet.ReduNet.construct`.
 
+    None stands for a default that depends on the data. The settings of a network have no None, but
+    for ``tol``.
+
     Attributes
     ----------
-    num_layers : int
+    num_layers : int or None
         Number of layers, or the largest number if ``tol`` is given.
-    eta : float
-        Step size η. If ``adaptive_eta``, the step that the first layer tries first.
-    eps_sq : float
+    eta : float, tuple of float or None
+        Step size η of all layers, or of each layer. If ``adaptive_eta``, the step that the first
+        layer tries first.
+    eps_sq : float or None
         ε², the squared precision of the code.
     membership : Membership
         Rule by which layers estimate memberships.
@@ -34,12 +51,12 @@ class Settings:
     true_membership : bool
         Whether training samples were moved by their true memberships.
     adaptive_eta : bool
-        Whether every layer chooses its own step; see :mod:`redunet.construction.steps`.
+        Whether every layer chooses its own step; see :mod:`redunet.construction.adaptive_steps`.
     """
 
-    num_layers: int
-    eta: float
-    eps_sq: float
+    num_layers: int | None
+    eta: float | Sequence[float] | None
+    eps_sq: float | None
     membership: Membership
     operators: OperatorKind
     momentum: float = 0.0
@@ -48,12 +65,64 @@ class Settings:
     adaptive_eta: bool = False
 
     def __post_init__(self) -> None:
-        check_count(num_layers=self.num_layers)
-        check_positive(eta=self.eta, eps_sq=self.eps_sq)
-        if self.tol is not None and not 0 <= self.tol < 1:
-            raise ValueError(f"tol must be None or in [0, 1), got {self.tol}")
-        if not 0 <= self.momentum < 1:
-            raise ValueError(f"momentum must be in [0, 1), got {self.momentum}")
+        momentum, tol = check_number(momentum=self.momentum, tol=self.tol)
+        if momentum is None or not 0 <= momentum < 1:
+            raise ValueError(f"momentum must be in [0, 1), got {momentum}")
+        if tol is not None and not 0 <= tol < 1:
+            raise ValueError(f"tol must be None or in [0, 1), got {tol}")
+        set_fields(
+            self,
+            num_layers=check_count(num_layers=self.num_layers),
+            eta=check_steps(self.eta, self.num_layers),
+            eps_sq=check_positive(eps_sq=self.eps_sq),
+            momentum=momentum,
+            tol=tol,
+            true_membership=check_flag(true_membership=self.true_membership),
+        )
+
+    def with_choice(self, choice: Mapping[str, Any]) -> Self:
+        """The settings with those that a search chose.
+
+        Operators that are not exact stay. One layer is enough to classify, unless more are wanted.
+        """
+        changes = dict(choice)
+        if not isinstance(self.operators, Exact):
+            changes["operators"] = self.operators
+        if self.num_layers is None and self.tol is None:
+            changes["num_layers"] = 1
+        return replace(self, **changes)
+
+    def eps_sq_for(self, frequencies: int) -> float:
+        """ε² for signals with this number of frequencies in the full spectrum (1 for vectors)."""
+        return EPS_SQ_OF_VECTORS / frequencies if self.eps_sq is None else self.eps_sq
+
+    def completed(self, eps_sq: float, alpha: float) -> Self:
+        """The settings with the defaults for this ε² and this α = C/(mε²)."""
+        num_layers, tol = self.num_layers, self.tol
+        if num_layers is None and isinstance(self.eta, Sequence):
+            num_layers = len(self.eta)
+        elif num_layers is None:
+            num_layers, tol = MOST_LAYERS, TOLERANCE if tol is None else tol
+        return replace(
+            self,
+            num_layers=num_layers,
+            tol=tol,
+            eta=longest_constant_step(self.momentum) / alpha if self.eta is None else self.eta,
+            eps_sq=eps_sq,
+            adaptive_eta=self.eta is None and self.momentum == 0,
+        )
+
+    def steps(self, alpha: float) -> Steps:
+        """The steps of the layers."""
+        if self.adaptive_eta or self.eta is None:
+            return AdaptiveSteps(alpha)
+        etas = self.eta if isinstance(self.eta, Sequence) else (self.eta,)
+        return GivenSteps(etas, (self.momentum,))
+
+    @property
+    def longest_eta(self) -> float:
+        """The largest η that is given; 0 if none is."""
+        return max(self.eta) if isinstance(self.eta, Sequence) else self.eta or 0.0
 
     def to_json(self) -> dict[str, Any]:
         """The settings as values that JSON can represent."""
@@ -75,68 +144,18 @@ class Settings:
         )
 
 
-@dataclass(frozen=True)
-class Request:
-    """The settings that a user asks for. None stands for a default that depends on the data.
-
-    Numbers become Python numbers here.
-
-    Attributes
-    ----------
-    num_layers, eta, eps_sq, momentum, tol, true_membership
-        As in :class:`Settings`.
-    membership : Membership
-    operators : OperatorKind
-    """
-
-    num_layers: int | None
-    eta: float | None
-    eps_sq: float | None
-    membership: Membership
-    operators: OperatorKind
-    momentum: float
-    tol: float | None
-    true_membership: bool
-
-    def __post_init__(self) -> None:
-        eta, eps_sq = check_positive(eta=self.eta, eps_sq=self.eps_sq)
-        momentum, tol = check_number(momentum=self.momentum, tol=self.tol)
-        if momentum is None or not 0 <= momentum < 1:
-            raise ValueError(f"momentum must be in [0, 1), got {momentum}")
-        num_layers = check_count(num_layers=self.num_layers)
-        true_membership = check_flag(true_membership=self.true_membership)
-        set_fields(self, num_layers=num_layers, eta=eta, eps_sq=eps_sq, momentum=momentum, tol=tol)
-        set_fields(self, true_membership=true_membership)
-        self.settle(1, 1.0)  # raise errors before any sample is read
-
-    def completed(self, found: Mapping[str, Any]) -> Self:
-        """The request with what a search found.
-
-        Operators that are not exact stay. One layer is enough to classify, unless more are wanted.
-        """
-        if not isinstance(self.operators, Exact):
-            found = {**found, "operators": self.operators}
-        depth = 1 if self.num_layers is None and self.tol is None else self.num_layers
-        return replace(self, num_layers=depth, **found)
-
-    def eps_sq_for(self, frequencies: int) -> float:
-        """ε² for data with this number of frequencies in the full spectrum."""
-        return default_eps_sq(frequencies) if self.eps_sq is None else self.eps_sq
-
-    def settle(self, frequencies: int, alpha: float) -> Settings:
-        """The settings for data with this number of frequencies and this α = C/(mε²)."""
-        num_layers, tol = default_depth(self.num_layers, self.tol)
-        return Settings(
-            num_layers=num_layers,
-            eta=default_eta(alpha, self.momentum) if self.eta is None else self.eta,
-            eps_sq=self.eps_sq_for(frequencies),
-            membership=self.membership,
-            operators=self.operators,
-            momentum=self.momentum,
-            tol=tol,
-            true_membership=self.true_membership,
-            adaptive_eta=self.eta is None and self.momentum == 0,
+def check_steps(
+    eta: float | Sequence[float] | None, num_layers: int | None
+) -> float | tuple[float, ...] | None:
+    """η as a positive Python number, or as one for each layer."""
+    if not isinstance(eta, Sequence):
+        return check_positive(eta=eta)
+    etas = tuple(check_positive(eta=each) for each in eta)
+    if not etas or None in etas or len(etas) != (num_layers or len(etas)):
+        raise ValueError(
+            f"eta must be a number, or one for each of the {num_layers} layers, got {eta}"
         )
+    return etas
 
 
 def as_membership(membership: str | Membership, lam: float | None) -> Membership:

@@ -20,8 +20,7 @@ from torch import Tensor
 
 from redunet._processes import Processes
 from redunet.coding.merging import merge
-from redunet.construction.gathering import gather
-from redunet.construction.labelled_features import LabelledFeatures
+from redunet.construction.features import LabelledFeatures
 from redunet.layers import DatasetInfo, OperatorKind, SecondMoments
 from redunet.rates import Partition
 from redunet.rates.coding_rates import mean_rate
@@ -62,7 +61,7 @@ def start(
     if float(info.counts.sum()) == 0:
         info = reassign(info, samples, clusters(info, samples, progress=progress))
     for _ in range(MOST_STEPS):
-        moments = gather(kind, info, samples, samples.current)
+        moments = samples.moments(kind, info, samples.points)
         moved = ascend(info, samples, moments)
         if moved is None:
             break

@@ -25,8 +25,8 @@ from redunet._checks import (
     check_sample_shape,
 )
 from redunet._names import Names
-from redunet.construction.known_labels import known_labels
 from redunet.construction.settings import as_operator_kind
+from redunet.construction.sources import known_labels
 from redunet.estimators.validation import TensorClassifierMixin, on_host, validated, validated_pair
 from redunet.layers import Exact, OperatorKind
 from redunet.lifts import Standardize, composed

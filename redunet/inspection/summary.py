@@ -78,7 +78,8 @@ def evaluation(
         labels, len(X), device=Z.device, classes=net.classes_, partial=True
     )
     spectrum = spectrum_of(Z)
-    rates = spectral_rate_reduction(spectrum(Z), spectrum, partition, net.settings.eps_sq)
+    eps_sq = net.settings.eps_sq_for(spectrum.size)
+    rates = spectral_rate_reduction(spectrum(Z), spectrum, partition, eps_sq)
     _, counts = np.unique(labels, return_counts=True)
     membership = model.membership(X).cpu().numpy()
     results = {

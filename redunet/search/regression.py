@@ -11,9 +11,8 @@ from torch import Tensor, nn
 from redunet._checks import Array, as_network_input, check_count, check_flag, check_positive
 from redunet._precision import makes_operators
 from redunet._processes import Processes
-from redunet.construction.known_labels import KnownSamples, known_membership
-from redunet.construction.known_labels import weighted_memberships as weighted
-from redunet.construction.sources import Data, Source, as_source
+from redunet.construction.sources import Data, KnownSamples, Source, as_source, known_membership
+from redunet.construction.sources import weighted_memberships as weighted
 from redunet.layers.reader import READERS, Reader
 from redunet.lifts import Band, UnknownLiftError, composed, lift_from_json, lift_to_json
 from redunet.lifts.blocks import in_blocks

@@ -14,8 +14,7 @@ from tqdm import tqdm
 from redunet._checks import Array, check_count, check_positive
 from redunet._precision import makes_operators
 from redunet._processes import Processes
-from redunet.construction.known_labels import KnownSamples
-from redunet.construction.sources import Data, Source, as_source
+from redunet.construction.sources import Data, KnownSamples, Source, as_source
 from redunet.layers import Softmax
 from redunet.layers.encoding import default_batch_size, encode
 from redunet.layers.operators.exact import add_class_moments_

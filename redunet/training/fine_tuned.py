@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from redunet._checks import Array, check_device
-from redunet.construction.header import header_of, parts_of
+from redunet.construction.network_file import header_of, parts_of
 from redunet.files.exporting import Graph
 from redunet.files.tensors import (
     check_ending,

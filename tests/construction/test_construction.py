@@ -13,8 +13,7 @@ from benchmarks import textbook
 from redunet import ReduNet, rate_reduction
 from redunet._processes import Processes
 from redunet.construction import Construction, RateHistory, Settings
-from redunet.construction.feature_store import FeatureStore
-from redunet.construction.labelled_features import LabelledFeatures
+from redunet.construction.features import FeatureStore, LabelledFeatures
 from redunet.construction.settings import as_membership, as_operator_kind
 from redunet.layers import DatasetInfo, Softmax, Variational
 from redunet.rates.partition import Partition

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from redunet import Exact, RandomCirculantLift, ReduNet, Softmax, Variational, datasets
-from redunet.construction.defaults import MOST_LAYERS, TOLERANCE
-from redunet.construction.steps import ROUND, ends_round, longest_constant_step
+from redunet.construction.adaptive_steps import ROUND, ends_round
+from redunet.construction.settings import MOST_LAYERS, TOLERANCE
+from redunet.construction.steps import longest_constant_step
 
 LABELS = np.arange(60) % 3
 

@@ -11,13 +11,13 @@ from scipy.special import eval_chebyt
 
 from benchmarks import textbook
 from redunet import NearestSubspaceClassifier, ReduNet, Variational, datasets, rate_reduction
-from redunet.construction.steps import (
+from redunet.construction.adaptive_steps import (
     SHORT_STEPS,
     choose_step,
     first_trial,
-    longest_constant_step,
     longest_step,
 )
+from redunet.construction.steps import longest_constant_step
 from redunet.layers import BlockDiagonal
 from redunet.layers.layer import trajectory
 from redunet.rates.spectrum import project_to_sphere
@@ -101,7 +101,7 @@ def chosen(taken, delta_of, before):
         tried.append(Tried((step, delta_of(step))))
         return tried[-1]
 
-    best = choose_step(taken, attempt, lambda trial: trial.delta < before)
+    best = choose_step(taken, attempt, before)
     return best, tried
 
 
@@ -207,6 +207,23 @@ def test_a_given_eta_and_momentum_have_constant_steps():
     assert {layer.eta for layer in given_eta.layers} == {0.1}
     momentum = ReduNet.construct(X, labels, num_layers=4, momentum=0.5)
     np.testing.assert_allclose(steps_of(momentum), 1.5)
+
+
+def test_every_layer_may_have_a_step_of_its_own(tmp_path):
+    X, labels = clustered(12, 6)
+    etas = [0.1, 0.3, 0.2]
+    net = ReduNet.construct(X, labels, eta=etas, eps_sq=0.2)
+    assert [layer.eta for layer in net.layers] == etas
+    V = textbook.to_spectrum(X)
+    for eta in etas:
+        V = textbook.layer(V, torch.tensor(labels), eta, 0.2, 500.0).V
+    torch.testing.assert_close(net(X), textbook.from_spectrum(V, X.shape), rtol=0, atol=1e-8)
+    net.save(tmp_path / "net.safetensors")
+    assert ReduNet.load(tmp_path / "net.safetensors").settings == net.settings
+    with pytest.raises(ValueError, match="or one for each of the 4 layers"):
+        ReduNet.construct(X, labels, eta=etas, num_layers=4)
+    with pytest.raises(ValueError, match="eta must be"):
+        ReduNet.construct(X, labels, eta=[0.1, -0.2])
 
 
 def test_long_steps_do_not_spoil_features_of_new_samples():

@@ -15,6 +15,7 @@ from redunet.construction.unknown_labels import coding_increments, project_to_si
 from redunet.layers import BlockDiagonal, DatasetInfo, Exact
 from redunet.rates import HalfSpectrum, Partition
 from redunet.rates.coding_rates import mean_rate
+from tests.samples import moments_of
 
 SHAPES = {"vectors": (6,), "series": (3, 5), "images": (2, 3, 4)}
 
@@ -41,12 +42,7 @@ def increments(V, spectrum, membership, kind, eps_sq):
     partition = Partition.from_membership(membership, np.arange(membership.shape[1]))
     processes = Processes(None)
     info = DatasetInfo.from_partition(partition, spectrum, V.shape[2], V.dtype, eps_sq, processes)
-
-    def collect(moments):
-        moments.add(V, partition)
-        moments.finish()
-
-    moments = kind.gather(info, collect, None, 0)
+    moments = moments_of(kind, info, V, partition)
     forms = moments.operators().quadratic_forms(V)
     rates = mean_rate(moments.class_log_dets(), spectrum)
     return coding_increments(forms, membership, rates, spectrum.size, processes), moments

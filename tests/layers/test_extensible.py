@@ -10,7 +10,7 @@ from redunet.layers import DatasetInfo, ExtensibleOperators
 from redunet.plots import plot_architecture, plot_eigenvalues, plot_rates
 from redunet.rates import HalfSpectrum, Partition
 from tests.exported import assert_graph_equals
-from tests.samples import samples
+from tests.samples import moments_of, samples
 
 LABELS = np.array([0] * 5 + [1] * 9 + [2] * 6)
 SETTINGS = {"num_layers": 2, "eps_sq": 0.3, "eta": 0.2, "lam": 20.0}
@@ -61,12 +61,7 @@ def test_kept_moments_are_those_of_all_processes():
     V, spectrum = samples(2, 20, 3, dtype=torch.complex128), HalfSpectrum((3,))
     partition = Partition.from_labels(LABELS, 20)
     info = DatasetInfo.from_partition(partition, spectrum, 3, V.dtype, 0.3, Twins())
-
-    def collect(moments):
-        moments.add(V, partition)
-        moments.finish()
-
-    operators = Extensible().gather(info, collect, None, 0).operators()
+    operators = moments_of(Extensible(), info, V, partition).operators()
     members = [V[:, j == LABELS] for j in range(3)]
     expected = torch.stack([v.mT @ v.conj() for v in members], 1)
     torch.testing.assert_close(operators.moments, 2 * expected)

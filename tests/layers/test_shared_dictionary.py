@@ -12,6 +12,7 @@ from redunet.layers.operators.exact import ClassMoments
 from redunet.rates.dictionary import Approximation, SampleSums, ascended, curvatures
 from redunet.rates.partition import Partition
 from redunet.rates.spectrum import HalfSpectrum
+from tests.samples import moments_of
 
 EPS_SQ = 0.3
 TIGHT = {"rtol": 0, "atol": 1e-10}
@@ -35,14 +36,7 @@ def setting(channels, shape, sizes, *, soft=False, seed=0):
 
 def gathered(kind, V, partition, info, previous=None, depth=0, batch=4):
     """Moments of a kind from batches of samples."""
-
-    def collect(moments):
-        for start in range(0, V.shape[1], batch):
-            run = slice(start, start + batch)
-            moments.add(V[:, run], partition.batch(run))
-        moments.finish()
-
-    return kind.gather(info, collect, previous, depth)
+    return moments_of(kind, info, V, partition, previous, depth, batch)
 
 
 def normalised_moments(V, partition, info):

@@ -58,7 +58,8 @@ def _stages(net: ReduNet) -> list[tuple[str, str]]:
     """Names of the stages of a network, with the shape of what each of them returns."""
     channels, *spatial = net.feature_shape
     settings = net.settings
-    steps = f"η = {three_digits(settings.eta)}\nε² = {three_digits(settings.eps_sq)}"
+    eps_sq = settings.eps_sq_for(net.spectrum.size)
+    steps = f"η = {three_digits(settings.longest_eta)}\nε² = {three_digits(eps_sq)}"
     if settings.momentum:
         steps += f", β = {settings.momentum:g}"
     count = len(net.layers)

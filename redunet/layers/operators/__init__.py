@@ -15,7 +15,7 @@ from redunet.layers.operators.dictionary import SharedDictionaryOperators
 from redunet.layers.operators.exact import Exact, exact_moments
 from redunet.layers.operators.extensible import Extensible, ExtensibleOperators
 from redunet.layers.operators.few_samples import FewSamplesOperators
-from redunet.layers.operators.kind import Collect, OperatorKind
+from redunet.layers.operators.kind import OperatorKind
 from redunet.layers.operators.low_rank import LowRankOperators
 from redunet.layers.operators.moments import DatasetInfo, SecondMoments, TotalMoment
 from redunet.layers.operators.shared_dictionary import SharedDictionary
@@ -51,7 +51,6 @@ __all__ = [
     "REPRESENTATIONS",
     "BlockDiagonal",
     "BlockDiagonalOperators",
-    "Collect",
     "DatasetInfo",
     "DenseExpansion",
     "DenseOperators",

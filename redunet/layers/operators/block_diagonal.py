@@ -12,7 +12,7 @@ from redunet.layers.operators.base import ALL, OperatorMatrices, Operators, Resp
 from redunet.layers.operators.dense import DenseOperators
 from redunet.layers.operators.exact import exact_moments
 from redunet.layers.operators.few_samples import FewSamplesOperators
-from redunet.layers.operators.kind import Collect, OperatorKind
+from redunet.layers.operators.kind import OperatorKind
 from redunet.layers.operators.low_rank import LowRankOperators
 from redunet.layers.operators.moments import DatasetInfo, SecondMoments
 from redunet.rates.coding_rates import RateReduction
@@ -76,13 +76,9 @@ class BlockDiagonal(OperatorKind):
         """Itself, because rates are sums over the blocks."""
         return self
 
-    def gather(
-        self, info: DatasetInfo, collect: Collect, previous: Operators | None, depth: int
-    ) -> SecondMoments:
-        """Second moments of the blocks, from one pass over the samples."""
-        moments = BlockMoments(info, self)
-        collect(moments)
-        return moments
+    def moments(self, info: DatasetInfo, previous: Operators | None, depth: int) -> SecondMoments:
+        """Second moments of the blocks."""
+        return BlockMoments(info, self)
 
 
 class BlockMoments(SecondMoments):

@@ -8,7 +8,7 @@ from torch import Tensor
 from redunet.layers.operators.base import Operators, block_entries
 from redunet.layers.operators.dense import DenseOperators
 from redunet.layers.operators.few_samples import FewSamplesOperators
-from redunet.layers.operators.kind import Collect, OperatorKind
+from redunet.layers.operators.kind import OperatorKind
 from redunet.layers.operators.low_rank import LowRankOperators
 from redunet.layers.operators.moments import DatasetInfo, SecondMoments, TotalMoment
 from redunet.rates.covariance import RegularisedCovariance, second_moment
@@ -28,13 +28,9 @@ class Exact(OperatorKind):
     Chan et al., ReduNet (JMLR 2022), eqs. 13 and 14; Algorithm 3 for signals.
     """
 
-    def gather(
-        self, info: DatasetInfo, collect: Collect, previous: Operators | None, depth: int
-    ) -> SecondMoments:
-        """Second moments of the samples, from one pass over them."""
-        moments = exact_moments(info)
-        collect(moments)
-        return moments
+    def moments(self, info: DatasetInfo, previous: Operators | None, depth: int) -> SecondMoments:
+        """Second moments in the representation that takes less work."""
+        return exact_moments(info)
 
 
 def exact_moments(info: DatasetInfo) -> SecondMoments:

@@ -11,7 +11,7 @@ from torch import Tensor
 from redunet.layers.operators.base import Operators
 from redunet.layers.operators.dense import DenseOperators
 from redunet.layers.operators.exact import ClassMoments
-from redunet.layers.operators.kind import Collect, OperatorKind
+from redunet.layers.operators.kind import OperatorKind
 from redunet.layers.operators.moments import DatasetInfo
 
 
@@ -30,13 +30,11 @@ class Extensible(OperatorKind):
     class by class.
     """
 
-    def gather(
-        self, info: DatasetInfo, collect: Collect, previous: Operators | None, depth: int
+    def moments(
+        self, info: DatasetInfo, previous: Operators | None, depth: int
     ) -> "ExtensibleMoments":
-        """Second moments of the samples, from one pass over them."""
-        moments = ExtensibleMoments(info)
-        collect(moments)
-        return moments
+        """Second moments as matrices, which the operators keep."""
+        return ExtensibleMoments(info)
 
 
 class ExtensibleOperators(DenseOperators):

@@ -1,45 +1,31 @@
 """The base class of all kinds of operators. A kind makes operators from samples."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
 
 from redunet.layers.operators.base import Operators
 from redunet.layers.operators.moments import DatasetInfo, SecondMoments
 
-# A function that runs once over all samples, adds every batch to the moments, and finishes them.
-Collect = Callable[[SecondMoments], None]
-
 
 @dataclass(frozen=True)
 class OperatorKind(ABC):
     """One way to make the operators of a layer from the samples.
 
-    A subclass is a frozen dataclass. Its fields are its options. It implements :meth:`gather`.
+    A subclass is a frozen dataclass. Its fields are its options. It implements :meth:`moments`.
     """
 
     @abstractmethod
-    def gather(
-        self, info: DatasetInfo, collect: Collect, previous: Operators | None, depth: int
-    ) -> SecondMoments:
-        """Second moments of the samples, from one or more passes over them.
+    def moments(self, info: DatasetInfo, previous: Operators | None, depth: int) -> SecondMoments:
+        """Empty second moments, to which all samples are added.
 
         Parameters
         ----------
         info : DatasetInfo
-        collect : callable
-            ``collect(moments)`` runs once over all samples: it adds every batch to the moments and
-            finishes them.
         previous : Operators or None
             The operators of the layer before; None for the first layer.
         depth : int
             Number of layers that the samples have passed.
-
-        Returns
-        -------
-        SecondMoments
-            The finished second moments.
         """
 
     def check(self, channels: int) -> None:  # noqa: B027

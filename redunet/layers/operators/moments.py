@@ -190,6 +190,13 @@ class SecondMoments(ABC):
     def finish(self) -> None:
         """Sum over all processes and prepare rates and operators."""
 
+    def next_pass(self) -> "SecondMoments | None":
+        """Empty moments for another pass over the samples; None if these are the last.
+
+        They may depend on these moments, which are finished.
+        """
+        return None
+
     @abstractmethod
     def class_log_dets(self) -> Tensor:
         """log det(I + α_j M_j(p)) for every frequency and class, ``(F, k)``."""

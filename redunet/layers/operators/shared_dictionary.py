@@ -27,7 +27,7 @@ from torch import Tensor
 from redunet._checks import check_count, check_positive, set_fields
 from redunet.layers.operators.base import Operators, block_entries
 from redunet.layers.operators.dictionary import SharedDictionaryOperators
-from redunet.layers.operators.kind import Collect, OperatorKind
+from redunet.layers.operators.kind import OperatorKind
 from redunet.layers.operators.moments import DatasetInfo, SecondMoments
 from redunet.layers.operators.variational import (
     LATCHING_PASSES,
@@ -111,31 +111,20 @@ class SharedDictionary(OperatorKind):
         mu, step_size = check_positive(mu=self.mu, step_size=self.step_size)
         set_fields(self, atoms=atoms, latch_every=latch_every, mu=mu, step_size=step_size)
 
-    def gather(
-        self, info: DatasetInfo, collect: Collect, previous: Operators | None, depth: int
+    def moments(
+        self, info: DatasetInfo, previous: Operators | None, depth: int
     ) -> "DictionaryMoments":
         """The next dictionary from one pass over the samples, or from more if the layer latches."""
         if not isinstance(previous, SharedDictionaryOperators):
-            return self._latch(info, collect, random_sketch(info, self._atoms_per_class(info)))
+            sketch = random_sketch(info, self._atoms_per_class(info))
+            return LatchingMoments(info, sketch, LATCHING_PASSES)
         device, latch_every = info.counts.device, self.latch_every
         dictionary = previous.dictionary.detach().to(device)
         if latch_every and depth % latch_every == 0:
             own = dictionary.unflatten(1, (len(info.counts), -1)).conj()
-            return self._latch(info, collect, orthonormal_rows(own))
-        moments = AscendingMoments(
-            info, dictionary, previous.codes.to(device), self.mu, self.step_size
-        )
-        collect(moments)
-        return moments
-
-    def _latch(self, info: DatasetInfo, collect: Collect, rows: Tensor) -> "LatchingMoments":
-        for _ in range(LATCHING_PASSES):
-            moments = LatchingMoments(info, rows)
-            collect(moments)
-            rows = moments.next_rows()
-        moments = LatchingMoments(info, rows)
-        collect(moments)
-        return moments
+            return LatchingMoments(info, orthonormal_rows(own), LATCHING_PASSES)
+        codes = previous.codes.to(device)
+        return AscendingMoments(info, dictionary, codes, self.mu, self.step_size)
 
     def _atoms_per_class(self, info: DatasetInfo) -> int:
         classes = len(info.counts)
@@ -230,11 +219,14 @@ class LatchingMoments(DictionaryMoments):
     info : DatasetInfo
     rows : Tensor of shape (F, k, q/k, C)
         Orthonormal rows close to the span of the leading eigenvectors of each class.
+    passes : int
+        Number of subspace iterations that follow; each is one more pass over the samples.
     """
 
-    def __init__(self, info: DatasetInfo, rows: Tensor):
+    def __init__(self, info: DatasetInfo, rows: Tensor, passes: int):
         super().__init__(info)
         self._sketch = Sketch(info, rows)
+        self._passes = passes
         self._vectors: Tensor
 
     def add(self, V: Tensor, partition: Partition) -> None:
@@ -245,9 +237,11 @@ class LatchingMoments(DictionaryMoments):
         """Sum over all processes."""
         self._vectors, _ = self._sketch.vectors()
 
-    def next_rows(self) -> Tensor:
-        """The rows after one subspace iteration."""
-        return orthonormal_rows(self._vectors.conj())
+    def next_pass(self) -> "LatchingMoments | None":
+        """Moments with the rows after one subspace iteration, unless these are the last rows."""
+        if not self._passes:
+            return None
+        return LatchingMoments(self.info, orthonormal_rows(self._vectors.conj()), self._passes - 1)
 
     def approximate(self) -> Approximation:
         """The leading directions of each class. Atoms whose energy is zero are zero."""

@@ -8,7 +8,7 @@ from torch import Tensor
 from redunet._checks import check_count, set_fields
 from redunet.layers.operators.base import Operators
 from redunet.layers.operators.exact import ClassVectors
-from redunet.layers.operators.kind import Collect, OperatorKind
+from redunet.layers.operators.kind import OperatorKind
 from redunet.layers.operators.low_rank import LowRankOperators
 from redunet.layers.operators.moments import DatasetInfo
 from redunet.rates.partition import Partition
@@ -54,22 +54,16 @@ class Variational(OperatorKind):
                 f"rank must be at most the number of channels, {channels}, got {self.rank}"
             )
 
-    def gather(
-        self, info: DatasetInfo, collect: Collect, previous: Operators | None, depth: int
+    def moments(
+        self, info: DatasetInfo, previous: Operators | None, depth: int
     ) -> "SketchedMoments":
-        """Second moments from one pass over the samples, or more passes if the layer latches."""
+        """Second moments from a sketch. They need several passes if the layer latches."""
         if isinstance(previous, LowRankOperators):
             sketch = orthonormal_rows(previous.factors.detach().to(info.counts.device))
             latches = bool(self.latch_every) and depth % (self.latch_every or 1) == 0
         else:
             sketch, latches = random_sketch(info, self.rank), True
-        for _ in range(LATCHING_PASSES if latches else 0):
-            moments = SketchedMoments(info, sketch)
-            collect(moments)
-            sketch = orthonormal_rows(moments.factors())
-        moments = SketchedMoments(info, sketch)
-        collect(moments)
-        return moments
+        return SketchedMoments(info, sketch, LATCHING_PASSES if latches else 0)
 
 
 class SketchedMoments(ClassVectors):
@@ -89,17 +83,26 @@ class SketchedMoments(ClassVectors):
     ----------
     info : DatasetInfo
     sketch : Tensor of shape (F, k, r, C)
+    passes : int
+        Number of subspace iterations that follow; each is one more pass over the samples.
     """
 
-    def __init__(self, info: DatasetInfo, sketch: Tensor):
+    def __init__(self, info: DatasetInfo, sketch: Tensor, passes: int = 0):
         super().__init__(info)
         self._sketch = Sketch(info, sketch)
+        self._passes = passes
         self._missed: Tensor  # traces of the parts that the approximations miss
 
     def add(self, V: Tensor, partition: Partition) -> None:
         """Add a batch of samples ``(F, m, C)`` with their classes."""
         super().add(V, partition)
         self._sketch.add(V, partition)
+
+    def next_pass(self) -> "SketchedMoments | None":
+        """Moments from the next sketch, if the sketch is not the last one."""
+        if not self._passes:
+            return None
+        return SketchedMoments(self.info, orthonormal_rows(self.factors()), self._passes - 1)
 
     def class_vectors(self) -> Tensor:
         """Rows whose second moments approximate those of the classes, ``(F, k, r, C)``."""

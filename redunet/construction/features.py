@@ -1,0 +1,320 @@
+"""The features of all samples between two layers, in batches, in memory or in files."""
+
+import ctypes
+import itertools
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from redunet._checks import check_sample_shape
+from redunet._processes import Processes
+from redunet._warnings import warn
+from redunet.construction.sources import (
+    Source,
+    common_classes,
+    known_labels,
+    known_membership,
+)
+from redunet.files.identity import Digest, digest_of
+from redunet.layers import DatasetInfo, OperatorKind, ReduLayer, SecondMoments
+from redunet.layers.layer import extrapolate
+from redunet.rates import Partition
+from redunet.rates.spectrum import norms, project_to_sphere
+
+
+class FeatureStore:
+    """Half spectra ``(F, m, C)`` of all samples, in batches.
+
+    Parameters
+    ----------
+    device : torch.device
+        Device of the batches that are read.
+    home : torch.device or Path
+        Storage of the batches: a device, or a folder with one file for each batch.
+    """
+
+    _numbers = itertools.count()
+
+    def __init__(self, device: torch.device, home: torch.device | Path):
+        self.device = device
+        self.home = home
+        self._batches: list[Tensor | Path] = []
+
+    def append(self, V: Tensor) -> None:
+        """Add a batch."""
+        if isinstance(self.home, Path):
+            file = self.home / f"features-{next(self._numbers):08d}.npy"
+            write_array(file, V)
+            return_freed_memory()
+            self._batches.append(file)
+        else:
+            self._batches.append(V.to(self.home))
+
+    def __len__(self) -> int:
+        """Number of batches."""
+        return len(self._batches)
+
+    def __getitem__(self, number: int) -> Tensor:
+        """One batch, on the device."""
+        stored = self._batches[number]
+        if not isinstance(stored, Path):
+            return stored.to(self.device)
+        return_freed_memory()
+        return read_array(stored).to(self.device)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        """All batches."""
+        return (self[number] for number in range(len(self)))
+
+    def discard(self, number: int) -> None:
+        """Free the memory, or the file, of a batch."""
+        stored = self._batches[number]
+        if isinstance(stored, Path):
+            stored.unlink(missing_ok=True)
+        self._batches[number] = torch.empty(0)
+
+    def clear(self) -> None:
+        """Free all batches."""
+        for number in range(len(self)):
+            self.discard(number)
+
+
+class LabelledFeatures:
+    """Features and classes of samples, batch by batch.
+
+    Parameters
+    ----------
+    features : FeatureStore
+        Features of all samples, of unit norm per sample.
+    partition : Partition
+        The classes of all samples.
+    sizes : list of int
+        Number of samples in each batch.
+    known : Tensor of shape (m,), optional
+        False for samples whose class is not known; by default all classes are known.
+    digests : tuple of two str, optional
+        Digests of the samples and of their labels, for a checkpoint.
+
+    Attributes
+    ----------
+    current : FeatureStore
+        Features after the last layer.
+    previous : FeatureStore or None
+        Features one layer earlier. They are stored only if there is momentum.
+    partitions : list of Partition
+        The classes of the samples of each batch.
+    true_membership : bool
+        Whether layers move the samples by these classes, and not by their estimates.
+    keeps_previous : bool
+        Whether the features before a layer stay, for momentum.
+    """
+
+    def __init__(
+        self,
+        features: FeatureStore,
+        partition: Partition,
+        sizes: list[int],
+        known: Tensor | None = None,
+        digests: tuple[str, str] = ("", ""),
+    ):
+        self.sizes = sizes
+        self.known = known
+        self.digests = digests
+        self.current = features
+        self.previous: FeatureStore | None = None
+        self.true_membership = self.keeps_previous = False
+        self.assign(partition)
+
+    def assign(self, partition: Partition) -> None:
+        """Change the classes of the samples."""
+        ends = np.cumsum(self.sizes)
+        runs = [slice(end - size, end) for size, end in zip(self.sizes, ends, strict=True)]
+        self.partition = partition
+        self.partitions = [partition.batch(run) for run in runs]
+
+    def points(self, momentum: float = 0.0) -> Iterator[Tensor]:
+        """Batches of the points that a layer is applied to: features, or points ahead of them."""
+        if not momentum or self.previous is None:
+            return iter(self.current)
+        pairs = zip(self.current, self.previous, strict=True)
+        return (extrapolate(V, previous, momentum) for V, previous in pairs)
+
+    def moments(
+        self,
+        kind: OperatorKind,
+        info: DatasetInfo,
+        points: Callable[[], Iterable[Tensor]],
+        layers: list[ReduLayer] | None = None,
+    ) -> SecondMoments:
+        """Second moments of points with the samples' classes, as a kind of operators needs them.
+
+        Parameters
+        ----------
+        kind : OperatorKind
+        info : DatasetInfo
+        points : callable
+            Begins a pass over the batches of the points.
+        layers : list of ReduLayer, optional
+            The layers that the samples have passed.
+        """
+        previous = layers[-1].operators if layers else None
+        following: SecondMoments | None = kind.moments(info, previous, len(layers or ()))
+        while following is not None:
+            moments = following
+            if not isinstance(moments, SecondMoments):
+                raise TypeError(f"{kind}.moments must return SecondMoments, got {moments!r}")
+            for V, partition in zip(points(), self.partitions, strict=True):
+                moments.add(V, partition)
+            moments.finish()
+            following = moments.next_pass()
+        return moments
+
+    def apply(self, layer: ReduLayer) -> FeatureStore:
+        """Features after a layer. Those before it are freed, unless they are kept."""
+        moved = FeatureStore(self.current.device, self.current.home)
+        for number, V in enumerate(self.points(layer.momentum)):
+            moved.append(layer(V, self._membership(number)))
+            if not self.keeps_previous:
+                self.current.discard(number)
+        return moved
+
+    def directions(self, layer: ReduLayer) -> FeatureStore:
+        """The directions d in which a layer moves the features, ``(F, m, C)`` for each batch."""
+        directions = FeatureStore(self.current.device, self.current.home)
+        for number, V in enumerate(self.current):
+            directions.append(layer.increment(V, self._membership(number)))
+        return directions
+
+    def along(self, directions: FeatureStore, eta: float) -> Iterator[Tensor]:
+        """Batches of P_S[v + ηd]."""
+        pairs = zip(self.current, directions, strict=True)
+        return (project_to_sphere(torch.add(V, d, alpha=eta), inplace=True) for V, d in pairs)
+
+    def move(self, directions: FeatureStore, eta: float) -> FeatureStore:
+        """Features P_S[v + ηd]. Directions, and the features before, are freed batch by batch."""
+        moved = FeatureStore(self.current.device, self.current.home)
+        for number, V in enumerate(self.along(directions, eta)):
+            moved.append(V)
+            directions.discard(number)
+            self.current.discard(number)
+        return moved
+
+    def advance(self, moved: FeatureStore) -> None:
+        """Make ``moved`` the current features."""
+        if self.previous is not None:
+            self.previous.clear()
+        self.previous = self.current if self.keeps_previous else None
+        self.current = moved
+
+    def _membership(self, number: int) -> Tensor | None:
+        return self.partitions[number].membership if self.true_membership else None
+
+
+def collect(
+    source: Source,
+    encode: Callable[[Tensor], Tensor],
+    *,
+    sample_shape: tuple[int, ...],
+    dtype: torch.dtype,
+    batch_size: int,
+    folder: Path | None,
+    processes: Processes,
+    classes: np.ndarray | None,
+    digested: bool,
+) -> LabelledFeatures:
+    """Read all samples, encode them as features of unit norm, and determine their classes.
+
+    Parameters
+    ----------
+    source : Source
+    encode : callable
+        Function from samples ``(m, *sample_shape)`` to half spectra ``(F, m, C)``.
+    sample_shape : tuple of int
+        Required shape of every sample.
+    dtype : torch.dtype
+        Precision of the samples.
+    batch_size : int
+        Largest number of samples in a batch.
+    folder : Path or None
+        Folder for the features; None to store them where the source is.
+    processes : Processes
+    classes : numpy array or None
+        The sorted labels; None for those of the samples of all processes.
+    digested : bool
+        Compute the digests of samples and labels.
+    """
+    device = source.example.device
+    features = FeatureStore(device, folder or source.home)
+    sizes, zeros, digest = [], 0, Digest()
+    for X in source.batches(batch_size):
+        check_sample_shape(X, sample_shape)
+        if digested:
+            digest.add(X)
+        V = encode(X.to(dtype))
+        zeros += int((norms(V) == 0).sum())
+        sizes.append(V.shape[1])
+        features.append(V)
+    if zeros:
+        warn(f"{zeros} of {sum(sizes)} samples have zero norm and stay zero")
+    labels = source.labels
+    known = known_labels(labels)
+    are_known = all(processes.all_gather_object(bool(known.all())))
+    if classes is None and (processes.size > 1 or not are_known):
+        classes = common_classes(labels, known, processes)
+    if are_known:
+        partition = Partition.from_labels(labels, sum(sizes), device=device, classes=classes)
+    else:
+        assert classes is not None
+        if len(known) != sum(sizes):
+            raise ValueError(f"labels must have shape ({sum(sizes)},), got ({len(known)},)")
+        membership = known_membership(np.asarray(labels), known, classes)
+        partition = Partition.from_membership(torch.from_numpy(membership).to(device), classes)
+    digests = (str(digest), _digest_of(partition)) if digested else ("", "")
+    known_samples = None if are_known else torch.from_numpy(known).to(device)
+    return LabelledFeatures(features, partition, sizes, known_samples, digests)
+
+
+def _digest_of(partition: Partition) -> str:
+    classes, samples, _, weights = partition.assignments
+    return digest_of(classes, samples, *([] if weights is None else [weights]))
+
+
+@contextmanager
+def working_folder(parent: str | os.PathLike[str] | None) -> Iterator[Path | None]:
+    """A temporary folder inside ``parent``; None if there is no parent."""
+    if parent is None:
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="redunet-", dir=parent) as folder:
+        yield Path(folder)
+
+
+def write_array(file: Path, V: Tensor) -> None:
+    """Write a tensor in NumPy's format."""
+    np.save(file, V.detach().resolve_conj().cpu().numpy(), allow_pickle=False)
+
+
+def read_array(file: Path) -> Tensor:
+    """Read a tensor that :func:`write_array` wrote."""
+    return torch.from_numpy(np.load(file, allow_pickle=False))
+
+
+def return_freed_memory() -> None:
+    """Ask the C library to return freed memory to the system.
+
+    Blocks of many megabytes are allocated and freed with every batch. In the heap of glibc they
+    leave gaps that are too small for later blocks, so the process would grow without limit. Other C
+    libraries do not have this function and do not need it.
+    """
+    trim = getattr(_libc, "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
+_libc = ctypes.CDLL(None) if os.name == "posix" else None
