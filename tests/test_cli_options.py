@@ -104,7 +104,7 @@ def test_options_of_kernels_and_of_settings(asked):
     torch.testing.assert_close(lift.state_dict(), same.state_dict(), rtol=0, atol=0)
     assert passed == {"lam": 3.0, "eps_sq": 0.1, "operators": "exact"}
     assert isinstance(asked("images.npz", "--lift", "flatten")["lift"], nn.Flatten)
-    assert isinstance(asked("images.npz", "--flatten", "--lam", "3")["lift"], nn.Flatten)
+    assert isinstance(asked("images.npz", "--lift", "flatten", "--lam", "3")["lift"], nn.Flatten)
     assert asked("wine.csv", "--lift", "none", "--lam", "3")["lift"] is None
 
 

@@ -4,7 +4,7 @@ import argparse
 import csv
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
@@ -13,12 +13,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from matplotlib.backend_bases import FigureCanvasBase
-from torch import nn
+from torch import Tensor, nn
 
+from redunet import datasets
 from redunet._checks import check_device
 from redunet._names import Names
-from redunet.cli.reading import labelled_samples, new_samples, training_samples
-from redunet.datasets.folders import image_files
+from redunet.cli.arguments import kind_of
+from redunet.datasets.folders import image_files, is_image, read_images
+from redunet.datasets.tables import LabelledSamples, first_row
 from redunet.files.atomic import atomic_write
 from redunet.files.exporting import export
 from redunet.files.tensors import read_metadata
@@ -34,19 +36,25 @@ from redunet.search.search import MOST_BLOCKS
 from redunet.training.fine_tuned import KEY as FINE_TUNED
 from redunet.training.fine_tuned import FineTuned
 
-# Options that go to ReduNet.construct if they are given.
-PASSED = (
+# What a command prints, by name.
+Results = dict[str, object]
+
+# Options that go to ReduNet.construct and to datasets.load if they are given.
+SETTINGS = (
     *("num_layers", "eta", "momentum", "batch_size", "device", "checkpoint", "operators", "rank"),
     *("eps_sq", "lam"),
 )
+READING = ("drop", "decimal", "encoding", "fill", "length", "color")
 
 
-def construct(options: argparse.Namespace) -> dict[str, Any]:
+def construct(options: argparse.Namespace) -> Results:
     """Construct a network from samples and labels, and save it to a file."""
-    check_device(options.device)
-    data = training_samples(options)
+    check_device(getattr(options, "device", None))
+    label = _column(options, options.data) if "label" in options else "last"
+    size = getattr(options, "image_size", 32)
+    data = datasets.load(options.data, label=label, size=size, **_reading(options))
     X, labels = data
-    settings = _given(options, PASSED)
+    settings = _given(options, SETTINGS)
     lift = _lift(tuple(X.shape[1:]), options)
     if isinstance(lift, Search):
         settings.pop("eps_sq", None)
@@ -58,13 +66,13 @@ def construct(options: argparse.Namespace) -> dict[str, Any]:
     net.names = Names(net.names.features, data.label)
     net.save(options.output)
     classes, counts = np.unique(labels, return_counts=True)
-    names: dict[str, Any] = {} if data.columns is None else {"columns": list(data.columns)}
+    names: Results = {} if data.columns is None else {"columns": list(data.columns)}
     names |= {} if data.label is None else {"label": data.label}
     return {
         "samples": len(X),
         "samples by class": dict(zip(map(str, classes.tolist()), counts.tolist(), strict=True)),
         **names,
-        **(_results(lift) if isinstance(lift, Search) else {}),
+        **(_chosen(lift) if isinstance(lift, Search) else {}),
         **description(net),
         "seconds": round(seconds, 2),
         "written": str(options.output),
@@ -72,7 +80,12 @@ def construct(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _results(search: Search) -> dict[str, Any]:
+def _given(options: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:
+    """Those of some options that the user gives."""
+    return {name: getattr(options, name) for name in names if name in options}
+
+
+def _chosen(search: Search) -> Results:
     """What a search chose, and its results by leave-one-out; None if no sample was left out."""
     chosen = [c.name if c.band is None else f"{c.name}, band {c.band}" for c in search.chosen_]
     loss, accuracy = search.loss_, search.accuracy_
@@ -83,43 +96,34 @@ def _results(search: Search) -> dict[str, Any]:
     }
 
 
-def _given(options: argparse.Namespace, names: tuple[str, ...]) -> dict[str, Any]:
-    """Those of some options that the user gives."""
-    values = {name: getattr(options, name) for name in names}
-    return {name: value for name, value in values.items() if value is not None}
-
-
 def _lift(shape: tuple[int, ...], options: argparse.Namespace) -> Search | nn.Module | None:
     """The lift for samples of this shape, according to the options."""
     channels, *spatial = shape
-    seed = 0 if options.seed is None else options.seed
+    seed = getattr(options, "seed", 0)
     if options.lift == "auto":
         most = MOST_BLOCKS if options.operators == "exact" else 1
-        return Search(eps_sq=options.eps_sq, seed=seed, most_blocks=most)
+        return Search(eps_sq=getattr(options, "eps_sq", None), seed=seed, most_blocks=most)
     if options.lift == "random":
         if not spatial:
             raise ValueError(
                 f"--lift random is for signals and images, but samples are vectors of length "
                 f"{channels}: leave it out, or write --lift none"
             )
-        kernels = _given(options, ("channels", "kernel_size"))
-        size = kernels.get("kernel_size", 3)
-        return RandomCirculantLift(
-            channels, kernels.get("channels", 16), size, ndim=len(spatial), seed=seed
-        )
+        kernels, size = getattr(options, "channels", 16), getattr(options, "kernel_size", 3)
+        return RandomCirculantLift(channels, kernels, size, ndim=len(spatial), seed=seed)
     return nn.Flatten() if options.lift == "flatten" else None
 
 
-def evaluate(options: argparse.Namespace) -> dict[str, Any]:
+def evaluate(options: argparse.Namespace) -> Results:
     """Show the accuracy of a saved network on labelled samples, and the rates of their features."""
     model = _model(options)
     net = constructed(model)
-    X, y = labelled_samples(options.data, net, options)
-    train = labelled_samples(options.train, net, options) if options.train else None
+    X, y = _labelled_samples(options.data, net, options)
+    train = _labelled_samples(options.train, net, options) if "train" in options else None
     return evaluation(model, X, y, train=train)
 
 
-def predict(options: argparse.Namespace) -> dict[str, Any] | None:
+def predict(options: argparse.Namespace) -> Results | None:
     """Write classes and probabilities of samples as a table, batch by batch."""
     model = _model(options)
     net = constructed(model)
@@ -155,17 +159,18 @@ def _table(path: Path) -> Iterator[TextIO]:
 
 def _model(options: argparse.Namespace) -> ReduNet | FineTuned:
     """A saved network, which may be fine-tuned."""
-    check_device(options.device)
+    device = getattr(options, "device", None)
+    check_device(device)
     kind = FineTuned if FINE_TUNED in read_metadata(options.net) else ReduNet
-    return kind.load(options.net, device=options.device)
+    return kind.load(options.net, device=device)
 
 
-def info(options: argparse.Namespace) -> dict[str, Any]:
+def info(options: argparse.Namespace) -> Results:
     """Show the layers, shapes, parameters, memory, settings and rates of a saved network."""
     return description(_model(options))
 
 
-def plot(options: argparse.Namespace) -> dict[str, Any]:
+def plot(options: argparse.Namespace) -> Results:
     """Plot the rates by layer and, if DATA is given, similarities before and after the network."""
     kinds = FigureCanvasBase.get_supported_filetypes()
     if options.output.suffix.lower().removeprefix(".") not in kinds:
@@ -173,13 +178,14 @@ def plot(options: argparse.Namespace) -> dict[str, Any]:
             f"-o {options.output} is not a picture: write one of .{', .'.join(sorted(kinds))}"
         )
     net = constructed(_model(options))
+    panels = 3 if options.data else 1
     figure, axes = plt.subplots(
-        1, 3 if options.data else 1, figsize=(15 if options.data else 6, 4.5), layout="constrained"
+        1, panels, figsize=(1 + 5 * panels, 4.5), layout="constrained", squeeze=False
     )
-    axes = np.atleast_1d(axes)
+    axes = axes.ravel()
     plot_rates(net.history, ax=axes[0])
     if options.data:
-        X, y = labelled_samples(options.data, net, options)
+        X, y = _labelled_samples(options.data, net, options)
         rows = shown_rows(y)
         X, y = X[rows], y[rows]
         with torch.no_grad():
@@ -192,24 +198,125 @@ def plot(options: argparse.Namespace) -> dict[str, Any]:
     return {"written": str(options.output)}
 
 
-def write_report(options: argparse.Namespace) -> dict[str, Any]:
+def write_report(options: argparse.Namespace) -> Results:
     """Write an HTML report on a saved network and its results on labelled samples."""
     model = _model(options)
     net = constructed(model)
-    X, y = labelled_samples(options.data, net, options)
-    title = options.title or f"{options.net.name} on {options.data.name}"
-    train = labelled_samples(options.train, net, options) if options.train else None
-    names = _names(options.data)
+    X, y = _labelled_samples(options.data, net, options)
+    title = getattr(options, "title", "") or f"{options.net.name} on {options.data.name}"
+    train = _labelled_samples(options.train, net, options) if "train" in options else None
+    images = image_files(options.data) if kind_of(options.data) == "images" else None
+    names = None if images is None else [str(file.relative_to(options.data)) for file in images]
     report(model, X, y, options.output, title=title, train=train, names=names)
     return {"written": str(options.output)}
 
 
-def _names(path: Path) -> list[str] | None:
-    """The names of the images in a folder, in the order in which they are read."""
-    return [str(file.relative_to(path)) for file in image_files(path)] if path.is_dir() else None
-
-
-def export_network(options: argparse.Namespace) -> dict[str, Any]:
+def export_network(options: argparse.Namespace) -> Results:
     """Export a saved network to a torch.export file (.pt2) or an ONNX file (.onnx)."""
     export(_model(options), options.output)
     return {"written": str(options.output)}
+
+
+def _labelled_samples(
+    path: Path, net: ReduNet, options: argparse.Namespace
+) -> tuple[Tensor, np.ndarray]:
+    """Samples and labels for a network."""
+    if kind_of(path) == "images":
+        size, color = _image_shape(net)
+        return datasets.image_folder(path, size, color=color)
+    label = _label(path, net, options)
+    if label is None:
+        raise ValueError(
+            f"{path} has no column {net.names.label!r}, the name of the labels of the "
+            "construction: name the column of the labels with --label"
+        )
+    X, labels = _load(path, net, options, label)
+    # A reader takes labels as integers if all of them are. Some labels of the network may not be.
+    return X, labels.astype(str) if net.classes_.dtype.kind == "U" else labels
+
+
+def new_samples(
+    path: Path, net: ReduNet, options: argparse.Namespace, batch_size: int
+) -> Iterator[tuple[list[str], Tensor]]:
+    """Names and samples, batch by batch. Images are read batch by batch, too."""
+    if kind_of(path) == "images" or is_image(path):
+        files = _images(path)
+        size, color = _image_shape(net)
+        for start in range(0, len(files), batch_size):
+            batch = files[start : start + batch_size]
+            names = [str(file.relative_to(path)) if path.is_dir() else str(file) for file in batch]
+            yield names, read_images(batch, size, color=color)
+        return
+    X, _ = _load(
+        path, net, options, _label(path, net, options) if kind_of(path) == "table" else None
+    )
+    for start in range(0, len(X), batch_size):
+        part = X[start : start + batch_size]
+        yield [str(number) for number in range(start, start + len(part))], part
+
+
+def _load(
+    path: Path, net: ReduNet, options: argparse.Namespace, label: str | int | None
+) -> LabelledSamples:
+    """Samples from a file, with columns in the order of the network."""
+    length = net.sample_shape[1] if len(net.sample_shape) == 2 else None
+    samples = datasets.load(path, label=label, **_reading(options) | {"length": length})
+    positions = net.names.positions(samples.columns)
+    X, labels = samples
+    return LabelledSamples(X if positions is None else X[:, positions], labels)
+
+
+def _reading(options: argparse.Namespace) -> dict[str, Any]:
+    """The options of reading that are given, as datasets.load takes them."""
+    header = {"header": options.header == "yes"} if "header" in options else {}
+    return header | _given(options, READING)
+
+
+def _label(path: Path, net: ReduNet, options: argparse.Namespace) -> str | int | None:
+    """The column of the labels in a file for a network; None if it has none."""
+    if "label" in options:
+        return _column(options, path)
+    name = net.names.label
+    if name is None or kind_of(path) != "table":
+        return "last" if options.command != "predict" else None
+    return name if name in first_row(path, getattr(options, "encoding", None)) else None
+
+
+def _column(options: argparse.Namespace, path: Path) -> str | int:
+    """The column that --label names: a number that is no name is a position."""
+    label: str = options.label
+    is_number = label.lstrip("-").isdigit() and kind_of(path) == "table"
+    if is_number and label not in first_row(path, getattr(options, "encoding", None)):
+        return int(label)
+    return label
+
+
+def _image_shape(net: ReduNet) -> tuple[tuple[int, int], bool]:
+    """The size of the images that a network takes, and whether they have colours."""
+    shape = net.sample_shape
+    if len(shape) != 3 or shape[0] not in (1, 3):
+        raise ValueError(f"images have shape (1, H, W) or (3, H, W), but the network takes {shape}")
+    return (shape[1], shape[2]), shape[0] == 3
+
+
+def _images(path: Path) -> list[Path]:
+    """A file, or all images in a folder and in its folders."""
+    if path.is_file():
+        return [path]
+    direct = [file for file in path.iterdir() if is_image(file) and not file.name.startswith(".")]
+    files = sorted([*direct, *image_files(path)])
+    if not files:
+        raise ValueError(f"expected images in {path}, found none")
+    return files
+
+
+# The function of each command.
+COMMANDS = {
+    "construct": construct,
+    "evaluate": evaluate,
+    "predict": predict,
+    "info": info,
+    "plot": plot,
+    "report": write_report,
+    "export": export_network,
+}
