@@ -3,16 +3,18 @@
 import logging
 import os
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.export import ExportedProgram
 
 from redunet.files.atomic import atomic_write, check_place
+
+FORMATS = ("pt2", "onnx")
 
 # The packages that the export to ONNX needs.
 ONNX = ("onnx", "onnxscript")
@@ -71,10 +73,10 @@ def export(
         If the packages for "onnx" are missing.
     """
     name = format or Path(path).suffix.removeprefix(".")
-    if name not in _WRITERS:
-        raise ValueError(f"format must be one of {list(_WRITERS)}, got {name!r}")
+    if name not in FORMATS:
+        raise ValueError(f"format must be one of {list(FORMATS)}, got {name!r}")
     ending = check_place(path).suffix.removeprefix(".")
-    if ending in _WRITERS and ending != name:
+    if ending in FORMATS and ending != name:
         raise ValueError(f"format is {name!r}, but {path} ends in .{ending}: leave format out")
     if name == "onnx" and not all(map(find_spec, ONNX)):
         raise ModuleNotFoundError(
@@ -84,44 +86,29 @@ def export(
     batch = torch.export.Dim("batch", min=1)
     program = torch.export.export(graph, (net.example().cpu(),), dynamic_shapes=({0: batch},))
     with atomic_write(path) as temporary:
-        _WRITERS[name](program, temporary, graph.output_names)
+        if name == "pt2":
+            torch.export.save(program, temporary)
+        else:
+            _write_onnx(program, temporary, graph.output_names)
 
 
-def _write_pt2(
-    program: torch.export.ExportedProgram, path: Path, output_names: Sequence[str]
-) -> None:
-    torch.export.save(program, path)
-
-
-def _write_onnx(
-    program: torch.export.ExportedProgram, path: Path, output_names: Sequence[str]
-) -> None:
-    with _quiet_exporter():
-        exported = torch.onnx.export(
-            program,
-            dynamo=True,
-            verbose=False,
-            input_names=["X"],
-            output_names=list(output_names),
-        )
-        if exported is None:
-            raise RuntimeError("torch.onnx.export returned no program")
-        exported.save(path)
-
-
-@contextmanager
-def _quiet_exporter() -> Iterator[None]:
-    """Silence warnings about deprecated calls in the exporter and about torchvision operators."""
+def _write_onnx(program: ExportedProgram, path: Path, output_names: Sequence[str]) -> None:
+    """Write a program without the exporter's warnings of deprecated calls and of torchvision."""
     log = logging.getLogger("torch.onnx._internal.exporter._registration")
     level = log.level
     log.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)
-            yield
+            exported = torch.onnx.export(
+                program,
+                dynamo=True,
+                verbose=False,
+                input_names=["X"],
+                output_names=list(output_names),
+            )
     finally:
         log.setLevel(level)
-
-
-_Writer = Callable[[torch.export.ExportedProgram, Path, Sequence[str]], None]
-_WRITERS: dict[str, _Writer] = {"pt2": _write_pt2, "onnx": _write_onnx}
+    if exported is None:
+        raise RuntimeError("torch.onnx.export returned no program")
+    exported.save(path)

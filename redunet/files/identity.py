@@ -11,7 +11,6 @@ from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +20,7 @@ from redunet._checks import plain
 from redunet._processes import Processes
 from redunet._version import __version__
 
-Identity = dict[str, Any]
+Identity = dict[str, object]
 
 # What every identity holds. Steps of one version do not continue those of another.
 VERSION: Identity = {"the version of redunet": __version__, "the format of checkpoints": 1}
@@ -53,9 +52,9 @@ class Digest:
         t = torch.as_tensor(array).detach().resolve_conj().resolve_neg().cpu().contiguous()
         kind = f"{t.dtype} of shape {tuple(t.shape[1:])}"
         # numpy has no half precision of 8 exponent bits, but everything has bytes
-        self._add(kind, t.reshape(-1).view(torch.uint8).numpy() if t.numel() else b"")
+        self._add(kind, t.reshape(-1).view(torch.uint8).numpy().data if t.numel() else b"")
 
-    def _add(self, kind: str, content: Any) -> None:
+    def _add(self, kind: str, content: bytes | memoryview) -> None:
         if kind != self._kind:
             self._hash.update(f"{kind}\0".encode())
             self._kind = kind
@@ -66,7 +65,7 @@ class Digest:
         return DIGEST + self._hash.hexdigest()
 
 
-def digest_of(*values: Tensor | np.ndarray | Mapping[str, Any]) -> str:
+def digest_of(*values: Tensor | np.ndarray | Mapping[str, object]) -> str:
     """The digest of arrays, or of dictionaries of them such as the state of a module."""
     digest = Digest()
     for value in values:
@@ -79,7 +78,7 @@ def digest_of(*values: Tensor | np.ndarray | Mapping[str, Any]) -> str:
     return str(digest)
 
 
-def settings_of(value: Any) -> Any:
+def settings_of(value: object) -> object:
     """The settings of a module, a function or a plain value, without tensors, as JSON.
 
     The settings of an object are its public attributes that are plain values, and those of the
@@ -92,28 +91,21 @@ def settings_of(value: Any) -> Any:
         return value
     if isinstance(value, list | tuple):
         return [settings_of(each) for each in value]
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return {str(key): settings_of(each) for key, each in value.items()}
     if isinstance(value, partial):
         return settings_of([value.func, value.args, value.keywords])
-    described: dict[str, Any] = {"class": type(value).__qualname__}
-    if is_dataclass(value):
-        return described | {f.name: settings_of(getattr(value, f.name)) for f in fields(value)}
-    if hasattr(value, "__qualname__"):  # a function or a class
+    if name := getattr(value, "__qualname__", None):  # a function or a class
         cells = [cell.cell_contents for cell in getattr(value, "__closure__", None) or ()]
-        return (
-            {"class": value.__qualname__, "closure": settings_of(cells)}
-            if cells
-            else (value.__qualname__)
-        )
+        return {"class": name, "closure": settings_of(cells)} if cells else name
+    members: dict[str, object] = {}
     if isinstance(value, nn.Module):
-        described |= {
-            name: settings_of(each)
-            for name, each in vars(value).items()
-            if name != "training" and not name.startswith("_") and _is_plain(each)
-        }
-        described |= {name: settings_of(child) for name, child in value.named_children()}
-    return described
+        public = {n: m for n, m in vars(value).items() if n != "training" and n[0] != "_"}
+        members = {name: member for name, member in public.items() if _is_plain(member)}
+        members |= dict(value.named_children())
+    elif is_dataclass(value):
+        members = {field.name: getattr(value, field.name) for field in fields(value)}
+    return {"class": type(value).__qualname__} | {n: settings_of(m) for n, m in members.items()}
 
 
 def check_identity(
@@ -141,19 +133,13 @@ def check_identity(
 
 
 def combined(identity: Identity, processes: Processes) -> Identity:
-    """The identity of a run of several processes, from the identities of each of them."""
+    """The identity of a run of several processes: what differs between them is a list."""
     identity = json.loads(json.dumps(identity))  # tuples become lists
     parts = processes.all_gather_object(identity)
     return {
-        name: value if all(part[name] == value for part in parts) else _joined(parts, name)
+        name: value if all(part[name] == value for part in parts) else [p[name] for p in parts]
         for name, value in parts[0].items()
     }
-
-
-def _joined(parts: list[Identity], name: str) -> Any:
-    values = [part[name] for part in parts]
-    are_digests = all(isinstance(v, str) and v.startswith(DIGEST) for v in values)
-    return DIGEST + hashlib.sha256("".join(values).encode()).hexdigest() if are_digests else values
 
 
 def _compared(stored: Identity, expected: Identity) -> list[str]:
@@ -161,38 +147,37 @@ def _compared(stored: Identity, expected: Identity) -> list[str]:
     if VERSION.keys() - stored.keys():
         return ["it was written by an earlier version of redunet, and does not say what it holds"]
     old, new = _flat(stored), _flat(expected)
-    names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
+    names = [name for name in old | new if old.get(name) != new.get(name)]
     return [_difference(name, old, new) for name in names]
 
 
 def _difference(name: str, old: Identity, new: Identity) -> str:
     if name not in old or name not in new:
         return f"{name}: nothing {'before' if name in new else 'now'}"
-    if all(str(values[name]).startswith(DIGEST) for values in (old, new)):
+    before, now = str(old[name]), str(new[name])
+    if DIGEST in before and DIGEST in now:
         return f"{name} differ"
-    return f"{name} is {_shown(old[name])}, expected {_shown(new[name])}"
+    return f"{name} is {_shown(before)}, expected {_shown(now)}"
 
 
 def _flat(identity: Identity, before: str = "") -> Identity:
     """An identity with values instead of dictionaries; names are joined by dots."""
     flat: Identity = {}
     for name, value in identity.items():
-        flat |= (
-            _flat(value, f"{before}{name}.") if isinstance(value, dict) else {before + name: value}
-        )
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{before}{name}.")
+        else:
+            flat[before + name] = value
     return flat
 
 
-def _shown(value: Any) -> str:
-    text = str(value)
+def _shown(text: str) -> str:
     return text if len(text) <= 60 else f"{text[:60]}…"
 
 
-def _is_plain(value: Any) -> bool:
+def _is_plain(value: object) -> bool:
+    """Whether an attribute of a module is a setting."""
     if isinstance(value, tuple):
         return all(map(_is_plain, value))
-    return (
-        value is None
-        or isinstance(value, bool | int | float | str)
-        or (is_dataclass(value) and isinstance(value, Hashable))
-    )
+    is_frozen = is_dataclass(value) and isinstance(value, Hashable)
+    return value is None or isinstance(value, bool | int | float | str) or is_frozen
