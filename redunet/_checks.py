@@ -13,8 +13,7 @@ from numpy.typing import ArrayLike
 from scipy.sparse import issparse
 from torch import Tensor
 
-from redunet._kinds import check_array, check_real
-from redunet._shapes import advice, check_equal_shapes, of_unequal_shapes
+from redunet._shapes import advice, check_equal_shapes
 
 # Samples, features or labels as users pass them.
 Array: TypeAlias = ArrayLike | Tensor
@@ -26,6 +25,13 @@ LABEL_KINDS = {
     "u": "integers",
     "f": "floats",
     "U": "strings",
+}
+
+# Kinds of numpy types that are no numbers, and what to write instead.
+REFUSED = {
+    "M": ("dates", "(X - X.min()) / numpy.timedelta64(1, 's')"),
+    "m": ("durations", "X / numpy.timedelta64(1, 's')"),
+    "V": ("records", "numpy.lib.recfunctions.structured_to_unstructured(X)"),
 }
 
 # Errors write out lists of at most this many values.
@@ -98,8 +104,9 @@ def as_tensor(X: Array, *, device: torch.device | str | None = None) -> Tensor:
     check_array(X)
     try:
         array = np.asarray(X)
-    except ValueError as error:  # nested lists of different lengths
-        raise ValueError(of_unequal_shapes(X) or str(error)) from error
+    except ValueError:
+        check_equal_shapes(X)  # nested lists of different lengths
+        raise
     if array.dtype.kind in "OUS" or array.dtype.char == "g":
         array = _as_numbers(array, getattr(X, "columns", ()))
     if not array.dtype.isnative:
@@ -109,26 +116,59 @@ def as_tensor(X: Array, *, device: torch.device | str | None = None) -> Tensor:
     return torch.as_tensor(array, device=device)
 
 
-def _as_numbers(array: np.ndarray, columns: Any) -> np.ndarray:
+def check_array(X: object) -> None:
+    """Check an array, a frame or a list of samples before it is converted to numbers.
+
+    Raises
+    ------
+    ValueError
+        If values are masked, or samples have different shapes.
+    TypeError
+        If values are dates, durations or records.
+    """
+    if np.ma.isMaskedArray(X) and np.ma.getmaskarray(X).any():
+        raise ValueError(
+            f"{np.ma.getmaskarray(X).sum()} values are masked, but samples must be complete: fill "
+            "them, for example with sklearn.impute.SimpleImputer on X.filled(numpy.nan)"
+        )
+    types = [X.dtype] if hasattr(X, "dtype") else getattr(X, "dtypes", ())
+    for kind in (getattr(each, "kind", "") for each in types):
+        if kind in REFUSED:
+            name, instead = REFUSED[kind]
+            raise TypeError(f"expected an array of numbers, got {name}: pass {instead}")
+    is_list = isinstance(X, list | tuple) and len({getattr(x, "shape", None) for x in X}) > 1
+    if is_list or (isinstance(X, np.ndarray) and X.dtype == object and X.ndim == 1):
+        check_equal_shapes(X)
+
+
+def _as_numbers(array: np.ndarray, columns: Iterable[object]) -> np.ndarray:
     """An array of objects or texts as one of floats. Errors name the columns of a frame."""
     try:
         return array.astype(np.float64)
     except (TypeError, ValueError) as error:
         check_equal_shapes(array)
         cells = zip(columns, array.T, strict=False)
-        texts = [name for name, column in cells if not _is_number(column)]
+        texts = [name for name, column in cells if not _are_numbers(column)]
         where = f" in the columns {', '.join(map(repr, texts[:5]))}" if texts else ""
         raise TypeError(
             f"expected an array of numbers, got one of objects{where}: {error}"
         ) from error
 
 
-def _is_number(column: np.ndarray) -> bool:
+def _are_numbers(column: np.ndarray) -> bool:
     try:
         column.astype(np.float64)
     except (TypeError, ValueError):
         return False
     return True
+
+
+def check_real(X: Tensor, name: str) -> None:
+    """Raise TypeError if values are complex."""
+    if X.is_complex():
+        raise TypeError(
+            f"{name} must be real, got {X.dtype}: pass real and imaginary parts as channels"
+        )
 
 
 def as_network_input(
@@ -184,7 +224,7 @@ def label_kind(labels: np.ndarray) -> str:
     return LABEL_KINDS.get(labels.dtype.kind, f"of type {labels.dtype}")
 
 
-def listed(values: Iterable[Any], kind: str = "values") -> str:
+def listed(values: Iterable[object], kind: str = "values") -> str:
     """A list for an error message: all of a few values, or the first of many and their number."""
     values = list(map(plain, values))
     if len(values) <= LISTED:
@@ -206,13 +246,14 @@ def check_finite(X: Tensor, name: str) -> None:
     )
 
 
-def plain(value: Any) -> Any:
+def plain(value: object) -> Any:
     """A NumPy or torch scalar as a Python value; every other value as it is."""
-    is_scalar = isinstance(value, np.generic | np.ndarray | Tensor) and value.ndim == 0
-    return value.item() if is_scalar else value
+    if isinstance(value, np.generic | np.ndarray | Tensor) and value.ndim == 0:
+        return value.item()
+    return value
 
 
-def check_number(**values: Any) -> Any:
+def check_number(**values: object) -> Any:
     """The value of every keyword as a Python number, or None.
 
     NumPy and torch scalars are numbers, booleans are not. Like the other checks, this returns a
@@ -226,7 +267,7 @@ def check_number(**values: Any) -> Any:
     return _each(values, _number)
 
 
-def check_positive(**values: Any) -> Any:
+def check_positive(**values: object) -> Any:
     """The value of every keyword as a positive, finite Python number, or None.
 
     Raises
@@ -239,7 +280,7 @@ def check_positive(**values: Any) -> Any:
     return _each(values, _positive)
 
 
-def check_count(minimum: int | None = 1, **values: Any) -> Any:
+def check_count(minimum: int | None = 1, **values: object) -> Any:
     """The value of every keyword as a Python integer of at least ``minimum``, or None.
 
     Raises
@@ -252,7 +293,7 @@ def check_count(minimum: int | None = 1, **values: Any) -> Any:
     return _each(values, partial(_count, minimum))
 
 
-def check_counts(*, repeat: int = 1, **values: Any) -> tuple[int, ...]:
+def check_counts(*, repeat: int = 1, **values: object) -> tuple[int, ...]:
     """The integers of a sequence, each at least 1; a single integer is repeated.
 
     Raises
@@ -268,7 +309,7 @@ def check_counts(*, repeat: int = 1, **values: Any) -> tuple[int, ...]:
     return tuple(check_count(**{name: each}) for each in sequence)
 
 
-def check_flag(**values: Any) -> Any:
+def check_flag(**values: object) -> Any:
     """The value of every keyword as a Python boolean.
 
     Raises
@@ -279,34 +320,34 @@ def check_flag(**values: Any) -> Any:
     return _each(values, _flag)
 
 
-def set_fields(instance: object, **values: Any) -> None:
+def set_fields(instance: object, **values: object) -> None:
     """Give checked values to the fields of a frozen dataclass."""
     for name, value in values.items():
         object.__setattr__(instance, name, value)
 
 
-def _each(values: dict[str, Any], check: Callable[[str, Any], Any]) -> Any:
+def _each(values: dict[str, object], check: Callable[[str, object], object]) -> Any:
     """The checked values; a single one without a tuple."""
     checked = tuple(check(name, plain(value)) for name, value in values.items())
     return checked if len(checked) > 1 else checked[0]
 
 
-def _number(name: str, value: Any) -> int | float | None:
-    if value is None or type(value) in (int, float):
-        return value
+def _number(name: str, value: object) -> int | float | None:
+    if value is None:
+        return None
     if not isinstance(value, Real) or isinstance(value, bool):
         raise TypeError(f"{name} must be a number, got {value!r}")
     return int(value) if isinstance(value, Integral) else float(value)
 
 
-def _positive(name: str, value: Any) -> int | float | None:
+def _positive(name: str, value: object) -> int | float | None:
     number = _number(name, value)
     if number is not None and not (number > 0 and math.isfinite(number)):
         raise ValueError(f"{name} must be a positive number, got {number}")
     return number
 
 
-def _count(minimum: int | None, name: str, value: Any) -> int | None:
+def _count(minimum: int | None, name: str, value: object) -> int | None:
     if value is None:
         return None
     if not isinstance(value, Integral) or isinstance(value, bool):
@@ -316,7 +357,7 @@ def _count(minimum: int | None, name: str, value: Any) -> int | None:
     return int(value)
 
 
-def _flag(name: str, value: Any) -> bool:
+def _flag(name: str, value: object) -> bool:
     if not isinstance(value, bool):
         raise TypeError(f"{name} must be True or False, got {value!r}")
     return value

@@ -1,8 +1,7 @@
 """Shapes of samples that were probably not meant, and what to write instead."""
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from torch import Tensor
@@ -104,30 +103,19 @@ def advice(shape: Sequence[int], expected: Sequence[int]) -> str:
     return ""
 
 
-def of_unequal_shapes(samples: Any) -> str | None:
-    """What to write if samples, one after the other, have different shapes; else None."""
-    shapes = [tuple(np.shape(one)) for one in samples]
+def check_equal_shapes(samples: object) -> None:
+    """Raise ValueError, which says what to write, if samples have different shapes."""
+    shapes = [tuple(np.shape(one)) for one in samples] if isinstance(samples, Iterable) else []
     other = next((shape for shape in shapes if shape != shapes[0]), None)
     if other is None:
-        return None
-    first = shapes[0]
-    found = f"samples must have one shape, got {first} and {other}"
+        return
     lengths = {len(shape) for shape in shapes}
-    if lengths == {1} or (lengths == {2} and len({shape[0] for shape in shapes}) == 1):
-        return f"{found}: if these are series, pass datasets.pad_series(X)"
-    if lengths == {2} and len({shape[1] for shape in shapes}) == 1:
-        return f"{found}: {CHANNELS_LAST}"
-    if lengths == {3} or lengths == {2}:
-        return f"{found}: bring images to one size, as datasets.image_folder does"
-    return found
-
-
-def check_equal_shapes(X: Any) -> None:
-    """Raise ValueError if a list, or an array of objects, holds arrays of different shapes."""
-    differ = False
-    if isinstance(X, list | tuple):  # nested lists are left to NumPy
-        differ = len({getattr(one, "shape", None) for one in X}) > 1
-    elif isinstance(X, np.ndarray) and X.dtype == object and X.ndim == 1:
-        differ = of_unequal_shapes(X) is not None
-    if differ:
-        raise ValueError(of_unequal_shapes(X))
+    firsts, lasts = ({shape[n] for shape in shapes if shape} for n in (0, -1))
+    hint = ""
+    if lengths == {1} or (lengths == {2} and len(firsts) == 1):
+        hint = ": if these are series, pass datasets.pad_series(X)"
+    elif lengths == {2} and len(lasts) == 1:
+        hint = f": {CHANNELS_LAST}"
+    elif lengths == {3} or lengths == {2}:
+        hint = ": bring images to one size, as datasets.image_folder does"
+    raise ValueError(f"samples must have one shape, got {shapes[0]} and {other}{hint}")

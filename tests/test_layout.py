@@ -13,7 +13,6 @@ PACKAGE = Path(redunet.__file__).parent
 FLOORS = [
     {"_version", "_labels", "algorithm", "_precision", "_processes", "_warnings"},
     {"_shapes"},
-    {"_kinds"},
     {"_checks"},
     {"_registry"},
     {"rates", "files", "_names"},

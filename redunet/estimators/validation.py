@@ -10,8 +10,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d, validate_data
 from torch import Tensor
 
-from redunet._checks import Array, as_samples, as_tensor
-from redunet._kinds import check_array
+from redunet._checks import Array, as_samples, as_tensor, check_array
 from redunet._labels import Label, as_array, as_labels
 
 
