@@ -15,7 +15,7 @@ def prepare(gallery_conf, fname, when):
 
     A warning in a lesson fails the build. Colours C0, C1, … are those of the palette. In lessons
     that compare methods, C0 is redunet, C1 the method it is compared with, and C2 a variant. These
-    are the colours of ``redunet.inspection.palette.METHODS``.
+    are the colours of ``redunet.inspection.style.METHODS``.
     """
     if when == "after":
         warnings.filters[:] = before

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from redunet import datasets
 from redunet.estimators import ReduNetClassifier
-from redunet.inspection.palette import METHODS
+from redunet.inspection.style import METHODS
 from redunet.lifts import RandomCirculantLift
 from redunet.network import ReduNet
 from redunet.plots import plot_rates, plot_search, plot_similarity

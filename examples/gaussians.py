@@ -14,7 +14,7 @@ import matplotlib.pyplot as plt
 import torch
 
 from redunet import ReduNet, datasets
-from redunet.plots import plot_rates, plot_similarity, plot_sphere
+from redunet.plots import PALETTE, plot_rates, plot_similarity
 
 
 def main() -> None:
@@ -61,7 +61,11 @@ def main() -> None:
             (Z_new, labels_new, "Features of new samples"),
         ]
     ):
-        plot_sphere(Z_, labels_, ax=figure.add_subplot(2, 3, place + 1, **kind)).set_title(title)
+        ax = figure.add_subplot(2, 3, place + 1, **kind)
+        for label, color in zip(labels_.unique(), PALETTE, strict=False):
+            ax.scatter(*Z_[labels_ == label].T, s=18, alpha=0.7, color=color, label=int(label))
+        ax.set(title=title, aspect="equal")
+        ax.legend(title="class", frameon=False)
     ax = figure.add_subplot(2, 3, 4)
     plot_similarity(X, labels, ax=ax).set_title("Similarity of samples")
     ax = figure.add_subplot(2, 3, 5)

@@ -5,10 +5,12 @@ import os
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import numpy as np
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from redunet import NearestSubspaceClassifier, ReduNet, datasets
-from redunet.plots import plot_rates, plot_similarity, plot_similarity_histogram
+from redunet.plots import plot_rates, plot_similarity
 
 Samples = tuple[Tensor, Tensor]
 SPLITS = ("train", "test")
@@ -87,8 +89,15 @@ def draw(net: ReduNet, train: Samples, test: Samples, stride: int, path: Path) -
     figure, axes = plt.subplots(2, 2, figsize=(11, 9), layout="constrained")
     plot_similarity(X, labels, ax=axes[0, 0]).set_title("Shifted training samples")
     plot_similarity(Z, labels, ax=axes[0, 1]).set_title("Their features")
-    for label, (one, other) in {"samples": (X, X_test), "features": (Z, Z_test)}.items():
-        plot_similarity_histogram((one, labels), (other, labels_test), ax=axes[1, 0], label=label)
+    same = (labels[:, None] == labels_test).numpy()
+    for name, pair in {"samples": (X, X_test), "features": (Z, Z_test)}.items():
+        one, other = (normalize(A.flatten(1)) for A in pair)
+        similarity = (one @ other.T).abs().numpy()
+        for kind, pairs in {"different classes": ~same, "same class": same}.items():
+            style = {"bins": np.linspace(0, 1, 51), "density": True, "histtype": "step"}
+            axes[1, 0].hist(similarity[pairs], **style, label=f"{name}, {kind}")
+    axes[1, 0].set(xlabel="|cosine similarity|", title="Pairs of a training and a test sample")
+    axes[1, 0].legend(frameon=False)
     plot_rates(net.history, ax=axes[1, 1])
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)

@@ -16,7 +16,7 @@ from matplotlib.colors import to_hex
 import redunet.datasets
 import redunet.plots
 from redunet._warnings import warn
-from redunet.inspection.palette import METHODS
+from redunet.inspection.style import METHODS
 from tests.test_numbers import WHOLE
 
 DOCS = Path(__file__).parents[1] / "docs"

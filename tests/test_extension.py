@@ -24,7 +24,7 @@ from redunet.layers import (
     real_form,
 )
 from redunet.lifts import LIFTS
-from redunet.plots import plot_architecture, plot_eigenvalues, plot_kernels
+from redunet.plots import plot_architecture, plot_eigenvalues
 from redunet.rates import scaled, squared_norms
 from tests.exported import assert_graph_equals
 
@@ -198,7 +198,6 @@ def test_looking_inside(net):
     assert any(net.layers[0].operators.description in word for word in words)
     assert description(net)["operators"] == net.layers[0].operators.description
     plot_eigenvalues(net)
-    plot_kernels(net)
 
 
 def test_a_report_of_all_new_kinds_is_written(tmp_path):

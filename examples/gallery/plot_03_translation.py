@@ -10,9 +10,9 @@ training samples in every position.
 import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.svm import SVC
+from torch.nn.functional import normalize
 
 from redunet import RandomCirculantLift, ReduNet, datasets
-from redunet.plots import plot_nearest_images, plot_similarity_histogram
 
 X, labels = datasets.digits()
 X, labels, X_test, labels_test = X[:1000], labels[:1000], X[1000:], labels[1000:]
@@ -49,20 +49,40 @@ ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
 # 300 training digits in four positions each. Compare their positions with that of the test digit.
 
 
+def similarity(A, B):
+    """|cosine similarity| of all pairs of samples or features."""
+    A, B = (normalize(Z.flatten(1)) for Z in (A, B))
+    return (A @ B.T).abs().numpy()
+
+
 def positions(X):
     return datasets.all_shifts(X, 4).flatten(0, 1)
 
 
 query, others = positions(X_test[6:7]), positions(X[:300])
-plot_nearest_images((query, net(query)), (others, net(others)), images=7)
+nearest = np.argsort(-similarity(net(query), net(others)), axis=1)[:, :7]
+figure, axes = plt.subplots(4, 8, figsize=(6.8, 3.6), layout="constrained")
+for row, image, chosen in zip(axes, query, nearest, strict=True):
+    for ax, picture in zip(row, [image, *others[chosen]], strict=True):
+        ax.imshow(picture[0], cmap="gray_r")
+        ax.set(xticks=[], yticks=[])
+axes[0, 0].set_title("image", fontsize="medium")
+axes[0, 1].set_title("nearest", fontsize="medium")
 
 # %%
 # The position is kept in every row. The last plot has the similarities of pairs of a training digit
 # and a test digit. Look at the filled histograms, which are those of different classes.
 
 figure, ax = plt.subplots(layout="constrained")
-plot_similarity_histogram((net(X), labels), (net(X_test), labels_test), ax=ax, label="features")
-plot_similarity_histogram((X, labels), (X_test, labels_test), ax=ax, label="pixels")
+same = (labels[:, None] == labels_test).numpy()
+for name, one, other in (("features", net(X), net(X_test)), ("pixels", X, X_test)):
+    values = similarity(one, other)
+    style = {"bins": np.linspace(0, 1, 51), "density": True}
+    bars = ax.hist(values[~same], **style, alpha=0.5, label=f"{name}, different classes")[2]
+    color = bars[0].get_facecolor()[:3]
+    ax.hist(values[same], **style, histtype="step", color=color, label=f"{name}, same class")
+ax.set(xlabel="|cosine similarity|", ylabel="density", title="Training and test digits")
+ax.legend(frameon=False)
 
 # %%
 # The pixels of any two digits are similar. The features of digits of different classes are nearly

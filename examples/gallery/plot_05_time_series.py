@@ -85,14 +85,14 @@ plot_search(model.search_)
 # %%
 # Bands of 4 and 8 are best. A wider band sees more noise, and a narrower one blurs the shape.
 #
-# A decision between two classes is a sum of shares: of frequencies, of dilations and of places.
+# A decision between two classes is a sum of shares: of places, of frequencies and of dilations.
 # This is the decision for a series whose pulse is at the two ends, because the shift is cyclic.
 # Look for the places that are blue: they speak for the class that was predicted.
 
 x = np.roll(X_test[0], -16, 1)
 decision = explain(model.net_, x).decision
 print(decision)
-plot_decision(decision, x)
+plot_decision(decision)
 
 # %%
 # The places of the pulse have the largest shares. :doc:`/classifier` says how the settings are

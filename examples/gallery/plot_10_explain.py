@@ -14,7 +14,7 @@ from redunet.plots import (
     plot_architecture,
     plot_decision,
     plot_eigenvalues,
-    plot_principal_images,
+    plot_explanation,
 )
 
 X, labels = datasets.digits()
@@ -41,7 +41,7 @@ ax.set_xlabel(f"predicted class {explanation.prediction}")
 # nevertheless decides for one of them at once. Every later layer moves the digit closer to that
 # class.
 
-explanation.plot()
+plot_explanation(explanation)
 
 # %%
 # The same in numbers, for the three nearest classes:
@@ -49,14 +49,14 @@ explanation.plot()
 print(explanation)
 
 # %%
-# The squared residual of a class is a sum over frequencies, kernels and places, so the difference
-# between two classes is a sum of shares. This picture compares the predicted class with the true
-# one. Blue places speak for the predicted class, orange places for the true class.
+# The difference between the squared residuals of two classes is a sum of shares: of places, of
+# frequencies and of kernels. This picture compares the predicted class with the true one. Blue
+# places speak for the predicted class, orange places for the true class.
 
 true_class = int(labels_test[wrong])
 decision = Decision.from_network(net, X_test[wrong], classes=(explanation.prediction, true_class))
 print(decision)
-plot_decision(decision, X_test[wrong])
+plot_decision(decision)
 
 # %%
 # The eigenvalues of the operators in the last layer show which directions the samples fill. The
@@ -66,15 +66,9 @@ plot_decision(decision, X_test[wrong])
 plot_eigenvalues(net)
 
 # %%
-# The principal directions of each class can be shown by the digits that are nearest to them. Look
-# for different ways of writing the same digit.
-
-plot_principal_images(X[:1000], net(X[:1000]), labels[:1000], components=8)
-
-# %%
-# There are ones with and without a foot, and twos with and without a loop. The lesson on
-# :doc:`principal images </gallery/plot_21_principal_images>` looks closer. ``redunet.report`` puts
-# these pictures on one page, for a network of your own.
+# The lesson on :doc:`principal images </gallery/plot_21_principal_images>` looks closer at the
+# directions of a class. ``redunet.report`` puts these pictures on one page, for a network of your
+# own.
 
 plt.show()
 

@@ -8,6 +8,7 @@ and their number. It merges clusters as long as that makes the code of all sampl
 
 import matplotlib.pyplot as plt
 import numpy as np
+from scipy.cluster.hierarchy import dendrogram
 from sklearn.cluster import KMeans, SpectralClustering
 from sklearn.metrics import adjusted_rand_score
 from sklearn.mixture import GaussianMixture
@@ -15,7 +16,7 @@ from tabulate import tabulate
 
 from redunet import LossyCodingClustering
 from redunet.estimators import SubspaceClustering
-from redunet.plots import class_colors, plot_coding_length, plot_merging
+from redunet.plots import class_colors
 
 
 def subspaces(dimension, dims, outliers, seed, per_subspace=60):
@@ -59,8 +60,14 @@ scatter(axes["K"], X, kmeans, "k-means: 4 clusters")
 # clusters.
 
 figure, axes = plt.subplots(2, 1, figsize=(6.8, 7), layout="constrained")
-plot_merging(clustering, ax=axes[0])
-plot_coding_length(clustering, ax=axes[1])
+settings = {"truncate_mode": "lastp", "p": 20, "above_threshold_color": "C7", "no_labels": True}
+dendrogram(clustering.linkage_, color_threshold=clustering.threshold_, ax=axes[0], **settings)
+axes[0].axhline(clustering.threshold_, color="black", linestyle="--", linewidth=1)
+axes[0].set(xlabel="clusters after the cheapest merges", ylabel="height [nats]")
+lengths = clustering.lengths_
+axes[1].semilogx(range(len(lengths), 0, -1), lengths, "C0")
+axes[1].plot(clustering.n_clusters_, lengths.min(), "C1o")
+axes[1].set(xlabel="number of clusters", ylabel="coding length [nats]")
 
 # %%
 # The gap above the line is wide: to merge two of the four clusters would lengthen the code by far

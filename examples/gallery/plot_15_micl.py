@@ -17,7 +17,7 @@ from sklearn.discriminant_analysis import (
 from sklearn.svm import SVC
 
 from redunet import MICLClassifier, NearestSubspaceClassifier, datasets
-from redunet.inspection.palette import class_colors
+from redunet.inspection.style import class_colors
 
 # %%
 # Two classes lie almost on lines, and the third one is a small ball. Each has 12 samples. The

@@ -12,7 +12,7 @@ import numpy as np
 from sklearn.semi_supervised import LabelSpreading
 
 from redunet import Band, MultiScaleLift, ReduNet, ReduNetClassifier, Softmax, datasets
-from redunet.inspection.palette import class_colors
+from redunet.inspection.style import class_colors
 
 # %%
 # Samples lie near two planes and a line. One sample of each class has a label. From these three

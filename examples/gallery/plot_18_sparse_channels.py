@@ -15,7 +15,7 @@ import torch
 from tabulate import tabulate
 
 from redunet import RandomCirculantLift, ReduNet
-from redunet.inspection.palette import class_colors
+from redunet.inspection.style import class_colors
 
 LENGTH, CLASSES, SEEDS = 64, 4, 3
 

@@ -15,7 +15,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from redunet import MCR2Loss, datasets, train
-from redunet.plots import plot_principal_images, plot_singular_values
+from redunet.plots import plot_singular_values
 
 COUNT = 6
 X, labels = datasets.digits()
@@ -47,26 +47,38 @@ plot_singular_values(Z, labels)
 # row has the ten digits whose features are most coherent with one principal direction (Figure 13).
 # Compare the digits within a row, and then the rows.
 
-plot_principal_images(X, Z, labels, label=1, components=COUNT)
+
+def coherent(label):
+    """Samples of a class, the most coherent with each principal direction first."""
+    members = (labels == label).nonzero().flatten()
+    directions = torch.linalg.svd(Z[members], full_matrices=False).Vh[:COUNT]
+    order = (directions @ Z[members].T).abs().argsort(1, descending=True)
+    return members[order]  # (directions, samples)
+
+
+def show(figure, rows, names):
+    """Rows of images with the name of each row."""
+    for axes, row, name in zip(figure.subplots(*np.shape(rows)), rows, names, strict=True):
+        for ax, image in zip(axes, X[row, 0], strict=True):
+            ax.imshow(image, cmap="gray_r")
+            ax.set(xticks=[], yticks=[])
+        axes[0].set_ylabel(name, rotation=0, ha="right", va="center")
+
+
+directions = [f"direction {number}" for number in range(1, COUNT + 1)]
+show(plt.figure(figsize=(6.8, 3.8), layout="constrained"), coherent(1)[:, :10], directions)
 
 # %%
 # A row is a way of writing: with a foot, as a thick bar, or with a hook. The labels do not tell
 # these ways apart. The same for the digit 9:
 
-plot_principal_images(X, Z, labels, label=9, components=COUNT)
+show(plt.figure(figsize=(6.8, 3.8), layout="constrained"), coherent(9)[:, :10], directions)
 
 # %%
 # Here the rows differ in the end of the stroke: it curls in some rows, and is straight in others.
 # The first digit of each row stands for its row. Figure 20(a) shows these principal images for all
 # classes, in the order of the singular values. Figure 20(b) has random images of the classes. Look
 # for rows in which several digits look the same.
-
-
-def principal(label):
-    """The sample that is most coherent with each principal direction of a class."""
-    members = (labels == label).nonzero().flatten()
-    directions = torch.linalg.svd(Z[members], full_matrices=False).Vh[:COUNT]
-    return members[(Z[members] @ directions.T).abs().argmax(0)]
 
 
 def random_images(label, rng):
@@ -79,11 +91,8 @@ figure = plt.figure(figsize=(6.8, 6), layout="constrained")
 left, right = figure.subfigures(1, 2, width_ratios=[1.2, 1])
 left.suptitle("principal images")
 right.suptitle("random images")
-plot_principal_images(X, Z, labels, components=COUNT, figure=left)
-for label, axes in enumerate(right.subplots(10, COUNT)):
-    for ax, image in zip(axes, X[random_images(label, rng), 0], strict=True):
-        ax.imshow(image.numpy(), cmap="gray_r")
-        ax.axis("off")
+show(left, np.stack([coherent(j)[:, 0] for j in range(10)]), [f"class {j}" for j in range(10)])
+show(right, np.stack([random_images(j, rng) for j in range(10)]), [""] * 10)
 
 # %%
 # The paper says that principal images are more diverse than random ones, and that they are a good
@@ -97,7 +106,7 @@ def diversity_and_coverage(rows, label):
     return torch.pdist(chosen).mean(), torch.cdist(everything, chosen).amin(1).mean()
 
 
-of_principal = np.mean([diversity_and_coverage(principal(j), j) for j in range(10)], 0)
+of_principal = np.mean([diversity_and_coverage(coherent(j)[:, 0], j) for j in range(10)], 0)
 of_random = np.mean(
     [[diversity_and_coverage(random_images(j, rng), j) for j in range(10)] for _ in range(50)],
     (0, 1),

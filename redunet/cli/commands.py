@@ -25,7 +25,7 @@ from redunet.files.atomic import atomic_write
 from redunet.files.exporting import export
 from redunet.files.tensors import read_metadata
 from redunet.inspection.html_report import report
-from redunet.inspection.sections import shown_rows
+from redunet.inspection.plots.features import shown_rows
 from redunet.inspection.summary import constructed, description, evaluation
 from redunet.layers.encoding import default_batch_size
 from redunet.lifts import RandomCirculantLift

@@ -1,42 +1,57 @@
-"""The decision between two classes for one sample, as a sum over frequencies, scales and places."""
+"""The decision between two classes for one sample, as a sum over its parts."""
 
-from collections.abc import Sequence
+import copy
+import html
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from redunet._checks import Array, listed
-from redunet._labels import as_array, as_labels
+from redunet._labels import Label, as_array, as_labels
 from redunet._names import as_row
 from redunet._precision import full_precision
-from redunet.layers.layer import extrapolate, propagate
-from redunet.lifts import Band, JoinedLift, MultiScaleLift
+from redunet.layers.layer import ReduLayer, extrapolate, propagate
+from redunet.lifts import Band, JoinedLift, MultiScaleLift, Standardize
 from redunet.lifts.band import resampled
 from redunet.lifts.blocks import in_blocks
 from redunet.network import ReduNet
-from redunet.rates.spectrum import as_double
+from redunet.rates.spectrum import as_double, squared_moduli
 from redunet.search.candidate import name_of
 
-# Number of frequencies, and of scales, that are printed.
+# Numbers of columns or channels, and of frequencies and scales, that are printed.
+PRINTED_INPUTS = 6
 PRINTED_SHARES = 3
 
+# Columns are moved from their means in so many random orders and their reverses at most. Their
+# number is smaller if there are more columns than this quotient.
+MOST_ORDERS = 8
+COLUMNS_BY_ORDERS = 64
 
-@dataclass(frozen=True, eq=False)
+# Number of values in memory at one time for this.
+BLOCK_ENTRIES = 2**24
+
+# Lifts whose features are sums of what each column or channel gives.
+LINEAR = (Band, Standardize, nn.Identity, nn.Flatten, nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Decision:
     """Why a layer prefers one class to another for a sample; see :meth:`from_network`.
 
-    The relative residual of a sample v in class j is r_j = γ_j ‖Cʲ v‖ / α. It is the norm of
+    The relative residual of a sample v in class j is r_j = ‖Cʲ v‖/α_j. It is the norm of
     (I + α_j M_j)⁻¹ v, where M_j is the second moment of the class. The smaller it is, the better
-    the class fits. Its square is a sum over frequencies, over channels, and over places. The
-    difference of the squares of two classes is therefore a sum of *shares*. Positive shares speak
-    for the first class, negative shares for the second.
+    the class fits. The difference r_b² − r_a² of two classes is v* D v with a matrix D. It is a sum
+    of *shares* v_i* (D v)_i of the parts v_i of the sample. Positive shares speak for the first
+    class, negative shares for the second.
 
     A membership rule that is not balanced compares ‖Cʲ v‖ without the share γ_j of the class in the
-    samples. To explain what it does, γ_j is then replaced by 1/k, its value for k equal classes.
-    The rule says so itself, by :meth:`redunet.layers.Membership.weights`.
+    samples. The rule says so itself, by :meth:`redunet.layers.Membership.weights`, and the
+    residuals are those that it compares.
 
     Attributes
     ----------
@@ -44,6 +59,18 @@ class Decision:
         The winner, and the class that it is compared with.
     residuals : tuple of two floats
         Their relative residuals.
+    sample : numpy array
+        The sample, in the order of columns of the network.
+    by_input : dict from str to float
+        The share of each column of a vector, or of each channel of a signal; empty if there is only
+        one. If the lift is linear, it is the share v_i* (D v)_i of what the lift makes of the
+        column minus its mean. Otherwise it is by how much the difference grows if the column moves
+        from its mean to its value while others are at their means or values, on average over
+        random orders of the columns and their reverses (Shapley values).
+    by_place : numpy array with the spatial axes
+        The share of each place of the sample, by all channels of the lift there. A channel of the
+        lift sees what its kernels see around the place. Shares of places before a band of
+        frequencies sum to the difference too, also if the band only keeps the mean over places.
     frequency : int array (F, axes)
         The frequency of each share along each axis. A frequency stands for its opposite too.
     by_frequency : numpy array (F,)
@@ -53,22 +80,31 @@ class Decision:
         one scale for each dilation. The channels of any other lift have one scale, which has the
         name of the lift. A :class:`redunet.JoinedLift` has the scales of all its lifts; scales of
         the same name are added.
-    by_place : numpy array with the spatial axes
-        The share of each place of the sample. It comes from all that the kernels see around this
-        place. Kernels see the two ends of an axis as neighbours. A narrow band blurs these shares.
-        If a lift gives the features a grid that cannot be interpolated, the places are those of
-        the features.
+    is_linear : bool
+        Whether ``by_input`` are shares by a linear lift.
+    means : numpy array (C,)
+        From which values columns or channels move. They are the means of the training samples if
+        the lift standardises samples first, and zeros otherwise.
     scores : tuple of two floats or None
         The scores of the classes by the reader of the network, times its sharpness. With a reader,
         the winner may have the larger residual. None if the network has no reader.
+
+    References
+    ----------
+    Strumbelj, Kononenko. Explaining prediction models and individual predictions with feature
+    contributions (Knowledge and Information Systems 2014): Shapley values by random orders.
     """
 
-    classes: tuple[Any, Any]
+    classes: tuple[Label, Label]
     residuals: tuple[float, float]
+    sample: np.ndarray
+    by_input: dict[str, float]
+    by_place: np.ndarray
     frequency: np.ndarray
     by_frequency: np.ndarray
     by_scale: dict[str, float]
-    by_place: np.ndarray
+    is_linear: bool
+    means: np.ndarray
     scores: tuple[float, float] | None = None
 
     @classmethod
@@ -103,45 +139,65 @@ class Decision:
             labels of the network.
         """
         layers = list(net.layers)
-        chosen, earlier = layers[layer], layers[: range(len(layers))[layer]]
-        gamma = chosen.proportions
-        X = net.samples(as_row(x)).to(gamma)
+        chosen, number = layers[layer], range(len(layers))[layer]
+        X = net.samples(as_row(x)).to(chosen.proportions)
         (V,) = net.encode(X)
-        point = extrapolate(*propagate(V, earlier), chosen.momentum)
-        responses = as_double(chosen.operators.respond(point)[:, 0])  # (F, k, C)
-        norms = responses.abs().square().sum((0, 2)).sqrt()
-        membership = net.pool(chosen.assign(norms.to(gamma.dtype)[None]), X)[0].cpu().numpy()
-        weights = chosen.membership_rule.weights(chosen).double()
-        responses = responses * weights[:, None]
-        residuals = (norms * weights).cpu().numpy()
-        labels = net.classes_
-        best = np.lexsort((residuals, -membership))[:2]
-        pair = best if classes is None else _positions(classes, labels)
-        responses = responses[:, pair.tolist()]
-        squares = responses.abs().square()
-        shares = (squares[:, 1] - squares[:, 0]).cpu().numpy()  # (F, C)
+        point = extrapolate(*propagate(V, layers[:number]), chosen.momentum)
+        norms = chosen.residual_norms(point)
+        membership = net.pool(chosen.assign(norms), X)[0].cpu().numpy()
+        best = np.lexsort((compared(norms, chosen)[0].cpu().numpy(), -membership))[:2]
+        pair = (best if classes is None else _positions(classes, net.classes_)).tolist()
+        squares, point, pull = _pull(chosen, point, pair)
+        shares = (point.conj() * pull).real[:, 0]  # (F, C)
         by_scale: dict[str, float] = {}
         for scale, share in zip(_scales(net.lift, X), shares.sum(0).tolist(), strict=True):
             by_scale[scale] = by_scale.get(scale, 0.0) + share
-        signals = _on_grid(net.spectrum.inverse(responses), net.sample_shape[1:])
-        squares = signals.square().sum(1)
-        scores = None if net.reader is None else net.reader_logits(X)[0, pair.tolist()].tolist()
-        winner, other = labels[pair].tolist()
+
+        def difference(X: Tensor) -> Tensor:
+            smaller, larger = compared(net.residual_norms(X, layer), chosen).double()[:, pair].T
+            return larger.square() - smaller.square()
+
+        means = _means(net.lift, X)
+        is_linear = not number and _is_linear(net.lift)
+        kind, count = "column" if X.ndim == 2 else "channel", X.shape[1]
+        names = net.names.features or [f"{kind} {i}" for i in range(count)]
+        if count == 1:
+            by_input = {}
+        elif is_linear:
+            by_input = dict(zip(names, _by_linear_input(net, X, means, point, pull), strict=True))
+        else:
+            by_input = dict(zip(names, _by_moved_input(difference, X, means), strict=True))
+        scores = net.reader_logits(X)[0, pair].tolist()
+        winner, other = net.classes_[pair].tolist()
+        smaller, larger = squares.sqrt().tolist()
         return cls(
             (winner, other),
-            (float(residuals[pair[0]]), float(residuals[pair[1]])),
+            (smaller, larger),
+            sample=X[0].cpu().numpy(),
+            by_input=by_input,
+            by_place=_by_place(net, None if number else X, point, pull).cpu().numpy(),
             frequency=net.spectrum.frequencies.cpu().numpy(),
-            by_frequency=shares.sum(1),
+            by_frequency=shares.sum(1).cpu().numpy(),
             by_scale=by_scale,
-            by_place=(squares[1] - squares[0]).cpu().numpy(),
-            scores=None if scores is None else tuple(scores),
+            is_linear=is_linear,
+            means=means.cpu().numpy(),
+            scores=None if net.reader is None else (scores[0], scores[1]),
         )
 
     @property
     def difference(self) -> float:
-        """The difference of the squared residuals, the sum of all shares of each kind."""
+        """The difference of the squared residuals: the sum of all shares by place, and so on."""
         winner, other = self.residuals
         return other**2 - winner**2
+
+    @property
+    def rest(self) -> float:
+        """The difference minus the shares by input.
+
+        It is the share of the constants that a linear lift adds. Otherwise it is the difference for
+        a sample of means.
+        """
+        return self.difference - sum(self.by_input.values())
 
     @property
     def frequency_names(self) -> list[str]:
@@ -149,12 +205,17 @@ class Decision:
         names = [", ".join(map(str, p)).replace("-", "−") for p in self.frequency.tolist()]
         return [f"({name})" for name in names] if self.frequency.shape[1] > 1 else names
 
-    def percentages(self, shares: Any) -> np.ndarray:
+    @property
+    def input_kind(self) -> str:
+        """What the shares by input belong to: columns or channels."""
+        return "columns" if self.sample.ndim == 1 else "channels"
+
+    def percentages(self, shares: ArrayLike) -> np.ndarray:
         """Shares in percent of the absolute value of the difference."""
         return 100 * np.asarray(shares) / (abs(self.difference) or 1.0)
 
     def __str__(self) -> str:
-        """The two classes, their residuals, and the largest shares of frequencies and scales."""
+        """The two classes, their residuals, and the largest shares of each kind."""
         (winner, other), (smaller, larger) = self.classes, self.residuals
         lines = [
             f"{winner} rather than {other}",
@@ -164,16 +225,37 @@ class Decision:
         ]
         if self.scores is not None:
             lines.insert(2, f"scores of the reader: {self.scores[0]:.3f} and {self.scores[1]:.3f}")
+        if self.by_input:
+            shares = self._largest(self.by_input, self.by_input.values(), PRINTED_INPUTS)
+            rest = self._largest(["constant" if self.is_linear else "at their means"], [self.rest])
+            lines.append(f"  {self.input_kind}: {shares}; {rest}")
         if self.frequency.shape[1]:
             lines.append(f"  frequencies: {self._largest(self.frequency_names, self.by_frequency)}")
-        lines.append(f"  scales: {self._largest(list(self.by_scale), self.by_scale.values())}")
+        lines.append(f"  scales: {self._largest(self.by_scale, self.by_scale.values())}")
         return "\n".join(lines)
 
-    def _largest(self, names: list[str], shares: Any) -> str:
-        percentages = self.percentages(list(shares))
-        order = np.argsort(-np.abs(percentages), kind="stable")[:PRINTED_SHARES]
+    def __repr__(self) -> str:
+        return f"Decision({self.classes[0]!r} rather than {self.classes[1]!r})"
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(str(self))}</pre>"
+
+    def _largest(
+        self, names: Iterable[str], shares: Iterable[float], count: int = PRINTED_SHARES
+    ) -> str:
+        percentages, names = self.percentages(list(shares)), list(names)
+        order = np.argsort(-np.abs(percentages), kind="stable")[:count]
         numbers = [f"{percentage:+.0f} %".replace("-", "−") for percentage in percentages]
         return ", ".join(f"{names[i]}: {numbers[i]}" for i in order.tolist())
+
+
+def compared(norms: Tensor, layer: ReduLayer) -> Tensor:
+    """The residuals that the membership rule of a layer compares, from ‖Cʲ v‖ ``(m, k)``.
+
+    They are ‖Cʲ v‖/α_j if the rule is balanced, and ‖Cʲ v‖ times the same number for each class if
+    it is that of the papers. Residuals of several layers may have more axes before these.
+    """
+    return norms * layer.membership_rule.weights(layer)
 
 
 def _positions(classes: Array, labels: np.ndarray) -> np.ndarray:
@@ -185,6 +267,135 @@ def _positions(classes: Array, labels: np.ndarray) -> np.ndarray:
             f"classes must be two of the labels {listed(labels, 'labels')}, got {classes!r}"
         )
     return np.concatenate(found)
+
+
+@torch.inference_mode(False)
+def _pull(layer: ReduLayer, V: Tensor, pair: list[int]) -> tuple[Tensor, Tensor, Tensor]:
+    """Squared residuals in two classes ``(2,)``, the features v, and D v ``(F, 1, C)``.
+
+    The difference of the squares is v* D v, whose gradient is 2 D v. All of this is in double
+    precision, because close numbers are subtracted.
+    """
+    layer, V = copy.deepcopy(layer).double(), as_double(V).clone().requires_grad_()
+    weights = layer.membership_rule.weights(layer)[pair]
+    with torch.enable_grad():
+        responses = layer.operators.respond(V)[:, 0, pair] * weights[:, None]  # (F, 2, C)
+        squares = squared_moduli(responses).sum((0, 2))
+        (gradient,) = torch.autograd.grad(squares[1] - squares[0], V)
+    return squares.detach(), V.detach(), gradient / 2
+
+
+def _by_linear_input(
+    net: ReduNet, X: Tensor, means: Tensor, point: Tensor, pull: Tensor
+) -> list[float]:
+    """Shares of columns or channels if the features are sums of what each of them gives."""
+    at_means = _at_means(X, means)
+    moved = torch.cat([X, at_means, *_moved(X, at_means, np.arange(X.shape[1])[:, None])])
+    features = moved if net.lift is None else in_blocks(net.lift, moved)
+    features = as_double(net.spectrum(features))
+    parts = features[:, 2:] - features[:, 1:2]  # (F, n, C)
+    scale = torch.linalg.vector_norm(point) / torch.linalg.vector_norm(features[:, 0])
+    return (scale.nan_to_num(0) * (parts.conj() * pull).real.sum((0, 2))).tolist()
+
+
+def _by_moved_input(
+    difference: Callable[[Tensor], Tensor], X: Tensor, means: Tensor
+) -> list[float]:
+    """Mean changes of the difference as columns or channels move from their means."""
+    count, rng = X.shape[1], np.random.default_rng(0)
+    draws = max(1, min(MOST_ORDERS, COLUMNS_BY_ORDERS // count))
+    orders = [rng.permutation(count) for _ in range(draws)]
+    orders += [order[::-1] for order in orders]
+    at_means, shares = _at_means(X, means), np.zeros(count)
+    for order in orders:
+        steps = [order[:i] for i in range(count + 1)]
+        rows = max(1, BLOCK_ENTRIES // X.numel())
+        blocks = [steps[start : start + rows] for start in range(0, count + 1, rows)]
+        moved = (torch.cat(_moved(X, at_means, block)) for block in blocks)
+        values = torch.cat([difference(samples) for samples in moved])
+        shares[order] += values.diff().cpu().numpy() / len(orders)
+    return shares.tolist()
+
+
+def _at_means(X: Tensor, means: Tensor) -> Tensor:
+    """A sample like ``X`` whose columns or channels are constant."""
+    return means.view(-1, *[1] * (X.ndim - 2)).expand_as(X).clone()
+
+
+def _moved(X: Tensor, at_means: Tensor, chosen: Iterable[np.ndarray]) -> list[Tensor]:
+    """Samples with some columns or channels of ``X``, and means as the others."""
+    masks = [np.isin(np.arange(X.shape[1]), columns) for columns in chosen]
+    along = (-1, *[1] * (X.ndim - 2))
+    return [
+        torch.where(torch.as_tensor(m, device=X.device).view(along), X, at_means) for m in masks
+    ]
+
+
+def _means(lift: nn.Module | None, X: Tensor) -> Tensor:
+    """Means of columns or channels that a lift knows because it standardises first; else zeros."""
+    firsts = [lift]
+    while firsts:
+        first = firsts.pop(0)
+        if isinstance(first, Standardize):
+            return first.mean.to(X)
+        firsts += list(first.lifts) if isinstance(first, JoinedLift) else []
+        firsts += list(first)[:1] if isinstance(first, nn.Sequential) else []
+    return X.new_zeros(X.shape[1])
+
+
+def _is_linear(lift: nn.Module | None) -> bool:
+    """Whether features are linear in the sample before they are scaled to unit norm."""
+    if isinstance(lift, nn.Sequential):
+        return all(map(_is_linear, lift))
+    return lift is None or isinstance(lift, LINEAR)
+
+
+def _by_place(net: ReduNet, X: Tensor | None, point: Tensor, pull: Tensor) -> Tensor:
+    """Shares of places, on the grid of the sample if its shape permits.
+
+    What a lift makes of the sample ``X`` before it keeps a band of frequencies has places even if
+    the band has one only. The band is a projection, so v* D v is also an inner product with these
+    features. Without ``X``, the features themselves are taken.
+    """
+    V, W = net.spectrum.inverse(point), net.spectrum.inverse(pull)
+    pieces: list[tuple[Tensor, Band | None]] = [(V, None)]
+    if X is not None and net.feature_shape[1:]:
+        found = _before_bands(net.lift, X)
+        grids = {_grid(features, net.sample_shape[1:]) for features, _ in found}
+        pieces = found if len(grids) == 1 else pieces
+    shares, start = V.new_zeros(()), 0
+    for features, band in pieces:
+        own = slice(start, start := start + features.shape[1])
+        v, w = V[:, own], W[:, own]
+        grid = _grid(features, net.sample_shape[1:])
+        if band is not None:
+            features, w = features.to(v), band(w)
+            length = torch.linalg.vector_norm(band(features))
+            v = features * (torch.linalg.vector_norm(v) / length).nan_to_num(0)
+        shares = shares + (resampled(v, grid) * resampled(w, grid)).sum((0, 1))
+    return shares
+
+
+def _before_bands(lift: nn.Module | None, X: Tensor) -> list[tuple[Tensor, Band | None]]:
+    """What a lift makes of samples before it keeps bands, block by block, with the bands."""
+    if isinstance(lift, JoinedLift):
+        return [
+            (features, None if band is None else Band(band))
+            for one, bands in zip(lift.lifts, lift.bands, strict=True)
+            for features in [in_blocks(one, X)]
+            for band in bands
+        ]
+    if isinstance(lift, nn.Sequential) and isinstance(lift[-1], Band):
+        return [(in_blocks(lift[:-1], X), lift[-1])]
+    return [(X if lift is None else in_blocks(lift, X), None)]
+
+
+def _grid(features: Tensor, shape: Sequence[int]) -> tuple[int, ...]:
+    """The shape of the sample if features can be interpolated to it, otherwise their own."""
+    lengths = features.shape[2:]
+    pairs = zip(lengths, shape, strict=False)
+    fits = all(length == places or (length < places and length % 2) for length, places in pairs)
+    return tuple(shape) if fits and len(lengths) == len(shape) else tuple(lengths)
 
 
 def _scales(lift: nn.Module | None, X: Tensor) -> list[str]:
@@ -204,11 +415,3 @@ def _scales(lift: nn.Module | None, X: Tensor) -> list[str]:
             scales = [name_of(part)] * features.shape[1]
         X = features
     return scales
-
-
-def _on_grid(signals: Tensor, shape: Sequence[int]) -> Tensor:
-    """Signals ``(2, C, *spatial)`` on the grid of the sample, if its shape permits."""
-    lengths = signals.shape[2:]
-    pairs = zip(lengths, shape, strict=False)
-    fits = all(length == places or (length < places and length % 2) for length, places in pairs)
-    return resampled(signals, shape) if fits and len(lengths) == len(shape) else signals

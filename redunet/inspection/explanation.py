@@ -1,32 +1,32 @@
-"""Explanations of single samples: residuals, memberships and steps, layer by layer."""
+"""Explanations of single samples: a decision, and what each layer does."""
 
-import math
+import html
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from redunet._checks import Array, listed
+from redunet._labels import Label, as_array
 from redunet._names import as_row
 from redunet._precision import full_precision
-from redunet.inspection.decision import Decision
+from redunet.inspection.decision import Decision, compared
 from redunet.layers.layer import extrapolate, trajectory
 from redunet.network import ReduNet
 from redunet.rates.spectrum import norms
 from redunet.training.fine_tuned import FineTuned
 
 if TYPE_CHECKING:  # loaded on use
-    from matplotlib.figure import FigureBase
     from pandas import DataFrame
 
 # Number of classes in a printed table. They are the classes nearest to the sample.
 PRINTED_CLASSES = 3
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Explanation:
     """Residuals, memberships and steps of one sample in each layer; see :func:`explain`.
 
@@ -36,10 +36,15 @@ class Explanation:
 
     Attributes
     ----------
+    decision : Decision
+        Why the first layer prefers a class to another one: the shares of columns or channels, of
+        places, frequencies and scales. It compares the two nearest classes, or the nearest one with
+        the true class if that is known.
     classes : numpy array (k,)
         The labels of the network.
-    residual_norms : numpy array (num_layers, k)
-        ‖Cʲ v‖ for each class. The smaller it is, the better the sample fits the class.
+    residuals : numpy array (num_layers, k)
+        Relative residuals ‖Cʲ v‖/α_j for each class; see :class:`redunet.inspection.Decision`. The
+        smaller it is, the better the sample fits the class.
     memberships : numpy array (num_layers, k)
         π̂_j, as each layer estimates them from the residuals. If the network has a reader, the last
         ones are those of the network, which the reader has multiplied.
@@ -49,37 +54,34 @@ class Explanation:
         η γ_j π̂_j ‖Cʲ v‖, the lengths of the parts that compress the classes.
     angles : numpy array (num_layers,)
         Angle by which each layer turns the sample, in degrees.
-    decision : Decision
-        Why the first layer prefers a class to the second one: the shares of frequencies, scales and
-        places.
     label : optional
         The true label of the sample, if it is known. Tables and plots then show its class too.
     head_prediction : optional
         The class that the head of a fine-tuned network predicts; None without a head.
     """
 
+    decision: Decision
     classes: np.ndarray
-    residual_norms: np.ndarray
+    residuals: np.ndarray
     memberships: np.ndarray
     expansion: np.ndarray
     compression: np.ndarray
     angles: np.ndarray
-    decision: Decision
-    label: Any = None
-    head_prediction: Any = None
+    label: Label | None = None
+    head_prediction: Label | None = None
 
     @property
-    def prediction(self) -> Any:
+    def prediction(self) -> Label:
         """The class of largest membership in the last layer, or that of the head, if any."""
         if self.head_prediction is not None:
             return self.head_prediction
-        return self.classes[self.memberships[-1].argmax()]
+        return self.classes.tolist()[self.memberships[-1].argmax()]
 
     def nearest_classes(self, count: int) -> list[int]:
         """Indices of the classes with the largest mean membership over all layers, in order."""
         closeness = self.memberships.mean(0)
         # If memberships round to zero, the residuals decide.
-        order = np.lexsort((self.residual_norms.mean(0), -closeness))
+        order = np.lexsort((self.residuals.mean(0), -closeness))
         return order[:count].tolist()
 
     def shown_classes(self, count: int) -> list[int]:
@@ -88,33 +90,15 @@ class Explanation:
         true = np.flatnonzero(self.classes == self.label).tolist()
         return nearest if set(true) <= set(nearest) else nearest[:-1] + true
 
-    def plot(self, *, figure: "FigureBase | None" = None) -> np.ndarray:
-        """Plot ‖Cʲv‖, the memberships and the parts of the step, layer by layer.
-
-        The nearest classes have colours. If there is only one layer, bars show these classes.
-
-        Parameters
-        ----------
-        figure : matplotlib Figure or SubFigure, optional
-            Figure to draw on; by default a new one.
-
-        Returns
-        -------
-        numpy array of three matplotlib Axes
-        """
-        from redunet.inspection.plots.by_layer import draw_explanation
-
-        return draw_explanation(self, figure)
-
     def to_frame(self) -> "DataFrame":
         """Convert the explanation to a table with one row for each layer and class.
 
         Returns
         -------
         pandas DataFrame
-            The index is ``layer`` and ``class``. The columns are ``residual_norm``,
-            ``membership``, ``compression``, ``expansion`` and ``angle``. The last two are equal for
-            all classes of a layer.
+            The index is ``layer`` and ``class``. The columns are ``residual``, ``membership``,
+            ``compression``, ``expansion`` and ``angle``. The last two are equal for all classes of
+            a layer.
 
         Raises
         ------
@@ -126,7 +110,7 @@ class Explanation:
         layers = range(1, len(self.angles) + 1)
         index = MultiIndex.from_product([layers, self.classes], names=["layer", "class"])
         columns = {
-            "residual_norm": self.residual_norms.ravel(),
+            "residual": self.residuals.ravel(),
             "membership": self.memberships.ravel(),
             "compression": self.compression.ravel(),
             "expansion": self.expansion.repeat(len(self.classes)),
@@ -134,17 +118,7 @@ class Explanation:
         }
         return DataFrame(columns, index)
 
-    def __str__(self) -> str:
-        """A table with a row for each layer, and columns for the classes nearest to the sample."""
-        from tabulate import tabulate
-
-        headers, rows = self.table(PRINTED_CLASSES)
-        lines = [tabulate(rows, headers, floatfmt=".3f"), f"prediction: {self.prediction}"]
-        if self.label is not None:
-            lines.append(f"true class: {self.label}")
-        return "\n".join(lines)
-
-    def table(self, count: int) -> tuple[list[str], list[tuple[float, ...]]]:
+    def table(self, count: int = PRINTED_CLASSES) -> tuple[list[str], list[tuple[float, ...]]]:
         """Headers and rows of a table of each layer and a number of classes.
 
         Parameters
@@ -155,25 +129,40 @@ class Explanation:
         Returns
         -------
         headers : list of str
-            ``layer``, ``angle [deg]`` and ``‖ηEv‖``. For each class, ``‖Cv‖``, the ``membership``,
-            and ``step``, the length of its part of the step.
+            ``layer``, ``angle [deg]`` and ``‖ηEv‖``. For each class its ``residual``, the
+            ``membership``, and ``step``, the length of its part of the step.
         rows : list of tuple
         """
         headers = ["layer", "angle [deg]", "‖ηEv‖"]
         columns = [range(1, len(self.angles) + 1), self.angles, self.expansion]
         for j in self.shown_classes(count):
-            headers += [f"{self.classes[j]}: ‖Cv‖", "membership", "step"]
-            columns += [array[:, j] for array in self._by_class]
+            headers += [f"{self.classes[j]}: residual", "membership", "step"]
+            columns += [self.residuals[:, j], self.memberships[:, j], self.compression[:, j]]
         return headers, list(zip(*columns, strict=True))
 
-    @property
-    def _by_class(self) -> tuple[np.ndarray, ...]:
-        return self.residual_norms, self.memberships, self.compression
+    def __str__(self) -> str:
+        """The decision of the first layer, and a row for each layer with the nearest classes."""
+        from tabulate import tabulate
+
+        headers, rows = self.table()
+        lines = [str(self.decision), "", tabulate(rows, headers, floatfmt=".3f")]
+        lines.append(f"prediction: {self.prediction}")
+        if self.label is not None:
+            lines.append(f"true class: {self.label}")
+        return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        return f"Explanation(prediction={self.prediction!r}, layers={len(self.angles)})"
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(str(self))}</pre>"
 
 
 @torch.no_grad()
 @full_precision
-def explain(net: ReduNet | FineTuned, x: Array, *, label: Any = None) -> Explanation:
+def explain(
+    net: ReduNet | FineTuned, x: Array, *, label: Label | np.generic | Tensor | None = None
+) -> Explanation:
     """Explain what each layer of a network does to one sample.
 
     Parameters
@@ -189,7 +178,8 @@ def explain(net: ReduNet | FineTuned, x: Array, *, label: Any = None) -> Explana
     Returns
     -------
     Explanation
-        You can print it, plot it, or convert it to a pandas DataFrame.
+        You can print it, draw it with :func:`redunet.plots.plot_explanation`, or convert it to a
+        pandas DataFrame.
 
     Raises
     ------
@@ -215,12 +205,12 @@ def explain(net: ReduNet | FineTuned, x: Array, *, label: Any = None) -> Explana
     """
     head_prediction = None
     if isinstance(net, FineTuned):
-        head_prediction, net = net.predict(as_row(x))[0], net.net
+        head_prediction, net = net.predict(as_row(x)).tolist()[0], net.net
     X = net.samples(as_row(x))
-    label = label.item() if isinstance(label, Tensor | np.generic) else label
-    if label is not None and label not in net.classes_.tolist():
+    known: Label | None = None if label is None else as_array(label).tolist()
+    if known is not None and known not in net.classes_.tolist():
         raise ValueError(
-            f"label must be one of the labels {listed(net.classes_, 'labels')}, got {label!r}"
+            f"label must be one of the labels {listed(net.classes_, 'labels')}, got {known!r}"
         )
     for layer in net.layers:
         if not layer.membership_rule.has_class_weights:
@@ -229,33 +219,31 @@ def explain(net: ReduNet | FineTuned, x: Array, *, label: Any = None) -> Explana
                 f"{layer.membership_rule}"
             )
     (V,) = net.encode(X)
-    residuals, memberships, expansion, angles = [], [], [], []
     states = trajectory(V, net.layers)
+    rows = []
     for layer, (before, after) in zip(net.layers, pairwise(states), strict=True):
         point = extrapolate(*before, layer.momentum)
-        norms_by_class = layer.residual_norms(point)
-        residuals.append(norms_by_class[0])
-        memberships.append(layer.assign(norms_by_class)[0])
-        expansion.append(layer.eta * norms(layer.operators.expand(point))[0])
-        angles.append(_angle(before[0], after[0]))
-    residual_norms, by_layer = torch.stack(residuals), torch.stack(memberships)
-    weights = torch.stack([layer.eta * layer.proportions for layer in net.layers])
-    compression = weights * by_layer * residual_norms
-    by_layer[-1:] = net.pool(by_layer[-1:], X)
+        residual_norms = layer.residual_norms(point)
+        membership = layer.assign(residual_norms)
+        lengths = layer.eta * layer.proportions * membership * residual_norms
+        expansion = layer.eta * norms(layer.operators.expand(point))
+        angle = 2 * (norms(after[0] - before[0]) / 2).clamp_max(1).asin()  # of small angles too
+        rows.append([compared(residual_norms, layer), membership, expansion, lengths, angle])
+    rows[-1][1] = net.pool(rows[-1][1], X)
+    arrays = [torch.cat(column).cpu().numpy() for column in zip(*rows, strict=True)]
+    residuals, memberships, expansions, compression, angles = arrays
+    decision = Decision.from_network(net, X[0])
+    if known is not None and known not in decision.classes:
+        pair = np.array([decision.classes[0], known])
+        decision = Decision.from_network(net, X[0], classes=pair)
     return Explanation(
+        decision,
         net.classes_,
-        residual_norms=residual_norms.cpu().numpy(),
-        memberships=by_layer.cpu().numpy(),
-        expansion=torch.stack(expansion).cpu().numpy(),
-        compression=compression.cpu().numpy(),
-        angles=np.array(angles),
-        decision=Decision.from_network(net, X[0]),
-        label=label,
+        residuals=residuals,
+        memberships=memberships,
+        expansion=expansions,
+        compression=compression,
+        angles=np.degrees(angles),
+        label=known,
         head_prediction=head_prediction,
     )
-
-
-def _angle(U: Tensor, V: Tensor) -> float:
-    """Angle between two half spectra of unit norm, in degrees; accurate for small angles too."""
-    half = norms(U - V)[0] / 2
-    return math.degrees(2 * math.asin(min(1.0, half.item())))

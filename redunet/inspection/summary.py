@@ -9,9 +9,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from redunet._checks import Array, as_samples, listed
+from redunet._checks import Array, as_samples
 from redunet._labels import as_labels
-from redunet.inspection.reliability import calibration
+from redunet.inspection.reliability import calibration, labels_among
 from redunet.inspection.text import with_three_digits
 from redunet.network import ReduNet
 from redunet.rates.coding_rates import spectral_rate_reduction, spectrum_of
@@ -65,13 +65,8 @@ def evaluation(
         network.
     """
     net = constructed(model)
-    X, labels = net.samples(X), as_labels(labels, len(X), classes=net.classes_)
-    unknown = np.setdiff1d(labels, net.classes_)
-    if unknown.size:
-        raise ValueError(
-            f"labels must be among the network's classes {listed(net.classes_, 'classes')}, got "
-            f"{listed(unknown, 'labels')}"
-        )
+    X = net.samples(X)
+    labels = labels_among(net.classes_, labels, len(X))
     Z = net(X)
     # Samples of a single class, or a single sample, have rates too; classes without samples add 0.
     partition = Partition.from_labels(

@@ -10,7 +10,7 @@ class Page(html.parser.HTMLParser):
     def __init__(self, path):
         super().__init__()
         self.text, self.images, self.addresses, self.open = "", [], [], []
-        self.tables, self.titles, self.policy, self.script = [], [], "", ""
+        self.tables, self.policy, self.script = [], "", ""
         self.feed(path.read_text(encoding="utf-8"))
 
     def handle_starttag(self, tag, attrs):
@@ -25,8 +25,6 @@ class Page(html.parser.HTMLParser):
             self.tables[-1].append([])
         if tag in ("td", "th"):
             self.tables[-1][-1].append("")
-        if tag == "td" and "title" in attributes:
-            self.titles.append(attributes["title"])
         if attributes.get("http-equiv") == "Content-Security-Policy":
             self.policy = attributes["content"]
         self.addresses += [attributes[name] for name in ("src", "href") if name in attributes]

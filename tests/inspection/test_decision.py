@@ -51,36 +51,46 @@ def joined(X, labels, bands):
     return ReduNet.construct(X, labels, num_layers=2, **search.arguments)
 
 
-def expected_shares(net, x, winner, other, layer=0):
-    """Shares by frequency, by channel and by place, from dense matrices and sums of cosines."""
+def dense_shares(net, x, winner, other, layer=0):
+    """v, D v, and the shares by frequency and channel, from dense matrices."""
     chosen = net.layers[layer]
     (V,) = net.encode(x[None])
     for earlier in net.layers[:layer]:
         V = earlier(V)
     scale = chosen.proportions / chosen.alpha
     matrices = chosen.operators.matrices().compression * scale[:, None, None]
-    squares, of_places = [], []
+    one, two = (matrices[:, net.classes_.tolist().index(label)] for label in (winner, other))
+    D = two.mH @ two - one.mH @ one
+    V = V[:, 0].detach()
+    DV = torch.einsum("fcd,fd->fc", D, V).detach()
+    return V, DV, (V.conj() * DV).real
+
+
+def signals_at(places, V, net):
+    """Signals ``(C, places)`` with the half spectrum V, by sums of cosines."""
+    grid = places.shape[1]
     frequencies = net.spectrum.frequencies.double()
-    grid = net.sample_shape[1:]
-    axes = [torch.arange(length, dtype=torch.float64) / length for length in grid]
-    places = torch.cartesian_prod(*axes).reshape(-1, len(grid)) if grid else torch.zeros(1, 0)
     phases = 2 * torch.pi * frequencies @ places.to(frequencies).T
-    waves = torch.polar(net.spectrum.weights.sqrt()[:, None].expand_as(phases), phases)
-    for label in (winner, other):
-        j = net.classes_.tolist().index(label)
-        response = torch.einsum("fcd,fd->fc", matrices[:, j], V[:, 0])
-        squares.append(response.abs() ** 2)
-        signal = (response.T.to(waves.dtype) @ waves).real / len(places) ** 0.5
-        of_places.append(signal.square().sum(0).reshape(grid))
-    shares = squares[1] - squares[0]
-    return shares.sum(1), shares.sum(0), of_places[1] - of_places[0]
+    roots = net.spectrum.weights.sqrt()[:, None].expand_as(phases)
+    waves = torch.polar(roots, phases) if grid else roots
+    return (V.T.to(waves.dtype) @ waves).real / len(places) ** 0.5
 
 
-def check(net, x, decision, layer=0):
-    shares = expected_shares(net, x, *decision.classes, layer=layer)
-    by_frequency, by_channel, by_place = (s.detach().numpy() for s in shares)
+def places_of(shape):
+    """Positions of all places of a grid, from 0 to 1 along each axis."""
+    axes = [torch.arange(length, dtype=torch.float64) / length for length in shape]
+    return torch.cartesian_prod(*axes).reshape(-1, len(shape)) if shape else torch.zeros(1, 0)
+
+
+def check(net, x, decision, layer=0, bands=False):
+    V, DV, shares = dense_shares(net, x, *decision.classes, layer=layer)
+    by_frequency, by_channel = shares.sum(1).numpy(), shares.sum(0).numpy()
     np.testing.assert_allclose(decision.by_frequency, by_frequency, rtol=1e-9, atol=1e-14)
-    np.testing.assert_allclose(decision.by_place, by_place, rtol=1e-9, atol=1e-14)
+    if not bands:
+        places = places_of(net.sample_shape[1:])
+        by_place = (signals_at(places, V, net) * signals_at(places, DV, net)).sum(0)
+        by_place = by_place.reshape(net.sample_shape[1:])
+        np.testing.assert_allclose(decision.by_place, by_place, rtol=1e-9, atol=1e-14)
     assert decision.by_place.shape == net.sample_shape[1:]
     difference = pytest.approx(decision.difference, rel=1e-11, abs=1e-15)
     assert decision.by_frequency.sum() == difference
@@ -110,7 +120,7 @@ def test_shares_of_blocks(shape, bands):
     X, labels = problem(*shape)
     net = joined(X, labels, bands)
     decision = Decision.from_network(net, X[7])
-    by_channel = check(net, X[7], decision)
+    by_channel = check(net, X[7], decision, bands=True)
     names, numbers = [], 1 if bands is None else len(bands)
     for lift in net.lift.lifts:
         last = lift[-1] if isinstance(lift, nn.Sequential) else lift
@@ -131,7 +141,7 @@ def test_shares_of_images_with_narrow_and_wide_bands():
     X, labels = problem(1, 8, 7, m=18)
     net = joined(X, labels, [1, 2])
     assert net.feature_shape[1:] == (5, 5)
-    check(net, X[0], Decision.from_network(net, X[0]))
+    check(net, X[0], Decision.from_network(net, X[0]), bands=True)
 
 
 def test_residuals_are_those_of_the_inverse():
@@ -164,10 +174,13 @@ def test_named_classes_and_the_opposite():
     two = Decision.from_network(net, X[0], classes=np.array(["a", "c"]))
     assert one.classes == ("c", "a")
     assert one.residuals == two.residuals[::-1]
-    np.testing.assert_array_equal(one.by_frequency, -two.by_frequency)
-    np.testing.assert_array_equal(one.by_place, -two.by_place)
-    assert one.by_scale == {name: -share for name, share in two.by_scale.items()}
-    check(net, X[0], one)
+    np.testing.assert_allclose(one.by_frequency, -two.by_frequency, rtol=1e-12)
+    np.testing.assert_allclose(one.by_place, -two.by_place, rtol=1e-12)
+    for name, share in two.by_scale.items():
+        assert one.by_scale[name] == pytest.approx(-share, rel=1e-12)
+    for name, share in two.by_input.items():
+        assert one.by_input[name] == pytest.approx(-share, rel=1e-9)
+    check(net, X[0], one, bands=True)
     for wrong in (("a", "a"), ("a", "d"), "a", (1, 2), ("a", "b", "c")):
         with pytest.raises(ValueError, match="classes must be two of the labels"):
             Decision.from_network(net, X[0], classes=wrong)
@@ -225,7 +238,7 @@ def test_a_joined_lift_before_a_band():
     ]
     net = ReduNet.construct(X, labels, num_layers=1, lift=[JoinedLift(parts), Band(2)])
     decision = Decision.from_network(net, X[1])
-    check(net, X[1], decision)
+    check(net, X[1], decision, bands=True)
     assert list(decision.by_scale) == ["dilation 3", "Standardize"]
 
 
@@ -269,22 +282,31 @@ def test_it_prints_the_largest_shares():
     decision = Decision(
         classes=("cat", "dog"),
         residuals=(0.3, 0.5),
+        sample=np.zeros((2, 2, 2)),
+        by_input={"red": 0.2, "blue": -0.16},
+        by_place=np.zeros((2, 2)),
         frequency=np.array([[0, 0], [0, 1], [-1, 1], [2, 0]]),
         by_frequency=np.array([0.016, 0.16, -0.048, 0.032]),
         by_scale={"dilation 1": 0.2, "dilation 2": -0.04},
-        by_place=np.zeros((2, 2)),
+        is_linear=False,
+        means=np.zeros(2),
     )
     assert str(decision).splitlines() == [
         "cat rather than dog",
         "residuals: 0.3000 and 0.5000; squared, they differ by 0.16",
         "shares of the difference, positive for cat and negative for dog:",
+        "  channels: red: +125 %, blue: −100 %; at their means: +75 %",
         "  frequencies: (0, 1): +100 %, (−1, 1): −30 %, (2, 0): +20 %",
         "  scales: dilation 1: +125 %, dilation 2: −25 %",
     ]
+    assert repr(decision) == "Decision('cat' rather than 'dog')"
+    assert "dilation 1: +125 %" in decision._repr_html_()
     X, labels = problem(4)
     vectors = str(explain(ReduNet.construct(X, labels, num_layers=1), X[0]).decision)
     assert "frequencies" not in vectors
     assert vectors.endswith("scales: samples: +100 %")
+    assert "  columns: column " in vectors
+    assert "constant: +0 %" in vectors
     silent = Decision.from_network(ReduNet.construct(X, labels, num_layers=1), 0 * X[0])
     assert silent.difference == 0
     assert "+0 %" in str(silent)
@@ -329,3 +351,111 @@ def test_the_winner_is_that_of_a_rule_of_ones_own(rule):
             assert decision.difference > 0
             expected = Decision.from_network(twin, x)
             assert decision.residuals == pytest.approx(expected.residuals, rel=1e-12)
+
+
+def squared_difference(net, X, decision):
+    """Differences of the squared residuals of the two classes, from the network alone."""
+    pair = [net.classes_.tolist().index(label) for label in decision.classes]
+    smaller, larger = net.relative_residuals(X, 0)[:, pair].double().T
+    return (larger**2 - smaller**2).numpy()
+
+
+def test_columns_of_a_linear_lift_are_its_parts():
+    X, labels = problem(5)
+    X = X * torch.tensor([1, 10, 0.1, 3, 1]) + torch.arange(5)
+    net = ReduNet.construct(
+        X, labels, num_layers=1, lift=Standardize(5, constant=True).fit(X), membership=BALANCED
+    )
+    decision = Decision.from_network(net, X[3])
+    V, DV, _ = dense_shares(net, X[3], *decision.classes)
+    features = net.lift(X[3:4])[0]
+    expected = (V[0] * DV[0])[:5] * (features[:5] != 0)
+    assert list(decision.by_input) == [f"column {i}" for i in range(5)]
+    np.testing.assert_allclose(list(decision.by_input.values()), expected, rtol=1e-9)
+    assert decision.is_linear
+    assert decision.rest == pytest.approx((V[0] * DV[0])[5].item(), rel=1e-9)
+    np.testing.assert_allclose(decision.means, X.mean(0), rtol=1e-9)
+
+
+def test_channels_of_a_linear_lift_are_its_parts():
+    X, labels = problem(3, 8)
+    net = ReduNet.construct(X, labels, num_layers=1, lift=Band(2), membership=BALANCED)
+    decision = Decision.from_network(net, X[3])
+    by_channel = check(net, X[3], decision, bands=True)
+    np.testing.assert_allclose(list(decision.by_input.values()), by_channel, rtol=1e-9)
+    assert decision.rest == pytest.approx(0, abs=1e-14)
+    np.testing.assert_array_equal(decision.means, 0)
+
+
+@pytest.mark.parametrize("shape", [(4,), (3, 9)])
+def test_columns_of_other_lifts_move_from_their_means(shape):
+    X, labels = problem(*shape)
+    net = joined(X, labels, None if len(shape) == 1 else [1, None])
+    decision = Decision.from_network(net, X[7])
+    means = X.mean((0, *range(2, X.ndim)))
+    np.testing.assert_allclose(decision.means, means, rtol=1e-9)
+    at_means = means.view(-1, *[1] * (X.ndim - 2)).expand_as(X[:1])
+    assert not decision.is_linear
+    assert decision.rest == pytest.approx(squared_difference(net, at_means, decision)[0], rel=1e-9)
+    shares = sum(decision.by_input.values())
+    assert shares + decision.rest == pytest.approx(decision.difference, rel=1e-11)
+    assert len(decision.by_input) == shape[0]
+
+
+def test_two_columns_have_their_shapley_values():
+    X, labels = problem(2)
+    net = joined(X, labels, None)
+    decision = Decision.from_network(net, X[7])
+    means = X.mean(0)
+    corners = torch.stack([means, X[7], means, X[7]])
+    corners[2, 0], corners[3, 0] = X[7, 0], means[0]
+    none, both, first, second = squared_difference(net, corners, decision)
+    expected = [(first - none + both - second) / 2, (second - none + both - first) / 2]
+    np.testing.assert_allclose(list(decision.by_input.values()), expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("band", [0, 2])
+def test_places_before_a_band(band):
+    X, labels = problem(1, 11)
+    inner = MultiScaleLift(1, 1, kernels_per_scale=4, dilations=(1, 2)).fit(X)
+    lift = nn.Sequential(inner, Band(band))
+    net = ReduNet.construct(X, labels, num_layers=1, lift=lift, membership=BALANCED)
+    decision = Decision.from_network(net, X[3])
+    _, DV, _ = dense_shares(net, X[3], *decision.classes)
+    features = inner(X[3:4])
+    scaled = features[0] / Band(band)(features).norm()
+    expected = (scaled * signals_at(places_of((11,)), DV, net)).sum(0)
+    np.testing.assert_allclose(decision.by_place, expected, rtol=1e-9, atol=1e-14)
+    assert decision.by_place.sum() == pytest.approx(decision.difference, rel=1e-11)
+    moved = Decision.from_network(net, X[3].roll(4, 1))
+    np.testing.assert_allclose(moved.by_place, np.roll(decision.by_place, 4), rtol=1e-8, atol=1e-13)
+
+
+def test_one_column_that_decides_has_the_largest_share():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(120, 6))
+    labels = np.where(X[:, 2] > 0, "high", "low")
+    net = ReduNet.construct(X, labels, lift="auto", feature_names=list("uvwxyz"))
+    sure = X[np.abs(X[:, 2]) > 1]
+    for x in sure[:10]:
+        decision = explain(net, x).decision
+        assert decision.classes[0] == ("high" if x[2] > 0 else "low")
+        assert list(decision.by_input) == list("uvwxyz")
+        others = [abs(share) for name, share in decision.by_input.items() if name != "w"]
+        assert decision.by_input["w"] > 2 * max(others)
+
+
+@pytest.mark.parametrize("bands", [[0], [4]])
+def test_one_bump_that_decides_has_the_largest_share(bands):
+    rng = np.random.default_rng(0)
+    X = 0.3 * rng.normal(size=(80, 3, 64))
+    labels = np.arange(80) % 2
+    X[labels == 1, 1, 30:41] += 2 * np.hanning(11)
+    net = ReduNet.construct(X[:60], labels[:60], lift=Search(bands=bands))
+    window = np.arange(64) // 16
+    for x in X[61::2]:
+        decision = explain(net, x).decision
+        assert decision.classes == (1, 0)
+        assert max(decision.by_input, key=decision.by_input.get) == "channel 1"
+        by_window = np.bincount(window, decision.by_place)
+        assert by_window.argmax() in (1, 2)

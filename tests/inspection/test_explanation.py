@@ -32,7 +32,8 @@ def test_every_layer_is_taken_to_pieces(options):
         residuals = responses.flatten(1).norm(dim=1)
         membership = torch.softmax(-20 * residuals, 0)
         parts = (layer.eta * layer.proportions * membership)[:, None, None] * responses
-        np.testing.assert_allclose(explanation.residual_norms[i], residuals, rtol=1e-9)
+        relative = residuals * layer.membership_rule.weights(layer)
+        np.testing.assert_allclose(explanation.residuals[i], relative, rtol=1e-9)
         np.testing.assert_allclose(explanation.memberships[i], membership, rtol=1e-7, atol=1e-20)
         expected = layer.eta * expanded.norm()
         np.testing.assert_allclose(explanation.expansion[i], expected, rtol=1e-9)
@@ -59,8 +60,11 @@ def test_it_prints_the_nearest_classes():
     explanation = explain(net, X[3])
     text = str(explanation)
     for j in explanation.nearest_classes(3):
-        assert f"digit {j}: ‖Cv‖" in text
-    assert text.count("‖Cv‖") == 3
+        assert f"digit {j}: residual" in text
+    assert text.count(": residual") == 3
+    assert text.startswith(str(explanation.decision))
+    assert repr(explanation) == f"Explanation(prediction={explanation.prediction!r}, layers=3)"
+    assert f"prediction: {explanation.prediction}" in explanation._repr_html_()
     assert text.endswith(f"prediction: {explanation.prediction}")
     assert f"{explanation.expansion[1]:.3f}" in text
     closeness = explanation.memberships.mean(0)
@@ -75,7 +79,9 @@ def test_it_prints_the_true_class():
     for label, shown in ((order[-1], [*order[:2], order[-1]]), (order[1], order[:3])):
         explanation = explain(net, X[3], label=np.str_(f"digit {label}"))
         headers, rows = explanation.table(3)
-        assert headers[3::3] == [f"digit {j}: ‖Cv‖" for j in shown]
+        assert headers[3::3] == [f"digit {j}: residual" for j in shown]
+        assert f"digit {label}" in explanation.decision.classes
+        assert explanation.decision.classes[0] == explain(net, X[3]).decision.classes[0]
         assert rows[1][4::3] == tuple(explanation.memberships[1, shown])
         assert str(explanation).endswith(f"true class: digit {label}")
     with pytest.raises(ValueError, match=r"(?s)label must be one of the labels .*, got 'x'"):
@@ -92,7 +98,7 @@ def test_classes_without_membership_go_by_their_residuals():
     explanation = explain(net, X[3])
     assert set(explanation.memberships.ravel()) == {0, 1}
     order = explanation.nearest_classes(10)[3:]
-    assert (np.diff(explanation.residual_norms.mean(0)[order]) >= 0).all()
+    assert (np.diff(explanation.residuals.mean(0)[order]) >= 0).all()
 
 
 def test_a_data_frame_has_it_all():
@@ -104,7 +110,7 @@ def test_a_data_frame_has_it_all():
     assert frame.index.names == ["layer", "class"]
     row = frame.loc[(2, "digit 4")]
     assert row["membership"] == explanation.memberships[1, 4]
-    assert row["residual_norm"] == explanation.residual_norms[1, 4]
+    assert row["residual"] == explanation.residuals[1, 4]
     assert row["compression"] == explanation.compression[1, 4]
     assert row["expansion"] == explanation.expansion[1]
     assert row["angle"] == explanation.angles[1]

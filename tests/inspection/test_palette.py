@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from redunet.inspection.palette import HUES, METHODS, class_style
+from redunet.inspection.style import HUES, METHODS, class_style
 from redunet.plots import (
     class_colors,
 )

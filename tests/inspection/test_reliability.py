@@ -16,19 +16,22 @@ TARGETS = np.array([0, 0, 0, 1])
 
 
 def test_bins_have_their_mean_confidence_and_accuracy():
-    found = Reliability.of(MEMBERSHIP, TARGETS, bins=4)
+    found = Reliability.from_membership(MEMBERSHIP, TARGETS, bins=4)
     np.testing.assert_allclose(found.confidence, [0.6, 0.9])
     np.testing.assert_allclose(found.accuracy, [1, 0.5])
     np.testing.assert_array_equal(found.samples, [2, 2])
     assert found.error == pytest.approx((2 * 0.4 + 2 * 0.4) / 4)
-    certain = Reliability.of(np.array([[1.0, 0.0]]), np.array([0]))
+    certain = Reliability.from_membership(np.array([[1.0, 0.0]]), np.array([0]))
     assert (certain.error, certain.samples.tolist()) == (0, [1])
 
 
 def test_log_loss_and_error_are_told():
     found = calibration(MEMBERSHIP, TARGETS)
     assert found["log loss"] == pytest.approx(-np.log([0.9, 0.1, 0.6, 0.6]).mean())
-    assert found["expected calibration error"] == Reliability.of(MEMBERSHIP, TARGETS).error
+    assert (
+        found["expected calibration error"]
+        == Reliability.from_membership(MEMBERSHIP, TARGETS).error
+    )
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +51,7 @@ def test_samples_of_one_class_or_one_sample_have_a_log_loss():
 
 def test_the_plot_and_the_report_show_the_error(problem, tmp_path):
     net, X, labels = problem
-    found = Reliability.of(net.membership(X).numpy(), labels.numpy(), bins=5)
+    found = Reliability.from_membership(net.membership(X).numpy(), labels.numpy(), bins=5)
     ax = plot_reliability(net, X, labels, bins=5)
     _, line = ax.get_lines()
     np.testing.assert_allclose(line.get_xydata(), np.stack(found[:2], 1))

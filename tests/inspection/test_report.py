@@ -14,7 +14,6 @@ from sklearn.svm import SVC
 
 from redunet import ReduNet, ReduNetClassifier, Search, datasets, report
 from redunet.cli import main
-from redunet.inspection.sections import shown_rows
 from redunet.inspection.text import three_digits
 from tests.inspection.report_page import Page
 
@@ -23,7 +22,7 @@ def test_a_page_that_holds_everything(path, problem):
     net, X, names = problem
     page = Page(path)
     assert page.open == []
-    assert len(page.images) == 8 + 2 * 6
+    assert len(page.images) == 10 + 2 * 3
     for alt, source in page.images:
         assert alt
         kind, data = source.split(",")
@@ -54,34 +53,26 @@ def test_the_only_script_is_the_one_that_the_page_permits(path):
     assert path.read_text(encoding="utf-8").count("<script") == 1
 
 
-def test_the_confusion_matrix_counts_each_pair_of_classes(path, problem):
+def test_the_most_frequent_errors_are_counted(path, problem):
     net, X, names = problem
     predictions = net.predict(X)
     page = Page(path)
-    (matrix,) = [table for table in page.tables if table[0][0] == ""]
-    assert matrix[0][1:] == net.classes_.tolist()
-    titles = iter(page.titles)
-    for true, (name, *row) in zip(net.classes_, matrix[1:], strict=True):
-        assert name == true
-        for predicted, shown in zip(net.classes_, row, strict=True):
-            count = ((names == true) & (predictions == predicted)).sum()
-            assert shown == (str(count) if count else "")
-            samples = "1 sample" if count == 1 else f"{count} samples"
-            assert next(titles) == f"True class {true}, predicted class {predicted}: {samples}"
+    assert "Confusion matrix" in [alt for alt, _ in page.images]
     frequent = page.table("true class", "predicted class", "samples")
     counts = [int(row[2]) for row in frequent]
     assert counts == sorted(counts, reverse=True)
     assert 0 < sum(counts) <= (predictions != names).sum()
+    for true, predicted, count in frequent:
+        assert int(count) == ((names == true) & (predictions == predicted)).sum()
 
 
-def test_many_classes_have_a_heat_map(tmp_path):
+def test_many_classes_are_reported(tmp_path):
     X = torch.randn(44, 30, generator=torch.manual_seed(0))
     labels = np.arange(44) % 22
     net = ReduNet.construct(X, labels, num_layers=1)
     report(net, X, labels, tmp_path / "report.html", worst=0)
     page = Page(tmp_path / "report.html")
     assert "Confusion matrix" in [alt for alt, _ in page.images]
-    assert not page.titles
     assert (
         "0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, … (22)" in page.text
     )
@@ -111,25 +102,14 @@ def test_a_search_is_shown(tmp_path):
     model = ReduNetClassifier().fit(X, labels)
     report(model.net_, X, labels, tmp_path / "report.html", worst=0, search=model.search_)
     page = Page(tmp_path / "report.html")
-    rows = page.table("chosen", "lift", "band")
-    assert len(rows) == 10
-    for row, candidate in zip(rows, model.search_.candidates_, strict=False):
-        assert row[1] == candidate.name
-        assert row[3:] == [
-            three_digits(v) for v in (candidate.eps_sq, candidate.loss, candidate.accuracy)
-        ]
+    printed = str(model.search_).splitlines()
+    assert all(line in page.text for line in printed[:12])
+    assert "Log loss of all candidates" in [alt for alt, _ in page.images]
+    assert "A single layer moves features only a little" in page.text
     assert "has a single layer" in page.text
     few = Search([None], bands=[1]).fit(X[[0, 1, 6, 7]], labels[[0, 1, 6, 7]])
     report(model.net_, X, labels, tmp_path / "report.html", worst=0, search=few)
     assert "Leave-one-out" not in Page(tmp_path / "report.html").text
-
-
-def test_heat_maps_show_some_samples_of_each_class():
-    labels = np.arange(900) % 9
-    assert shown_rows(labels).tolist() == list(range(270))
-    rows = shown_rows(np.arange(3000) % 200)
-    assert np.bincount(rows % 200).tolist() == [2] * 200
-    assert shown_rows(np.array(["b", "a"])).tolist() == [0, 1]
 
 
 @pytest.mark.parametrize("shape", [(7,), (3, 8), (3, 6, 6), (2, 3, 4, 5)])
@@ -139,7 +119,7 @@ def test_samples_of_any_shape_are_drawn(shape, tmp_path, device):
     net = ReduNet.construct(X, labels, num_layers=1)
     report(net, X, labels, tmp_path / "report.html", worst=1)
     page = Page(tmp_path / "report.html")
-    assert len(page.images) == 7 + {1: 3, 2: 5, 3: 5, 4: 4}[len(shape)]
+    assert len(page.images) == 9 + 3
     assert ("over all cyclic shifts" in page.text) == (len(shape) > 1)
 
 

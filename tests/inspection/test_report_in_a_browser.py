@@ -2,9 +2,6 @@
 
 import base64
 import hashlib
-import html
-import html.parser
-import re
 import shutil
 import subprocess
 
@@ -25,18 +22,16 @@ def browse(page, tmp_path, *options):
     return done.stdout
 
 
-# A reader who sorts the worst samples by their true class and points at a cell of the matrix.
+# A reader who sorts the worst samples.
 READER = """
 for (const button of document.querySelectorAll("table.sortable button")) button.click();
 const buttons = [...document.querySelectorAll("table.sortable button")];
 buttons.find((button) => button.textContent === "difference").click();
-const cell = document.querySelectorAll(".matrix td")[1];
-cell.dispatchEvent(new Event("pointerover", { bubbles: true }));
 """
 
 
 @pytest.mark.skipif(BROWSER is None, reason="needs chromium")
-def test_a_browser_sorts_tables_and_names_cells(path, tmp_path):
+def test_a_browser_sorts_tables(path, tmp_path):
     page = path.read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(READER.encode()).digest()).decode()
     read = page.replace("script-src ", f"script-src 'sha256-{digest}' ")
@@ -46,9 +41,6 @@ def test_a_browser_sorts_tables_and_names_cells(path, tmp_path):
     before = Page(path).table("sample")
     rows = Page(after).table("sample")
     assert rows == before[::-1]  # the table begins with the largest difference
-    text = re.sub(r"<script>.*?</script>", "", after.read_text(encoding="utf-8"), flags=re.DOTALL)
-    line = re.search(r'class="matrix-line"[^>]*>([^<]*)<', text).group(1)
-    assert html.unescape(line) == Page(path).titles[1]
 
 
 @pytest.mark.skipif(BROWSER is None, reason="needs chromium")

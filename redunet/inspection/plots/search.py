@@ -12,7 +12,7 @@ from matplotlib.figure import FigureBase
 from matplotlib.lines import Line2D
 from torch import nn
 
-from redunet.inspection.palette import class_style
+from redunet.inspection.style import class_style
 from redunet.search.candidate import Candidate
 from redunet.search.search import Search
 

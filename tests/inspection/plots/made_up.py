@@ -8,7 +8,14 @@ from redunet.inspection import Decision
 RATES = RateHistory(np.array([2.0, 3.0, 4.0]), np.array([1.0, 1.5, 1.0]))
 
 
-def decision(*shape, scales=("dilation 1", "dilation 2"), classes=("yes", "no")):
+def decision(
+    *shape,
+    scales=("dilation 1", "dilation 2"),
+    classes=("yes", "no"),
+    inputs=None,
+    sample=None,
+    is_linear=False,
+):
     """A decision with random shares of places and frequencies."""
     rng = np.random.default_rng(0)
     by_place = rng.normal(size=shape)
@@ -16,6 +23,15 @@ def decision(*shape, scales=("dilation 1", "dilation 2"), classes=("yes", "no"))
     frequencies = np.indices((5,) * len(shape)).reshape(len(shape), 5 ** len(shape)).T
     by_frequency = rng.normal(size=len(frequencies))
     by_frequency[-1] += difference - by_frequency.sum()
-    residuals = (9.0, (81 + difference) ** 0.5)
-    by_scale = {name: difference / len(scales) for name in scales}
-    return Decision(classes, residuals, frequencies, by_frequency, by_scale, by_place)
+    return Decision(
+        classes,
+        residuals=(9.0, (81 + difference) ** 0.5),
+        sample=np.ones((1, *shape) if shape else 4) if sample is None else sample,
+        by_input=inputs or {},
+        by_place=by_place,
+        frequency=frequencies,
+        by_frequency=by_frequency,
+        by_scale={name: difference / len(scales) for name in scales},
+        is_linear=is_linear,
+        means=np.zeros(1),
+    )

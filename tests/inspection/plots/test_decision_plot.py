@@ -5,15 +5,17 @@ import pytest
 
 from redunet import explain
 from redunet.inspection import Decision
-from redunet.plots import (
-    plot_decision,
-)
+from redunet.plots import plot_decision
 from tests.inspection.plots.made_up import decision
 
 
+def names_of(ax):
+    return [tick.get_text() for tick in ax.get_yticklabels()]
+
+
 def test_shares_are_drawn_on_an_image():
-    shares = decision(6, 5)
-    axes = plot_decision(shares, np.arange(60.0).reshape(2, 6, 5))
+    shares = decision(6, 5, sample=np.arange(60.0).reshape(2, 6, 5))
+    axes = plot_decision(shares)
     grey, overlay = axes[0].get_images()
     np.testing.assert_allclose(grey.get_array(), np.arange(30.0).reshape(6, 5) + 15)
     percentages = 100 * shares.by_place / abs(shares.difference)
@@ -21,61 +23,66 @@ def test_shares_are_drawn_on_an_image():
     low, high = overlay.get_clim()
     assert high == -low == np.abs(percentages).max()
     assert overlay.get_extent() == [-0.5, 4.5, 5.5, -0.5] == grey.get_extent()
-    assert axes[0].get_title() == "yes (blue) rather than no (orange)"
+    title = axes[0].figure.get_suptitle()
+    assert title == "yes (blue) rather than no (orange)"
     bars = [patch.get_width() for patch in axes[1].patches]
     assert np.sum(bars) == pytest.approx(100 * np.sign(shares.difference))
-    assert np.abs(bars[:8]).tolist() == sorted(np.abs(bars[:8]), reverse=True)
-    names = [tick.get_text() for tick in axes[1].get_yticklabels()]
-    assert names[8] == "17 others"
+    assert np.abs(bars[:9]).tolist() == sorted(np.abs(bars[:9]), reverse=True)
+    names = names_of(axes[1])
+    assert names[9] == "16 others"
     largest = np.abs(shares.by_frequency).argmax()
     assert names[0] == shares.frequency_names[largest]
-    assert [tick.get_text() for tick in axes[2].get_yticklabels()] == ["dilation 1", "dilation 2"]
+    assert names_of(axes[2]) == ["dilation 1", "dilation 2"]
 
 
 def test_shares_are_drawn_behind_a_series():
-    shares = decision(7)
-    axes = plot_decision(shares, np.ones((2, 7)))
-    assert len(axes[0].lines) == 2
-    (overlay,) = axes[0].get_images()
+    shares = decision(7, sample=np.ones((2, 7)), inputs={"a": 0.5, "_b": -0.25})
+    axes = plot_decision(shares)
+    assert len(axes) == 4
+    assert len(axes[1].lines) == 2
+    (overlay,) = axes[1].get_images()
     np.testing.assert_allclose(
         overlay.get_array()[0], 100 * shares.by_place / abs(shares.difference)
     )
-    heights = [patch.get_height() for patch in axes[1].patches]
+    heights = [patch.get_height() for patch in axes[2].patches]
     np.testing.assert_allclose(heights, shares.percentages(shares.by_frequency))
-    signs = [patch.get_facecolor()[2] > patch.get_facecolor()[0] for patch in axes[1].patches]
+    signs = [patch.get_facecolor()[2] > patch.get_facecolor()[0] for patch in axes[2].patches]
     assert signs == [height >= 0 for height in heights]  # blue for the winner
 
 
+@pytest.mark.parametrize(("is_linear", "rest"), [(True, "constant"), (False, "means")])
+def test_columns_come_first_and_bars_sum_to_the_difference(is_linear, rest):
+    inputs = {f"$column {i}": 0.01 * i for i in range(12)}
+    shares = decision(inputs=inputs, is_linear=is_linear)
+    ax, scales = plot_decision(shares)
+    widths = [patch.get_width() for patch in ax.patches]
+    assert names_of(ax) == [
+        *(rf"\$column {i}" for i in range(11, 2, -1)),
+        "3 others",
+        rest,
+    ]
+    expected = [*(0.01 * np.arange(11, 2, -1)), 0.03, shares.rest]
+    np.testing.assert_allclose(widths, shares.percentages(expected))
+    assert np.sum(widths) == pytest.approx(100 * np.sign(shares.difference))
+    assert ax.get_title() == "By column"
+    assert names_of(scales) == ["dilation 1", "dilation 2"]
+
+
 def test_shares_of_other_samples():
-    assert len(plot_decision(decision(7, scales=["samples"]), np.ones((2, 7)))) == 2
-    assert len(plot_decision(decision(2, 2, 2), np.ones((1, 2, 2, 2)))) == 2
-    (ax,) = plot_decision(decision(scales=["samples"]), np.ones(4))
+    assert len(plot_decision(decision(7, scales=["samples"]))) == 2
+    assert len(plot_decision(decision(2, 2, 2))) == 2
+    (ax,) = plot_decision(decision(scales=["samples"]))
     assert len(ax.patches) == 1
-    (ax,) = plot_decision(decision(), np.ones((1, 4, 4)))  # features without places
+    (ax,) = plot_decision(decision(sample=np.ones((1, 4, 4))))  # features without places
     assert len(ax.patches) == 2
-    with pytest.raises(ValueError, match=r"one axis of channels and 2 of places, got shape \(3,"):
-        plot_decision(decision(4, 4), np.ones((3, 1, 4, 4)))
-
-
-def test_a_decision_fits_on_a_narrow_page():
-    for shape, sample in (((7,), np.ones((2, 7))), ((4, 4), np.ones((1, 4, 4)))):
-        axes = plot_decision(decision(*shape), sample)
-        axes[0].figure.canvas.draw()
-        places, frequencies, scales = (ax.get_position() for ax in axes)
-        assert axes[0].figure.get_figwidth() < 7
-        if len(shape) == 1:  # a series is above the bars
-            assert places.y0 > max(frequencies.y1, scales.y1)
-            assert frequencies.x1 < scales.x0
-        else:  # an image is beside them
-            assert places.x1 < min(frequencies.x0, scales.x0)
-            assert frequencies.y0 > scales.y1
 
 
 def test_a_decision_of_a_network_is_drawn(images):
     net, X, _ = images
     explanation = explain(net, X[0])
-    axes = plot_decision(explanation.decision, X[0])
+    axes = plot_decision(explanation.decision)
     assert len(axes) == 2
-    assert axes[0].get_title().startswith(f"{explanation.decision.classes[0]} (blue)")
+    title = axes[0].figure.get_suptitle()
+    assert title.startswith(f"{explanation.decision.classes[0]} (blue)")
     nothing = Decision.from_network(net, 0 * X[0])
-    plot_decision(nothing, 0 * X[0]).item(0).figure.canvas.draw()
+    plot_decision(nothing).item(0).figure.canvas.draw()

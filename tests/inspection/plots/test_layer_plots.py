@@ -4,9 +4,8 @@ import numpy as np
 
 from redunet import ReduNet, explain
 from redunet.construction.construction import RateHistory
-from redunet.inspection.palette import HUES
+from redunet.inspection.style import HUES
 from redunet.plots import (
-    AccuracyByDepthDisplay,
     plot_explanation,
     plot_rates,
 )
@@ -28,33 +27,19 @@ def test_rates_are_the_history():
     assert labels[5] == "$R_c$, class by class (validation)"
 
 
-def test_depth_shows_how_often_each_layer_is_right(images):
-    net, X, names = images
-    display = AccuracyByDepthDisplay.from_network(net, X, names, name="test")
-    for layer in range(3):
-        found = net.classes_[net.residual_norms(X, layer).argmin(1)]
-        assert display.line_.get_ydata()[layer] == (found == names).mean()
-    assert display.line_.get_xdata().tolist() == [1, 2, 3]
-    again = AccuracyByDepthDisplay([0.25, 0.75], name="other").plot(ax=display.ax_, color="red")
-    assert display.ax_.get_ylim()[0] < 0.25  # so that it can be seen
-    assert [text.get_text() for text in display.ax_.get_legend().get_texts()] == ["test", "other"]
-    assert again.line_.get_color() == "red"
-    assert again.figure_ is display.figure_
-
-
 def test_an_explanation_is_drawn_as_it_is(images):
     net, X, _ = images
     explanation = explain(net, X[0])
     axes = plot_explanation(explanation)
-    assert len(axes) == 3
+    assert len(axes) == 4
     axes[0].figure.canvas.draw()
-    arrays = explanation.residual_norms, explanation.memberships, explanation.compression
-    for ax, array in zip(axes, arrays, strict=True):
+    arrays = explanation.residuals, explanation.memberships, explanation.compression
+    for ax, array in zip(axes[1:], arrays, strict=True):
         drawn = {line.get_label(): line.get_ydata() for line in ax.lines}
         for j in explanation.nearest_classes(5):
             np.testing.assert_array_equal(drawn[f"digit {j}"], array[:, j])
-        assert len(ax.lines) == 10 + (ax is axes[2])
-    assert len(axes[2].get_legend().get_texts()) == 6
+        assert len(ax.lines) == 10 + (ax is axes[3])
+    assert len(axes[3].get_legend().get_texts()) == 6
 
 
 def colors_of(ax):
@@ -66,7 +51,7 @@ def test_a_class_has_the_same_colour_for_all_samples(images):
     net, X, _ = images
     found = {}
     for x in X[:8]:
-        for ax in plot_explanation(explain(net, x)):
+        for ax in plot_explanation(explain(net, x))[1:]:
             for name, color in colors_of(ax).items():
                 assert found.setdefault(name, color) == color
     assert found.pop("$E$") == "black"
@@ -77,7 +62,7 @@ def test_the_true_class_has_a_colour(images):
     net, X, _ = images
     furthest = explain(net, X[0]).nearest_classes(10)[-1]
     explanation = explain(net, X[0], label=f"digit {furthest}")
-    assert f"digit {furthest}" in colors_of(plot_explanation(explanation)[1])
+    assert f"digit {furthest}" in colors_of(plot_explanation(explanation)[2])
 
 
 def test_one_layer_has_bars(circle):
@@ -85,11 +70,11 @@ def test_one_layer_has_bars(circle):
     net = ReduNet.construct(X, labels, num_layers=1)
     explanation = explain(net, X[0])
     axes = plot_explanation(explanation)
-    arrays = explanation.residual_norms, explanation.memberships, explanation.compression
+    arrays = explanation.residuals, explanation.memberships, explanation.compression
     order = explanation.nearest_classes(2)
-    for ax, array in zip(axes, arrays, strict=True):
+    for ax, array in zip(axes[1:], arrays, strict=True):
         heights = [patch.get_height() for patch in ax.patches]
         np.testing.assert_allclose(heights[-2:], array[0, order])
         names = [tick.get_text() for tick in ax.get_xticklabels()]
         assert names[-2:] == [str(net.classes_[j]) for j in order]
-    assert axes[2].patches[0].get_height() == explanation.expansion[0]
+    assert axes[3].patches[0].get_height() == explanation.expansion[0]

@@ -4,11 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from redunet.inspection.plots.similarity import similarity_over_shifts
+from redunet.inspection.plots.features import shown_rows, similarity_over_shifts
 from redunet.lifts.band import resampled
 from redunet.plots import (
     plot_similarity,
-    plot_similarity_histogram,
     plot_singular_values,
 )
 from tests.samples import samples
@@ -57,26 +56,12 @@ def test_similarities_over_shifts_do_not_change_if_a_sample_is_shifted():
         plot_similarity(torch.eye(2), [0, 1], shift_invariant=True)
 
 
-def test_histograms_count_pairs_of_different_classes_and_of_the_same_class():
-    train = (torch.tensor([[1.0, 0.0], [0.0, 1.0]]), [0, 1])
-    test = (torch.tensor([[1.0, 0.0], [1.0, 1.0]]), [0, 0])
-    ax = plot_similarity_histogram(train, test, label="pixels")
-    heights = np.array([patch.get_height() for patch in ax.patches[:-1]])
-    # The second training sample against both test samples: cosines 0 and 1/√2.
-    assert np.flatnonzero(heights).tolist() == [0, 35]
-    assert heights[[0, 35]].tolist() == [0.5, 0.5]
-    # The first training sample against them: cosines 1 and 1/√2.
-    outline = ax.patches[-1].get_xy()
-    assert set(outline[outline[:, 1] == 0.5][:, 0].round(2)) == {0.7, 0.72, 0.98, 1.0}
-    assert outline[:, 1].max() == 0.5
-    assert ax.patches[-1].get_edgecolor()[:3] == ax.patches[0].get_facecolor()[:3]
-    plot_similarity_histogram(train, test, ax=ax, label="features")
-    assert len(ax.patches) == 2 * (len(heights) + 1)
-    assert {text.get_text() for text in ax.get_legend().get_texts()} == {
-        f"{name}, {kind} class{'es' * (kind == 'different')}"
-        for name in ("pixels", "features")
-        for kind in ("different", "same")
-    }
+def test_heat_maps_of_reports_show_some_samples_of_each_class():
+    labels = np.arange(900) % 9
+    assert shown_rows(labels).tolist() == list(range(270))
+    rows = shown_rows(np.arange(3000) % 200)
+    assert np.bincount(rows % 200).tolist() == [2] * 200
+    assert shown_rows(np.array(["b", "a"])).tolist() == [0, 1]
 
 
 def test_singular_values_of_all_and_of_each_class():

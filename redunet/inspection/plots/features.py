@@ -12,15 +12,25 @@ from torch.nn.functional import normalize
 
 from redunet._checks import Array, as_samples
 from redunet._labels import as_labels
-from redunet.inspection.axes import draw_legend, entry, given_or_new, literal
-from redunet.inspection.palette import class_style
+from redunet.inspection.style import class_style, draw_legend, entry, given_or_new, literal
 from redunet.lifts.band import resampled
 
 # Number of values that are in memory at once when all shifts are compared.
 BLOCK = 2**24
 
+# Largest numbers of samples that reports show, per class and in all.
+SHOWN = 30
+SHOWN_IN_ALL = 300
+
 # With more classes than this, singular values of single classes are grey and have no names.
 NAMED_CLASSES = 20
+
+
+def shown_rows(labels: np.ndarray) -> np.ndarray:
+    """Rows of the first samples of each class: up to 30 of each, and about 300 in all."""
+    classes = np.unique(labels)
+    count = min(SHOWN, max(2, SHOWN_IN_ALL // len(classes)))
+    return np.sort(np.concatenate([np.flatnonzero(labels == c)[:count] for c in classes]))
 
 
 def cosine_similarity(A: Array, B: Array) -> np.ndarray:
@@ -124,59 +134,7 @@ def draw_similarity(ax: Axes, similarity: np.ndarray, labels: np.ndarray) -> Axe
     for edge in edges[1:-1]:
         ax.axhline(edge, color="0.7", linewidth=0.4)
         ax.axvline(edge, color="0.7", linewidth=0.4)
-    ax.set(xlabel="class", ylabel="class", title="Similarity of samples")
-    return ax
-
-
-def plot_similarity_histogram(
-    train: tuple[Array, Array],
-    test: tuple[Array, Array],
-    *,
-    ax: Axes | None = None,
-    label: str = "",
-) -> Axes:
-    """Draw histograms of absolute cosine similarities between training and test samples.
-
-    Pairs from different classes are a filled histogram. Pairs from the same class are an outline.
-
-    Parameters
-    ----------
-    train, test : tuple of samples (m, …) and labels (m,)
-        Training samples and test samples.
-    ax : matplotlib Axes, optional
-        Axes to draw on; by default those of a new figure. Pass the same axes twice to compare
-        pixels with features, for example.
-    label : str
-        Name of the samples in the legend.
-
-    Returns
-    -------
-    matplotlib Axes
-
-    References
-    ----------
-    Chan et al., ReduNet (JMLR 2022), Figures 16(c) and (g).
-    """
-    ax = given_or_new(ax)
-    similarity = cosine_similarity(train[0], test[0])
-    m, n = similarity.shape
-    same = as_labels(train[1], m)[:, None] == as_labels(test[1], n)
-    bins = np.linspace(0, 1, 51).tolist()
-    prefix = f"{entry(label)}, " if label else ""
-    across, within = (
-        {"bins": bins, "x": values, "weights": np.full(values.size, 1 / max(1, values.size))}
-        for values in (similarity[~same], similarity[same])
-    )
-    patches: Any = ax.hist(**across, alpha=0.5, label=f"{prefix}different classes")[2]
-    outline = {"histtype": "step", "linewidth": 1.5, "color": patches[0].get_facecolor()[:3]}
-    ax.hist(**within, **outline, label=f"{prefix}same class")
-    ax.set(
-        xlabel="|cosine similarity|",
-        ylabel="share of the pairs",
-        title="Pairs of a training sample and a test sample",
-        xlim=(0, 1),
-    )
-    draw_legend(ax, frameon=False)
+    ax.set(xlabel="class", ylabel="class", title="Similarity of features")
     return ax
 
 

@@ -1,0 +1,75 @@
+"""What all plots have in common: axes, names as they stand, and colours and markers.
+
+Colour-blind readers can distinguish the colours and markers, and they print well.
+"""
+
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
+from matplotlib.legend import Legend
+
+# A space of no width. Matplotlib leaves out of legends what begins with an underscore.
+MARK = "\N{ZERO WIDTH SPACE}"
+
+# The palette of Okabe and Ito, without yellow and black, and with grey.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#555555")
+MARKERS = "os^Dv*PX<>"
+
+# Ten hues for classes. With any kind of colour blindness, no two of them look the same.
+HUES = (*PALETTE, "#8C0000", "#5B2A9B", "#A6D854")
+
+# The colour of each method, the same in all comparisons; "other" is for a method without its own.
+METHODS = {
+    "ReduNet": PALETTE[0],
+    "RBF SVM": PALETTE[1],
+    "ReduNet, vectors": PALETTE[2],
+    "CNN": PALETTE[3],
+    "linear SVM": PALETTE[4],
+    "MiniRocket": PALETTE[5],
+    "other": PALETTE[6],
+}
+
+
+def class_colors(count: int) -> np.ndarray:
+    """Colours of ``count`` classes, ``(count, 4)``: up to ten hues, or viridis for more classes."""
+    if count <= len(HUES):
+        return np.array([to_rgba(color) for color in HUES[:count]])
+    return plt.colormaps["viridis"](np.linspace(0, 0.9, count))
+
+
+def class_style(number: int) -> dict[str, Any]:
+    """Colour and marker of the class with this number; different for the first hundred classes."""
+    turn = number // len(HUES)
+    return {"color": HUES[number % len(HUES)], "marker": MARKERS[(number + turn) % len(MARKERS)]}
+
+
+def given_or_new(ax: Axes | None, *, figsize: tuple[float, float] | None = None) -> Axes:
+    """The axes if they are given, otherwise those of a new figure."""
+    if ax is None:
+        _, ax = plt.subplots(figsize=figsize, layout="constrained")
+    return ax
+
+
+def literal(name: object) -> str:
+    """A name, such as that of a class, in which matplotlib sees no mathematics between dollars."""
+    return str(name).replace("$", r"\$")
+
+
+def entry(name: object) -> str:
+    """A name as the label of a curve in a legend of :func:`draw_legend`."""
+    text = literal(name)
+    return MARK + text if not text or text.startswith("_") else text
+
+
+def draw_legend(ax: Axes, **options: Any) -> Legend:
+    """Draw a legend whose names stand as they are, also those that begin with an underscore."""
+    legend = ax.legend(**options)
+    for text in legend.get_texts():
+        shown = text.get_text().removeprefix(MARK)
+        is_formula = shown.count("$") > shown.count(r"\$")
+        text.set_text(shown if is_formula else shown.replace(r"\$", "$"))
+        text.set_parse_math(is_formula)
+    return legend
