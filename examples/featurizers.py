@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import MultiStepLR
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, TensorDataset
 
 from redunet import MCR2Loss, NearestSubspaceClassifier, VariationalMCR2Loss, datasets
-from redunet.training.featurizers import features
+from training import features
 
 Samples = tuple[Tensor, Tensor]
 NUM_CLASSES = 10
@@ -65,6 +65,12 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="file from which to resume; with several objectives, each adds its name",
     )
+
+
+def settings_of(options: argparse.Namespace) -> dict[str, str]:
+    """The options that a checkpoint belongs to: all that change the steps of a training."""
+    others = {"epochs", "checkpoint", "figures", "device", "objectives", "clustered"}
+    return {name: str(value) for name, value in vars(options).items() if name not in others}
 
 
 class Problem(NamedTuple):

@@ -20,9 +20,9 @@ from featurizers import (
     objectives,
     test_features,
 )
-from redunet import datasets, train
+from redunet import datasets
 from redunet.plots import PALETTE
-from redunet.training.featurizers import TrainingHistory
+from training import History, train
 
 NAMES = ("cross-entropy", "MCR²")
 
@@ -49,7 +49,7 @@ def main() -> None:
 
 def train_and_test(
     name: str, ratio: float, epochs: int, problem: Problem, options: argparse.Namespace
-) -> tuple[float, TrainingHistory]:
+) -> tuple[float, History]:
     """Train with wrong labels, and return the accuracy on test digits with correct labels."""
     labels = datasets.corrupt_labels(problem.train[1], ratio, seed=options.seed)
     torch.manual_seed(options.seed)
@@ -66,7 +66,7 @@ def train_and_test(
 
 def draw(
     accuracies: dict[str, list[float]],
-    histories: list[TrainingHistory],
+    histories: list[History],
     options: argparse.Namespace,
 ) -> None:
     """Accuracy against the share of wrong labels, and rates of MCR² against epochs."""

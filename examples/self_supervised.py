@@ -26,12 +26,14 @@ from featurizers import (
     Problem,
     add_training_options,
     argument_parser,
+    settings_of,
     test_features,
 )
 from papers import SELF_SUPERVISED, self_supervised_problem
-from redunet import MCR2Loss, datasets, rate_reduction, train
+from redunet import MCR2Loss, datasets, rate_reduction
 from redunet.estimators.clustering import SubspaceClustering, clustering_accuracy
 from redunet.plots import PALETTE, plot_similarity
+from training import train
 
 # Samples in a batch, distortions of each sample, and γ₁ = γ₂, as in the paper.
 SAMPLES, DISTORTIONS, GAMMA = 20, 50, 20.0
@@ -61,6 +63,7 @@ def main() -> None:
         scheduler=objective.scheduler(optimizer),
         autocast=PRECISIONS.get(options.amp),
         checkpoint=options.checkpoint,
+        settings=settings_of(options),
         progress=True,
     )
 

@@ -22,12 +22,13 @@ from featurizers import (
     argument_parser,
     nearest_subspace_accuracy,
     objectives,
+    settings_of,
 )
 from launch import Launch
 from papers import DATA, SETTINGS, paper_objectives, paper_problem, setting_of
-from redunet import datasets, rate_reduction, train
+from redunet import datasets, rate_reduction
 from redunet.plots import PALETTE, plot_similarity, plot_singular_values
-from redunet.training.featurizers import TrainingHistory, features
+from training import History, features, train
 
 SHOWN = 50  # images of each class in the heat maps
 CLASSES = 10  # classes in the pictures
@@ -126,7 +127,7 @@ def run(
     problem: Problem,
     launch: Launch,
     options: argparse.Namespace,
-) -> TrainingHistory:
+) -> History:
     """Train with one objective, together with the other processes."""
     if launch.rank == 0:
         print(name)
@@ -142,6 +143,7 @@ def run(
         scheduler=objective.scheduler(optimizer),
         autocast=PRECISIONS.get(options.amp),
         checkpoint=checkpoint_of(name, options.checkpoint),
+        settings=settings_of(options),
         process_group=launch.group,
         progress=launch.rank == 0,
     )
@@ -156,7 +158,7 @@ def checkpoint_of(name: str, path: Path | None) -> Path | None:
 
 
 def draw(
-    histories: dict[str, TrainingHistory],
+    histories: dict[str, History],
     trained: dict[str, tuple[Tensor, Tensor]],
     options: argparse.Namespace,
 ) -> None:

@@ -37,7 +37,6 @@ from redunet.training import (
     ReduConvNet,
     VariationalMCR2Loss,
     finetune,
-    train,
 )
 
 __all__ = [
@@ -83,5 +82,4 @@ __all__ = [
     "polar_samples",
     "rate_reduction",
     "report",
-    "train",
 ]

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from redunet import train
 from tests.definitions import negative_rate_reduction
 from tests.paper_files import WRITE, options_of, write_cifar10
 from tests.two_processes import needs_two_processes, run_two
@@ -57,7 +56,7 @@ def test_the_first_step_follows_the_gradient(data, paper, name, lr, decay, tmp_p
     batch = next(iter(problem.batches(transformed=True)))
     before, optimizer = copy.deepcopy(featurizer), objective.optimizer(featurizer)
     torch.manual_seed(0)
-    history = train(featurizer, objective.loss, [batch], optimizer, epochs=1)
+    history = imported("training").train(featurizer, objective.loss, [batch], optimizer, epochs=1)
 
     torch.manual_seed(0)
     Z, labels = before(batch[0]), batch[1]
@@ -131,11 +130,11 @@ def test_a_run_is_resumed_and_draws_the_same_result(example, tmp_path):
     write_cifar10(tmp_path)
     options = ["--data", "cifar10", "--data-dir", tmp_path, "--paper", "v-mcr2", "--epochs", 1]
     options += ["--objectives", "mcr2", "v-mcr2", "--batch-size", 5, "--amp", "bf16"]
-    options += ["--checkpoint", tmp_path / "run.safetensors"]
+    options += ["--checkpoint", tmp_path / "run.pt"]
     first = example("train_mcr2.py", *options)
     assert "cifar10: 10 training images, 1 epochs" in first
-    files = sorted(path.name for path in tmp_path.glob("*.safetensors"))
-    assert files == ["run-mcr2.safetensors", "run-v-mcr2.safetensors"]
+    files = sorted(path.name for path in tmp_path.glob("*.pt"))
+    assert files == ["run-mcr2.pt", "run-v-mcr2.pt"]
     assert (tmp_path / "figures" / "train_mcr2.png").is_file()
     assert example("train_mcr2.py", *options) == first
 

@@ -87,7 +87,7 @@ before = (torch.get_rng_state(), numpy.random.get_state()[1].copy(), torch.get_d
 modules = set(sys.modules)
 import redunet
 assert not [name for name in set(sys.modules) - modules if name.startswith("redunet.rates")]
-from redunet import MCR2Loss, ReduNet, Search, datasets, explain, export, finetune, train
+from redunet import MCR2Loss, ReduNet, Search, datasets, explain, export, finetune
 heavy = ("matplotlib", "jinja2", "tabulate", "PIL", "tqdm.notebook", "IPython", "sklearn", "pandas")
 heavy = (*heavy, "scipy.stats")
 assert not [name for name in heavy if name in sys.modules], sys.modules.keys() & set(heavy)

@@ -4,12 +4,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, TensorDataset
+from tqdm import trange
 
 from benchmarks.paper_tables.cells import Machine, Settings, Values
 from benchmarks.paper_tables.digits import Samples, first, split
-from redunet import MCR2Loss, NearestSubspaceClassifier, OLELoss, train
+from redunet import MCR2Loss, NearestSubspaceClassifier, OLELoss
 from redunet.datasets import corrupt_labels
-from redunet.training.featurizers import features
 
 CLASSES, DIM = 10, 128
 COMPONENTS = (10, 20, 30, 40, 50)
@@ -72,7 +72,11 @@ def compute(settings: Settings, machine: Machine) -> Values:
     )
     with torch.enable_grad():
         optimizer = torch.optim.Adam(parameters, lr=1e-3)
-        train(featurizer, loss, batches, optimizer, epochs=settings["epochs"], progress=True)
+        for _ in trange(settings["epochs"]):
+            for samples, targets in batches:
+                optimizer.zero_grad()
+                loss(featurizer(samples.to(machine.device)), targets.to(machine.device)).backward()
+                optimizer.step()
     return scores(featurizer, loss, (X, labels), digits(settings, "test", machine))
 
 
@@ -106,9 +110,9 @@ def scores(featurizer: nn.Module, loss: nn.Module, seen: Samples, test: Samples)
 
 def in_batches(featurizer: nn.Module, samples: Samples) -> Samples:
     """Features and labels on the processor."""
-    batches = zip(*(t.split(1000) for t in samples), strict=True)
-    Z, labels = features(featurizer, batches)
-    return Z.cpu(), labels.cpu()
+    device = next(featurizer.parameters()).device
+    Z = torch.cat([featurizer(X.to(device)).cpu() for X in samples[0].split(1000)])
+    return Z, samples[1]
 
 
 def cell(

@@ -14,7 +14,7 @@ from tabulate import tabulate
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from redunet import MCR2Loss, datasets, train
+from redunet import MCR2Loss, datasets
 from redunet.plots import plot_singular_values
 
 COUNT = 6
@@ -37,7 +37,12 @@ layers = nn.Flatten(), nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 64), OnSphe
 featurizer = nn.Sequential(*layers)
 loader = DataLoader(TensorDataset(X, labels), batch_size=450, shuffle=True)
 optimizer = torch.optim.SGD(featurizer.parameters(), lr=0.03, momentum=0.9)
-train(featurizer, MCR2Loss(), loader, optimizer, epochs=50)
+loss = MCR2Loss(eps_sq=0.5)
+for _ in range(50):
+    for samples, targets in loader:
+        optimizer.zero_grad()
+        loss(featurizer(samples), targets).backward()
+        optimizer.step()
 Z = featurizer(X).detach()
 plot_singular_values(Z, labels)
 

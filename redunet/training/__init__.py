@@ -1,11 +1,9 @@
-"""Training by back-propagation: losses, training of featurizers, and fine-tuning."""
+"""Training by back-propagation: losses of features, and fine-tuning of constructed networks."""
 
 from redunet.training.convolutional import ReduConvLayer, ReduConvNet
-from redunet.training.featurizers import TrainingHistory, features, train
-from redunet.training.fine_tuned import FineTuned, FineTuningHistory
+from redunet.training.fine_tuned import FineTuned, FineTuningHistory, LinearHead, ResidualHead
 from redunet.training.fine_tuning import finetune
-from redunet.training.heads import LinearHead, ResidualHead
-from redunet.training.losses import MCR2Loss, OLELoss, VariationalMCR2Loss
+from redunet.training.losses import MCR2Loss, OLELoss, VariationalMCR2Loss, gathered
 
 __all__ = [
     "FineTuned",
@@ -16,9 +14,7 @@ __all__ = [
     "ReduConvLayer",
     "ReduConvNet",
     "ResidualHead",
-    "TrainingHistory",
     "VariationalMCR2Loss",
-    "features",
     "finetune",
-    "train",
+    "gathered",
 ]

@@ -3,24 +3,56 @@
 import copy
 import math
 import os
+import random
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
 
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from redunet._checks import Array, check_count, check_flag, check_number, check_positive
+from redunet._checks import Array, check_count, check_number, check_positive
+from redunet._processes import Processes
 from redunet._warnings import warn
-from redunet.construction.sources import Data
+from redunet.construction.sources import Data, check_rereadable, pair_of
 from redunet.files.atomic import check_path
+from redunet.files.identity import (
+    VERSION,
+    Digest,
+    Identity,
+    check_identity,
+    combined,
+    digest_of,
+    settings_of,
+)
+from redunet.files.tensors import from_stored, parse_header, read_tensors, write_tensors
 from redunet.network import ReduNet
-from redunet.training.batches import Batch, split
-from redunet.training.fine_tuned import FineTuned
-from redunet.training.heads import HEADS, ResidualHead
+from redunet.rates.partition import Partition
+from redunet.training.fine_tuned import HEADS, FineTuned, FineTuningHistory, ResidualHead
 from redunet.training.losses import takes_features
-from redunet.training.tuning import Tuning
+
+Batch = tuple[Tensor, Tensor]  # samples, and the positions of their classes
+Batches = Iterable[Batch]
+
+# The key of the header of checkpoints.
+KEY = "redunet fine-tuning"
 
 # A loss that has risen by more than this, relatively or in nats, diverges.
 RISE = 0.1
+
+# The first step changes logits by this, of which the two largest of a sample differ by about 10. It
+# follows from a trial step, and is no longer than the last of these shares of the parameters.
+FIRST_CHANGE, TRIAL, LONGEST = 0.5, 1e-3, 0.03
+
+# A head that starts at random learns faster than the operators, by this factor.
+HEAD_RATE = 10
+
+# Adam's decay of the mean gradient and of the mean squares, and the smallest root of a mean square.
+BETAS, SMALLEST = (0.9, 0.999), 1e-8
 
 
 def finetune(
@@ -32,10 +64,7 @@ def finetune(
     head: str = "residual",
     loss: nn.Module | None = None,
     lr: float | None = None,
-    momentum: float = 0.9,
-    weight_decay: float = 0.0,
     batch_size: int = 128,
-    hermitian: bool = False,
     validation: float | tuple[Array, Array] | None = 0.1,
     patience: int | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
@@ -76,12 +105,8 @@ def finetune(
         absolute rate would suit all of them. A linear head learns ten times as fast. The rates fall
         to 0 along half a cosine. By default the first step changes the logits of the first batch by
         0.5 (root mean square). ``history.lr`` is the rate that was taken.
-    momentum, weight_decay : float
-        Momentum and decoupled weight decay of Adam (AdamW).
     batch_size : int
         Number of samples per batch.
-    hermitian : bool
-        Keep all operators Hermitian, as they are after the construction.
     validation : float, tuple of (X, labels), or None
         Fraction of the samples to hold out for validation, or a separate set of validation samples.
         Validation determines the best epoch. A Dataset or DataLoader needs a tuple or None.
@@ -91,7 +116,8 @@ def finetune(
         A file that is written after each epoch. After an interruption, the same call resumes from
         this file; with other samples, labels, networks or settings it is refused.
     seed : int
-        Seed of the head, of the order of the batches, and of the choice of held-out samples.
+        Seed of the head, of the batches and their transformations, and of the choice of held-out
+        samples. The generator of a DataLoader gets it too.
     progress : bool
         Show a progress bar on standard error.
 
@@ -112,78 +138,202 @@ def finetune(
 
     References
     ----------
-    Chan et al., ReduNet (JMLR 2022), Section 5.2 and Table 2. Loshchilov and Hutter, Decoupled
-    Weight Decay Regularization (ICLR 2019).
+    Chan et al., ReduNet (JMLR 2022), Section 5.2 and Table 2. Kingma and Ba, Adam (ICLR 2015).
     """
     epochs, batch_size, patience = check_count(
         epochs=epochs, batch_size=batch_size, patience=patience
     )
     lr, seed = check_positive(lr=lr), check_count(0, seed=seed)
-    hermitian = check_flag(hermitian=hermitian)
-    momentum, weight_decay = check_number(momentum=momentum, weight_decay=weight_decay)
     if not isinstance(validation, tuple):
         validation = check_number(validation=validation)
     checkpoint = check_path("checkpoint", checkpoint)
-    if not 0 <= momentum < 1:
-        raise ValueError(f"momentum must be at least 0 and below 1, got {momentum}")
-    if not weight_decay >= 0:
-        raise ValueError(f"weight_decay must not be negative, got {weight_decay}")
     if head not in HEADS:
         raise ValueError(f"head must be one of {sorted(HEADS)}, got {head!r}")
     if takes_features(loss) and head != "residual":
         raise ValueError("a loss on features does not train a linear head: use head='residual'")
-    generator = torch.Generator()
-    train, held_out = split(net, X, labels, validation, batch_size, generator, seed)
-    device = net.layers[0].proportions.device
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
+    train, held_out = _split(net, X, labels, validation, batch_size, seed)
+    with _seeded(seed, train):
         model = FineTuned(copy.deepcopy(net), HEADS[head](net))
         first = next(iter(train), None)
     if first is None:
         raise ValueError("X has no samples: it is empty")
     model.head.fit(model.net, first[0])
     model.net.layers.requires_grad_(True)
-    settings = {
-        "head": head,
-        "epochs": epochs,
-        "lr": lr,
-        "momentum": momentum,
-        "weight_decay": weight_decay,
-        "batch_size": batch_size,
-        "hermitian": hermitian,
-        "seed": seed,
-    }
-    tuning = Tuning(model, loss or nn.CrossEntropyLoss(), settings)
-    before = tuning.start(first)
+    training = _Training(model, loss or nn.CrossEntropyLoss(), epochs, first, lr)
+    identity: Identity = {}
     if checkpoint is not None:
-        tuning.prepare(checkpoint, train, held_out)
-    with tqdm(total=epochs, initial=tuning.epoch, desc="epochs", disable=not progress) as bar:
-        while tuning.epoch < epochs and not (patience and tuning.epochs_since_best() >= patience):
-            # The same batches after an interruption, also those of a loader that shuffles.
-            generator.manual_seed(seed + tuning.epoch)
+        settings = {"head": head, "epochs": epochs, "lr": lr, "batch_size": batch_size}
+        identity = VERSION | settings | {"seed": seed}
+        identity |= _identity(net, training.loss, train, held_out, seed)
+        identity = combined(identity, Processes())
+        if checkpoint.exists():
+            training.restore(checkpoint, identity)
+    done = training.epoch
+    with tqdm(total=epochs, initial=done, desc="epochs", disable=not progress) as bar:
+        while training.epoch < epochs and not (patience and training.age_of_best() >= patience):
             try:
-                with torch.random.fork_rng(devices=[]):
-                    torch.manual_seed(seed + tuning.epoch)
-                    tuning.run_epoch(train, held_out)
+                # The same batches after an interruption, also those of a loader that shuffles.
+                with _seeded(seed + training.epoch, train):
+                    training.run_epoch(train, held_out)
             except FloatingPointError:
                 break
             if checkpoint is not None:
-                tuning.save(checkpoint, train)
+                training.save(checkpoint, identity)
             bar.set_postfix({n: f"{v:.4g}" for n, v in model.history.latest().items()})
             bar.update()
     with torch.no_grad():
-        after = tuning.loss_of(*first).item()
+        after = training.loss_of(*first).item()
+    before = training.first_loss
     if not after - before <= RISE * max(1, abs(before)):  # it may be NaN
         warn(
             f"fine-tuning diverges: the loss of the first batch rises from {before:.3g} to "
             f"{after:.3g}; pass a smaller learning rate, such as lr={model.history.lr / 10:.1g}"
         )
-    tuned = tuning.best_model()
+    tuned = training.best_model()
     if held_out is None:
         return tuned
     constructed = FineTuned(copy.deepcopy(net), ResidualHead(net))
     constructed.head.fit(net, first[0])
     return _better(tuned, constructed, held_out, loss if takes_features(loss) else None)
+
+
+class _Training:
+    """A model and everything that changes during its training."""
+
+    def __init__(
+        self, model: FineTuned, loss: nn.Module, epochs: int, first: Batch, lr: float | None
+    ):
+        self.model, self.loss, self.epochs = model, loss, epochs
+        self.epoch = self.best_epoch = 0
+        self.best_score = -math.inf
+        self.best = _copy_of(model)
+        value = self.loss_of(*first)
+        self.first_loss = value.item()
+        model.history.lr = self._suitable_rate(value, first[0]) if lr is None else lr
+        self.optimizer = self._optimizer(model.history.lr)
+
+    def _suitable_rate(self, loss: Tensor, X: Tensor) -> float:
+        """The learning rate whose first step changes the logits of a batch by FIRST_CHANGE."""
+        optimizer = self._optimizer(TRIAL)
+        loss.backward()
+        with torch.no_grad():
+            before = self.model(X)
+            optimizer.step()  # Adam's first step only has the signs of the gradient
+            change = (self.model(X) - before).square().mean().sqrt().item()
+        self.model.load_state_dict(self.best)
+        return min(LONGEST, TRIAL * FIRST_CHANGE / change) if change > 0 else LONGEST
+
+    def _optimizer(self, rate: float) -> torch.optim.Adam:
+        """Adam on parameters that are divided by their root mean square.
+
+        The length of a step does not depend on the scale of the gradient, and it is a share of the
+        size of the parameter. A network whose operators have other units takes the same steps.
+        """
+        rates = dict.fromkeys(self.model.net.layers.parameters(), rate)
+        rates |= dict.fromkeys(self.model.head.parameters(), HEAD_RATE * rate)
+        groups = []
+        for p, lr in rates.items():  # Adam on p/s with lr and eps is Adam on p with s lr and eps/s
+            size = p.detach().abs().square().mean().sqrt().item() or 1.0
+            options = {"lr": lr * size, "initial_lr": lr * size, "eps": SMALLEST / size}
+            groups.append({"params": [p], **options})
+        return torch.optim.Adam(groups, betas=BETAS)
+
+    def run_epoch(self, train: Batches, held_out: Batch | None) -> None:
+        """Train for one epoch; keep a copy of the weights if they are the best so far.
+
+        Raises
+        ------
+        FloatingPointError
+            If the loss is not finite. The epoch is then not recorded.
+        """
+        for group in self.optimizer.param_groups:
+            group["lr"] = (
+                group["initial_lr"] * (1 + math.cos(math.pi * self.epoch / self.epochs)) / 2
+            )
+        total = count = 0.0
+        for X, targets in train:
+            value = self.loss_of(X, targets)
+            self.optimizer.zero_grad()
+            value.backward()
+            self.optimizer.step()
+            total += _finite(value) * len(X)
+            count += len(X)
+        score = self._validate(*held_out) if held_out else self.epoch
+        self.epoch += 1
+        self.model.history.loss.append(total / count)
+        if score > self.best_score:
+            self.best_score, self.best_epoch, self.best = score, self.epoch, _copy_of(self.model)
+
+    def loss_of(self, X: Tensor, targets: Tensor) -> Tensor:
+        """The mean loss of samples, with the positions of their classes."""
+        if takes_features(self.loss):
+            return self.loss(self.model.net(X), targets)
+        logits = self.model(X)
+        return self.loss(logits, targets.to(logits.device))
+
+    @torch.no_grad()
+    def _validate(self, X: Tensor, targets: Tensor) -> float:
+        """Record loss and accuracy. The score is the accuracy; the loss decides between ties.
+
+        With a loss of features, only the loss counts.
+        """
+        loss = _finite(self.loss_of(X, targets))
+        accuracy = self.model.is_right(X, targets).double().mean().item()
+        self.model.history.validation_loss.append(loss)
+        self.model.history.validation_accuracy.append(accuracy)
+        return -loss if takes_features(self.loss) else accuracy - 1e-9 * loss
+
+    def age_of_best(self) -> int:
+        """Number of epochs since the best one."""
+        return self.epoch - self.best_epoch
+
+    def best_model(self) -> FineTuned:
+        """The model with its best weights, frozen."""
+        self.model.load_state_dict(self.best)
+        self.model.history.best_epoch = self.best_epoch
+        return self.model.requires_grad_(False).eval()
+
+    def save(self, path: Path, identity: Identity) -> None:
+        """Write the state of the training to one file, completely or not at all."""
+        tensors = {f"model.{name}": t for name, t in self.model.state_dict().items()}
+        tensors |= {f"best.{name}": t for name, t in self.best.items()}
+        for i, state in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"adam.{i}.{name}": t for name, t in state.items()}
+        header = {
+            "identity": identity,
+            "history": asdict(self.model.history),
+            "epoch": self.epoch,
+            "best_epoch": self.best_epoch,
+            "best_score": self.best_score,
+        }
+        write_tensors(tensors, path, KEY, header)
+
+    def restore(self, path: Path, identity: Identity) -> None:
+        """Resume from a file that :meth:`save` wrote.
+
+        Raises
+        ------
+        ValueError
+            If the file belongs to another fine-tuning.
+        """
+        metadata, tensors = read_tensors(path)
+        header = parse_header(metadata, KEY, path, "a checkpoint of fine-tuning")
+        check_identity(header.get("identity", {}), identity, "fine-tuning", path, Processes())
+
+        def stored(name: str, like: Tensor) -> Tensor:
+            return from_stored(tensors[name], like).to(like.device)
+
+        current = self.model.state_dict()
+        self.best = {name: stored(f"best.{name}", t) for name, t in current.items()}
+        self.model.load_state_dict({n: stored(f"model.{n}", t) for n, t in current.items()})
+        for i, group in enumerate(self.optimizer.param_groups):
+            (p,) = group["params"]
+            if f"adam.{i}.step" in tensors:  # E of the last layer may not be used
+                means = {n: stored(f"adam.{i}.{n}", p) for n in ("exp_avg", "exp_avg_sq")}
+                self.optimizer.state[p] = {"step": tensors[f"adam.{i}.step"], **means}
+        self.epoch, self.best_epoch = header["epoch"], header["best_epoch"]
+        self.best_score = header["best_score"]
+        self.model.history = FineTuningHistory(**header["history"])
 
 
 def _better(
@@ -214,3 +364,129 @@ def _better(
     history.best_epoch = 0
     constructed.history = history
     return constructed.requires_grad_(False).eval()
+
+
+def _split(
+    net: ReduNet,
+    X: Array | Data,
+    labels: Array | None,
+    validation: float | tuple[Array, Array] | None,
+    batch_size: int,
+    seed: int,
+) -> tuple[Batches, Batch | None]:
+    """Training batches and validation samples."""
+    held_out = _checked(net, *validation) if isinstance(validation, tuple) else None
+    if isinstance(X, Dataset | DataLoader):
+        if labels is not None:
+            raise ValueError(f"X is a {type(X).__name__}, which has its own labels")
+        check_rereadable(X, "fine-tuning")
+        if isinstance(validation, int | float):
+            raise ValueError("a data set cannot be split: pass validation=(X, labels), or None")
+        loader = X if isinstance(X, DataLoader) else DataLoader(X, batch_size, shuffle=True)
+        return _Loaded(net, loader), held_out
+    if labels is None:
+        raise ValueError("labels are missing: only a Dataset or DataLoader supplies its own")
+    X, targets = _checked(net, X, labels)
+    if isinstance(validation, int | float):
+        from sklearn.model_selection import train_test_split
+
+        train_rows, validation_rows = train_test_split(
+            np.arange(len(X)), test_size=validation, stratify=targets.cpu(), random_state=seed
+        )
+        held_out = X[validation_rows], targets[validation_rows]
+        X, targets = X[train_rows], targets[train_rows]
+    return _InMemory(X, targets, batch_size), held_out
+
+
+class _InMemory:
+    """Batches of samples in memory, in another random order each time, on their device."""
+
+    def __init__(self, X: Tensor, targets: Tensor, batch_size: int):
+        self._samples = X, targets
+        self._batch_size = batch_size
+
+    def __iter__(self) -> Iterator[Batch]:
+        X, targets = self._samples
+        order = torch.randperm(len(X), device="cpu").to(X.device)
+        return ((X[rows], targets[rows]) for rows in order.split(self._batch_size))
+
+
+class _Loaded:
+    """Batches of a loader, with positions of classes instead of labels."""
+
+    def __init__(self, net: ReduNet, loader: DataLoader[Batch]):
+        self._net = net
+        self.loader = loader
+
+    def __iter__(self) -> Iterator[Batch]:
+        return (_checked(self._net, *pair_of(batch, "X")) for batch in self.loader)
+
+
+def _checked(net: ReduNet, X: Array, labels: Array) -> Batch:
+    """Samples that fit a network, and the positions of their classes."""
+    X = net.samples(X)
+    partition = Partition.from_labels(
+        labels, len(X), classes=net.classes_, device=X.device, partial=True
+    )
+    return X, partition.membership.argmax(1)
+
+
+def _identity(
+    net: ReduNet, loss: nn.Module, train: Batches, held_out: Batch | None, seed: int
+) -> Identity:
+    """What a checkpoint belongs to, besides the settings. The batches are read once."""
+    identity: Identity = {"the list of classes": net.classes_.tolist()}
+    for name, module, state in (("network", net, "weights"), ("loss", loss, "starting values")):
+        identity[f"the {name}"] = {"kind": settings_of(module)}
+        if isinstance(module, nn.Module):
+            identity[f"the {state} of the {name}"] = digest_of(module.state_dict())
+    samples, labels, count = Digest(), Digest(), 0
+    with _seeded(seed, train):
+        for X, targets in train:
+            samples.add(X)
+            labels.add(targets)
+            count += 1
+    identity |= {"the number of batches": count, "the samples": str(samples)}
+    identity["the labels"] = str(labels)
+    if held_out is not None:
+        for name, values in zip(("samples", "labels"), held_out, strict=True):
+            identity[f"the validation {name}"] = digest_of(values)
+    return identity
+
+
+@contextmanager
+def _seeded(seed: int, batches: Batches) -> Iterator[None]:
+    """Let all random numbers follow from a seed. The global generators do not change in the end.
+
+    These are those of torch, NumPy and Python, from which samples may be transformed, and those of
+    a loader and its samplers.
+    """
+    numpy_state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002
+    owners: list[object] = [getattr(batches, "loader", None)]
+    for owner in owners:  # samplers may be in samplers
+        parts = (getattr(owner, name, None) for name in ("sampler", "batch_sampler"))
+        owners += [part for part in parts if part is not None]
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+    with torch.random.fork_rng(devices):
+        torch.manual_seed(seed)
+        np.random.seed(seed % 2**32)  # noqa: NPY002
+        random.seed(seed)
+        for generator in (getattr(owner, "generator", None) for owner in owners):
+            if isinstance(generator, torch.Generator):
+                generator.manual_seed(seed)
+        try:
+            yield
+        finally:
+            np.random.set_state(numpy_state)  # noqa: NPY002
+            random.setstate(python_state)
+
+
+def _finite(loss: Tensor) -> float:
+    value = loss.item()
+    if not math.isfinite(value):
+        raise FloatingPointError(f"the loss is {value}")
+    return value
+
+
+def _copy_of(model: nn.Module) -> dict[str, Tensor]:
+    return {name: t.detach().clone() for name, t in model.state_dict().items()}

@@ -6,6 +6,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from redunet._checks import Array, as_samples, check_count, check_positive, check_sample_shape
+from redunet._labels import as_labels
 from redunet._precision import full_precision, has_overflowed, undefined_loss
 from redunet._processes import Processes
 from redunet.rates.coding_rates import compression_rate, expansion_rate, spectrum_of
@@ -18,7 +19,6 @@ from redunet.rates.dictionary import (
     lipschitz_bounds,
 )
 from redunet.rates.partition import Partition
-from redunet.training.gathered import of_all
 
 
 class MCR2Loss(nn.Module):
@@ -40,8 +40,7 @@ class MCR2Loss(nn.Module):
         no labels.
     process_group : torch.distributed.ProcessGroup, optional
         Processes that each have a part of the batch. The loss is that of the whole batch, on every
-        process. Its gradient suits a ``DistributedDataParallel``, which takes the mean over the
-        processes. Do not pass it to a loss for :func:`redunet.train`, which gathers itself.
+        process. Its gradient suits a ``DistributedDataParallel``; see :func:`gathered`.
 
     References
     ----------
@@ -65,7 +64,7 @@ class MCR2Loss(nn.Module):
         process_group: "dist.ProcessGroup | None" = None,
     ):
         super().__init__()
-        self._processes = Processes(process_group)
+        self._group = process_group
         self.eps_sq, self.gamma1, self.gamma2 = check_positive(
             eps_sq=eps_sq, gamma1=gamma1, gamma2=gamma2
         )
@@ -86,9 +85,9 @@ class MCR2Loss(nn.Module):
         ValueError
             If features of full precision are not finite, or labels do not fit them.
         """
-        if self._processes.any(has_overflowed(Z), Z.device):
+        if Processes(self._group).any(has_overflowed(Z), Z.device):
             return undefined_loss(Z)
-        Z, labels = of_all(as_samples(Z, name="Z"), labels, self._processes)
+        Z, labels = gathered(as_samples(Z, name="Z"), labels, self._group)
         partition = Partition.from_labels(labels, len(Z), device=Z.device, partial=True)
         spectrum = spectrum_of(Z)
         V = spectrum(Z)
@@ -150,7 +149,7 @@ class VariationalMCR2Loss(nn.Module):
     Training alternates between two steps for each batch (Algorithm 1). First, :meth:`update` moves
     the dictionary and the codes so that the rate reduction grows. Then a step on the loss moves the
     features towards them. Call :meth:`latch` on all samples before the training and again at
-    intervals. :func:`redunet.train` does all of this.
+    intervals, such as every 50 epochs.
 
     Parameters
     ----------
@@ -342,6 +341,49 @@ class VariationalMCR2Loss(nn.Module):
             f"atoms_per_class={self.atoms_per_class}, eps_sq={self.eps_sq}, mu={self.mu}, "
             f"step_size={self.step_size}"
         )
+
+
+def gathered(
+    Z: Tensor, labels: Array, process_group: "dist.ProcessGroup | None"
+) -> tuple[Tensor, Array]:
+    """The features and labels of all processes, on every process.
+
+    Every process may compute the same loss from them. Gradients flow to its own features and soft
+    memberships. They are multiplied by the number of processes, because a
+    ``DistributedDataParallel`` takes the mean over the processes, and the gradient is their sum.
+
+    Parameters
+    ----------
+    Z : Tensor of shape (m, …)
+        The features of this process. Processes may have different numbers of them.
+    labels : array-like or Tensor of shape (m,) or (m, k)
+    process_group : torch.distributed.ProcessGroup or None
+        None for a single process.
+    """
+    processes = Processes(process_group)
+    if processes.size == 1:
+        return Z, labels
+    whole = _gathered(Z, processes)
+    if isinstance(labels, Tensor):
+        return whole, _gathered(labels.to(Z.device), processes)
+    of_all = processes.all_gather_object(as_labels(labels, memberships=True))
+    return whole, np.concatenate(of_all)
+
+
+def _gathered(own: Tensor, processes: Processes) -> Tensor:
+    """The parts of all processes, which may have different lengths, one after the other."""
+    size, rank = processes.size, processes.rank
+    lengths = torch.zeros(size, dtype=torch.int64, device=own.device)
+    lengths[rank] = len(own)
+    counts = processes.all_reduce(lengths).tolist()
+    longest = max(counts)
+    padded = own.new_zeros(longest, *own.shape[1:])
+    padded[: len(own)] = own.detach()
+    parts = processes.all_gather(padded, longest * size).split(longest)
+    parts = [part[:count] for part, count in zip(parts, counts, strict=True)]
+    if own.requires_grad:
+        parts[rank] = own.detach() + size * (own - own.detach())
+    return torch.cat(parts)
 
 
 def takes_features(loss: object) -> bool:

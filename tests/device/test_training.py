@@ -15,7 +15,6 @@ from redunet import (
     coding_rate,
     finetune,
     rate_reduction,
-    train,
 )
 from redunet.rates import pairwise_rate_reduction
 from tests.device.samples import SETTINGS, SHAPES, assert_close, data
@@ -52,34 +51,21 @@ def test_a_meter(shape, device):
     assert_close(there.compute().delta, here.compute().delta)
 
 
-class Featurizer(nn.Module):
-    """Features of unit norm."""
-
-    def __init__(self):
-        super().__init__()
+def test_a_dictionary(device):
+    X, labels = data((12,))
+    Z = nn.functional.normalize(X, dim=1)
+    results = []
+    for place in (torch.device("cpu"), device):
         torch.manual_seed(0)
-        self.layers = nn.Sequential(nn.Linear(12, 8), nn.ReLU(), nn.Linear(8, 6))
-
-    def forward(self, X):
-        return nn.functional.normalize(self.layers(X), dim=1)
-
-
-LOSSES = {"MCR2": MCR2Loss, "OLE": OLELoss, "V-MCR2": lambda: VariationalMCR2Loss(3, 6, 2)}
-
-
-@pytest.mark.parametrize("autocast", [None, torch.bfloat16], ids=["float32", "bfloat16"])
-@pytest.mark.parametrize("name", LOSSES)
-def test_a_training_resumes(name, autocast, device, tmp_path):
-    X, labels = data((12,), m=96, dtype=torch.float32)
-    batches = DataLoader(TensorDataset(X, labels), 32)
-    for epochs in (1, 2):
-        featurizer, loss = Featurizer().to(device), LOSSES[name]().to(device)
-        optimizer = torch.optim.Adam(featurizer.parameters(), 1e-3)
-        options = {"latch_every": 1, "autocast": autocast, "checkpoint": tmp_path / "state"}
-        history = train(featurizer, loss, batches, optimizer, epochs=epochs, **options)
-    assert len(history.loss) == 2
-    assert {p.device.type for p in featurizer.parameters()} == {device.type}
-    assert all(p.isfinite().all() for p in featurizer.parameters())
+        loss = VariationalMCR2Loss(3, 12, 2).double().to(place)
+        loss.latch(Z[:30].to(place), labels[:30])
+        loss.update(Z.to(place), labels)
+        results.append(
+            [loss(Z.to(place), labels), *loss.rates(labels), *loss.state_dict().values()]
+        )
+        assert {t.device.type for t in results[-1]} == {place.type}
+    for found, expected in zip(*results[::-1], strict=True):
+        assert_close(found, expected)
 
 
 few_samples = pytest.mark.filterwarnings("ignore:the constructed network is returned")

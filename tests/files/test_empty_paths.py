@@ -1,26 +1,15 @@
 """Empty paths are refused by name; they would be the current folder."""
 
 import pytest
-import torch
-from torch import nn
 
-from redunet import MCR2Loss, finetune, train
+from redunet import finetune
 from redunet.cli import main
 from tests.small import LABELS, X, construct
-
-
-def trained(checkpoint):
-    model = nn.Sequential(nn.Flatten(), nn.Linear(10, 3))
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    batches = [(X, torch.tensor(LABELS))]
-    train(model, MCR2Loss(), batches, optimizer, epochs=1, checkpoint=checkpoint)
-
 
 TAKING = {
     "construct": lambda path: construct(checkpoint=path),
     "workdir": lambda path: construct(workdir=path),
     "finetune": lambda path: finetune(construct(), X, LABELS, checkpoint=path),
-    "train": trained,
 }
 
 

@@ -13,7 +13,7 @@ from redunet import (
     finetune,
     report,
 )
-from redunet.training.heads import LinearHead
+from redunet.training import LinearHead
 from tests.inspection.report_page import Page
 from tests.samples import samples
 

@@ -7,8 +7,7 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from redunet import MCR2Loss, VariationalMCR2Loss, train
-from redunet.training.featurizers import TrainingHistory
+from redunet import MCR2Loss
 from tests.two_processes import needs_two_processes, run_two
 
 GENERATOR = torch.Generator().manual_seed(0)
@@ -37,55 +36,10 @@ class Featurizer(nn.Module):
         return nn.functional.normalize(self.layers(X), dim=1)
 
 
-class CrossEntropy(nn.Module):
-    """A loss with parameters of its own."""
-
-    def __init__(self, dim):
-        super().__init__()
-        self.classifier = nn.Linear(dim, 3)
-
-    def forward(self, Z, labels):
-        return nn.functional.cross_entropy(self.classifier(Z), labels)
-
-
-LOSSES = {
-    "exact": lambda: MCR2Loss(),
-    "variational": lambda: VariationalMCR2Loss(3, 5, 2, mu=0.5),
-    "cross-entropy": lambda: CrossEntropy(5),
-}
-
-
-def prepared(name, seed=0):
-    torch.manual_seed(seed)
-    featurizer = Featurizer(5).double()
-    return featurizer, LOSSES[name]().double()
-
-
-def run(featurizer, loss, batches, **options):
-    parameters = [*featurizer.parameters(), *loss.parameters()]
-    optimizer = torch.optim.SGD(parameters, lr=0.1, momentum=0.9)
-    options = {"epochs": 3, "latch_every": 2, **options}
-    return train(featurizer, loss, batches, optimizer, **options)
-
-
 def work(rank, port, folder):
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"tcp://localhost:{port}", rank=rank, world_size=2)
-    batches = [(X[SHARDS[rank]], labels[SHARDS[rank]]) for X, labels in BATCHES]
     group = dist.group.WORLD
-    for name in LOSSES:
-        path = f"{folder}/{name}.safetensors"
-        for epochs in (1, 3):  # the second time from the file
-            featurizer, loss = prepared(name, rank)  # the first process decides
-            together = DistributedDataParallel(featurizer)
-            options = {"checkpoint": path, "process_group": group, "epochs": epochs}
-            history = run(together, loss, batches, **options)
-        result = featurizer.state_dict(), loss.state_dict(), vars(history)
-        torch.save(result, f"{folder}/{name}-{rank}.pt")
-    try:
-        run(prepared("exact")[0], MCR2Loss(), batches, process_group=group)
-    except ValueError as error:
-        torch.save(str(error), f"{folder}/error-{rank}.pt")
     for name, labels in LABELS.items():
         torch.save(own_loop(labels, SHARDS[rank], group), f"{folder}/loop-{name}-{rank}.pt")
     torch.save(undefined(rank, group), f"{folder}/undefined-{rank}.pt")
@@ -94,7 +48,8 @@ def work(rank, port, folder):
 
 def own_loop(labels, shard, group=None):
     """The loss and all gradients after a step of a loop of one's own."""
-    featurizer, _ = prepared("exact")
+    torch.manual_seed(0)
+    featurizer = Featurizer(5).double()
     loss = MCR2Loss(0.3, process_group=group)
     memberships = None
     if not isinstance(labels, np.ndarray):
@@ -124,18 +79,6 @@ def folder(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("name", LOSSES)
-def test_two_processes_equal_one(name, folder):
-    featurizer, loss = prepared(name)
-    history = run(featurizer, loss, BATCHES)
-    for rank in range(2):
-        weights, state, found = torch.load(folder / f"{name}-{rank}.pt")
-        torch.testing.assert_close(weights, featurizer.state_dict(), rtol=0, atol=1e-10)
-        torch.testing.assert_close(state, loss.state_dict(), rtol=0, atol=1e-10)
-        for key in ("loss", "expansion", "compression", "variational"):
-            np.testing.assert_allclose(found[key], vars(history)[key], rtol=1e-10)
-
-
 @pytest.mark.parametrize("name", LABELS)
 def test_a_loop_of_ones_own_equals_one_process(name, folder):
     value, gradients = own_loop(LABELS[name], slice(None))
@@ -151,19 +94,3 @@ def test_a_loop_of_ones_own_equals_one_process(name, folder):
 def test_an_overflow_on_one_process_makes_the_loss_of_all_undefined(folder):
     for rank in range(2):
         assert torch.load(folder / f"undefined-{rank}.pt").isnan()
-
-
-def test_several_processes_need_a_featurizer_that_they_share(folder):
-    for rank in range(2):
-        message = torch.load(folder / f"error-{rank}.pt")
-        assert "must be a DistributedDataParallel, got Featurizer" in message
-
-
-def test_a_checkpoint_belongs_to_a_number_of_processes(folder):
-    with pytest.raises(ValueError, match="was written by 2 processes, got 1"):
-        run(*prepared("exact"), BATCHES, checkpoint=folder / "exact.safetensors")
-
-
-def test_a_history_has_one_entry_for_each_epoch(folder):
-    history = TrainingHistory(**torch.load(folder / "exact-0.pt")[2])
-    assert len(history.delta) == len(history.seconds) == 3

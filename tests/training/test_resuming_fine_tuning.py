@@ -1,17 +1,45 @@
 """A fine-tuning resumes only with the same network, samples, labels and settings."""
 
+import random
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from redunet import MCR2Loss, ReduNet, finetune
-from redunet.training.tuning import Tuning
-from tests.training.test_resuming import Distorted, X, Y, loader
+from redunet.training.fine_tuning import _Training
 
 pytestmark = pytest.mark.filterwarnings("ignore::redunet.ReduNetWarning")
+
+X = torch.randn(24, 6, generator=torch.Generator().manual_seed(0))
+Y = torch.arange(24) % 3
+
+
+def loader(seed=None):
+    """Batches in a random order, by the global random state or by a generator."""
+    generator = None if seed is None else torch.Generator().manual_seed(seed)
+    return DataLoader(TensorDataset(X, Y), 8, shuffle=True, generator=generator)
+
+
+class Distorted(Dataset):
+    """Samples with random numbers of torch, NumPy or Python."""
+
+    def __init__(self, source):
+        self._source = source
+
+    def __len__(self):
+        return len(X)
+
+    def __getitem__(self, index):
+        noise = {
+            "torch": lambda: torch.rand(()).item(),
+            "numpy": lambda: np.random.rand(),  # noqa: NPY002
+            "python": random.random,
+        }[self._source]()
+        return X[index] + noise, Y[index]
 
 
 def network(seed=0):
@@ -38,14 +66,14 @@ def interrupted(tmp_path, monkeypatch):
     def started(net=NET, X=X, labels=Y, **options):
         path, epochs = tmp_path / "tuning.safetensors", []
 
-        def run_epoch(self, *args, original=Tuning.run_epoch):
+        def run_epoch(self, *args, original=_Training.run_epoch):
             epochs.append(None)
             if len(epochs) > 2:
                 raise Stopped
             return original(self, *args)
 
         with monkeypatch.context() as patch:
-            patch.setattr(Tuning, "run_epoch", run_epoch)
+            patch.setattr(_Training, "run_epoch", run_epoch)
             with pytest.raises(Stopped):
                 finetune(net, X, labels, checkpoint=path, **{**TUNING, **options})
         return path
@@ -84,7 +112,7 @@ def other_classes():
         ({"loss": MCR2Loss(0.1)}, "the loss.kind.class is CrossEntropyLoss, expected MCR2Loss"),
         ({"head": "linear"}, "head is residual, expected linear"),
         ({"epochs": 7}, "epochs is 4, expected 7"),
-        ({"weight_decay": 0.1}, "weight_decay is 0.0, expected 0.1"),
+        ({"lr": 0.1}, r"lr is None, expected 0\.1"),
         ({"seed": 1}, "seed is 0, expected 1"),
     ],
 )
@@ -105,14 +133,18 @@ def test_another_fine_tuning_is_refused(change, message, interrupted):
         lambda: loader(),
         lambda: loader(seed=5),
         lambda: DataLoader(Distorted("torch"), 8, shuffle=True),
+        lambda: DataLoader(Distorted("numpy"), 8, shuffle=True),
+        lambda: DataLoader(Distorted("python"), 8, shuffle=True),
     ],
 )
 def test_a_fine_tuning_on_a_stream_resumes(make, interrupted):
     options = {"labels": None, "validation": (X[:9], Y[:9])}
     path = interrupted(X=make(), **options)
-    before = torch.get_rng_state()
+    before = torch.get_rng_state(), random.getstate(), np.random.get_state()[1]  # noqa: NPY002
     resumed, expected = (tune(p, X=make(), **options) for p in (path, None))
-    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert random.getstate() == before[1]
+    assert (np.random.get_state()[1] == before[2]).all()  # noqa: NPY002
     torch.testing.assert_close(resumed.state_dict(), expected.state_dict(), rtol=0, atol=0)
     assert resumed.history == expected.history
 
