@@ -234,7 +234,7 @@ def test_unregistered_kinds_are_refused_in_files(net, tmp_path):
 
 @pytest.mark.parametrize("head", ["linear", "residual"])
 def test_fine_tuning_trains_it(net, head):
-    tuned = finetune(net, X, LABELS, epochs=2, head=head, hermitian=True, validation=None)
+    tuned = finetune(net, X, LABELS, epochs=2, head=head, validation=None)
     before, after = net.layers[0].state_dict(), tuned.net.layers[0].state_dict()
     assert all(
         not torch.equal(before[name], after[name])

@@ -79,7 +79,7 @@ def test_explanations_tell_the_prediction_of_the_head(tuned):
         assert explanation.prediction == prediction
         assert f"prediction: {prediction}" in str(explanation)
     layers = explain(model.net, X[-1])
-    np.testing.assert_array_equal(explanation.residual_norms, layers.residual_norms)
+    np.testing.assert_array_equal(explanation.residuals, layers.residuals)
 
 
 def test_reports_count_the_predictions_of_the_head(tuned, tmp_path):
