@@ -150,13 +150,6 @@ def test_the_real_form_acts_on_real_and_imaginary_parts(setting):
     torch.testing.assert_close(real.respond(as_reals(V)).data, as_reals(ops.respond(V)).data)
 
 
-def test_hermitian_parts(setting):
-    ops, E, Cs, _ = setting
-    ops.make_hermitian_()
-    torch.testing.assert_close(ops.matrices().expansion.data, (E + E.mH) / 2)
-    torch.testing.assert_close(ops.matrices().compression.data, (Cs + Cs.mH) / 2)
-
-
 def test_operators_are_made_of_their_tensors_by_name(setting):
     ops, _, _, V = setting
     twin = type(ops).from_tensors(ops.state_dict())

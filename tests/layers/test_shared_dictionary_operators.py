@@ -72,11 +72,3 @@ def test_the_real_form_acts_on_real_and_imaginary_parts(dtype):
     assert not any(t.is_complex() for t in real.state_dict().values())
     torch.testing.assert_close(real.expand(as_reals(V)), as_reals(operators.expand(V)))
     torch.testing.assert_close(real.respond(as_reals(V)), as_reals(operators.respond(V)))
-
-
-@pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])
-def test_hermitian_parts(dtype):
-    operators, E, Cs, _ = operators_of(dtype)
-    operators.make_hermitian_()
-    torch.testing.assert_close(operators.matrices().expansion.data, (E + E.mH) / 2)
-    torch.testing.assert_close(operators.matrices().compression.data, (Cs + Cs.mH) / 2)

@@ -110,13 +110,6 @@ class Operators(nn.Module, ABC):
         units = units.expand(len(like), -1, -1)
         return OperatorMatrices(self.expand(units).mT, self.respond(units).permute(0, 2, 3, 1))
 
-    @torch.no_grad()
-    def make_hermitian_(self) -> None:
-        """Replace the operators by the closest Hermitian ones, in place.
-
-        By default this does nothing, as is right for representations that are always Hermitian.
-        """
-
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> Self:
         """Construct operators from their parameters and buffers, by name."""
@@ -180,11 +173,6 @@ class DenseExpansion(Operators):
         """E v for every sample, ``(F, m, C)`` to ``(F, m, C)``."""
         return V @ self.expansion[frequencies].mT
 
-    @torch.no_grad()
-    def make_hermitian_(self) -> None:
-        """Replace E by the closest Hermitian matrices, in place."""
-        symmetrise_(self.expansion)
-
 
 class Responses:
     """Cʲ v of samples for all classes.
@@ -229,11 +217,6 @@ class Responses:
 
     def _respond(self, block: slice) -> Tensor:
         return self._operators.respond(self._V[block], block)
-
-
-def symmetrise_(matrices: Tensor) -> None:
-    """Replace matrices ``(…, n, n)`` by the closest Hermitian ones, in place."""
-    matrices.copy_((matrices + matrices.mH) / 2)
 
 
 def real_form(matrices: Tensor) -> Tensor:

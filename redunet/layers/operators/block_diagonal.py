@@ -209,12 +209,6 @@ class BlockDiagonalOperators(Operators):
         units = units.expand(self.num_frequencies, -1, -1)
         return OperatorMatrices(self.expand(units).mT, self.respond(units).permute(0, 2, 3, 1))
 
-    @torch.no_grad()
-    def make_hermitian_(self) -> None:
-        """Replace the operators of every block by the closest Hermitian ones, in place."""
-        for block in self._operators():
-            block.make_hermitian_()
-
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> Self:
         """Construct operators from their parameters and buffers, by name."""

@@ -12,7 +12,6 @@ from redunet.layers.operators.base import (
     Responses,
     may_read,
     real_form,
-    symmetrise_,
 )
 from redunet.layers.operators.by_class import ResponsesByClass, of_classes, select
 from redunet.rates.spectrum import safe_sqrt, scaled, squared_norms
@@ -51,12 +50,6 @@ class DenseOperators(DenseExpansion):
     def real_form(self) -> "DenseOperators":
         """The same operators on real and imaginary parts ``(F, m, 2C)``."""
         return DenseOperators(real_form(self.expansion), real_form(self.compression))
-
-    @torch.no_grad()
-    def make_hermitian_(self) -> None:
-        """Replace E and all Cʲ by the closest Hermitian matrices, in place."""
-        super().make_hermitian_()
-        symmetrise_(self.compression)
 
     def extra_repr(self) -> str:
         """Shown in ``repr``."""

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from redunet.layers.operators.base import ALL, Operators, Responses, real_form, symmetrise_
+from redunet.layers.operators.base import ALL, Operators, Responses, real_form
 from redunet.layers.operators.by_class import ResponsesByClass, of_classes, select
 from redunet.rates.dictionary import coherence
 from redunet.rates.spectrum import safe_sqrt, scaled, squared_norms, total
@@ -98,11 +98,6 @@ class SharedDictionaryOperators(Operators):
             self.codes.repeat(1, 1, twice),
             self.scales.clone(),
         )
-
-    @torch.no_grad()
-    def make_hermitian_(self) -> None:
-        """Replace E and all Cʲ by the closest operators with Hermitian cores, in place."""
-        symmetrise_(self.cores)
 
     def coherence(self, frequencies: slice = ALL) -> Tensor:
         """Γ*Γ, ``(F, q, q)``."""
