@@ -264,7 +264,7 @@ def check_number(**values: object) -> Any:
     TypeError
         If a value is not a number.
     """
-    return _each(values, _number)
+    return _each(values, Real, "a number", _number)
 
 
 def check_positive(**values: object) -> Any:
@@ -277,7 +277,7 @@ def check_positive(**values: object) -> Any:
     ValueError
         If a value is not positive or not finite.
     """
-    return _each(values, _positive)
+    return _each(values, Real, "a number", _positive)
 
 
 def check_count(minimum: int | None = 1, **values: object) -> Any:
@@ -290,7 +290,7 @@ def check_count(minimum: int | None = 1, **values: object) -> Any:
     ValueError
         If a value is less than ``minimum``.
     """
-    return _each(values, partial(_count, minimum))
+    return _each(values, Integral, "an integer", partial(_count, minimum))
 
 
 def check_counts(*, repeat: int = 1, **values: object) -> tuple[int, ...]:
@@ -317,7 +317,7 @@ def check_flag(**values: object) -> Any:
     TypeError
         If a value is not a boolean.
     """
-    return _each(values, _flag)
+    return _each(values, bool, "True or False", lambda name, value: value)
 
 
 def set_fields(instance: object, **values: object) -> None:
@@ -326,41 +326,35 @@ def set_fields(instance: object, **values: object) -> None:
         object.__setattr__(instance, name, value)
 
 
-def _each(values: dict[str, object], check: Callable[[str, object], object]) -> Any:
-    """The checked values; a single one without a tuple."""
-    checked = tuple(check(name, plain(value)) for name, value in values.items())
-    return checked if len(checked) > 1 else checked[0]
+def _each(
+    values: dict[str, object], kind: type, expected: str, check: Callable[[str, Any], object]
+) -> Any:
+    """The checked values, which must be of a kind or None; a single one without a tuple."""
+    checked = []
+    for name, value in values.items():
+        value = plain(value)
+        is_kind = isinstance(value, kind) and isinstance(value, bool) == (kind is bool)
+        if not is_kind and (value is not None or kind is bool):
+            raise TypeError(f"{name} must be {expected}, got {value!r}")
+        checked.append(value if value is None else check(name, value))
+    return tuple(checked) if len(checked) > 1 else checked[0]
 
 
-def _number(name: str, value: object) -> int | float | None:
-    if value is None:
-        return None
-    if not isinstance(value, Real) or isinstance(value, bool):
-        raise TypeError(f"{name} must be a number, got {value!r}")
+def _number(name: str, value: Real) -> int | float:
     return int(value) if isinstance(value, Integral) else float(value)
 
 
-def _positive(name: str, value: object) -> int | float | None:
+def _positive(name: str, value: Real) -> int | float:
     number = _number(name, value)
-    if number is not None and not (number > 0 and math.isfinite(number)):
+    if not (number > 0 and math.isfinite(number)):
         raise ValueError(f"{name} must be a positive number, got {number}")
     return number
 
 
-def _count(minimum: int | None, name: str, value: object) -> int | None:
-    if value is None:
-        return None
-    if not isinstance(value, Integral) or isinstance(value, bool):
-        raise TypeError(f"{name} must be an integer, got {value!r}")
+def _count(minimum: int | None, name: str, value: Integral) -> int:
     if minimum is not None and value < minimum:
         raise ValueError(f"{name} must be at least {minimum}, got {value}")
     return int(value)
-
-
-def _flag(name: str, value: object) -> bool:
-    if not isinstance(value, bool):
-        raise TypeError(f"{name} must be True or False, got {value!r}")
-    return value
 
 
 def check_sample_shape(

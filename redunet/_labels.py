@@ -2,7 +2,7 @@
 
 import unicodedata
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -138,7 +138,7 @@ def _from_objects(
     values: np.ndarray, hidden: np.ndarray, unknown: Label | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Labels in an array of objects, which must be of one kind, and those that are not known."""
-    items: list[Any] = [x.item() if isinstance(x, np.generic) else x for x in values.tolist()]
+    items = [x.item() if isinstance(x, np.generic) else x for x in values.tolist()]
     if unknown is not None:
         is_text = isinstance(unknown, str)
         same = [isinstance(x, str) == is_text and x == unknown for x in items]

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Protocol, Self, TypeVar, runtime_checkable
 
 import numpy as np
 from torch import Tensor
@@ -11,6 +11,23 @@ from redunet._checks import Array, as_tensor
 
 # Errors list at most this many names.
 LISTED = 5
+
+Data = TypeVar("Data")
+
+
+@runtime_checkable
+class Frame(Protocol):
+    """A frame of pandas or polars."""
+
+    @property
+    def columns(self) -> Sequence[object]:
+        """The names of the columns."""
+
+    def __len__(self) -> int:
+        """The number of samples."""
+
+    def __getitem__(self, names: list[object]) -> Self:
+        """A frame of some columns."""
 
 
 class Names(NamedTuple):
@@ -29,7 +46,7 @@ class Names(NamedTuple):
     label: str | None = None
 
     @classmethod
-    def of(cls, X: Any, labels: Any, features: Sequence[str] | None = None) -> Self:
+    def of(cls, X: object, labels: object, features: Sequence[str] | None = None) -> Self:
         """The names of samples and labels: those that are given, or those of frames and series.
 
         Raises
@@ -54,11 +71,8 @@ class Names(NamedTuple):
         name = getattr(labels, "name", None)
         label = str(name) if name is not None and not isinstance(labels, Tensor) else None
         label = label or None  # polars has empty names
-        if found is not None and label in found and _holds(X, found.index(label), labels):
-            raise ValueError(
-                f"the column {label!r} of X holds the labels: leave it out, for example with "
-                f"X.drop(columns={label!r})"
-            )
+        if isinstance(X, Frame) and found and label in found:
+            _check_label(X[[X.columns[found.index(label)]]], labels, label)
         names = cls(given, label)
         shape = getattr(X, "shape", ())
         if len(shape) > 1:
@@ -73,13 +87,15 @@ class Names(NamedTuple):
                 f"of samples of shape {tuple(sample_shape)}, got {len(self.features)}"
             )
 
-    def in_order(self, X: Any) -> Any:
+    def in_order(self, X: Data) -> Data:
         """A frame with the columns of the construction, in their order; other arrays as they are.
 
         See :meth:`positions`.
         """
         places = self.positions(column_names(X))
-        return X if places is None else X[[X.columns[place] for place in places]]
+        if places is None or not isinstance(X, Frame):
+            return X
+        return X[[X.columns[place] for place in places]]
 
     def positions(self, found: Sequence[str] | None) -> list[int] | None:
         """The positions of the columns of the construction among these; None if they are the same.
@@ -113,18 +129,17 @@ class Names(NamedTuple):
         return [found.index(name) for name in wanted]
 
 
-def column_names(X: Any) -> tuple[str, ...] | None:
-    """The names of the columns of a frame of pandas or polars; None for other arrays."""
-    if isinstance(X, np.ndarray | Tensor) or not hasattr(X, "columns"):
-        return None
-    return tuple(map(str, X.columns))
+def column_names(X: object) -> tuple[str, ...] | None:
+    """The names of the columns of a frame; None for other arrays."""
+    return tuple(map(str, X.columns)) if isinstance(X, Frame) else None
 
 
-def as_row(x: Any) -> Any:
+def as_row(x: Array) -> Array:
     """One sample ``(*sample_shape)`` with an axis of samples; it may be a row of a frame."""
-    if hasattr(x, "columns") and len(x) == 1:
+    if isinstance(x, Frame) and len(x) == 1:
         return x
-    return x.to_frame().T if hasattr(x, "to_frame") else as_tensor(x)[None]
+    to_frame = getattr(x, "to_frame", None)
+    return as_tensor(x)[None] if to_frame is None else to_frame().T
 
 
 def _numbered(names: Sequence[str]) -> tuple[str, ...]:
@@ -132,10 +147,14 @@ def _numbered(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(map(str, range(len(names))))
 
 
-def _holds(X: Any, column: int, labels: Array) -> bool:
-    """Whether a column of a frame equals the labels."""
-    values = np.asarray(X[X.columns[column]])
-    return bool(np.array_equal(values.astype(str), np.asarray(labels).astype(str)))
+def _check_label(column: Frame, labels: object, name: str) -> None:
+    """Raise ValueError if a column of the samples equals the labels."""
+    values, others = (np.asarray(part).astype(str).ravel() for part in (column, labels))
+    if np.array_equal(values, others):
+        raise ValueError(
+            f"the column {name!r} of X holds the labels: leave it out, for example with "
+            f"X.drop(columns={name!r})"
+        )
 
 
 def _check_distinct(names: Iterable[str]) -> None:

@@ -12,7 +12,7 @@ class HasArguments(Protocol):
     """A part of a network that JSON can describe."""
 
     @property
-    def arguments(self) -> dict[str, Any]:
+    def arguments(self) -> Mapping[str, object]:
         """The keyword arguments that make an equal instance, as values that JSON can hold."""
 
 
@@ -103,7 +103,7 @@ class Kinds(Generic[Part]):
 class Registry(Kinds[DescribedPart]):
     """Kinds whose instances JSON can describe, by the name of their kind and their arguments."""
 
-    def to_json(self, part: DescribedPart) -> dict[str, Any]:
+    def to_json(self, part: DescribedPart) -> dict[str, object]:
         """Kind and arguments of an instance.
 
         Raises
@@ -120,7 +120,7 @@ class Registry(Kinds[DescribedPart]):
         return self[fields["kind"]](**arguments)
 
 
-def encoded(value: Any) -> Any:
+def encoded(value: object) -> object:
     """A value as JSON can hold it: NumPy and torch scalars as numbers, infinity as a string."""
     if isinstance(value, dict):
         return {key: encoded(each) for key, each in value.items()}
@@ -130,5 +130,5 @@ def encoded(value: Any) -> Any:
     return "Infinity" if isinstance(value, float) and math.isinf(value) else value
 
 
-def _decoded(value: Any) -> Any:
+def _decoded(value: object) -> object:
     return math.inf if value == "Infinity" else value

@@ -13,7 +13,6 @@ import os
 import sys
 import warnings
 from importlib import import_module
-from typing import Any
 
 from redunet.cli.arguments import check, parser
 
@@ -56,7 +55,7 @@ def _run(arguments: list[str]) -> int:
     return 0
 
 
-def _print(result: dict[str, Any], *, as_json: bool) -> None:
+def _print(result: dict[str, object], *, as_json: bool) -> None:
     """Results of a command, with names in the first column."""
     if as_json:
         print(json.dumps(result, indent=2))
@@ -71,6 +70,6 @@ def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _show(message: Warning | str, *place: Any, **more: Any) -> None:
+def _show(message: Warning | str, *place: object, **more: object) -> None:
     """Print a warning as one line."""
     print(f"redunet: warning: {' '.join(str(message).split())}", file=sys.stderr)

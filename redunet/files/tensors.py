@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ def write_tensors(
     tensors: dict[str, Tensor],
     path: str | os.PathLike[str],
     key: str | None = None,
-    header: dict[str, Any] | None = None,
+    header: Mapping[str, object] | None = None,
 ) -> None:
     """Write tensors, and a header under a key, to a file.
 
@@ -64,7 +64,7 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
 
 
 @contextmanager
-def _opened(path: str | os.PathLike[str]) -> Iterator[Any]:
+def _opened(path: str | os.PathLike[str]) -> Iterator[safe_open]:
     path = Path(path)
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder, not a file")
