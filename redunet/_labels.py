@@ -9,6 +9,8 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from redunet._checks import plain
+
 # The label of samples whose class is not known.
 Label: TypeAlias = int | str
 
@@ -63,15 +65,12 @@ def as_labels(
     """
     values = as_array(labels)
     _check_shape(values, num_samples, memberships)
-    mask = np.ma.getmaskarray(values) if isinstance(values, np.ma.MaskedArray) else None
+    values, hidden = np.ma.getdata(values), np.ma.getmaskarray(values)
     if values.ndim == 2:
-        if mask is not None and mask.any():
+        if hidden.any():
             raise ValueError("memberships must not be masked: mask labels of shape (m,) instead")
-        return _memberships(np.ma.getdata(values))
-    if isinstance(unknown, Tensor | np.ndarray) and unknown.ndim == 0:
-        unknown = unknown.item()
-    hidden = np.zeros(len(values), bool) if mask is None else mask.copy()
-    values = np.ma.getdata(values)
+        return _memberships(values)
+    unknown = plain(unknown)
     if not partial and hidden.any():
         raise ValueError(
             f"{hidden.sum()} of {len(hidden)} labels are masked, but here all must be known: leave "
@@ -80,7 +79,7 @@ def as_labels(
     if values.dtype == object:
         values, hidden = _from_objects(values, hidden, unknown)
     elif unknown is not None:
-        hidden |= _equals(values, unknown)
+        hidden = hidden | _equals(values, unknown)
     values = _plain(values, ~hidden, classes)
     return np.ma.masked_array(values, hidden) if hidden.any() else values
 
