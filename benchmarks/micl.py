@@ -29,7 +29,6 @@ from benchmarks.machine import describe
 from redunet import MICLClassifier, NearestSubspaceClassifier
 from redunet.datasets import digits, mnist, subsample
 
-NEIGHBORS = (2, 5, 10, 20)
 TABLES = {"wine": load_wine, "breast cancer": load_breast_cancer}
 
 # Gaussians: classes, dimensions, dimensions of the subspaces, and standard deviation of the noise.
@@ -37,21 +36,6 @@ CLASSES = 5
 DIMENSIONS = 100
 RANK = 5
 NOISE = 0.1
-
-
-class LocalMICL(ClassifierMixin, BaseEstimator):
-    """Local MICL with the number of neighbours of the least log loss by leave-one-out."""
-
-    def fit(self, X: np.ndarray, y: np.ndarray) -> "LocalMICL":
-        """Choose the number of neighbours and ε²."""
-        models = [MICLClassifier(n_neighbors=count).fit(X, y) for count in NEIGHBORS]
-        self.model_ = min(models, key=lambda model: model.losses_.min())
-        self.details_ = {"n_neighbors": self.model_.n_neighbors}
-        return self
-
-    def predict(self, X: np.ndarray) -> np.ndarray:
-        """Predictions with that number of neighbours."""
-        return self.model_.predict(X)
 
 
 class Searched(ClassifierMixin, BaseEstimator):
@@ -86,7 +70,6 @@ def quadratic(seed: int) -> Searched:
 
 METHODS = {
     "MICL": Method(lambda seed: MICLClassifier(), random=False),
-    "local MICL": Method(lambda seed: LocalMICL(), random=False),
     "nearest subspace": Method(nearest_subspace),
     "LDA": Method(
         lambda seed: LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto"), random=False

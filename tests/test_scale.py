@@ -49,8 +49,6 @@ CLASSIFIERS = {
     ),
     "MICL": ((8,), MICLClassifier()),
     "MICL of series": ((2, 9), MICLClassifier(shift_invariant=True)),
-    "local MICL": ((8,), MICLClassifier(n_neighbors=6)),
-    "local MICL of series": ((2, 9), MICLClassifier(n_neighbors=6, shift_invariant=True)),
     "ReduNet": ((8,), ReduNetClassifier()),
     "ReduNet of series": ((2, 9), ReduNetClassifier()),
 }

@@ -226,7 +226,7 @@ ESTIMATORS = [
     (ReduNetClassifier, {"operators": "variational", "rank": 2, "unknown": -1}),
     (NearestSubspaceClassifier, {"n_components": 2, "center": True}),
     (MICLClassifier, {"eps_sq": 0.25, "center": True}),
-    (MICLClassifier, {"eps_sq": 0.25, "n_neighbors": 3}),
+    (MICLClassifier, {"eps_sq": 0.25}),
     (LossyCodingClustering, {"eps_sq": 0.25, "initial": 4, "random_state": 3}),
     (SubspaceClustering, {"n_clusters": 2, "ridge": 0.5, "random_state": 3}),
 ]

@@ -1,8 +1,5 @@
 """The coding length of samples, all together or segment by segment."""
 
-import math
-from typing import Literal, TypeAlias
-
 import torch
 from torch import Tensor
 
@@ -13,11 +10,6 @@ from redunet.rates.grouping import ClassBatch
 from redunet.rates.partition import Partition
 from redunet.rates.spectrum import HalfSpectrum, moderate_scale, safe_sqrt, scaled
 
-Unit: TypeAlias = Literal["nats", "bits"]
-
-# Nats in one unit.
-UNITS = {"nats": 1.0, "bits": math.log(2)}
-
 
 def coding_length(
     X: Array,
@@ -25,9 +17,8 @@ def coding_length(
     labels: Array | None = None,
     *,
     center: bool = False,
-    unit: Unit = "nats",
 ) -> Tensor:
-    """Coding length of samples, all together or segment by segment.
+    """Coding length in nats of samples, all together or segment by segment.
 
     For vectors, L(X) = (m + D)/2 · log det(I + D/(m ε²) X Xᵀ). This is the length of a code for m
     samples of dimension D with a mean squared error of at most ε²: m/2 · log det(…) for the
@@ -55,8 +46,6 @@ def coding_length(
         Whether to encode the samples of each segment minus their mean μ, and the mean separately,
         in D/2 · log(1 + ‖μ‖²/ε²) nats. For signals, μ is the mean over samples and places, which
         takes C/2 · log(1 + ‖μ‖²/ε²) nats.
-    unit : {"nats", "bits"}
-        Unit of the length. One bit is log 2 nats.
 
     Returns
     -------
@@ -66,8 +55,7 @@ def coding_length(
     Raises
     ------
     ValueError
-        If ``X`` is not finite, ``eps_sq`` is not positive, the labels are invalid, or the unit is
-        unknown.
+        If ``X`` is not finite, ``eps_sq`` is not positive, or the labels are invalid.
 
     References
     ----------
@@ -79,12 +67,10 @@ def coding_length(
     Examples
     --------
     >>> X = [[3.0, 0.0], [0.0, 3.0]]
-    >>> round(coding_length(X, 1.0, unit="bits").item(), 4)  # 4/2 · log₂ det(10 I)
-    13.2877
+    >>> round(coding_length(X, 1.0).item(), 4)  # 4/2 · log det(10 I)
+    9.2103
     """
     eps_sq = check_positive(eps_sq=eps_sq)
-    if unit not in UNITS:
-        raise ValueError(f"unit must be 'nats' or 'bits', got {unit!r}")
     X = as_samples(X)
     scale, spectrum = moderate_scale(X), spectrum_of(X)
     X, eps_sq = X / scale, eps_sq / scale**2
@@ -99,7 +85,7 @@ def coding_length(
         origin = level * spectrum.size**0.5  # of the unitary transform
     length = segment_lengths(spectrum(X), spectrum, partition, eps_sq, origin=origin).sum()
     of_labels = torch.special.xlogy(counts, counts / len(X)).sum()
-    return (length - of_labels.to(length.dtype)) / UNITS[unit]
+    return length - of_labels.to(length.dtype)
 
 
 def segment_lengths(

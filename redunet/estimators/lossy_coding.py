@@ -1,6 +1,6 @@
 """Clustering by lossy coding, which finds the number of clusters."""
 
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -9,7 +9,6 @@ from sklearn.base import BaseEstimator, ClusterMixin
 from sklearn.cluster import MiniBatchKMeans
 from sklearn.isotonic import isotonic_regression
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from redunet._checks import (
@@ -18,16 +17,14 @@ from redunet._checks import (
     check_count,
     check_flag,
     check_positive,
-    check_sample_shape,
     plain,
 )
 from redunet._labels import as_labels
-from redunet._shapes import check_layout
 from redunet.coding.increment import CodedClasses
 from redunet.coding.merging import Merging, merge
-from redunet.estimators.validation import validated
+from redunet.estimators.validation import SpectralMixin, validated
 from redunet.rates.partition import Partition
-from redunet.rates.spectrum import HalfSpectrum, minus_origin, norms
+from redunet.rates.spectrum import minus_origin, norms
 
 Initial: TypeAlias = Literal["auto", "samples"] | int | ArrayLike
 
@@ -39,7 +36,7 @@ LARGEST_START = 5000
 SUBSET = 2500
 
 
-class LossyCodingClustering(ClusterMixin, BaseEstimator):
+class LossyCodingClustering(SpectralMixin, ClusterMixin, BaseEstimator):
     """Clusters that make the code of all samples short; their number follows from the data.
 
     The length of a segmentation is the sum of the coding lengths of its segments, plus the length
@@ -148,14 +145,9 @@ class LossyCodingClustering(ClusterMixin, BaseEstimator):
             ``initial`` is invalid.
         """
         check_positive(eps_sq=self.eps_sq)
-        check_flag(center=self.center, shift_invariant=self.shift_invariant)
-        X = self._validated(X, reset=True)
-        self.sample_shape_ = tuple(X.shape[1:])
-        if self.shift_invariant:
-            check_layout(X)
-        self._spectrum = HalfSpectrum(X.shape[2:] if self.shift_invariant else ()).to(X.device)
+        check_flag(center=self.center)
+        V = self._fit_spectra(validated(self, X, reset=True, ensure_min_samples=2))
         self._origin = None
-        V = self._features(X)
         if self.center:  # where samples lie does not matter, but large numbers have fewer digits
             self._origin = V[0].mean(0)
             V = minus_origin(V, self._origin)
@@ -172,10 +164,7 @@ class LossyCodingClustering(ClusterMixin, BaseEstimator):
         The clusters of the samples themselves, ``labels_``, may differ: merging compares whole
         clusters. See :class:`redunet.MICLClassifier` for the incremental coding length.
         """
-        check_is_fitted(self)
-        X = self._validated(X, reset=False)
-        check_sample_shape(X, self.sample_shape_)
-        V = self._features(X.to(self._spectrum.weights.device))
+        V = minus_origin(self._new_spectra(X), self._origin)
         return self._coded.increments(V).argmin(1).cpu().numpy()
 
     def _merged(self, V: Tensor, groups: np.ndarray) -> Merging:
@@ -209,16 +198,6 @@ class LossyCodingClustering(ClusterMixin, BaseEstimator):
         self.n_clusters_ = len(sizes)
         self.linkage_, self.threshold_ = linkage(merging)
 
-    def _validated(self, X: Array, *, reset: bool) -> Tensor:
-        """Samples in double precision on their device; scikit-learn checks those on the CPU."""
-        minimum = 2 if reset else 1
-        checked = validated(self, X, reset=reset, dtype=np.float64, ensure_min_samples=minimum)
-        return checked.to(torch.float64)
-
-    def _features(self, X: Tensor) -> Tensor:
-        V = self._spectrum(X if self.shift_invariant else X.flatten(1))
-        return minus_origin(V, self._origin)
-
     def _default_precision(self, V: Tensor) -> float:
         """A share of the mean squared norm at each place."""
         energy = float(norms(V).square().mean()) / self._spectrum.size
@@ -240,7 +219,7 @@ class LossyCodingClustering(ClusterMixin, BaseEstimator):
                 return as_labels(initial, m)
             except (TypeError, ValueError) as error:
                 raise type(error)(f"initial: {error}") from error
-        return self._by_k_means(V, initial)
+        return self._by_k_means(V, check_count(initial=initial))
 
     def _by_subset(self, V: Tensor) -> np.ndarray:
         """Clusters of a random subset, and the samples that lengthen their codes least."""
@@ -250,9 +229,8 @@ class LossyCodingClustering(ClusterMixin, BaseEstimator):
         coded = self._code(part, merging.labels(merging.shortest))
         return coded.increments(V).argmin(1).cpu().numpy()
 
-    def _by_k_means(self, V: Tensor, count: Any) -> np.ndarray:
+    def _by_k_means(self, V: Tensor, count: int) -> np.ndarray:
         """Groups of samples, or of the moduli of spectra."""
-        count = check_count(initial=count)
         values = V[0] if self._spectrum.size == 1 else V.abs().transpose(0, 1).flatten(1)
         k_means = MiniBatchKMeans(min(count, V.shape[1]), random_state=plain(self.random_state))
         return k_means.fit_predict(values.cpu().numpy())

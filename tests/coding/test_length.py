@@ -138,12 +138,6 @@ def test_gradients_are_those_of_finite_differences(shape, center):
     assert torch.autograd.gradcheck(of_softmax, (X, soft))
 
 
-def test_bits_are_nats_over_the_logarithm_of_two():
-    X = samples(10, 4)
-    nats = coding_length(X, EPS_SQ, LABELS)
-    assert torch.isclose(coding_length(X, EPS_SQ, LABELS, unit="bits"), nats / math.log(2))
-
-
 @pytest.mark.parametrize("center", [False, True])
 def test_translation_adds_only_the_length_of_the_mean(center):
     X = samples(40, 3)
@@ -186,8 +180,6 @@ def test_single_precision_and_other_devices(device):
 
 def test_errors_say_what_was_expected():
     X = samples(10, 4)
-    with pytest.raises(ValueError, match="unit must be 'nats' or 'bits', got 'bytes'"):
-        coding_length(X, EPS_SQ, unit="bytes")
     with pytest.raises(ValueError, match="eps_sq must be a positive number, got 0"):
         coding_length(X, 0)
     with pytest.raises(ValueError, match=r"labels must have shape \(10,\)"):

@@ -30,7 +30,6 @@ from tests.device.samples import SETTINGS, SHAPES, assert_close, data
 
 CLASSIFIERS = {
     "micl": lambda shifts: MICLClassifier(shift_invariant=shifts),
-    "local micl": lambda shifts: MICLClassifier(shift_invariant=shifts, n_neighbors=12),
     "nearest subspace": lambda shifts: NearestSubspaceClassifier(3, shift_invariant=shifts),
     "network": lambda shifts: ReduNetClassifier(lift=None, eps_sq=0.3),
 }

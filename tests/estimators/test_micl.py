@@ -28,7 +28,8 @@ def test_probabilities_are_those_of_the_lengths():
     X, new = samples(33, 10), samples(5, 10, seed=1)
     model = MICLClassifier(0.3).fit(X, LABELS)
     lengths = model.increments(new)
-    weights = np.exp(-(lengths - lengths.min(1, keepdims=True)))
+    weights = np.exp(-model.sharpness_ * (lengths - lengths.min(1, keepdims=True)))
+    assert 0 < model.sharpness_ < 1
     expected = weights / weights.sum(1, keepdims=True)
     np.testing.assert_allclose(model.predict_proba(new), expected, atol=1e-12)
     np.testing.assert_array_equal(model.decision_function(new), -lengths)
@@ -41,11 +42,12 @@ def test_two_classes_have_one_decision():
     decision = model.decision_function(X)
     assert decision.shape == (12,)
     probabilities = model.predict_proba(X)
-    np.testing.assert_allclose(decision, np.log(probabilities[:, 1] / probabilities[:, 0]))
+    logits = np.log(probabilities[:, 1] / probabilities[:, 0])
+    np.testing.assert_allclose(model.sharpness_ * decision, logits)
     np.testing.assert_array_equal(model.predict(X), np.where(decision > 0, "y", "x"))
 
 
-@pytest.mark.parametrize("options", [{}, {"center": False}, {"n_neighbors": 3}])
+@pytest.mark.parametrize("options", [{}, {"center": False}])
 def test_the_precision_is_the_best_when_each_sample_is_left_out(options):
     X = torch.cat([samples(33, 3) + torch.as_tensor(LABELS)[:, None], samples(33, 7, seed=1)], 1)
     model = MICLClassifier(**options).fit(X, LABELS)
@@ -77,12 +79,11 @@ def least_loss(table):
     return losses[best].mean().item()
 
 
-@pytest.mark.parametrize("n_neighbors", [None, 3])
-def test_small_tables_choose_the_same_precision(n_neighbors, monkeypatch):
+def test_small_tables_choose_the_same_precision(monkeypatch):
     X = samples(33, 10)
-    whole = MICLClassifier(n_neighbors=n_neighbors).fit(X, LABELS)
+    whole = MICLClassifier().fit(X, LABELS)
     monkeypatch.setattr("redunet.estimators.micl.TABLE_ENTRIES", 4 * 33 * 3)
-    parts = MICLClassifier(n_neighbors=n_neighbors).fit(X, LABELS)
+    parts = MICLClassifier().fit(X, LABELS)
     np.testing.assert_allclose(parts.losses_, whole.losses_)
     assert parts.eps_sq_ == whole.eps_sq_
 
@@ -92,7 +93,7 @@ def test_classes_of_one_sample():
     alone = MICLClassifier().fit(X, np.arange(5))
     scale = (X - X.mean(0)).square().sum(1).mean().item()
     np.testing.assert_allclose(alone.eps_sq_, 0.1 * scale)
-    assert len(alone.searched_) == 0
+    assert (len(alone.losses_), alone.sharpness_) == (0, 1)
     np.testing.assert_array_equal(alone.predict(X), np.arange(5))
     mixed = MICLClassifier().fit(X, [0, 1, 1, 1, 1])
     assert np.isfinite(mixed.losses_).all()
@@ -107,11 +108,10 @@ def test_classes_are_subspaces_that_extrapolate():
     assert model.score(new, np.repeat([0, 1, 2], 50)) == 1
 
 
-@pytest.mark.parametrize("n_neighbors", [None, 2])
 @pytest.mark.parametrize("center", [False, True])
-def test_shift_invariant_decisions_do_not_change_under_shifts(center, n_neighbors):
+def test_shift_invariant_decisions_do_not_change_under_shifts(center):
     X, new = samples(33, 2, 4, 3), samples(3, 2, 4, 3, seed=1)
-    model = MICLClassifier(center=center, shift_invariant=True, n_neighbors=n_neighbors)
+    model = MICLClassifier(center=center, shift_invariant=True)
     model.fit(X, LABELS)
     shifted = all_shifts(new)
     np.testing.assert_allclose(
@@ -121,18 +121,19 @@ def test_shift_invariant_decisions_do_not_change_under_shifts(center, n_neighbor
     )
 
 
-def test_all_samples_as_neighbours_are_the_whole_class():
-    X, new = samples(33, 10), samples(5, 10, seed=1)
-    whole = MICLClassifier(0.3).fit(X, LABELS).increments(new)
-    local = MICLClassifier(0.3, n_neighbors=20).fit(X, LABELS).increments(new)
-    np.testing.assert_allclose(local, whole)
+def test_a_given_precision_has_the_sharpness_of_leave_one_out():
+    X = samples(33, 10)
+    searched = MICLClassifier().fit(X, LABELS)
+    given = MICLClassifier(searched.eps_sq_).fit(X, LABELS)
+    assert given.sharpness_ == pytest.approx(searched.sharpness_, rel=1e-9)
+    np.testing.assert_allclose(given.losses_, searched.losses_.min())
+    np.testing.assert_allclose(given.searched_, searched.eps_sq_)
 
 
-@pytest.mark.parametrize("n_neighbors", [None, 20])
-def test_priors_replace_the_shares_of_the_classes(n_neighbors):
+def test_priors_replace_the_shares_of_the_classes():
     X, new, priors = samples(33, 10), samples(5, 10, seed=1), np.array([0.7, 0.2, 0.1])
-    shares = MICLClassifier(0.3, n_neighbors=n_neighbors).fit(X, LABELS)
-    model = MICLClassifier(0.3, n_neighbors=n_neighbors, priors=priors).fit(X, LABELS)
+    shares = MICLClassifier(0.3).fit(X, LABELS)
+    model = MICLClassifier(0.3, priors=priors).fit(X, LABELS)
     expected = shares.increments(new) + np.log(np.array([4, 9, 20]) / 33 / priors)
     np.testing.assert_allclose(model.increments(new), expected)
 
@@ -153,8 +154,6 @@ def test_errors_say_what_was_expected():
     X, labels = samples(6, 3, 4), [0, 1] * 3
     with pytest.raises(ValueError, match="eps_sq must be a positive number, got 0"):
         MICLClassifier(0).fit(X, labels)
-    with pytest.raises(ValueError, match="n_neighbors must be at least 1, got 0"):
-        MICLClassifier(n_neighbors=0).fit(X, labels)
     with pytest.raises(ValueError, match=r"priors must have shape \(2,\), got \(3,\)"):
         MICLClassifier(priors=[0.2, 0.3, 0.5]).fit(X, labels)
     with pytest.raises(ValueError, match=r"positive and sum to 1, got \[0.5, 0.6"):
@@ -170,16 +169,14 @@ def test_errors_say_what_was_expected():
         model.predict(samples(2, 3, 5))
 
 
-@pytest.mark.parametrize("n_neighbors", [None, 3])
-def test_runs_where_the_samples_are(device, n_neighbors):
+def test_runs_where_the_samples_are(device):
     X = samples(33, 2, 4)
-    options = {"shift_invariant": True, "n_neighbors": n_neighbors}
-    there = MICLClassifier(**options).fit(X.to(device), LABELS)
-    here = MICLClassifier(**options).fit(X, LABELS)
+    there = MICLClassifier(shift_invariant=True).fit(X.to(device), LABELS)
+    here = MICLClassifier(shift_invariant=True).fit(X, LABELS)
     assert math.isclose(there.eps_sq_, here.eps_sq_, rel_tol=1e-9)
     np.testing.assert_allclose(there.increments(X), here.increments(X), rtol=1e-7)
 
 
-@parametrize_with_checks([MICLClassifier(), MICLClassifier(1.0, n_neighbors=3)])
+@parametrize_with_checks([MICLClassifier()])
 def test_follows_scikit_learns_conventions(estimator, check):
     check(estimator)
