@@ -26,7 +26,6 @@ BENCHMARKS = {
     "layers": Benchmark("ΔR by layer with several ways to choose the step", "", 10),
     "mnist": Benchmark("networks with each kind of operators", "MNIST", 10),
     "large_search": Benchmark("a search and a construction on many samples", "", 30),
-    "joining": Benchmark("how many candidates of a search a network needs", "aeon", 10),
     "time_series": Benchmark("accuracy on series, beside other methods", "aeon", 60),
     "images": Benchmark("accuracy on images, beside other methods", "MNIST for a part", 90),
     "tables": Benchmark("accuracy on tables, beside other methods", "", 10),

@@ -96,7 +96,7 @@ class Constructed:
 
 def automatic(seed: int) -> Search:
     """A search with all its candidates."""
-    return Search(most_blocks=1, seed=seed)
+    return Search(seed=seed)
 
 
 def defaults(seed: int) -> Search:
@@ -106,12 +106,12 @@ def defaults(seed: int) -> Search:
     """
     lift = automatic_lifts(SHAPE, seed)[0]
     size = (2 * DEFAULT_BAND + 1) ** 2
-    return Search([lift], bands=[DEFAULT_BAND], eps_sq=DEFAULT_PRECISION / size, most_blocks=1)
+    return Search([lift], bands=[DEFAULT_BAND], eps_sq=DEFAULT_PRECISION / size)
 
 
 def of_pixels(seed: int) -> Search:
     """A search for ε² without a lift, for digits as vectors."""
-    return Search([None], most_blocks=1)
+    return Search([None])
 
 
 SEARCHES = {"searched": automatic, "defaults": defaults, "pixels": of_pixels}
@@ -134,10 +134,9 @@ class Features:
         if name == "pixels":
             parts = tuple(Digits(part.X.flatten(1), part.y) for part in parts)
         search = SEARCHES[name](seed).fit(*parts[0].of(STEPS[0]))
-        best, arguments = search.chosen_[0], search.arguments
+        best, arguments = search.best_, dict(search.arguments)
         print(f"- seed {seed}, {name}: {best.name}, band {best.band}, eps_sq {best.eps_sq:.3g}")
         lift = arguments.pop("lift")
-        del arguments["operators"]
         if lift is not None:
             lifted = (torch.cat([lift(x) for x in part.X.split(500)]) for part in parts)
             parts = tuple(Digits(X, part.y) for X, part in zip(lifted, parts, strict=True))

@@ -61,7 +61,7 @@ def main() -> None:
     ]
     size = options.batch_size
     start = time.perf_counter()
-    search = Search(lifts, bands=[2], most_blocks=1).fit(X, labels, batch_size=size, progress=True)
+    search = Search(lifts, bands=[2]).fit(X, labels, batch_size=size, progress=True)
     searched = time.perf_counter()
     net = ReduNet.construct(
         X, labels, num_layers=1, batch_size=size, progress=True, **search.arguments

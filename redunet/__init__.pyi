@@ -16,7 +16,6 @@ from redunet.inspection.html_report import report
 from redunet.layers import Exact, Extensible, Rectified, SharedDictionary, Softmax, Variational
 from redunet.lifts import (
     Band,
-    JoinedLift,
     Lift,
     MultiScaleLift,
     PCALift,
@@ -45,7 +44,6 @@ __all__ = [
     "ExpansionRegression",
     "Extensible",
     "FineTuned",
-    "JoinedLift",
     "Lift",
     "LossyCodingClustering",
     "MCR2Loss",

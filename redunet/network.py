@@ -248,12 +248,12 @@ class ReduNet(nn.Module):
         )
         if isinstance(lift, str | Search):
             check_rereadable(X, "a search")
-            search = as_search(lift, eps_sq, lam, membership, operators, rank)
+            search = as_search(lift, eps_sq, lam, membership)
             options: Any = {"device": device, "batch_size": batch_size, "progress": progress}
             options |= {"unknown": unknown, "process_group": process_group}
             chosen = search.fit(X, labels, **options).arguments
-            module, reader = chosen.pop("lift"), chosen.pop("reader", reader)
-            settings = settings.with_choice(chosen)
+            module, reader = chosen["lift"], chosen["reader"] or reader
+            settings = settings.with_choice(chosen["eps_sq"], chosen["membership"])
         else:
             module = composed(lift)
         parts = build(

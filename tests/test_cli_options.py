@@ -80,7 +80,7 @@ def asked(folder, monkeypatch):
         (["--operators", "exact"], {}),
         (["--seed", "3"], {"seed": 3}),
         (["--eps-sq", "0.1"], {"eps_sq": 0.1}),
-        (["--operators", "variational", "--rank", "3"], {"most_blocks": 1}),
+        (["--operators", "variational", "--rank", "3"], {}),
         (["--num-layers", "2", "--eta", "0.1", "--momentum", "0.5"], {}),
     ],
 )
@@ -196,7 +196,7 @@ def test_construct_prints_what_was_read_and_chosen(folder, capsys, tmp_path):
     assert found["samples by class"] == {f"grower {j}": int(n) for j, n in enumerate(counts)}
     assert found["columns"] == [f"m{number}" for number in range(13)]
     assert found["label"] == "grower"
-    assert found["chosen"] == [candidate.name for candidate in search.chosen_]
+    assert found["chosen"] == search.best_.name
     assert found["accuracy (leave-one-out)"] == search.accuracy_
     assert found["log loss (leave-one-out)"] == search.loss_
     assert found["eps_sq"] == again.settings.eps_sq

@@ -35,8 +35,7 @@ from redunet import (
     rate_reduction,
 )
 from redunet.estimators import SubspaceClustering
-from redunet.layers import BlockDiagonal, Rectified, Softmax, Variational
-from redunet.lifts import JoinedLift
+from redunet.layers import Rectified, Softmax, Variational
 from redunet.rates import pairwise_rate_reduction
 from redunet.training import ReduConvLayer
 
@@ -74,7 +73,7 @@ KEEPING = [
     (VariationalMCR2Loss, {"num_classes": 2, "dim": 3, "atoms_per_class": 2, "eps_sq": 0.25,
                            "mu": 2.0, "step_size": 4.0}),
     (RateReductionMeter, {"eps_sq": 0.25}),
-    (Search, {"eps_sq": 0.25, "most_blocks": 2, "most_samples": 10, "seed": 3}),
+    (Search, {"eps_sq": 0.25, "most_samples": 10, "seed": 3}),
     (ReduConvLayer, {"channels": 2, "num_classes": 3, "eta": 0.5, "lam": 2.0}),
 ]  # fmt: skip
 
@@ -203,14 +202,10 @@ def test_what_is_no_number_is_refused_by_name(settings, message):
 @pytest.mark.parametrize("kind", NUMBERS)
 def test_sequences_of_numbers(kind):
     number = NUMBERS[kind]
-    blocks = BlockDiagonal([number(2), number(3)], [number(0.5), number(0.25)], [number(1), None])
-    assert blocks == BlockDiagonal((2, 3), (0.5, 0.25), (1, None))
-    assert [type(value) for value in (*blocks.channels, *blocks.eps_sq)] == [int, int, float, float]
     lift = RandomCirculantLift(1, 4, [number(3), number(5)], 2)
     assert lift.kernel_size == (3, 5)
     assert ScatteringLift([number(8), number(8)], 1).shape == (8, 8)
     assert MultiScaleLift(1, 1, dilations=[number(1), number(2)]).dilations == (1, 2)
-    assert JoinedLift([Band(2)], [[number(1), None]]).bands == [[1, None]]
     assert Search(bands=[number(2), None]).bands == [2, None]
 
 

@@ -24,7 +24,7 @@ steps = [(0, 1), (2, 3), (4, 5), (6, 7), (8, 9)]
 # is known at the beginning. ``operators="extensible"`` makes the network keep its sums.
 
 first = labels < 2
-search = Search(most_blocks=1).fit(X[first], labels[first])
+search = Search().fit(X[first], labels[first])
 options = search.arguments | {"operators": "extensible", "num_layers": 1}
 extended = ReduNet.construct(X[first], labels[first], **options)
 

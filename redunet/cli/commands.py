@@ -32,7 +32,6 @@ from redunet.lifts import RandomCirculantLift
 from redunet.network import ReduNet
 from redunet.plots import plot_rates, plot_similarity
 from redunet.search import Search
-from redunet.search.search import MOST_BLOCKS
 from redunet.training.fine_tuned import KEY as FINE_TUNED
 from redunet.training.fine_tuned import FineTuned
 
@@ -87,10 +86,9 @@ def _given(options: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:
 
 def _chosen(search: Search) -> Results:
     """What a search chose, and its results by leave-one-out; None if no sample was left out."""
-    chosen = [c.name if c.band is None else f"{c.name}, band {c.band}" for c in search.chosen_]
-    loss, accuracy = search.loss_, search.accuracy_
+    best, loss, accuracy = search.best_, search.loss_, search.accuracy_
     return {
-        "chosen": chosen,
+        "chosen": best.name if best.band is None else f"{best.name}, band {best.band}",
         "accuracy (leave-one-out)": None if np.isnan(accuracy) else accuracy,
         "log loss (leave-one-out)": None if np.isnan(loss) else loss,
     }
@@ -101,8 +99,7 @@ def _lift(shape: tuple[int, ...], options: argparse.Namespace) -> Search | nn.Mo
     channels, *spatial = shape
     seed = getattr(options, "seed", 0)
     if options.lift == "auto":
-        most = MOST_BLOCKS if options.operators == "exact" else 1
-        return Search(eps_sq=getattr(options, "eps_sq", None), seed=seed, most_blocks=most)
+        return Search(eps_sq=getattr(options, "eps_sq", None), seed=seed)
     if options.lift == "random":
         if not spatial:
             raise ValueError(

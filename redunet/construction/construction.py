@@ -210,8 +210,7 @@ class Construction:
         self.history.append(rates)
         if self.validation and self.history.validation is not None:
             info, held_out = self.validation
-            kind = self.settings.operators.for_rates or Exact()
-            moments = held_out.moments(kind, info, held_out.points)
+            moments = held_out.moments(Exact(), info, held_out.points)
             self.history.validation.append(moments.rates())
 
     def _rounding_error(self, rates: RateReduction) -> float:

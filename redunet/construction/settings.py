@@ -10,7 +10,7 @@ from typing import Any, Self, TypeVar
 from redunet._checks import check_count, check_flag, check_number, check_positive, set_fields
 from redunet.construction.adaptive_steps import AdaptiveSteps
 from redunet.construction.steps import GivenSteps, Steps, longest_constant_step
-from redunet.layers import MEMBERSHIPS, OPERATOR_KINDS, Exact, Membership, OperatorKind
+from redunet.layers import MEMBERSHIPS, OPERATOR_KINDS, Membership, OperatorKind
 
 # ε² for vectors. A shift-invariant operator equals the dense circulant operator with ε² times the
 # number of frequencies, so ε² for signals is divided by that number.
@@ -80,17 +80,13 @@ class Settings:
             true_membership=check_flag(true_membership=self.true_membership),
         )
 
-    def with_choice(self, choice: Mapping[str, Any]) -> Self:
+    def with_choice(self, eps_sq: float, membership: Membership) -> Self:
         """The settings with those that a search chose.
 
-        Operators that are not exact stay. One layer is enough to classify, unless more are wanted.
+        One layer is enough to classify, unless more are wanted.
         """
-        changes = dict(choice)
-        if not isinstance(self.operators, Exact):
-            changes["operators"] = self.operators
-        if self.num_layers is None and self.tol is None:
-            changes["num_layers"] = 1
-        return replace(self, **changes)
+        num_layers = 1 if self.num_layers is None and self.tol is None else self.num_layers
+        return replace(self, eps_sq=eps_sq, membership=membership, num_layers=num_layers)
 
     def eps_sq_for(self, frequencies: int) -> float:
         """ε² for signals with this number of frequencies in the full spectrum (1 for vectors)."""

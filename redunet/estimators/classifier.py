@@ -25,10 +25,9 @@ from redunet._checks import (
     check_sample_shape,
 )
 from redunet._names import Names
-from redunet.construction.settings import as_operator_kind
 from redunet.construction.sources import known_labels
 from redunet.estimators.validation import TensorClassifierMixin, on_host, validated, validated_pair
-from redunet.layers import Exact, OperatorKind
+from redunet.layers import OperatorKind
 from redunet.lifts import Standardize, composed
 from redunet.lifts.composition import check_lifts
 from redunet.network import ReduNet
@@ -44,9 +43,8 @@ class ReduNetClassifier(
     in the first layer. Signals are classified alike at every cyclic shift.
 
     Lift, band, ε² and sharpness are those with the smallest log loss on training samples that are
-    left out one at a time, which has a closed form; see :class:`redunet.Search`. Candidates that
-    the samples cannot tell apart are joined to one network. It is then constructed from all
-    samples.
+    left out one at a time, which has a closed form; see :class:`redunet.Search`. The network is
+    then constructed from all samples.
 
     Parameters
     ----------
@@ -69,14 +67,11 @@ class ReduNetClassifier(
     bands : sequence of (int or None), optional
         Largest frequencies that the search compares, None for all. By default they suit the shape
         of the samples; with a lift of your own, all frequencies.
-    most_blocks : int
-        Largest number of candidates that are joined to one network.
     input_shape : tuple of int, optional
         Shape ``(C, *spatial)`` of one sample, if the values of a series or an image are a row of
         ``X``, as in pipelines.
     operators : {"exact", "extensible", "variational"} or OperatorKind
-        See :meth:`redunet.ReduNet.construct`. If they are not exact, only the best candidate is
-        taken.
+        See :meth:`redunet.ReduNet.construct`.
     rank : int, optional
         Rank of variational operators.
     standardize : bool
@@ -141,7 +136,6 @@ class ReduNetClassifier(
         candidates: Sequence[nn.Module] | None = None,
         reader: Literal["auto"] | ExpansionRegression | None = None,
         bands: Sequence[int | None] | None = None,
-        most_blocks: int = 4,
         input_shape: tuple[int, ...] | None = None,
         operators: Literal["exact", "extensible", "variational"] | OperatorKind = "exact",
         rank: int | None = None,
@@ -158,7 +152,6 @@ class ReduNetClassifier(
         self.candidates = candidates
         self.reader = reader
         self.bands = bands
-        self.most_blocks = most_blocks
         self.input_shape = input_shape
         self.operators = operators
         self.rank = rank
@@ -196,17 +189,15 @@ class ReduNetClassifier(
                 f"X has {rows.shape[1]} features"
             )
         samples = self._samples(rows)
-        operators = as_operator_kind(self.operators, self.rank)
         self.search_ = self._search(samples.shape[1], is_signal=samples.ndim > 2)
-        if not isinstance(operators, Exact):
-            self.search_.most_blocks = 1
         self.net_ = ReduNet.construct(
             samples,
             labels,
             num_layers=check_count(num_layers=self.num_layers),
             eta=self.eta,
             lift=self.search_,
-            operators=operators,
+            operators=self.operators,
+            rank=self.rank,
             progress=self.progress,
         )
         self.net_.names = names._replace(features=None) if self.input_shape else names
@@ -312,7 +303,6 @@ class ReduNetClassifier(
         settings: Any = {
             "eps_sq": self.eps_sq,
             "bands": self.bands,
-            "most_blocks": self.most_blocks,
             "seed": self.random_state,
             "reader": self.reader,
         }

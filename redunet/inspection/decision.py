@@ -16,7 +16,7 @@ from redunet._labels import Label, as_array, as_labels
 from redunet._names import as_row
 from redunet._precision import full_precision
 from redunet.layers.layer import ReduLayer, extrapolate, propagate
-from redunet.lifts import Band, JoinedLift, MultiScaleLift, Standardize
+from redunet.lifts import Band, MultiScaleLift, Standardize
 from redunet.lifts.band import resampled
 from redunet.lifts.blocks import in_blocks
 from redunet.network import ReduNet
@@ -78,8 +78,7 @@ class Decision:
     by_scale : dict from str to float
         The share of each scale. For signals, the channels of a :class:`redunet.MultiScaleLift` have
         one scale for each dilation. The channels of any other lift have one scale, which has the
-        name of the lift. A :class:`redunet.JoinedLift` has the scales of all its lifts; scales of
-        the same name are added.
+        name of the lift.
     is_linear : bool
         Whether ``by_input`` are shares by a linear lift.
     means : numpy array (C,)
@@ -333,14 +332,9 @@ def _moved(X: Tensor, at_means: Tensor, chosen: Iterable[np.ndarray]) -> list[Te
 
 def _means(lift: nn.Module | None, X: Tensor) -> Tensor:
     """Means of columns or channels that a lift knows because it standardises first; else zeros."""
-    firsts = [lift]
-    while firsts:
-        first = firsts.pop(0)
-        if isinstance(first, Standardize):
-            return first.mean.to(X)
-        firsts += list(first.lifts) if isinstance(first, JoinedLift) else []
-        firsts += list(first)[:1] if isinstance(first, nn.Sequential) else []
-    return X.new_zeros(X.shape[1])
+    while isinstance(lift, nn.Sequential) and len(lift):
+        lift = lift[0]
+    return lift.mean.to(X) if isinstance(lift, Standardize) else X.new_zeros(X.shape[1])
 
 
 def _is_linear(lift: nn.Module | None) -> bool:
@@ -357,37 +351,14 @@ def _by_place(net: ReduNet, X: Tensor | None, point: Tensor, pull: Tensor) -> Te
     the band has one only. The band is a projection, so v* D v is also an inner product with these
     features. Without ``X``, the features themselves are taken.
     """
-    V, W = net.spectrum.inverse(point), net.spectrum.inverse(pull)
-    pieces: list[tuple[Tensor, Band | None]] = [(V, None)]
-    if X is not None and net.feature_shape[1:]:
-        found = _before_bands(net.lift, X)
-        grids = {_grid(features, net.sample_shape[1:]) for features, _ in found}
-        pieces = found if len(grids) == 1 else pieces
-    shares, start = V.new_zeros(()), 0
-    for features, band in pieces:
-        own = slice(start, start := start + features.shape[1])
-        v, w = V[:, own], W[:, own]
-        grid = _grid(features, net.sample_shape[1:])
-        if band is not None:
-            features, w = features.to(v), band(w)
-            length = torch.linalg.vector_norm(band(features))
-            v = features * (torch.linalg.vector_norm(v) / length).nan_to_num(0)
-        shares = shares + (resampled(v, grid) * resampled(w, grid)).sum((0, 1))
-    return shares
-
-
-def _before_bands(lift: nn.Module | None, X: Tensor) -> list[tuple[Tensor, Band | None]]:
-    """What a lift makes of samples before it keeps bands, block by block, with the bands."""
-    if isinstance(lift, JoinedLift):
-        return [
-            (features, None if band is None else Band(band))
-            for one, bands in zip(lift.lifts, lift.bands, strict=True)
-            for features in [in_blocks(one, X)]
-            for band in bands
-        ]
-    if isinstance(lift, nn.Sequential) and isinstance(lift[-1], Band):
-        return [(in_blocks(lift[:-1], X), lift[-1])]
-    return [(X if lift is None else in_blocks(lift, X), None)]
+    v, w = net.spectrum.inverse(point), net.spectrum.inverse(pull)
+    lift = net.lift
+    if X is not None and isinstance(lift, nn.Sequential) and isinstance(lift[-1], Band):
+        band, features = lift[-1], in_blocks(lift[:-1], X).to(v)
+        length = torch.linalg.vector_norm(band(features))
+        v, w = features * (torch.linalg.vector_norm(v) / length).nan_to_num(0), band(w)
+    grid = _grid(v, net.sample_shape[1:])
+    return (resampled(v, grid) * resampled(w, grid)).sum((0, 1))
 
 
 def _grid(features: Tensor, shape: Sequence[int]) -> tuple[int, ...]:
@@ -405,10 +376,7 @@ def _scales(lift: nn.Module | None, X: Tensor) -> list[str]:
         return scales
     for part in lift if type(lift) is nn.Sequential else [lift]:
         features = in_blocks(part, X)
-        if isinstance(part, JoinedLift):
-            pairs = zip(part.lifts, part.bands, strict=True)
-            scales = [scale for one, bands in pairs for scale in _scales(one, X) * len(bands)]
-        elif isinstance(part, MultiScaleLift) and part.ndim:
+        if isinstance(part, MultiScaleLift) and part.ndim:
             dilations = part.dilations or ()
             scales = [f"dilation {d}" for d in dilations for _ in range(part.channels_per_scale)]
         elif not isinstance(part, Band | nn.Identity):

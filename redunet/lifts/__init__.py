@@ -11,7 +11,6 @@ from redunet.lifts.composition import (
     lift_to_json,
 )
 from redunet.lifts.fourier import ShortTimeFourierLift
-from redunet.lifts.joined import JoinedLift
 from redunet.lifts.multi_scale import MultiScaleLift
 from redunet.lifts.polar import polar_samples
 from redunet.lifts.scattering import ScatteringLift
@@ -20,7 +19,6 @@ from redunet.lifts.standardize import Standardize
 __all__ = [
     "LIFTS",
     "Band",
-    "JoinedLift",
     "Lift",
     "MultiScaleLift",
     "PCALift",

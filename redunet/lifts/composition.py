@@ -10,7 +10,6 @@ from redunet.lifts.band import Band
 from redunet.lifts.base import Lift
 from redunet.lifts.circulant import PCALift, RandomCirculantLift
 from redunet.lifts.fourier import ShortTimeFourierLift
-from redunet.lifts.joined import JoinedLift
 from redunet.lifts.multi_scale import MultiScaleLift
 from redunet.lifts.scattering import ScatteringLift
 from redunet.lifts.standardize import Standardize
@@ -73,9 +72,6 @@ def lift_to_json(lift: nn.Module | None) -> Any:
         return None
     if type(lift) is nn.Sequential:
         return [lift_to_json(part) for part in lift]
-    if type(lift) is JoinedLift:
-        parts = [lift_to_json(part) for part in lift.lifts]
-        return {"kind": "JoinedLift", "lifts": parts, "bands": lift.bands}
     if type(lift) in TORCH_MODULES:
         arguments = {name: getattr(lift, name) for name in TORCH_MODULES[type(lift)]}
         return {"kind": type(lift).__name__, **arguments}
@@ -97,9 +93,6 @@ def lift_from_json(fields: Any) -> nn.Module | None:
     if isinstance(fields, list):
         parts = [lift_from_json(part) for part in fields]
         return nn.Sequential(*(part for part in parts if part is not None))
-    if fields.get("kind") == "JoinedLift":
-        parts = [lift_from_json(part) for part in fields["lifts"]]
-        return JoinedLift((part for part in parts if part is not None), fields["bands"])
     if "unknown" in fields:
         raise UnknownLiftError(fields["unknown"])
     for module in TORCH_MODULES:

@@ -81,7 +81,6 @@ class HalfSpectrum(Spectrum):
     def __init__(self, shape: Sequence[int] = ()):
         super().__init__(shape)
         self.size = math.prod(self.shape)
-        self._found: dict[tuple[tuple[int, ...], torch.device], Tensor] = {}
         positions, weights, source, mirrored = (torch.tensor(a) for a in _layout(self.shape))
         self.register_buffer("weights", weights, persistent=False)
         self.register_buffer("_positions", positions, persistent=False)
@@ -100,24 +99,6 @@ class HalfSpectrum(Spectrum):
             torch.where(p > n // 2, p - n, p) for p, n in zip(indices, self.shape, strict=False)
         ]
         return torch.stack(axes, 1) if axes else self._positions.new_zeros(1, 0)
-
-    def positions_of(self, shape: Sequence[int]) -> Tensor:
-        """Positions of the frequencies that signals on a smaller grid have, in their order.
-
-        Parameters
-        ----------
-        shape : sequence of int
-            Lengths of the smaller grid: odd, or equal to those of the larger grid.
-
-        Returns
-        -------
-        Tensor of shape (F',)
-        """
-        key = tuple(shape), self._positions.device
-        if key not in self._found:  # the number of positions has to be read from the device
-            limits = torch.tensor([n // 2 for n in shape], device=key[1])
-            self._found[key] = (self.frequencies.abs() <= limits).all(1).nonzero()[:, 0]
-        return self._found[key].clone()  # buffers of two layers must not share memory
 
     def forward(self, X: Tensor) -> Tensor:
         """Real samples ``(m, C, *shape)`` to their half spectrum ``(F, m, C)``."""

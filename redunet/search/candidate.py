@@ -54,6 +54,10 @@ class Candidate:
             self.lift.to(device)
         return replace(self, squared_residuals=self.squared_residuals.to(device))
 
+    def is_like(self, other: "Candidate") -> bool:
+        """Whether both have the same lift and band."""
+        return self.lift is other.lift and self.band == other.band
+
     @property
     def whole(self) -> nn.Module | None:
         """The lift followed by the band."""

@@ -1,9 +1,8 @@
 """The search for the lifts, bands and precisions of a network."""
 
 import copy
-import math
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal, Self
+from typing import Literal, Self, TypedDict
 
 import numpy as np
 import torch
@@ -15,18 +14,16 @@ from redunet._checks import Array, check_count, check_positive
 from redunet._precision import makes_operators
 from redunet._processes import Processes
 from redunet.construction.sources import Data, KnownSamples, Source, as_source
-from redunet.layers import Softmax
+from redunet.layers import Reader, Softmax
 from redunet.layers.encoding import default_batch_size, encode
 from redunet.layers.operators.exact import add_class_moments_
 from redunet.lifts import Band
 from redunet.lifts.blocks import in_blocks
 from redunet.lifts.composition import check_lifts
-from redunet.lifts.joined import widest
 from redunet.rates import HalfSpectrum, Partition
 from redunet.search.automatic import automatic_bands, automatic_lifts, automatic_reader
 from redunet.search.calibration import Judge, Verdict
 from redunet.search.candidate import Candidate, fitted_copy, name_of
-from redunet.search.joining import joined
 from redunet.search.leave_one_out import held_out_residuals
 from redunet.search.regression import ExpansionRegression
 from redunet.search.subset import draw
@@ -41,25 +38,26 @@ DEFAULT_PRECISION = 0.1
 DEFAULT_BAND = 2
 DEFAULT_SHARPNESS = 10.0
 
-# Largest number of candidates that are joined to one network.
-MOST_BLOCKS = 4
+
+class Arguments(TypedDict):
+    """The keyword arguments of :meth:`redunet.ReduNet.construct` that a search chooses."""
+
+    lift: nn.Module | None
+    eps_sq: float
+    membership: Softmax
+    reader: Reader | None
 
 
 class Search:
-    """Choice of the lifts, their bands, ε² and the sharpness, by exact leave-one-out.
+    """Choice of the lift, its band, ε² and the sharpness, by exact leave-one-out.
 
     Every candidate is a lift with a band. Its operators are not constructed: the residual of every
     training sample in a network of one layer without this sample follows in closed form from one
     eigendecomposition for each class and frequency, for all ε² at once. The log loss of
     softmax(−t r) of the residuals r, at the best sharpness t, is the measure of a candidate.
 
-    On small sets many candidates are equally good, as far as the samples can tell. Those within one
-    standard error of the best loss, or within 1/m of it, are joined, but at most ``most_blocks``,
-    and none with a wider band than those within 1/m: a :class:`redunet.JoinedLift` with
-    :class:`redunet.layers.BlockDiagonal` operators, which average the squared residuals.
-
     Samples of a class of one or two are not left out, because too little of the class would remain.
-    If there is no larger class, the first lifts are joined, with ε² = 0.1 divided by the number of
+    If there is no larger class, the first lift is taken, with ε² = 0.1 divided by the number of
     frequencies, and a band of 2.
 
     Parameters
@@ -75,8 +73,6 @@ class Search:
     eps_sq : float, optional
         A fixed ε². By default 13 values are compared, from 0.0001 to 100, divided by the number of
         frequencies.
-    most_blocks : int
-        Largest number of candidates that are joined.
     most_samples : int
         Largest number of samples that are compared. With more, a random subset determines lifts
         and bands. ε² and the sharpness then follow from the operators of all samples, each sample
@@ -91,11 +87,11 @@ class Search:
     ----------
     candidates_ : list of Candidate
         All candidates, sorted by their loss.
-    chosen_ : list of Candidate
-        Those that form the network.
+    best_ : Candidate
+        The one that forms the network.
     loss_, accuracy_ : float
-        Log loss and accuracy of the network by leave-one-out. The candidates were chosen by the
-        same samples, so they are slightly too good.
+        Log loss and accuracy of the network by leave-one-out. The candidate was chosen by the same
+        samples, so they are slightly too good.
     sharpness_ : float
         The sharpness t.
     reader_ : ExpansionRegression or None
@@ -117,7 +113,7 @@ class Search:
     """
 
     candidates_: list[Candidate]
-    chosen_: list[Candidate]
+    best_: Candidate
     loss_: float
     accuracy_: float
     sharpness_: float
@@ -130,7 +126,6 @@ class Search:
         bands: Sequence[int | None] | None = None,
         further: Sequence[nn.Module | None] = (),
         eps_sq: float | None = None,
-        most_blocks: int = MOST_BLOCKS,
         most_samples: int = 5000,
         reader: Literal["auto"] | ExpansionRegression | None = None,
         seed: int | np.random.RandomState | None = 0,
@@ -141,9 +136,7 @@ class Search:
         self.bands = None if bands is None else [check_count(0, bands=band) for band in bands]
         self.further = further
         self.eps_sq = check_positive(eps_sq=eps_sq)
-        self.most_blocks, self.most_samples = check_count(
-            most_blocks=most_blocks, most_samples=most_samples
-        )
+        self.most_samples = check_count(most_samples=most_samples)
         if not (reader is None or reader == "auto" or isinstance(reader, ExpansionRegression)):
             raise ValueError(
                 f'reader must be "auto", an ExpansionRegression or None, got {reader!r}'
@@ -199,13 +192,10 @@ class Search:
         if processes.size > 1:  # tensors arrive on the GPU of the process that sent them
             everyone = [c.to(subset.X.device) for c in everyone]
         self.candidates_ = sorted(everyone, key=lambda candidate: candidate.loss)
-        self.chosen_ = self._choose()
+        self.best_ = self._choose()
         if len(subset.X) < subset.counts.sum():
-            self.chosen_ = [
-                self._refined(candidate, source, batch_size, processes)
-                for candidate in self.chosen_
-            ]
-        table = torch.stack([candidate.squared_residuals for candidate in self.chosen_]).mean(0)
+            self.best_ = self._refined(self.best_, source, batch_size, processes)
+        table = self.best_.squared_residuals
         verdict = self._judge.verdict(table)
         self.sharpness_ = verdict.sharpness if self._judge.count else DEFAULT_SHARPNESS
         self.reader_ = self._reader(seed)
@@ -217,10 +207,14 @@ class Search:
         return self
 
     @property
-    def arguments(self) -> dict[str, Any]:
+    def arguments(self) -> Arguments:
         """The keyword arguments of :meth:`redunet.ReduNet.construct` that were chosen."""
-        membership = Softmax(self.sharpness_, balanced=True)
-        return joined(self.chosen_) | {"membership": membership, "reader": self.reader_}
+        return {
+            "lift": self.best_.whole,
+            "eps_sq": self.best_.eps_sq,
+            "membership": Softmax(self.sharpness_, balanced=True),
+            "reader": self.reader_,
+        }
 
     def _reader(self, seed: int) -> ExpansionRegression | None:
         """The reader that is asked for, not fitted yet."""
@@ -255,7 +249,9 @@ class Search:
         shape = tuple(example.shape[1:])
         bands = automatic_bands(shape) if self.bands is None else self.bands
         bands = bands if shape[1:] else [None]
-        features = in_blocks(fitted or nn.Identity(), X, widest(bands))
+        finite = [band for band in bands if band is not None]
+        widest = Band(max(finite)) if len(finite) == len(bands) else None
+        features = in_blocks(fitted or nn.Identity(), X, widest)
         for band in bands:
             limited = features if band is None else Band(band)(features)
             yield self._candidate(name, fitted, band, limited)
@@ -302,21 +298,12 @@ class Search:
             table[best],
         )
 
-    def _choose(self) -> list[Candidate]:
-        """The candidates that the samples cannot tell from the best one, the best first.
-
-        Wider bands are left out, because all blocks share the widest grid. If losses differ by less
-        than one sample's nat, the widest band counts: it explains most.
-        """
-        best = self.candidates_[0]
-        if not self._judge.count:
-            wanted = [c for c in self.candidates_ if c.band in (DEFAULT_BAND, None)]
-            return (wanted or self.candidates_)[: self.most_blocks]
-        tie = 1 / self._judge.count
-        widest = max(_width(c) for c in self.candidates_ if c.loss <= best.loss + tie)
-        most = best.loss + max(best.standard_error, tie)
-        good = [c for c in self.candidates_ if c.loss <= most and _width(c) <= widest]
-        return good[: self.most_blocks]
+    def _choose(self) -> Candidate:
+        """The candidate with the least loss, or a default one if none has a loss."""
+        if self._judge.count:
+            return self.candidates_[0]
+        wanted = [c for c in self.candidates_ if c.band in (DEFAULT_BAND, None)]
+        return (wanted or self.candidates_)[0]
 
     def _refined(
         self, candidate: Candidate, source: Source, batch_size: int | None, processes: Processes
@@ -340,8 +327,4 @@ class Search:
 
     def __str__(self) -> str:
         """A table of the candidates."""
-        return table_of(self.candidates_, self.chosen_, self.reader_)
-
-
-def _width(candidate: Candidate) -> float:
-    return math.inf if candidate.band is None else candidate.band
+        return table_of(self.candidates_, self.best_, self.reader_)

@@ -8,22 +8,14 @@ from redunet.search.regression import ExpansionRegression
 
 def table_of(
     candidates: Sequence[Candidate],
-    chosen: Sequence[Candidate],
+    best: Candidate,
     reader: ExpansionRegression | None,
 ) -> str:
     """A row for each candidate, with a star if it is chosen, and one for the reader."""
     from tabulate import tabulate
 
-    stars = {(c.lift, c.band) for c in chosen}
     rows = [
-        [
-            "*" if (c.lift, c.band) in stars else "",
-            c.name,
-            c.band,
-            c.eps_sq,
-            c.loss,
-            c.accuracy,
-        ]
+        ["*" if c.is_like(best) else "", c.name, c.band, c.eps_sq, c.loss, c.accuracy]
         for c in candidates
     ]
     if reader is not None:

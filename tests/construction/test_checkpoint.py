@@ -19,7 +19,7 @@ from redunet import (
     Variational,
 )
 from redunet.construction.checkpoint import STATE
-from redunet.layers import BlockDiagonal, Softmax
+from redunet.layers import Softmax
 
 SCRIPT = """
 import sys, torch
@@ -231,11 +231,10 @@ def test_a_loader_must_give_the_same_order(tmp_path):
 @pytest.mark.parametrize(
     "options",
     [
-        {"operators": BlockDiagonal((1, 2), (0.2, 0.3), (1, None))},
         {"lift": "auto", "eps_sq": None, "eta": None},
         {"X": X[:4], "labels": LABELS[:4] % 2, "lift": "auto", "eps_sq": None, "eta": None},
     ],
-    ids=["blocks", "search", "joined"],
+    ids=["search", "small classes"],
 )
 def test_every_kind_of_network_resumes(options, tmp_path):
     construct(1, **options, checkpoint=tmp_path)

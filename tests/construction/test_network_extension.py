@@ -19,7 +19,6 @@ from redunet import (
     datasets,
     rate_reduction,
 )
-from redunet.layers import BlockDiagonal
 from tests.samples import samples
 
 SHAPES = {"vectors": (4,), "series": (3, 6), "images": (2, 4, 5)}
@@ -216,7 +215,7 @@ def test_the_chosen_lift_of_a_search_can_be_extended():
     X, y = X[:400], y[:400].numpy()
     old = y < 5
     candidates = [MultiScaleLift(1, 2, kernels_per_scale=8, dilations=(1, 2))]
-    search = Search(candidates, bands=[1, 2], most_blocks=1).fit(X[old], y[old])
+    search = Search(candidates, bands=[1, 2]).fit(X[old], y[old])
     arguments = search.arguments | {"operators": "extensible"}
     net = ReduNet.construct(X[old], y[old], num_layers=1, **arguments)
     net = net.extend(X[~old], y[~old])
@@ -230,7 +229,6 @@ def test_networks_that_keep_no_moments_are_refused():
     for options in (
         {"operators": "exact"},
         {"operators": "variational", "rank": 2},
-        {"operators": BlockDiagonal([2, 2], [0.3, 0.3], [3, 3])},
     ):
         net = ReduNet.construct(X, LABELS, num_layers=1, eps_sq=0.3, lift=Pair(), **options)
         with pytest.raises(ValueError, match='construct with operators="extensible"'):

@@ -142,7 +142,7 @@ def test_an_iterator_that_is_read_once_loses_nothing(make):
 
 
 @pytest.mark.parametrize("make", [Once, lambda: DataLoader(Once(), batch_size=5)])
-@pytest.mark.parametrize("lift", ["auto", Search(bands=[1], most_blocks=1)])
+@pytest.mark.parametrize("lift", ["auto", Search(bands=[1])])
 def test_a_search_needs_samples_that_can_be_read_again(make, lift):
     with pytest.raises(ValueError, match="read only once, but a search reads them several times"):
         ReduNet.construct(make(), lift=lift)

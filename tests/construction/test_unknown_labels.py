@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 from sklearn.metrics import adjusted_rand_score
 
-from redunet import JoinedLift, ReduNet, ReduNetClassifier, Search, rate_reduction
+from redunet import ReduNet, ReduNetClassifier, Search, rate_reduction
 from redunet._processes import Processes
 from redunet.construction import unknown_labels
 from redunet.construction.unknown_labels import coding_increments, project_to_simplex
-from redunet.layers import BlockDiagonal, DatasetInfo, Exact
+from redunet.layers import DatasetInfo, Exact
 from redunet.rates import HalfSpectrum, Partition
 from redunet.rates.coding_rates import mean_rate
 from tests.samples import moments_of
@@ -60,28 +60,6 @@ def test_increments_are_the_gradient_of_the_compression_rate(shape, m):
     with torch.no_grad():
         closed, _ = increments(spectrum(X), spectrum, membership.detach(), Exact(), 0.3)
     torch.testing.assert_close(closed, m * gradient, rtol=1e-9, atol=1e-9)
-
-
-def test_increments_of_blocks_are_the_gradient_of_their_rates():
-    generator = torch.Generator().manual_seed(1)
-    X = torch.randn(12, 5, 7, generator=generator, dtype=torch.float64)
-    spectrum = HalfSpectrum((7,))
-    V = spectrum(X)
-    kind = BlockDiagonal([2, 3], [0.2, 0.7])
-    membership = torch.rand(12, 2, generator=generator, dtype=torch.float64)
-    membership = membership / membership.sum(1, keepdim=True)
-    direction = torch.randn(12, 1, generator=generator, dtype=torch.float64)
-    direction = torch.cat([direction, -direction], 1)  # memberships still sum to 1
-    gradient, _ = increments(V, spectrum, membership, kind, 0.4)
-    step = 1e-5
-    ahead, behind = (
-        increments(V, spectrum, membership + sign * step * direction, kind, 0.4)[1]
-        .rates()
-        .compression
-        for sign in (1, -1)
-    )
-    slope = 12 * (ahead - behind) / (2 * step)
-    torch.testing.assert_close((gradient * direction).sum(), slope, rtol=1e-5, atol=1e-6)
 
 
 @given(st.integers(0, 10_000), st.integers(1, 5), st.integers(1, 6))
@@ -224,7 +202,6 @@ def test_the_search_leaves_unknown_samples_out():
     expected = Search(bands=[1]).fit(X[known], labels[known])
     assert str(search) == str(expected)
     net = ReduNet.construct(X, unknown, lift="auto", unknown=-1)
-    assert isinstance(net.lift, JoinedLift | torch.nn.Sequential)
     assert (net.transduction_ == labels).all()
 
 

@@ -10,7 +10,6 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from redunet import (
     Band,
-    JoinedLift,
     LossyCodingClustering,
     MICLClassifier,
     MultiScaleLift,
@@ -90,7 +89,6 @@ LIFTS = {
     "multi-scale": (MultiScaleLift(2, 2), IMAGES),
     "soft step": (MultiScaleLift(2, 1, nonlinearity="soft step", differences=True), SIGNALS),
     "band": (nn.Sequential(Standardize(2), Band(2)), SIGNALS),
-    "joined": (JoinedLift([Standardize(2), ShortTimeFourierLift(8)], [[1, 3], [None]]), (2, 31)),
 }
 
 

@@ -9,7 +9,6 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 from redunet import ReduNet, SharedDictionary, Softmax, explain, export, plots, report
-from redunet.layers import BlockDiagonal
 from tests.device.samples import SETTINGS, SHAPES, assert_close, data
 
 KINDS = {
@@ -20,7 +19,6 @@ KINDS = {
     "variational": {"operators": "variational", "rank": 2},
     "extensible": {"operators": "extensible"},
     "shared dictionary": {"operators": SharedDictionary(6, latch_every=2)},
-    "block diagonal": {"operators": "blocks"},  # filled in by the number of channels
     "rectified": {"membership": "rectified"},
     "hard": {"lam": math.inf},
     "balanced": {"membership": Softmax(20.0, balanced=True)},
@@ -31,8 +29,6 @@ KINDS = {
 
 def options_of(kind, shape):
     options = {**SETTINGS, **KINDS[kind]}
-    if kind == "block diagonal":
-        options["operators"] = BlockDiagonal([1, shape[0] - 1], [0.1, 0.2])
     if "membership" in options:
         del options["lam"]
     return options

@@ -58,7 +58,7 @@ def test_both_construct_the_same_network(samples, seed):
 def test_both_take_the_best_candidate_with_other_operators():
     X, y = table()
     model = ReduNetClassifier(operators="variational", rank=3).fit(X, y)
-    net = ReduNet.construct(X, y, lift=Search(most_blocks=1), operators=Variational(3))
+    net = ReduNet.construct(X, y, lift=Search(), operators=Variational(3))
     assert_same(net, model.net_)
     assert (net.predict(X) == model.predict(X)).all()
 
@@ -77,7 +77,6 @@ def test_both_take_a_given_precision():
         ({"eps_sq": 0.1}, r"a Search chooses eps_sq itself: .* pass lift=Search\(eps_sq=0\.1\)"),
         ({"lam": 500.0}, "a Search chooses lam itself"),
         ({"membership": "rectified"}, "a Search chooses membership itself"),
-        ({"operators": "variational", "rank": 2}, r"pass lift=Search\(most_blocks=1\) with"),
         ({"num_layers": 0}, "num_layers must be at least 1"),
         ({"tol": 2.0}, "tol must be None or in"),
         ({"batch_size": 0}, "batch_size must be at least 1"),

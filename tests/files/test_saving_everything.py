@@ -20,8 +20,8 @@ from redunet import (
     Standardize,
     Variational,
 )
-from redunet.layers import MEMBERSHIPS, OPERATOR_KINDS, BlockDiagonal, Rectified, Softmax
-from redunet.lifts import LIFTS, JoinedLift
+from redunet.layers import MEMBERSHIPS, OPERATOR_KINDS, Rectified, Softmax
+from redunet.lifts import LIFTS
 from redunet.lifts.composition import TORCH_MODULES
 from tests.samples import samples
 
@@ -35,7 +35,6 @@ OPERATORS = [
     "extensible",
     Variational(1, latch_every=2),
     SharedDictionary(4, mu=0.5),
-    BlockDiagonal([1, 1], [0.5, 0.25], [2, None]),
 ]
 RULES = [Softmax(8.0), Softmax(float("inf"), balanced=True), Rectified(4.0)]
 CHANNELS = {"in_channels": 2, "out_channels": 3, "kernel_size": 3, "ndim": 1}
@@ -49,8 +48,7 @@ LIFTED = [
     ScatteringLift(32, 1, 2, phases=2),
     ShortTimeFourierLift(6, phases=3),
     Standardize(2, constant=True).fit(X),
-    JoinedLift([nn.Identity(), MULTI_SCALE], [[None, 3], [2]]),
-    nn.Sequential(nn.Identity(), nn.Sequential(JoinedLift([MULTI_SCALE]), Band(3))),
+    nn.Sequential(nn.Identity(), nn.Sequential(MULTI_SCALE, Band(3))),
     nn.Sequential(),
     [Standardize(2).fit(X), nn.ReLU(), nn.Softshrink(0.25), nn.AdaptiveAvgPool1d(8)],
     nn.Flatten(),
@@ -91,15 +89,14 @@ def test_every_lift(lift, operators, tmp_path):
     assert_comes_back(net, X, tmp_path, **({"lift": copy.deepcopy(net.lift)} if unknown else {}))
 
 
-@pytest.mark.parametrize("most_blocks", [1, 2, 4])
 @pytest.mark.parametrize(
     "candidates",
     [None, [None], [None, MULTI_SCALE], [nn.Identity(), MULTI_SCALE], [MULTI_SCALE, Band(2), None]],
 )
-def test_every_choice_of_a_search(candidates, most_blocks, tmp_path):
-    few = slice(0, 4)  # with two samples a class all candidates are joined
+def test_every_choice_of_a_search(candidates, tmp_path):
+    few = slice(0, 4)  # two samples of each class, which are not left out
     for rows in (slice(None), few):
-        search = Search(candidates, bands=[2, None], most_blocks=most_blocks).fit(X[rows], Y[rows])
+        search = Search(candidates, bands=[2, None]).fit(X[rows], Y[rows])
         net = ReduNet.construct(X[rows], Y[rows], num_layers=2, **search.arguments)
         assert_comes_back(net, X, tmp_path)
 

@@ -9,7 +9,6 @@ from safetensors import safe_open
 
 from redunet import ReduNet, datasets
 from redunet.files.tensors import read_tensors
-from redunet.layers import BlockDiagonal
 from redunet.layers.operators import base
 from tests.samples import samples
 
@@ -21,7 +20,6 @@ OPTIONS = [
     {"momentum": 0.8, "eta": 0.4},
     {"operators": "variational", "rank": 2},
     {"operators": "extensible"},
-    {"operators": BlockDiagonal([2, 3], [0.2, 0.4])},
     {"batch_size": 3},
 ]
 
@@ -36,8 +34,6 @@ def constructed(*shape, dtype=torch.float64, **options):
 @pytest.mark.parametrize("shape", [(5,), (5, 4), (5, 3, 4), (30,)])
 @pytest.mark.filterwarnings("ignore:the step eta")
 def test_the_operators_come_back(shape, options, tmp_path):
-    if shape == (30,) and isinstance(options.get("operators"), BlockDiagonal):
-        options = {"operators": BlockDiagonal([10, 20], [0.2, 0.4])}
     net, X, labels = constructed(*shape, **options)
     path = tmp_path / "net.safetensors"
     net.save(path, samples=(X, labels))

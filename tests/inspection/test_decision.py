@@ -7,7 +7,6 @@ from torch import nn
 
 from redunet import (
     Band,
-    JoinedLift,
     MultiScaleLift,
     RandomCirculantLift,
     ReduNet,
@@ -18,7 +17,7 @@ from redunet import (
     explain,
 )
 from redunet.inspection import Decision
-from redunet.layers import BlockDiagonal, Membership
+from redunet.layers import Membership
 from tests.samples import samples
 
 BALANCED = Softmax(20, balanced=True)
@@ -43,11 +42,10 @@ def lifts(channels, ndim):
     ]
 
 
-def joined(X, labels, bands):
-    """A network with a block of channels for each of three lifts and each band."""
-    search = Search(lifts(X.shape[1], X.ndim - 2), bands=bands).fit(X, labels)
-    search.chosen_ = search.candidates_
-    assert isinstance(search.arguments["operators"], BlockDiagonal)
+def searched(X, labels, number, bands):
+    """The network of a search with one of three lifts."""
+    lift = lifts(X.shape[1], X.ndim - 2)[number]
+    search = Search([lift], bands=bands).fit(X, labels)
     return ReduNet.construct(X, labels, num_layers=2, **search.arguments)
 
 
@@ -115,33 +113,27 @@ def test_shares_of_plain_operators(shape, options):
         assert decision.frequency.tolist() == net.spectrum.frequencies.tolist()
 
 
-@pytest.mark.parametrize(("shape", "bands"), [((4,), None), ((2, 12), [1, 3]), ((1, 9), [1, None])])
-def test_shares_of_blocks(shape, bands):
+@pytest.mark.parametrize("number", range(3))
+@pytest.mark.parametrize(
+    ("shape", "bands"), [((4,), None), ((2, 12), [1, 3]), ((1, 9), [1, None]), ((1, 8, 7), [2])]
+)
+def test_shares_of_lifts(shape, bands, number):
     X, labels = problem(*shape)
-    net = joined(X, labels, bands)
+    net = searched(X, labels, number, bands)
     decision = Decision.from_network(net, X[7])
     by_channel = check(net, X[7], decision, bands=True)
-    names, numbers = [], 1 if bands is None else len(bands)
-    for lift in net.lift.lifts:
-        last = lift[-1] if isinstance(lift, nn.Sequential) else lift
-        if isinstance(last, nn.Identity):
-            names += ["samples"] * shape[0] * numbers
-        elif bands is None:
-            names += [f"MultiScaleLift, {last.nonlinearity}"] * last.biases.numel()
-        else:
-            of_band = [f"dilation {d}" for d in last.dilations for _ in range(len(last.biases[0]))]
-            names += of_band * numbers
+    last = lifts(shape[0], len(shape) - 1)[number]
+    last = last[-1] if isinstance(last, nn.Sequential) else last
+    if last is None:
+        names = ["samples"] * shape[0]
+    elif bands is None:
+        names = [f"MultiScaleLift, {last.nonlinearity}"] * last.biases.numel()
+    else:
+        names = [f"dilation {d}" for d in last.dilations for _ in range(len(last.biases[0]))]
     assert set(decision.by_scale) == set(names)
     for name, share in decision.by_scale.items():
         own = by_channel[np.array(names) == name].sum()
         assert share == pytest.approx(own, rel=1e-9, abs=1e-14)
-
-
-def test_shares_of_images_with_narrow_and_wide_bands():
-    X, labels = problem(1, 8, 7, m=18)
-    net = joined(X, labels, [1, 2])
-    assert net.feature_shape[1:] == (5, 5)
-    check(net, X[0], Decision.from_network(net, X[0]), bands=True)
 
 
 def test_residuals_are_those_of_the_inverse():
@@ -169,7 +161,7 @@ def test_residuals_are_those_of_the_inverse():
 
 def test_named_classes_and_the_opposite():
     X, labels = problem(2, 8)
-    net = joined(X, labels, [1, 3])
+    net = searched(X, labels, 0, [1, 3])
     one = Decision.from_network(net, X[0], classes=("c", "a"))
     two = Decision.from_network(net, X[0], classes=np.array(["a", "c"]))
     assert one.classes == ("c", "a")
@@ -228,18 +220,6 @@ def test_lifts_that_change_the_places():
         assert list(decision.by_scale) == [type(last).__name__]
     net = ReduNet.construct(X, labels, num_layers=1, lift=[kernels, nn.AdaptiveAvgPool1d(5)])
     check(net, X[1], Decision.from_network(net, X[1]))
-
-
-def test_a_joined_lift_before_a_band():
-    X, labels = problem(1, 9)
-    parts = [
-        MultiScaleLift(1, 1, kernels_per_scale=2, dilations=(3,)).fit(X),
-        Standardize(1).fit(X),
-    ]
-    net = ReduNet.construct(X, labels, num_layers=1, lift=[JoinedLift(parts), Band(2)])
-    decision = Decision.from_network(net, X[1])
-    check(net, X[1], decision, bands=True)
-    assert list(decision.by_scale) == ["dilation 3", "Standardize"]
 
 
 @pytest.mark.parametrize("balanced", [True, False])
@@ -390,7 +370,7 @@ def test_channels_of_a_linear_lift_are_its_parts():
 @pytest.mark.parametrize("shape", [(4,), (3, 9)])
 def test_columns_of_other_lifts_move_from_their_means(shape):
     X, labels = problem(*shape)
-    net = joined(X, labels, None if len(shape) == 1 else [1, None])
+    net = searched(X, labels, 0, None if len(shape) == 1 else [1, None])
     decision = Decision.from_network(net, X[7])
     means = X.mean((0, *range(2, X.ndim)))
     np.testing.assert_allclose(decision.means, means, rtol=1e-9)
@@ -404,7 +384,7 @@ def test_columns_of_other_lifts_move_from_their_means(shape):
 
 def test_two_columns_have_their_shapley_values():
     X, labels = problem(2)
-    net = joined(X, labels, None)
+    net = searched(X, labels, 0, None)
     decision = Decision.from_network(net, X[7])
     means = X.mean(0)
     corners = torch.stack([means, X[7], means, X[7]])

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from redunet import RandomCirculantLift, ReduNet, SharedDictionary
-from redunet.layers import BlockDiagonal, DenseOperators, LowRankOperators
+from redunet.layers import DenseOperators, LowRankOperators
 from redunet.layers.operators import base
 from tests.counting import count
 
@@ -23,7 +23,6 @@ CONSTRUCTION = {  # of one more layer with a given step, in memory and in one ba
     "variational": (107, 2),
     "shared dictionary": (182, 2),
     "shared dictionary of images": (196, 2),
-    "block diagonal": (129, 2),
 }
 NETWORK = {  # of one more layer of net(X), which never waits
     "vectors": 18,
@@ -33,7 +32,6 @@ NETWORK = {  # of one more layer of net(X), which never waits
     "variational": 30,
     "shared dictionary": 35,
     "shared dictionary of images": 39,
-    "block diagonal": 46,
     "hard": 25,
     "rectified": 42,
     "momentum": 21,
@@ -46,7 +44,6 @@ WAYS = {
     "variational": ((20,), {"operators": "variational", "rank": 3}),
     "shared dictionary": ((20,), {"operators": SharedDictionary(60)}),
     "shared dictionary of images": ((20, 4, 4), {"operators": SharedDictionary(60)}),
-    "block diagonal": ((16, 8, 8), {"operators": BlockDiagonal([6, 10], [0.1, 0.2])}),
     "hard": ((16, 8, 8), {"lam": math.inf}),
     "rectified": ((16, 8, 8), {"membership": "rectified"}),
     "momentum": ((20,), {"momentum": 0.5}),
@@ -196,7 +193,7 @@ def test_samples_on_a_gpu_that_are_not_finite_become_nan():
         net.predict(X.cuda())
 
 
-@pytest.mark.parametrize("way", ["vectors", "images", "block diagonal", "hard", "few images"])
+@pytest.mark.parametrize("way", ["vectors", "images", "hard", "few images"])
 def test_unchecked_samples_that_are_not_finite_become_nan(way, monkeypatch):
     monkeypatch.setattr("redunet._checks.check_finite", lambda X, name: None)
     m, k = (30, 3) if way.startswith("few") else SMALL

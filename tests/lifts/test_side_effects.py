@@ -5,7 +5,6 @@ import torch
 from torch import nn
 
 from redunet import (
-    JoinedLift,
     MultiScaleLift,
     PCALift,
     RandomCirculantLift,
@@ -37,7 +36,6 @@ def kernels():
         relu,
         lambda: nn.Sequential(nn.Identity(), relu()),
         lambda: nn.Sequential(kernels(), relu()),
-        lambda: JoinedLift([relu(), nn.Identity(), kernels()]),
     ],
 )
 def test_lifts_that_write_into_their_input(make):
@@ -50,16 +48,10 @@ def test_lifts_that_write_into_their_input(make):
     assert torch.equal(X, before)
 
 
-def test_lifts_side_by_side_get_the_same_samples():
-    X = samples(30, 1, 8)
-    apart = JoinedLift([nn.ReLU(), nn.Identity()])(X)
-    assert torch.equal(JoinedLift([relu(), nn.Identity()])(X), apart)
-
-
 @pytest.mark.parametrize("lift", [nn.Identity(), kernels()])
 def test_gradients_at_a_blank_sample_are_zero(lift):
     X = samples(30, 1, 8)
-    net = ReduNet.construct(X, LABELS, lift=JoinedLift([nn.Identity(), lift]), num_layers=1)
+    net = ReduNet.construct(X, LABELS, lift=lift, num_layers=1)
     x = torch.cat([X[:1], torch.zeros(1, 1, 8, dtype=X.dtype)]).requires_grad_()
     net(x).pow(3).sum().backward()
     assert x.grad.isfinite().all()

@@ -63,7 +63,7 @@ def test_sharpnesses_have_the_least_loss_of_both_together():
     regression = search.reader.fit(X, labels)
     ratio = search.sharpness_ / alone.sharpness_
     assert search.reader_.sharpness_ / regression.sharpness_ == pytest.approx(ratio)
-    table = search.chosen_[0].squared_residuals.sqrt()
+    table = search.best_.squared_residuals.sqrt()
     logits = search.reader_.sharpness_ * search.reader_.held_out_ - search.sharpness_ * table
     target = torch.from_numpy(np.searchsorted(["a", "b", "c"], labels))
     assert search.accuracy_ == (logits.argmax(1) == target).double().mean()

@@ -15,7 +15,6 @@ from redunet import (
     Standardize,
     datasets,
 )
-from redunet.layers import BlockDiagonal, Exact, Softmax
 from redunet.search import automatic_bands, automatic_lifts
 from tests.exported import assert_graph_equals
 from tests.samples import samples
@@ -38,10 +37,9 @@ def lifts():
     ]
 
 
-@pytest.mark.parametrize("most_blocks", [1, 8])
-def test_the_network_has_the_held_out_results(most_blocks):
+def test_the_network_has_the_held_out_results():
     X, labels = series(24)
-    search = Search(lifts(), bands=[1, 3], most_blocks=most_blocks).fit(X, labels)
+    search = Search(lifts(), bands=[1, 3]).fit(X, labels)
     right = 0
     net = ReduNet.construct(X, labels, num_layers=1, **search.arguments)
     for i in range(24):
@@ -54,25 +52,13 @@ def test_the_network_has_the_held_out_results(most_blocks):
         residuals[0, labels[i]] = (own / alone.layers[0].alpha)[0, labels[i]]
         right += int(residuals.argmin() == labels[i])
     assert abs(right / 24 - search.accuracy_) <= 1 / 24  # at ε² of 7 instead of 8 samples
-    assert len(search.chosen_) <= most_blocks
 
 
-def test_the_network_has_the_residuals_of_the_candidates():
+def test_memberships_have_the_chosen_sharpness():
     X, labels = series(24)
     search = Search(lifts(), bands=[1, 3]).fit(X, labels)
-    search.chosen_ = search.candidates_[:3]
-    arguments = search.arguments
-    assert isinstance(arguments["operators"], BlockDiagonal)
-    net = ReduNet.construct(X, labels, num_layers=1, **arguments)
-    squares = 0
-    for c in search.chosen_:
-        one = ReduNet.construct(
-            X, labels, num_layers=1, lift=c.whole, eps_sq=c.eps_sq, membership=Softmax()
-        )
-        relative = one.residual_norms(X) * one.layers[0].proportions / one.layers[0].alpha
-        squares = squares + relative.square() / 3
+    net = ReduNet.construct(X, labels, num_layers=1, **search.arguments)
     relative = net.residual_norms(X) * net.layers[0].proportions / net.layers[0].alpha
-    torch.testing.assert_close(relative.square(), squares)
     expected = torch.softmax(-search.sharpness_ * relative, 1)
     torch.testing.assert_close(net.membership(X), expected)
 
@@ -111,7 +97,6 @@ def test_all_settings_belong_to_the_search():
     for options in (
         {"eps_sq": 0.1},
         {"lam": 3.0},
-        {"operators": Exact()},
         {"membership": "rectified"},
     ):
         with pytest.raises(ValueError, match=f'lift="auto" chooses {next(iter(options))} itself'):
@@ -130,11 +115,11 @@ def test_candidates_of_ones_own_and_a_table_to_read():
     assert len(search.candidates_) == 2 * (len(automatic) + 3)
     losses = [candidate.loss for candidate in search.candidates_]
     assert losses == sorted(losses)
-    assert search.chosen_[0] is search.candidates_[0]
+    assert search.best_ is search.candidates_[0]
     text = str(search)
     for name in ("MultiScaleLift, relu, differences", "RandomCirculantLift", "samples", "log loss"):
         assert name in text
-    assert text.count("*") == len(search.chosen_)
+    assert text.count("*") == 1
     for candidate in search.candidates_:
         assert candidate.losses.min() == pytest.approx(candidate.loss)
         assert candidate.eps_sq in candidate.precisions
@@ -143,7 +128,7 @@ def test_candidates_of_ones_own_and_a_table_to_read():
 
 def test_a_fixed_precision():
     X, labels = series(30)
-    search = Search(lifts(), eps_sq=0.02, most_blocks=1).fit(X, labels)
+    search = Search(lifts(), eps_sq=0.02).fit(X, labels)
     assert search.arguments["eps_sq"] == pytest.approx(0.02)
     assert all(len(candidate.losses) == 1 for candidate in search.candidates_)
 
@@ -151,10 +136,11 @@ def test_a_fixed_precision():
 def test_two_samples_of_a_class_get_the_default():
     X, labels = series(6)
     search = Search(lifts(), bands=[1, 2]).fit(X, labels)
-    assert [candidate.band for candidate in search.chosen_] == [2, 2]
+    assert search.best_ is search.candidates_[1]
+    assert search.best_.band == 2
     assert search.sharpness_ == 10
     assert np.isnan(search.loss_)
-    assert {c.eps_sq for c in search.chosen_} == {0.1 / 5}
+    assert search.best_.eps_sq == 0.1 / 5
     net = ReduNet.construct(X, labels, num_layers=1, **search.arguments)
     assert (net.predict(X) == labels).all()
 
@@ -171,18 +157,18 @@ def test_a_subset_decides_and_all_samples_refine():
     X, labels = series(90)
     whole = Search(lifts(), bands=[1]).fit(X, labels)
     part = Search(lifts(), bands=[1], most_samples=40).fit(X, labels, batch_size=7)
-    assert part.chosen_[0].squared_residuals.shape == (40, 3)
+    assert part.best_.squared_residuals.shape == (40, 3)
     # If lifts and bands are given, the operators are those of all samples.
     same = Search([None], bands=[None], most_samples=40).fit(X, labels)
     every = Search([None], bands=[None]).fit(X, labels)
     rows = [
         int((row - every.candidates_[0].squared_residuals).abs().sum(1).argmin())
-        for row in same.chosen_[0].squared_residuals
+        for row in same.best_.squared_residuals
     ]
-    if same.chosen_[0].eps_sq == every.chosen_[0].eps_sq:
+    if same.best_.eps_sq == every.best_.eps_sq:
         torch.testing.assert_close(
-            same.chosen_[0].squared_residuals,
-            every.chosen_[0].squared_residuals[rows],
+            same.best_.squared_residuals,
+            every.best_.squared_residuals[rows],
             rtol=1e-6,
             atol=1e-9,
         )
@@ -203,7 +189,6 @@ def test_samples_of_a_data_set_are_read_in_batches():
 def test_networks_are_saved_and_loaded(tmp_path):
     X, labels = series(30)
     search = Search(lifts(), bands=[1, 2]).fit(X, labels)
-    search.chosen_ = search.candidates_[:3]
     net = ReduNet.construct(X, labels, num_layers=2, **search.arguments)
     net.save(tmp_path / "net.safetensors")
     again = ReduNet.load(tmp_path / "net.safetensors")
@@ -215,9 +200,7 @@ def test_networks_are_saved_and_loaded(tmp_path):
 @pytest.mark.parametrize("format", ["pt2", "onnx"])
 def test_networks_are_exported(format, tmp_path):
     X, labels = series(30, dtype=torch.float32)
-    search = Search([*automatic_lifts((2, 12)), None], bands=[1, 2]).fit(X, labels)
-    search.chosen_ = [c for c in search.candidates_ if c.band == 2][:3]
-    assert len(search.chosen_) == 3
+    search = Search(automatic_lifts((2, 12)), bands=[2]).fit(X, labels)
     net = ReduNet.construct(X, labels, num_layers=1, **search.arguments)
     assert_graph_equals(net, tmp_path / f"net.{format}", X[:1], X, membership=1e-4)
 
@@ -237,8 +220,8 @@ def test_progress_and_bad_labels(capsys):
         Search().fit(X, np.full((12, 3), 1 / 3))
     with pytest.raises(ValueError, match="at least two classes are needed"):
         Search().fit(X, np.zeros(12, int))
-    with pytest.raises(ValueError, match="most_blocks must be at least 1"):
-        Search(most_blocks=0)
+    with pytest.raises(ValueError, match="most_samples must be at least 1"):
+        Search(most_samples=0)
 
 
 def test_bands_suit_the_shape():

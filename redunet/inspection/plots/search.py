@@ -1,8 +1,6 @@
 """Plot of the candidates of a search."""
 
 import math
-from collections.abc import Iterable
-from itertools import cycle
 from typing import Any, TypeAlias
 
 import matplotlib.pyplot as plt
@@ -19,9 +17,6 @@ from redunet.search.search import Search
 # Smaller losses are drawn as this one where the axis is logarithmic.
 LEAST_LOSS = 1e-4
 
-# Line styles of the bands that were chosen.
-DASHES = ("-", "--", ":", "-.")
-
 RING: dict[str, Any] = {
     "color": "black",
     "linestyle": "",
@@ -34,13 +29,13 @@ Styles: TypeAlias = dict[nn.Module | None, dict[str, Any]]
 
 
 def plot_search(search: Search, *, figure: FigureBase | None = None) -> np.ndarray:
-    """Plot the log loss of all candidates by band, and of the chosen candidates by ε².
+    """Plot the log loss of all candidates by band, and of the chosen one by ε².
 
-    In the upper plot, rings mark the chosen candidates. The grey stripe is one standard error above
-    the smallest loss. If there are no bands, as for vectors, each lift has a row, and bars show one
-    standard error to each side.
+    In the upper plot, a ring marks the chosen candidate. The grey stripe is one standard error
+    above the smallest loss. If there are no bands, as for vectors, each lift has a row, and bars
+    show one standard error to each side.
 
-    In the lower plot, rings mark the chosen ε². Losses below 0.0001 are drawn as 0.0001.
+    In the lower plot, a ring marks the chosen ε². Losses below 0.0001 are drawn as 0.0001.
 
     Parameters
     ----------
@@ -73,25 +68,23 @@ def plot_search(search: Search, *, figure: FigureBase | None = None) -> np.ndarr
 
 def draw_candidates(ax: Axes, search: Search) -> None:
     """Draw the log loss of all candidates by band, or a row for each if there are no bands."""
-    best, chosen = search.candidates_[0], [(c.lift, c.band) for c in search.chosen_]
-    rings = [c for c in search.candidates_ if (c.lift, c.band) in chosen]
+    best = search.candidates_[0]
     stripe = best.loss, best.loss + best.standard_error
     if has_bands(search):
         ax.axhspan(*stripe, color="0.9")
-        _draw_bands(ax, search, rings)
+        _draw_bands(ax, search)
     else:
         ax.axvspan(*stripe, color="0.9")
-        _draw_rows(ax, search, rings)
+        _draw_rows(ax, search)
 
 
 def draw_precisions(ax: Axes, search: Search, *, legend: bool = False) -> None:
-    """Draw the log loss of the chosen candidates by ε²; with a legend below if wanted."""
-    bands, styles = _bands(search.chosen_), _styles(search)
-    for c in search.chosen_:
-        losses, dash = np.maximum(c.losses, LEAST_LOSS), DASHES[bands.index(c.band) % len(DASHES)]
-        ax.plot(c.precisions, losses, linestyle=dash, linewidth=1.2, **styles[c.lift])
-        ax.plot(c.eps_sq, max(c.loss, LEAST_LOSS), **RING)
-    ax.set(title="Chosen candidates", xlabel="ε²", ylabel="log loss")
+    """Draw the log loss of the chosen candidate by ε²; with a legend below if wanted."""
+    best = search.best_
+    losses = np.maximum(best.losses, LEAST_LOSS)
+    ax.plot(best.precisions, losses, linewidth=1.2, **_styles(search)[best.lift])
+    ax.plot(best.eps_sq, max(best.loss, LEAST_LOSS), **RING)
+    ax.set(title="Chosen candidate", xlabel="ε²", ylabel="log loss")
     ax.set(xscale="log", yscale="log")
     if legend:
         _draw_legend(ax, search, loc="upper center", bbox_to_anchor=(0.5, -0.2), fontsize="small")
@@ -115,14 +108,15 @@ def _styles(search: Search) -> Styles:
     return {lift: {**class_style(i), "markersize": 5} for i, lift in enumerate(_by_lift(search))}
 
 
-def _draw_bands(ax: Axes, search: Search, rings: list[Candidate]) -> None:
+def _draw_bands(ax: Axes, search: Search) -> None:
     """Draw a line for each lift, over equidistant bands."""
-    bands, styles = _bands(search.candidates_), _styles(search)
+    best, styles = search.candidates_[0], _styles(search)
+    bands = sorted({candidate.band for candidate in search.candidates_}, key=_width)
     for lift, candidates in _by_lift(search).items():
         ordered = sorted(candidates, key=lambda candidate: _width(candidate.band))
         places = [bands.index(c.band) for c in ordered]
         ax.plot(places, [c.loss for c in ordered], linewidth=1.2, **styles[lift])
-    ax.plot([bands.index(c.band) for c in rings], [c.loss for c in rings], **RING)
+    ax.plot(bands.index(best.band), best.loss, **RING)
     ax.set_xticks(range(len(bands)), [_name(band) for band in bands])
     ax.set(title="All candidates", xlabel="band", ylabel="log loss")
     low, high = ax.get_ylim()
@@ -130,34 +124,26 @@ def _draw_bands(ax: Axes, search: Search, rings: list[Candidate]) -> None:
         ax.set_ylim(-0.03 * high, high)
 
 
-def _draw_rows(ax: Axes, search: Search, rings: list[Candidate]) -> None:
+def _draw_rows(ax: Axes, search: Search) -> None:
     """Draw a point for each candidate, the best on top."""
     candidates, styles = search.candidates_, _styles(search)
     for row, c in enumerate(candidates):
         ax.errorbar(c.loss, row, xerr=c.standard_error, linewidth=1.2, **styles[c.lift])
-    ax.plot([c.loss for c in rings], [candidates.index(c) for c in rings], **RING)
+    ax.plot(candidates[0].loss, 0, **RING)
     ax.set_yticks(range(len(candidates)), [c.name for c in candidates])
     ax.invert_yaxis()
     ax.set(title="All candidates", xlabel="log loss")
 
 
 def _draw_legend(ax: Axes, search: Search, **placement: Any) -> None:
-    """Draw a legend of lifts, chosen bands and rings."""
+    """Draw a legend of lifts, and of the ring with the chosen band."""
     styles = _styles(search)
     handles = [
         Line2D([], [], label=candidates[0].name, **styles[lift])
         for lift, candidates in _by_lift(search).items()
     ]
-    for dash, band in zip(cycle(DASHES), _bands(search.chosen_), strict=False):
-        style: dict[str, Any] = {"color": "black", "linestyle": dash}
-        handles.append(Line2D([], [], label=f"band {_name(band)}", **style))
-    handles.append(Line2D([], [], label="chosen", **RING))
+    handles.append(Line2D([], [], label=f"chosen, band {_name(search.best_.band)}", **RING))
     ax.legend(handles=handles, frameon=False, **placement)
-
-
-def _bands(candidates: Iterable[Candidate]) -> list[int | None]:
-    """The bands of candidates, the narrowest first."""
-    return sorted({candidate.band for candidate in candidates}, key=_width)
 
 
 def _width(band: int | None) -> float:

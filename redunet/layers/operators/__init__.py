@@ -9,7 +9,6 @@ from redunet.layers.operators.base import (
     Responses,
     real_form,
 )
-from redunet.layers.operators.block_diagonal import BlockDiagonal, BlockDiagonalOperators
 from redunet.layers.operators.dense import DenseOperators
 from redunet.layers.operators.dictionary import SharedDictionaryOperators
 from redunet.layers.operators.exact import Exact, exact_moments
@@ -25,7 +24,6 @@ OPERATOR_KINDS: Registry[OperatorKind] = Registry(
     OperatorKind,
     "operators",
     {
-        "block diagonal": BlockDiagonal,
         "exact": Exact,
         "extensible": Extensible,
         "shared dictionary": SharedDictionary,
@@ -36,7 +34,6 @@ REPRESENTATIONS: Kinds[Operators] = Kinds(
     Operators,
     "representation",
     {
-        "block diagonal": BlockDiagonalOperators,
         "dense": DenseOperators,
         "extensible": ExtensibleOperators,
         "few samples": FewSamplesOperators,
@@ -49,8 +46,6 @@ __all__ = [
     "ALL",
     "OPERATOR_KINDS",
     "REPRESENTATIONS",
-    "BlockDiagonal",
-    "BlockDiagonalOperators",
     "DatasetInfo",
     "DenseExpansion",
     "DenseOperators",

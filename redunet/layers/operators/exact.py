@@ -11,7 +11,7 @@ from redunet.layers.operators.few_samples import FewSamplesOperators
 from redunet.layers.operators.kind import OperatorKind
 from redunet.layers.operators.low_rank import LowRankOperators
 from redunet.layers.operators.moments import DatasetInfo, SecondMoments, TotalMoment
-from redunet.rates.covariance import RegularisedCovariance, second_moment
+from redunet.rates.covariance import RegularisedCovariance, check_factors, second_moment
 from redunet.rates.partition import Partition
 
 
@@ -181,7 +181,7 @@ class FewSamples(ClassFactors):
         self._total = RegularisedCovariance.from_samples(
             shard(samples.flatten(1, 2)), shard(self.info.scales), check=False
         )
-        self.check(self._total, self._classes)
+        check_factors(self._total, self._classes)
 
     def operators(self) -> FewSamplesOperators:
         """E = α (I − U* U) and all Cʲ = α_j (I − W_j* W_j)."""

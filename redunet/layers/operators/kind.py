@@ -32,11 +32,6 @@ class OperatorKind(ABC):
         """Raise ValueError if the options do not suit this number of channels."""
 
     @property
-    def for_rates(self) -> "OperatorKind | None":
-        """The kind whose moments give the rates of further samples; None for exact operators."""
-        return None
-
-    @property
     def arguments(self) -> dict[str, Any]:
         """The keyword arguments that make an equal instance."""
         return {field.name: getattr(self, field.name) for field in fields(self)}

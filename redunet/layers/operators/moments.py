@@ -5,7 +5,7 @@ frequency, and of their sum M(p).
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
 
@@ -138,18 +138,6 @@ class DatasetInfo:
     def _weights(self) -> Tensor:
         return self.spectrum.weights.to(self.moment_dtype.to_real())
 
-    @cached_property
-    def _blocks(self) -> "dict[tuple[tuple[int, ...], int, float], DatasetInfo]":
-        return {}
-
-    def of_block(self, shape: tuple[int, ...], channels: int, eps_sq: float) -> "DatasetInfo":
-        """The same samples with the features of a block of channels on a grid of this shape."""
-        key = shape, channels, eps_sq
-        if key not in self._blocks:
-            spectrum = HalfSpectrum(shape).to(self.counts.device)
-            self._blocks[key] = replace(self, spectrum=spectrum, channels=channels, eps_sq=eps_sq)
-        return self._blocks[key]
-
     def zeros(self, *shape: int, dtype: torch.dtype | None = None) -> Tensor:
         """Zeros on the device of the half spectra, by default of their type."""
         return torch.zeros(shape, dtype=dtype or self.dtype, device=self.counts.device)
@@ -165,20 +153,10 @@ class SecondMoments(ABC):
     Parameters
     ----------
     info : DatasetInfo
-
-    Attributes
-    ----------
-    checks : bool
-        Whether :meth:`finish` checks that all factors exist, by default True. If not, the caller
-        checks ``covariances``.
-    covariances : tuple of RegularisedCovariance
-        All regularised covariances, after :meth:`finish`.
     """
 
     def __init__(self, info: DatasetInfo):
         self.info = info
-        self.checks = True
-        self.covariances: tuple[RegularisedCovariance, ...] = ()
         self._total: RegularisedCovariance  # (F,), the part of this process
         self._known_rates: RateReduction | None = None
 
@@ -229,13 +207,7 @@ class SecondMoments(ABC):
         shard = self.info.processes.shard
         scales = shard(self.info.scales)
         self._total = RegularisedCovariance.from_moment(shard(total), scales, check=False)
-        self.check(self._total, *classes)
-
-    def check(self, *covariances: RegularisedCovariance) -> None:
-        """Raise PrecisionError unless these factors exist, or leave that to the caller."""
-        self.covariances = covariances
-        if self.checks:
-            check_factors(*covariances)
+        check_factors(self._total, *classes)
 
     def expansion(self) -> Tensor:
         """E = α (I + α M)⁻¹, ``(F, C, C)``."""

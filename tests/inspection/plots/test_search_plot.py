@@ -17,18 +17,15 @@ def test_a_search_is_drawn_by_band_and_precision(search):
     for lift in {candidate.lift for candidate in search.candidates_}:
         losses = {c.band: c.loss for c in search.candidates_ if c.lift is lift}
         assert (losses[1], losses[3], losses[None]) in curves
-    rings = left.lines[-1]
-    assert sorted(rings.get_ydata()) == sorted(c.loss for c in search.chosen_)
-    curves = [line for line in right.lines if line.get_linestyle() != "None"]
-    for curve, candidate in zip(curves, search.chosen_, strict=True):
-        np.testing.assert_array_equal(curve.get_xdata(), candidate.precisions)
-        np.testing.assert_array_equal(curve.get_ydata(), candidate.losses)
-    rings = [line for line in right.lines if line.get_linestyle() == "None"]
-    assert [line.get_xdata()[0] for line in rings] == [c.eps_sq for c in search.chosen_]
+    assert left.lines[-1].get_ydata() == [search.best_.loss]
+    curve, ring = right.lines
+    np.testing.assert_array_equal(curve.get_xdata(), search.best_.precisions)
+    np.testing.assert_array_equal(curve.get_ydata(), search.best_.losses)
+    assert ring.get_xdata() == [search.best_.eps_sq]
     assert right.get_xscale() == right.get_yscale() == "log"
     names = [text.get_text() for text in right.get_legend().get_texts()]
     assert {"MultiScaleLift, relu", "MultiScaleLift, step", "samples"} == set(names[:3])
-    assert names[-1] == "chosen"
+    assert names[-1].startswith("chosen, band ")
 
 
 def test_a_search_without_bands_has_a_row_for_each_lift():
@@ -38,10 +35,9 @@ def test_a_search_without_bands_has_a_row_for_each_lift():
     left, right = plot_search(search)
     names = [tick.get_text() for tick in left.get_yticklabels()]
     assert names == [candidate.name for candidate in search.candidates_]
-    # All samples refined the chosen candidates, but the rings are those of the subset.
-    chosen = [candidate.lift for candidate in search.chosen_]
-    rows = [row for row, c in enumerate(search.candidates_) if c.lift in chosen]
-    assert left.lines[-1].get_ydata().tolist() == rows
+    # All samples refined the chosen candidate, but the ring is that of the subset.
+    assert left.lines[-1].get_xdata() == [search.candidates_[0].loss]
+    assert left.lines[-1].get_ydata() == [0]
     assert right.get_legend() is None
 
 
