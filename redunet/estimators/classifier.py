@@ -63,7 +63,7 @@ class ReduNetClassifier(
         samples as they are.
     reader : "auto", ExpansionRegression or None
         A regression that pools all classes, and multiplies the probabilities; see
-        :class:`redunet.Search`.
+        :class:`redunet.Search`. By default there is one beside automatic lifts.
     bands : sequence of (int or None), optional
         Largest frequencies that the search compares, None for all. By default they suit the shape
         of the samples; with a lift of your own, all frequencies.
@@ -134,7 +134,7 @@ class ReduNetClassifier(
         eta: float | None = None,
         lift: Literal["auto"] | nn.Module | Sequence[nn.Module] | None = "auto",
         candidates: Sequence[nn.Module] | None = None,
-        reader: Literal["auto"] | ExpansionRegression | None = None,
+        reader: Literal["auto"] | ExpansionRegression | None = "auto",
         bands: Sequence[int | None] | None = None,
         input_shape: tuple[int, ...] | None = None,
         operators: Literal["exact", "extensible", "variational"] | OperatorKind = "exact",

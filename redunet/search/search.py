@@ -79,7 +79,8 @@ class Search:
         of the subset left out in turn.
     reader : "auto", ExpansionRegression or None
         A regression that pools all classes. It multiplies the memberships of the network, each
-        with its sharpness by leave-one-out. "auto" stands for :func:`automatic_reader`.
+        with its sharpness by leave-one-out. "auto" stands for :func:`automatic_reader` beside the
+        default candidates, and for None beside candidates of your own.
     seed : int, RandomState instance or None
         Random state of kernels, and of the subset. None draws a new one from NumPy's global state.
 
@@ -127,7 +128,7 @@ class Search:
         further: Sequence[nn.Module | None] = (),
         eps_sq: float | None = None,
         most_samples: int = 5000,
-        reader: Literal["auto"] | ExpansionRegression | None = None,
+        reader: Literal["auto"] | ExpansionRegression | None = "auto",
         seed: int | np.random.RandomState | None = 0,
     ):
         check_lifts("candidates", candidates)
@@ -219,6 +220,8 @@ class Search:
     def _reader(self, seed: int) -> ExpansionRegression | None:
         """The reader that is asked for, not fitted yet."""
         if isinstance(self.reader, str):
+            if self.candidates is not None:
+                return None
             return automatic_reader(tuple(self._subset.X.shape[1:]), seed)
         return copy.deepcopy(self.reader)
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from redunet import ReduNet, datasets
+from redunet import ReduNet, Search, datasets
 from redunet.files.tensors import read_tensors
 from redunet.layers.operators import base
 from tests.samples import samples
@@ -53,7 +53,7 @@ def test_the_operators_come_back(shape, options, tmp_path):
 def test_a_searched_network_of_few_images_takes_little_room(tmp_path):
     X, labels = datasets.digits()
     X, labels = X[:100], labels[:100]
-    net = ReduNet.construct(X, labels, lift="auto")
+    net = ReduNet.construct(X, labels, lift=Search(reader=None))
     whole, short = tmp_path / "whole.safetensors", tmp_path / "short.safetensors"
     net.save(whole)
     net.save(short, samples=(X.numpy(), labels.tolist()))

@@ -159,8 +159,9 @@ def test_automatic_readers():
         X, labels = problem(*shape)
         reader = automatic_reader(shape).fit(X, labels)
         assert reader(X).shape == (30, 3)
-    search = Search([None], bands=[None], reader="auto").fit(*problem(6))
+    search = Search().fit(*problem(6))
     assert len(search.reader_.mean) == 5 * 512
+    assert Search([None]).fit(*problem(6)).reader_ is None
 
 
 def test_more_samples_than_are_compared():
