@@ -353,8 +353,9 @@ def _by_place(net: ReduNet, X: Tensor | None, point: Tensor, pull: Tensor) -> Te
     """
     v, w = net.spectrum.inverse(point), net.spectrum.inverse(pull)
     lift = net.lift
-    if X is not None and isinstance(lift, nn.Sequential) and isinstance(lift[-1], Band):
-        band, features = lift[-1], in_blocks(lift[:-1], X).to(v)
+    band = lift[-1] if isinstance(lift, nn.Sequential) and len(lift) else None
+    if X is not None and isinstance(lift, nn.Sequential) and isinstance(band, Band):
+        features = in_blocks(lift[:-1], X).to(v)
         length = torch.linalg.vector_norm(band(features))
         v, w = features * (torch.linalg.vector_norm(v) / length).nan_to_num(0), band(w)
     grid = _grid(v, net.sample_shape[1:])

@@ -57,8 +57,8 @@ LISTED_SAMPLES = 30
 
 SEARCH = (
     "The lift, the band of frequencies and ε² were chosen by leaving out each training sample in "
-    "turn. Candidates with a star form the network. The smaller the log loss, the better. The grey "
-    "stripe is one standard error above the smallest loss. A ring marks what was chosen."
+    "turn. The candidate with a star forms the network. The smaller the log loss, the better. The "
+    "grey stripe is one standard error above the smallest loss. A ring marks what was chosen."
 )
 RATES = (
     "Rates of the samples of the construction. R is the rate of all samples together, R_c the rate "
