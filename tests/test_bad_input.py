@@ -19,7 +19,7 @@ from redunet import (
     report,
 )
 from redunet._checks import check_count, memory_advice
-from redunet.files import exporting
+from redunet._extras import PACKAGES
 from redunet.inspection import Decision
 from redunet.inspection.summary import evaluation
 from tests.small import LABELS, X, construct
@@ -242,8 +242,8 @@ def test_places_and_formats_of_results_are_checked_first(tmp_path, monkeypatch):
             export(net, place, "pt2")
     with pytest.raises(ValueError, match=r"format is 'pt2', but .* ends in \.onnx"):
         export(net, tmp_path / "net.onnx", "pt2")
-    monkeypatch.setattr(exporting, "ONNX", ("none",))
-    with pytest.raises(ModuleNotFoundError, match=r"needs none: pip install redunet\[onnx\]"):
+    monkeypatch.setitem(PACKAGES, "onnx", ("none",))
+    with pytest.raises(ModuleNotFoundError, match=r"needs none, .*pip install 'redunet\[onnx\]'"):
         export(net, tmp_path / "net.onnx")
 
 

@@ -9,14 +9,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from matplotlib.backend_bases import FigureCanvasBase
 from torch import Tensor, nn
 
 from redunet import datasets
 from redunet._checks import check_device
+from redunet._extras import require
 from redunet._names import Names
 from redunet.cli.arguments import kind_of
 from redunet.datasets.folders import image_files, is_image, read_images
@@ -24,13 +23,10 @@ from redunet.datasets.tables import LabelledSamples, first_row
 from redunet.files.atomic import atomic_write
 from redunet.files.exporting import export
 from redunet.files.tensors import read_metadata
-from redunet.inspection.html_report import report
-from redunet.inspection.plots.features import shown_rows
 from redunet.inspection.summary import constructed, description, evaluation
 from redunet.layers.encoding import default_batch_size
 from redunet.lifts import RandomCirculantLift
 from redunet.network import ReduNet
-from redunet.plots import plot_rates, plot_similarity
 from redunet.search import Search
 from redunet.training.fine_tuned import KEY as FINE_TUNED
 from redunet.training.fine_tuned import FineTuned
@@ -169,6 +165,13 @@ def info(options: argparse.Namespace) -> Results:
 
 def plot(options: argparse.Namespace) -> Results:
     """Plot the rates by layer and, if DATA is given, similarities before and after the network."""
+    require("plots")
+    import matplotlib.pyplot as plt
+    from matplotlib.backend_bases import FigureCanvasBase
+
+    from redunet.inspection.plots.features import shown_rows
+    from redunet.plots import plot_rates, plot_similarity
+
     kinds = FigureCanvasBase.get_supported_filetypes()
     if options.output.suffix.lower().removeprefix(".") not in kinds:
         raise ValueError(
@@ -197,6 +200,8 @@ def plot(options: argparse.Namespace) -> Results:
 
 def write_report(options: argparse.Namespace) -> Results:
     """Write an HTML report on a saved network and its results on labelled samples."""
+    from redunet.inspection.html_report import report
+
     model = _model(options)
     net = constructed(model)
     X, y = _labelled_samples(options.data, net, options)

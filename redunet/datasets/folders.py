@@ -4,6 +4,7 @@ import mimetypes
 import os
 import unicodedata
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from redunet._checks import check_count, check_flag
+from redunet._extras import require
 from redunet._warnings import warn
 
 if TYPE_CHECKING:
@@ -133,10 +135,12 @@ def image_files(folder: Path) -> list[Path]:
 
 def is_image(path: Path) -> bool:
     """Whether the name of a file, or of a link to nothing, has the extension of an image format."""
-    from PIL import Image
-
     kind = mimetypes.guess_type(path.name, strict=False)[0] or ""
-    named = path.suffix.lower() in Image.registered_extensions() or kind.startswith("image/")
+    named = kind.startswith("image/")
+    if not named and find_spec("PIL"):
+        from PIL import Image
+
+        named = path.suffix.lower() in Image.registered_extensions()
     return named and (path.is_file() or (path.is_symlink() and not path.exists()))
 
 
@@ -163,6 +167,7 @@ def read_image(path: Path, size: tuple[int, int], mode: str) -> np.ndarray:
     ValueError
         If the file cannot be read, or its values have an unknown range.
     """
+    require("images")
     from PIL import Image, ImageOps
 
     try:

@@ -4,7 +4,6 @@ import logging
 import os
 import warnings
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -12,12 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
+from redunet._extras import require
 from redunet.files.atomic import atomic_write, check_place
 
 FORMATS = ("pt2", "onnx")
-
-# The packages that the export to ONNX needs.
-ONNX = ("onnx", "onnxscript")
 
 
 class Graph(nn.Module):
@@ -63,7 +60,7 @@ def export(
     format : {"pt2", "onnx"}, optional
         By default the ending of the file.
         "pt2" is for ``torch.export.load(path).module()``, and "onnx" is for ONNX runtimes. "onnx"
-        needs the extra packages of ``pip install redunet[onnx]``.
+        needs ``pip install 'redunet[onnx]'``.
 
     Raises
     ------
@@ -78,10 +75,8 @@ def export(
     ending = check_place(path).suffix.removeprefix(".")
     if ending in FORMATS and ending != name:
         raise ValueError(f"format is {name!r}, but {path} ends in .{ending}: leave format out")
-    if name == "onnx" and not all(map(find_spec, ONNX)):
-        raise ModuleNotFoundError(
-            f"the export to ONNX needs {' and '.join(ONNX)}: pip install redunet[onnx]"
-        )
+    if name == "onnx":
+        require("onnx")
     graph = net.real_form().eval().cpu()  # a graph names the device of its tensors
     batch = torch.export.Dim("batch", min=1)
     program = torch.export.export(graph, (net.example().cpu(),), dynamic_shapes=({0: batch},))

@@ -103,7 +103,7 @@ class Explanation:
         Raises
         ------
         ImportError
-            If pandas is not installed.
+            If pandas is not installed: ``pip install pandas``.
         """
         from pandas import DataFrame, MultiIndex
 

@@ -9,6 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 from importlib.resources import files
 from typing import NamedTuple
 
+from redunet._extras import require
+
+require("report")
+
 import matplotlib.pyplot as plt
 import numpy as np
 import torch

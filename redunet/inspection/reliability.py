@@ -1,17 +1,18 @@
 """Whether probabilities can be trusted: reliability by confidence, and its mean error."""
 
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 import torch
-from matplotlib.axes import Axes
 from sklearn.metrics import log_loss
 
 from redunet._checks import Array, check_count, listed
 from redunet._labels import as_labels
-from redunet.inspection.style import PALETTE, given_or_new
 from redunet.network import ReduNet
 from redunet.training.fine_tuned import FineTuned
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 # Number of bins of equal width.
 BINS = 10
@@ -93,8 +94,8 @@ def plot_reliability(
     labels: Array,
     *,
     bins: int = BINS,
-    ax: Axes | None = None,
-) -> Axes:
+    ax: "Axes | None" = None,
+) -> "Axes":
     """Plot the accuracy of predictions against their confidence.
 
     The confidence of a prediction is the probability of the predicted class. If probabilities can
@@ -129,13 +130,17 @@ def plot_reliability(
     else:
         membership = np.asarray(model.predict_proba(X))
     targets = np.searchsorted(model.classes_, labels)
+    from redunet.inspection.style import given_or_new
+
     return draw_reliability(
         given_or_new(ax), Reliability.from_membership(membership, targets, bins)
     )
 
 
-def draw_reliability(ax: Axes, reliability: Reliability) -> Axes:
+def draw_reliability(ax: "Axes", reliability: Reliability) -> "Axes":
     """Draw the accuracy by confidence, and the diagonal."""
+    from redunet.inspection.style import PALETTE
+
     ax.plot([0, 1], [0, 1], color=PALETTE[6], linestyle=":", linewidth=1)
     ax.plot(reliability.confidence, reliability.accuracy, color=PALETTE[0])
     sizes = 300 * reliability.samples / reliability.samples.sum()

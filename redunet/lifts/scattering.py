@@ -1,16 +1,19 @@
 """A lift by the scattering transform."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
-from kymatio.scattering1d.frontend.torch_frontend import ScatteringTorch1D
-from kymatio.scattering2d.frontend.torch_frontend import ScatteringTorch2D
 from torch import Tensor, nn
 
 from redunet._checks import check_count, check_counts
+from redunet._extras import require
 from redunet.lifts.base import Lift
 from redunet.lifts.rectifier import Rectifier
+
+if TYPE_CHECKING:
+    from kymatio.scattering1d.frontend.torch_frontend import ScatteringTorch1D
+    from kymatio.scattering2d.frontend.torch_frontend import ScatteringTorch2D
 
 # Number of entries of the wavelet responses that are in memory at one time.
 BLOCK_ENTRIES = 2**25
@@ -42,6 +45,8 @@ class ScatteringLift(Lift):
     ------
     ValueError
         If a setting is out of range, or samples have another shape.
+    ModuleNotFoundError
+        If kymatio is not installed: ``pip install 'redunet[scattering]'``.
 
     References
     ----------
@@ -57,6 +62,10 @@ class ScatteringLift(Lift):
         phases: int | None = None,
     ):
         super().__init__()
+        require("scattering")
+        from kymatio.scattering1d.frontend.torch_frontend import ScatteringTorch1D
+        from kymatio.scattering2d.frontend.torch_frontend import ScatteringTorch2D
+
         shape = check_counts(shape=shape)
         J, L, max_order, phases = check_count(J=J, L=L, max_order=max_order, phases=phases)
         if len(shape) not in (1, 2):
@@ -144,7 +153,7 @@ def _sampled_convolution(lowpass: Tensor, samples: slice) -> Tensor:
     return kernel[(place[samples, None] - place) % length]
 
 
-def _filters_1d(scattering: ScatteringTorch1D) -> Filters:
+def _filters_1d(scattering: "ScatteringTorch1D") -> Filters:
     level = scattering.log2_T
     start, stop = scattering.ind_start[level] << level, scattering.ind_end[level] << level
     return Filters(
@@ -155,7 +164,7 @@ def _filters_1d(scattering: ScatteringTorch1D) -> Filters:
     )
 
 
-def _filters_2d(scattering: ScatteringTorch2D) -> Filters:
+def _filters_2d(scattering: "ScatteringTorch2D") -> Filters:
     scale = 2**scattering.J
     lowpass = torch.as_tensor(scattering.phi["levels"][0]).double()
     padded = lowpass.shape
