@@ -13,7 +13,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from redunet import ReduNet, __version__
-from redunet.cli import commands, main
+from redunet.cli import main
+from redunet.inspection import html_report
 from redunet.inspection.text import three_digits
 
 CONSTRUCT = ["--lift", "random", "--num-layers", "3", "--eps-sq", "0.01", "--channels", "8"]
@@ -192,7 +193,7 @@ def test_folders_of_images_are_data(tmp_path, capsys, monkeypatch):
     assert status == 0
     assert json.loads(printed[printed.index("{") :])["samples"] == 60
     asked = {}
-    monkeypatch.setattr(commands, "report", lambda *arguments, **options: asked.update(options))
+    monkeypatch.setattr(html_report, "report", lambda *arguments, **options: asked.update(options))
     assert main(["report", net, images]) == 0
     numbers = sorted(range(60), key=lambda number: (y[number], f"{number}.png"))
     assert asked["names"] == [f"{y[number]}/{number}.png" for number in numbers]
