@@ -17,7 +17,7 @@ import redunet.datasets
 import redunet.plots
 from redunet._warnings import warn
 from redunet.inspection.style import METHODS
-from tests.test_numbers import WHOLE
+from tests.test_numbers import RUN
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -27,9 +27,9 @@ def sessions(page):
     return re.findall(r"^```pycon\n(.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S)
 
 
-# The sessions of pages in WHOLE run in test_numbers.py, together with their other code.
+# The sessions of pages in RUN run in test_numbers.py, together with their other code.
 WITH_SESSIONS = [
-    page for page in sorted(DOCS.glob("**/*.md")) if sessions(page) and page.stem not in WHOLE
+    page for page in sorted(DOCS.glob("**/*.md")) if sessions(page) and page.stem not in RUN
 ]
 
 
