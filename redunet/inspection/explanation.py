@@ -3,7 +3,6 @@
 import html
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -18,9 +17,6 @@ from redunet.layers.layer import extrapolate, trajectory
 from redunet.network import ReduNet
 from redunet.rates.spectrum import norms
 from redunet.training.fine_tuned import FineTuned
-
-if TYPE_CHECKING:  # loaded on use
-    from pandas import DataFrame
 
 # Number of classes in a printed table. They are the classes nearest to the sample.
 PRINTED_CLASSES = 3
@@ -90,34 +86,6 @@ class Explanation:
         true = np.flatnonzero(self.classes == self.label).tolist()
         return nearest if set(true) <= set(nearest) else nearest[:-1] + true
 
-    def to_frame(self) -> "DataFrame":
-        """Convert the explanation to a table with one row for each layer and class.
-
-        Returns
-        -------
-        pandas DataFrame
-            The index is ``layer`` and ``class``. The columns are ``residual``, ``membership``,
-            ``compression``, ``expansion`` and ``angle``. The last two are equal for all classes of
-            a layer.
-
-        Raises
-        ------
-        ImportError
-            If pandas is not installed: ``pip install pandas``.
-        """
-        from pandas import DataFrame, MultiIndex
-
-        layers = range(1, len(self.angles) + 1)
-        index = MultiIndex.from_product([layers, self.classes], names=["layer", "class"])
-        columns = {
-            "residual": self.residuals.ravel(),
-            "membership": self.memberships.ravel(),
-            "compression": self.compression.ravel(),
-            "expansion": self.expansion.repeat(len(self.classes)),
-            "angle": self.angles.repeat(len(self.classes)),
-        }
-        return DataFrame(columns, index)
-
     def table(self, count: int = PRINTED_CLASSES) -> tuple[list[str], list[tuple[float, ...]]]:
         """Headers and rows of a table of each layer and a number of classes.
 
@@ -178,8 +146,7 @@ def explain(
     Returns
     -------
     Explanation
-        You can print it, draw it with :func:`redunet.plots.plot_explanation`, or convert it to a
-        pandas DataFrame.
+        You can print it, or draw it with :func:`redunet.plots.plot_explanation`.
 
     Raises
     ------

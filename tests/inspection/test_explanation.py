@@ -101,22 +101,6 @@ def test_classes_without_membership_go_by_their_residuals():
     assert (np.diff(explanation.residuals.mean(0)[order]) >= 0).all()
 
 
-def test_a_data_frame_has_it_all():
-    pandas = pytest.importorskip("pandas")
-    net, X = network()
-    explanation = explain(net, X[3])
-    frame = explanation.to_frame()
-    assert isinstance(frame, pandas.DataFrame)
-    assert frame.index.names == ["layer", "class"]
-    row = frame.loc[(2, "digit 4")]
-    assert row["membership"] == explanation.memberships[1, 4]
-    assert row["residual"] == explanation.residuals[1, 4]
-    assert row["compression"] == explanation.compression[1, 4]
-    assert row["expansion"] == explanation.expansion[1]
-    assert row["angle"] == explanation.angles[1]
-    assert len(frame) == 30
-
-
 def test_rectified_steps_have_no_memberships():
     net, X = network(membership="rectified")
     with pytest.raises(ValueError, match="weighted by memberships can be explained"):
