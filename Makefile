@@ -13,7 +13,12 @@ STRUCTURAL = export or onnx or graph or saved or killed or looking_inside or dra
 # They take fewer examples than `make test`.
 ROUNDINGS = $(NUMERICAL) -k 'not ($(STRUCTURAL))' --hypothesis-profile roundings
 
-.PHONY: install demo test test-roundings test-default test-compatible test-device test-lowest lock lint docs clean
+# Fast tests, and such that read many files.
+FAST = tests/rates/test_partition.py tests/test_algorithm.py tests/test_distribution.py tests/test_docs.py \
+	tests/test_layout.py
+
+.PHONY: install demo test test-roundings test-default test-compatible test-device test-lowest test-dist dist lock \
+	lint docs clean
 
 install: $(VENV)/.installed
 
@@ -52,6 +57,25 @@ test-compatible: install
 test-device: install
 	$(BIN)/python -m pytest tests/device $(ARGS)
 
+# The archives for a package index, in dist/. The wheel is made from the unpacked source archive, which must have all
+# that its tests need.
+SOURCE = build/redunet-$(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' redunet/_version.py)
+
+dist: install
+	rm -rf dist $(SOURCE) build/wheel
+	$(BIN)/python -c "from setuptools import build_meta as b; b.build_sdist('dist', {'--global-option': ['--quiet']})"
+	mkdir -p build && tar --extract --gzip --file dist/redunet-*.tar.gz --directory build
+	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist $(SOURCE)
+	test ! -x $(BIN)/twine || $(BIN)/twine check --strict dist/*
+
+# The fast tests from the unpacked source archive, where all tests can be imported, and the public names from the
+# unpacked wheel.
+test-dist: dist
+	cd $(SOURCE) && $(abspath $(BIN))/python -m pytest --collect-only -q > /dev/null
+	cd $(SOURCE) && $(abspath $(BIN))/python -m pytest --numprocesses 2 $(FAST) $(ARGS)
+	$(BIN)/python -m zipfile --extract dist/redunet-*.whl build/wheel
+	cd build/wheel && $(abspath $(BIN))/python -c "import redunet; [getattr(redunet, n) for n in redunet.__all__]"
+
 # A warning is an error. Two processes of one thread each run the lessons.
 docs: install
 	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
@@ -77,4 +101,4 @@ build/uv:
 	$@/bin/python -m pip install --quiet uv
 
 clean:
-	rm -rf $(VENV) build *.egg-info docs/_build docs/generated docs/gallery
+	rm -rf $(VENV) build dist *.egg-info docs/_build docs/generated docs/gallery

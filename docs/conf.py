@@ -11,7 +11,7 @@ os.environ["TQDM_DISABLE"] = "1"
 sys.path.insert(0, str(Path(__file__).parent))  # for _lessons
 
 project = "redunet"
-author = "the redunet developers"
+author = "redunet contributors"
 version = release = redunet.__version__
 
 extensions = [
