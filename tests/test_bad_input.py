@@ -79,8 +79,8 @@ def test_long_lists_in_errors_are_cut():
         ({"tol": 1.5}, r"tol must be None or in \[0, 1\), got 1.5"),
         (
             {"operators": "fast"},
-            r"operators must be one of \['block diagonal', 'exact', 'extensible', "
-            r"'shared dictionary', 'variational'\]",
+            r"operators must be one of \['exact', 'extensible', 'shared dictionary', "
+            r"'variational'\] or an instance of OperatorKind, got 'fast'",
         ),
         ({"operators": "variational"}, "operators='variational' needs the option rank"),
         ({"operators": "variational", "rank": 0}, "rank must be at least 1, got 0"),

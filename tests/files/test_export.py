@@ -35,8 +35,13 @@ def test_real_arithmetic_gives_the_same(way):
     assert not zero.any()
 
 
-@pytest.mark.parametrize("format", ["pt2", "onnx"])
-@pytest.mark.parametrize("way", ["vectors", "images", "low rank", "rectified"])
+@pytest.mark.parametrize(
+    ("way", "format"),
+    [
+        *((way, "pt2") for way in ("vectors", "images", "low rank", "rectified")),
+        *((way, "onnx") for way in ("images", "low rank", "rectified")),  # which takes seconds each
+    ],
+)
 def test_exported_files_give_the_same(way, format, tmp_path):
     shape, options = WAYS[way]
     net, X = network(shape, **options)
@@ -50,8 +55,9 @@ def test_scattering_is_exported_as_it_is(tmp_path):
     assert_graph_equals(net, tmp_path / "net.pt2", X[:5])
 
 
-@pytest.mark.parametrize("format", ["pt2", "onnx"])
-@pytest.mark.parametrize("head", ["linear", "residual"])
+@pytest.mark.parametrize(
+    ("head", "format"), [("linear", "pt2"), ("residual", "pt2"), ("residual", "onnx")]
+)
 def test_fine_tuned_networks_give_logits(head, format, tmp_path):
     net, X = network(*WAYS["images"][:1], **WAYS["images"][1])
     tuned = finetune(net, X, torch.arange(40) % 3, head=head, epochs=1, validation=None)
