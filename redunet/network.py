@@ -523,15 +523,7 @@ class ReduNet(nn.Module):
             construction.
         """
         with torch.no_grad():
-            membership = self.membership(X)
-            places = torch.where(membership.isnan().any(1), -1, membership.argmax(1))
-        positions = places.cpu().numpy()
-        if (positions < 0).any():
-            raise ValueError(
-                f"X must be finite: {(positions < 0).sum()} of {len(positions)} samples have no "
-                "membership, because values of theirs or of their lift are not finite"
-            )
-        return self.classes_[positions]
+            return predicted(self.membership(X), self.classes_)
 
     def encode(self, X: Array) -> Iterator[Tensor]:
         """Convert samples to the features that enter the first layer, in batches.
@@ -622,3 +614,20 @@ class ReduNet(nn.Module):
     def extra_repr(self) -> str:
         """Shown in ``repr``."""
         return f"sample_shape={self.sample_shape}, feature_shape={self.feature_shape}"
+
+
+def predicted(scores: Tensor, classes: np.ndarray) -> np.ndarray:
+    """The label of the largest score of each sample, ``(m, k)`` to ``(m,)``.
+
+    Raises
+    ------
+    ValueError
+        If scores are not finite.
+    """
+    places = torch.where(scores.isnan().any(1), -1, scores.argmax(1)).cpu().numpy()
+    if (places < 0).any():
+        raise ValueError(
+            f"X must be finite: {(places < 0).sum()} of {len(places)} samples have no membership, "
+            "because values of theirs or of their lift are not finite"
+        )
+    return classes[places]

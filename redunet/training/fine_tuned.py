@@ -23,7 +23,7 @@ from redunet.files.tensors import (
     write_tensors,
 )
 from redunet.layers.real import RealNetwork
-from redunet.network import ReduNet
+from redunet.network import ReduNet, predicted
 
 # The key of the header of saved networks.
 KEY = "redunet fine-tuned"
@@ -197,8 +197,13 @@ class FineTuned(nn.Module):
         Parameters
         ----------
         X : array-like or Tensor of shape (m, *sample_shape)
+
+        Raises
+        ------
+        ValueError
+            If samples are not finite, also on a GPU, or do not fit the network.
         """
-        return self.classes_[self(X).argmax(1).cpu().numpy()]
+        return predicted(self(X), self.classes_)
 
     @torch.no_grad()
     def is_right(self, X: Array, targets: Tensor) -> Tensor:

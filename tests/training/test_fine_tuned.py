@@ -1,5 +1,7 @@
 """Fine-tuned networks in files, and in everything that takes a network."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -19,6 +21,15 @@ from tests.samples import samples
 
 NAMES = np.array(["wren", "robin", "finch"])
 LABELS = NAMES[np.arange(45) % 3]
+
+
+class Spoiled(torch.nn.Sequential):
+    """A lift that is not finite for the first two samples of a batch."""
+
+    def forward(self, X):
+        return (
+            super().forward(X) * torch.where(torch.arange(len(X)) < 2, torch.nan, 1)[:, None, None]
+        )
 
 
 @pytest.fixture(scope="module", params=["residual", "linear"])
@@ -70,6 +81,14 @@ def test_memberships_are_the_softmax_of_the_logits(tuned):
     membership = model.membership(X)
     torch.testing.assert_close(membership, torch.softmax(model(X), 1))
     assert (model.classes_[membership.argmax(1)] == model.predict(X)).all()
+
+
+def test_samples_whose_lift_is_not_finite_get_no_label(tuned):
+    model, X = tuned
+    spoiled = FineTuned(copy.deepcopy(model.net), model.head)
+    spoiled.net.lift = Spoiled(model.net.lift)
+    with pytest.raises(ValueError, match="2 of 20 samples have no membership"):
+        spoiled.predict(X)
 
 
 def test_explanations_tell_the_prediction_of_the_head(tuned):
