@@ -36,6 +36,7 @@ REFUSED = {
 
 # Errors write out lists of at most this many values.
 LISTED = 10
+QUOTED = 5
 
 # Integers that float32 may round.
 WIDE_INTEGERS = {torch.int32, torch.int64, torch.uint32, torch.uint64}
@@ -230,6 +231,13 @@ def listed(values: Iterable[object], kind: str = "values") -> str:
     if len(values) <= LISTED:
         return str(values)
     return f"{len(values)} {kind}: {', '.join(map(repr, values[:3]))}, …"
+
+
+def quoted(names: Iterable[object]) -> str:
+    """The first few names of columns, or numbers of lines, and how many there are in all."""
+    shown = list(map(repr, names))
+    more = f", … ({len(shown)} in all)" if len(shown) > QUOTED else ""
+    return ", ".join(shown[:QUOTED]) + more
 
 
 def check_finite(X: Tensor, name: str) -> None:

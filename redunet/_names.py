@@ -7,10 +7,7 @@ from typing import NamedTuple, Protocol, Self, TypeVar, runtime_checkable
 import numpy as np
 from torch import Tensor
 
-from redunet._checks import Array, as_tensor
-
-# Errors list at most this many names.
-LISTED = 5
+from redunet._checks import Array, as_tensor, quoted
 
 Data = TypeVar("Data")
 
@@ -46,7 +43,7 @@ class Names(NamedTuple):
     label: str | None = None
 
     @classmethod
-    def of(cls, X: object, labels: object, features: Sequence[str] | None = None) -> Self:
+    def from_data(cls, X: object, labels: object, features: Sequence[str] | None = None) -> Self:
         """The names of samples and labels: those that are given, or those of frames and series.
 
         Raises
@@ -63,8 +60,8 @@ class Names(NamedTuple):
         given = found if features is None else tuple(map(str, features))
         if found is not None and given != found:
             raise ValueError(
-                f"feature_names are {_listed(given)}, but the frame has the columns "
-                f"{_listed(found)}: leave feature_names out"
+                f"feature_names are {quoted(given or ())}, but the frame has the columns "
+                f"{quoted(found)}: leave feature_names out"
             )
         if given is not None:
             _check_distinct(given)
@@ -119,10 +116,10 @@ class Names(NamedTuple):
         surplus = [name for name in found if name not in {*wanted, self.label}]
         missing = [name for name in wanted if name not in found]
         if surplus or missing:
-            parts = [f"{_listed(missing)} missing"] * bool(missing)
-            parts += [f"{_listed(surplus)} not known"] * bool(surplus)
+            parts = [f"{quoted(missing)} missing"] * bool(missing)
+            parts += [f"{quoted(surplus)} not known"] * bool(surplus)
             raise ValueError(
-                f"X must have the columns of the construction, {_listed(wanted)}: "
+                f"X must have the columns of the construction, {quoted(wanted)}: "
                 f"{' and '.join(parts)}"
             )
         _check_distinct(name for name in found if name in wanted)
@@ -160,11 +157,4 @@ def _check_label(column: Frame, labels: object, name: str) -> None:
 def _check_distinct(names: Iterable[str]) -> None:
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
-        raise ValueError(f"names of columns must differ: {_listed(twice)} occurs twice")
-
-
-def _listed(names: Sequence[str] | None) -> str:
-    """The first few names, and their number if there are more."""
-    shown = [repr(name) for name in names or ()]
-    cut = [*shown[:LISTED], f"… ({len(shown)} in all)"]
-    return ", ".join(shown if len(shown) <= LISTED else cut)
+        raise ValueError(f"names of columns must differ: {quoted(twice)} occurs twice")

@@ -235,7 +235,7 @@ class ReduNet(nn.Module):
         check_device(device)
         workdir, checkpoint = check_path("workdir", workdir), check_path("checkpoint", checkpoint)
         batch_size = check_count(batch_size=batch_size)
-        names = Names.of(X, labels, feature_names)
+        names = Names.from_data(X, labels, feature_names)
         settings = Settings(
             num_layers=num_layers,
             eta=eta,

@@ -168,8 +168,8 @@ def _needs_double(series: list[np.ndarray]) -> bool:
     """Whether float32 rounds series, or the differences of their means, by over 1 % of them."""
     largest = np.array([np.abs(one).max(1) for one in series])  # (m, C)
     ranges = np.array([np.ptp(one, 1) for one in series])
-    of_means = np.ptp([one.mean(1) for one in series], 0)
-    return bool(_is_coarse(largest, ranges) or _is_coarse(largest.max(0), of_means))
+    apart = np.ptp([one.mean(1) for one in series], 0)
+    return _is_coarse(largest, ranges) or _is_coarse(largest.max(0), apart)
 
 
 def _is_coarse(largest: np.ndarray, ranges: np.ndarray) -> bool:

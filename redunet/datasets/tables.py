@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from redunet._checks import check_count
+from redunet._checks import check_count, quoted
 from redunet._warnings import warn
 from redunet.datasets.text import (
     NUMBERS,
@@ -25,9 +25,6 @@ from redunet.datasets.text import (
     missing_labels,
     read_text,
 )
-
-# Errors list at most this many lines or columns.
-LISTED = 5
 
 # The positions of the columns with these names, if no column has the name.
 POSITIONS = {"first": 0, "last": -1}
@@ -240,7 +237,7 @@ def _position(label: str | int, first: list[str], *, may_be_named: bool) -> int:
     if not places:
         raise ValueError(
             f"label must be 'last', 'first' or the name of a column, got {label!r}; the first row "
-            f"has {_listed(first)}"
+            f"has {quoted(first)}"
         )
     if len(places) > 1:
         raise ValueError(
@@ -313,7 +310,7 @@ def _has_header(columns: Sequence[Sequence[str]], label: int | None, decimal: st
         kinds = ("the names of the columns", "a sample")
         taken, other = kinds if is_header else kinds[::-1]
         warn(
-            f"the first row ({_listed(first)}) is taken for {taken}, but might be {other}: "
+            f"the first row ({quoted(first)}) is taken for {taken}, but might be {other}: "
             f"pass header={is_header} if this is right, and header={not is_header} if not",
         )
     return is_header
@@ -337,17 +334,17 @@ def _drop_columns(table: Table, drop: Sequence[str]) -> None:
     """Leave out columns, and check that the others have different names."""
     names = [column.name for column in table.columns]
     if not all(isinstance(name, str) for name in drop):
-        raise ValueError(f"drop must hold names of columns, got {_listed(drop)}")
+        raise ValueError(f"drop must hold names of columns, got {quoted(drop)}")
     drop = [unicodedata.normalize("NFC", name) for name in drop]
     absent = [name for name in drop if name not in names]
     if absent:
-        raise ValueError(f"drop names {_listed(absent)}, but the features are {_listed(names)}")
+        raise ValueError(f"drop names {quoted(absent)}, but the features are {quoted(names)}")
     table.columns[:] = [column for column in table.columns if column.name not in drop]
     names = [column.name for column in table.columns if column.name]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ValueError(
-            f"several columns have the name {_listed(twice)}: rename them, so that columns can be "
+            f"several columns have the name {quoted(twice)}: rename them, so that columns can be "
             "told apart, or leave them out with drop="
         )
 
@@ -399,7 +396,7 @@ def _advice(texts: list[Column], table: Table) -> str:
         advice += ", or leave columns out with drop="
         if len(texts) == 1:
             advice += f". If these are the labels, pass label={texts[0].name!r}"
-    names = _listed(column.name for column in texts)
+    names = quoted(column.name for column in texts)
     return f"{names} must contain numbers, got {cell!r} in line {line}: {advice}"
 
 
@@ -411,8 +408,8 @@ def _check_complete(X: np.ndarray, names: list[str], lines: list[int]) -> None:
     bad_names = [names[place] for place in np.unique(places)]
     bad_lines = [lines[row] for row in np.unique(rows)]
     raise ValueError(
-        f"{len(rows)} values are missing, in {_listed(bad_names)} and in {len(bad_lines)} of "
-        f"{len(X)} rows (lines {_listed(bad_lines)}): delete them, or read the table with "
+        f"{len(rows)} values are missing, in {quoted(bad_names)} and in {len(bad_lines)} of "
+        f"{len(X)} rows (lines {quoted(bad_lines)}): delete them, or read the table with "
         "read_table(…, allow_missing=True) and fill them, for example with "
         "sklearn.impute.SimpleImputer"
     )
@@ -425,7 +422,7 @@ def _labels(column: Column, table: Table) -> np.ndarray:
     if missing.any():
         lines = [line for line, absent in zip(table.lines, missing, strict=True) if absent]
         raise ValueError(
-            f"labels are missing in {len(lines)} rows (lines {_listed(lines)}): leave these rows "
+            f"labels are missing in {len(lines)} rows (lines {quoted(lines)}): leave these rows "
             "out, or give them a label of their own, such as -1, and pass unknown=-1 to construct"
         )
     numbers = as_numbers(cells, table.decimal)
@@ -436,9 +433,3 @@ def _labels(column: Column, table: Table) -> np.ndarray:
             "say with label= which column holds the labels"
         )
     return labels_from_text(cells)
-
-
-def _listed(values: Iterable[str] | Iterable[int]) -> str:
-    """The first few values, and dots if there are more."""
-    shown = [repr(value) for value in values]
-    return ", ".join(shown[:LISTED] + ["…"] * (len(shown) > LISTED))

@@ -175,7 +175,7 @@ class ReduNetClassifier(
         check_device(self.device)
         self._check_input_shape()
         check_lifts("candidates", self.candidates)
-        names = Names.of(X, y)
+        names = Names.from_data(X, y)
         options: Any = {"unknown": self.unknown, "partial": True, "dtype": "numeric"}
         rows, labels = validated_pair(self, on_host(X), y, **options)
         self.classes_ = np.unique(np.asarray(labels)[known_labels(labels)])

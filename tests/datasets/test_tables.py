@@ -119,7 +119,7 @@ def test_missing_values_are_refused_unless_they_are_asked_for(tmp_path):
 
 def test_long_lists_of_lines_are_cut(tmp_path):
     text = "a,b,label\n" + "".join(f",{row},x\n" for row in range(10))
-    with pytest.raises(ValueError, match=r"10 of 10 rows \(lines 2, 3, 4, 5, 6, …\)"):
+    with pytest.raises(ValueError, match=r"10 of 10 rows \(lines 2, 3, 4, 5, 6, … \(10 in all\)\)"):
         read_table(write(tmp_path, text))
 
 
