@@ -5,6 +5,8 @@ import re
 import sys
 from pathlib import Path
 
+from sphinx.errors import ExtensionError
+
 import redunet
 
 os.environ["TQDM_DISABLE"] = "1"
@@ -81,7 +83,7 @@ sphinx_gallery_conf = {
     "backreferences_dir": "gallery/backreferences",
     "doc_module": ("redunet",),
     "reference_url": {"redunet": None},
-    "min_reported_time": 5,
+    "write_computation_times": False,  # their pages load style sheets from the network
     "parallel": 2,
     "capture_repr": (),
 }
@@ -110,7 +112,20 @@ def link_types(app, what, name, obj, options, lines):
             lines[i] = field + colon + linked
 
 
+LOADED = re.compile(r"""<(?:link\b[^>]*\bhref|(?:script|img|iframe)\b[^>]*\bsrc)="(?:https?:)?//""")
+
+
+def check_that_pages_need_no_network(app, exception):
+    """Raise an error if a page loads a style sheet, a script or a picture from elsewhere."""
+    pages = Path(app.outdir).rglob("*.html")
+    loading = [page for page in pages if LOADED.search(page.read_text(encoding="utf-8"))]
+    if loading and exception is None:
+        names = ", ".join(str(page.relative_to(app.outdir)) for page in loading)
+        raise ExtensionError(f"pages load files from the network: {names}")
+
+
 def setup(app):
     """Called by Sphinx."""
     app.connect("autodoc-process-docstring", escape_shapes, priority=100)
     app.connect("autodoc-process-docstring", link_types, priority=900)
+    app.connect("build-finished", check_that_pages_need_no_network)
