@@ -17,11 +17,12 @@ from redunet.layers import (
     MEMBERSHIPS,
     OPERATOR_KINDS,
     REPRESENTATIONS,
-    DenseExpansion,
     Membership,
+    Moments,
+    Operator,
     OperatorKind,
+    SecondMoments,
     TotalMoment,
-    real_form,
 )
 from redunet.lifts import LIFTS
 from redunet.plots import plot_architecture, plot_eigenvalues
@@ -29,17 +30,16 @@ from redunet.rates import scaled, squared_norms
 from tests.exported import assert_graph_equals
 
 
-class DiagonalOperators(DenseExpansion):
-    """Dense E, and Cʲ that multiply each channel at each frequency by a number.
+class DiagonalOperator(Operator):
+    """Cʲ that multiply each channel at each frequency by a number.
 
     Parameters
     ----------
-    expansion : Tensor of shape (F, C, C)
     gains : Tensor of shape (F, k, C), real
     """
 
-    def __init__(self, expansion, gains):
-        super().__init__(expansion, num_classes=gains.shape[1])
+    def __init__(self, gains):
+        super().__init__(count=gains.shape[1], channels=gains.shape[2])
         self.gains = nn.Parameter(gains, requires_grad=False)
 
     def respond(self, V, frequencies=ALL):
@@ -48,39 +48,35 @@ class DiagonalOperators(DenseExpansion):
 
     def real_form(self):
         """The same operators on real and imaginary parts, for export."""
-        twice = 2 if self.expansion.is_complex() else 1
-        return DiagonalOperators(real_form(self.expansion), self.gains.repeat(1, 1, twice))
+        twice = 2 if len(self.gains) > 1 else 1  # features of one frequency are real
+        return DiagonalOperator(self.gains.repeat(1, 1, twice))
 
 
-class DiagonalMoments(TotalMoment):
+class DiagonalMoments(Moments):
     """The power of every class in every channel at every frequency."""
 
     def __init__(self, info):
-        super().__init__(info)
         shape = len(info.spectrum), len(info.counts), info.channels
-        self.power = info.zeros(*shape).real.clone()
+        super().__init__(info, sums=info.zeros(*shape, dtype=info.dtype.to_real()))
 
     def add(self, V, partition):
         """Add a batch of samples (F, m, C)."""
-        super().add(V, partition)
         for batch in partition.class_batches:
             power = batch.gather(V).abs().square().sum(2)
-            self.power.index_add_(1, batch.classes, power)
+            self.sums.index_add_(1, batch.classes, power)
 
     def finish(self):
         """Sum over all processes, if there are several."""
         super().finish()
-        power = self.info.processes.all_reduce(self.power)
-        self.regularised = 1 + self.info.class_scales[:, :, None] * power
+        self.regularised = 1 + self.info.class_scales[:, :, None] * self.sums
 
-    def class_log_dets(self):
+    def log_dets(self):
         """log det(I + α_j M_j) for the rates, (F, k)."""
         return self.regularised.log().sum(2)
 
-    def operators(self):
-        """E and all Cʲ."""
-        alphas = self.info.class_alphas.to(self.regularised)[:, None]
-        return DiagonalOperators(self.expansion(), alphas / self.regularised)
+    def operator(self):
+        """All Cʲ."""
+        return DiagonalOperator(self.alphas.to(self.regularised)[:, None] / self.regularised)
 
 
 @dataclass(frozen=True)
@@ -89,7 +85,7 @@ class Diagonal(OperatorKind):
 
     def moments(self, info, previous, depth):
         """Empty moments, to which all samples are added."""
-        return DiagonalMoments(info)
+        return SecondMoments(info, classes=DiagonalMoments(info), total=TotalMoment(info))
 
 
 @dataclass(frozen=True)
@@ -127,7 +123,7 @@ def registered(monkeypatch):
     for registry in (OPERATOR_KINDS, REPRESENTATIONS, MEMBERSHIPS, LIFTS):
         monkeypatch.setattr(registry, "_kinds", dict(registry._kinds))
     OPERATOR_KINDS.register("diagonal", Diagonal)
-    REPRESENTATIONS.register("diagonal", DiagonalOperators)
+    REPRESENTATIONS.register("diagonal", DiagonalOperator)
     MEMBERSHIPS.register("power law", PowerLaw)
     LIFTS.register("SlopeLift", SlopeLift)
 
@@ -158,7 +154,7 @@ def test_operators_and_rates_are_those_of_the_definition():
     for j, label in enumerate(net.classes_):
         power = U[:, np.asarray(LABELS) == label].abs().square().sum(1)  # (F, C)
         gains = alphas / (1 + alphas * power)
-        torch.testing.assert_close(net.layers[0].operators.gains[:, j].data, gains)
+        torch.testing.assert_close(net.layers[0].operators.compression.gains[:, j].data, gains)
         log_dets = (1 + alphas * power).log().sum(1)
         rate += (net.spectrum.weights * log_dets).sum() / len(net.classes_) / 2 / 16
     np.testing.assert_allclose(net.history.compression[0], rate)
@@ -248,19 +244,19 @@ def test_exported_graphs_are_equal(net, tmp_path):
     assert_graph_equals(net, tmp_path / "net.pt2", X[:1], X[:9], **tolerances)
 
 
-class Unnamed(DiagonalOperators):
+class Unnamed(DiagonalOperator):
     """The constructor does not take the tensors under their names."""
 
-    def __init__(self, matrices, gains):
-        super().__init__(matrices, gains)
+    def __init__(self, factors):
+        super().__init__(factors)
 
 
 def test_a_network_that_could_not_be_read_back_is_not_saved(tmp_path):
     REPRESENTATIONS.register("unnamed", Unnamed)
     net = ReduNet.construct(X, LABELS, num_layers=1, operators="diagonal")
     operators = net.layers[0].operators
-    net.layers[0].operators = Unnamed(operators.expansion.data, operators.gains.data)
-    with pytest.raises(TypeError, match=r"could not be read back from a file: .*expansion"):
+    operators.compression = Unnamed(operators.compression.gains.data)
+    with pytest.raises(TypeError, match=r"could not be read back from a file: .*gains"):
         net.save(tmp_path / "net.safetensors")
     assert not list(tmp_path.iterdir())
 

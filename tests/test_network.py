@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from redunet import NearestSubspaceClassifier, RandomCirculantLift, ReduNet, Variational
 from redunet.datasets import all_shifts, digits, mnist, subsample
-from redunet.layers.operators import base
+from redunet.layers.operators import responses as module
 from tests.samples import samples
 
 SETTINGS = {"num_layers": 3, "eta": 0.3, "eps_sq": 0.2, "lam": 5.0}
@@ -102,7 +102,7 @@ def test_parameters_are_the_operators_frozen():
     expected = [
         f"layers.{i}.operators.{name}"
         for i in range(SETTINGS["num_layers"])
-        for name in ("expansion", "compression")
+        for name in ("expansion.values", "compression.values")
     ]
     assert names == expected
     assert not any(p.requires_grad for p in net.parameters())
@@ -159,7 +159,7 @@ def test_autograd_through_the_samples(shape, lam):
 def test_derivatives_by_forward_and_by_reverse_mode_are_equal(shape, block_bytes, monkeypatch):
     X, direction = samples(4, *shape), samples(4, *shape, seed=1)
     net = ReduNet.construct(X, [0, 0, 1, 1], **SETTINGS)
-    monkeypatch.setitem(base.BLOCK_BYTES, "cpu", block_bytes)
+    monkeypatch.setitem(module.BLOCK_BYTES, "cpu", block_bytes)
     with forward_ad.dual_level():
         derivative = forward_ad.unpack_dual(net(forward_ad.make_dual(X, direction))).tangent
     expected = torch.autograd.functional.jvp(net, X, direction)[1]  # by reverse mode, twice
@@ -174,12 +174,12 @@ def test_autograd_through_the_operators(shape):
 
     def features(expansion, compression):
         replaced = {
-            "layers.0.operators.expansion": expansion,
-            "layers.0.operators.compression": compression,
+            "layers.0.operators.expansion.values": expansion,
+            "layers.0.operators.compression.values": compression,
         }
         return torch.func.functional_call(net, replaced, (X,))
 
-    inputs = (operators.expansion, operators.compression)
+    inputs = (operators.expansion.values, operators.compression.values)
     assert torch.autograd.gradcheck(features, inputs)
 
 

@@ -19,9 +19,9 @@ from redunet.construction.build import Encoder, Parts
 from redunet.construction.construction import Construction
 from redunet.construction.features import LabelledFeatures
 from redunet.construction.sources import ArraySource, warn_of_similar
-from redunet.layers import DatasetInfo
+from redunet.layers import DatasetInfo, Extensible
 from redunet.layers.encoding import default_batch_size
-from redunet.layers.operators.extensible import ExtensibleMoments, ExtensibleOperators
+from redunet.layers.operators import ClassSums
 from redunet.rates import Partition, RateReduction
 
 # The rates after the last layer, where the features of old samples are not known.
@@ -34,13 +34,13 @@ class Extension(Construction):
     The settings contain the new η, and ``info`` contains the counts of the new samples.
     """
 
-    def add_layer(self, kept: ExtensibleOperators, places: Tensor, eta: float) -> None:
+    def add_layer(self, kept: ClassSums, places: Tensor, eta: float) -> None:
         """Construct one layer, after the new samples have moved through the layer before.
 
         Parameters
         ----------
-        kept : ExtensibleOperators
-            The operators of the same layer before the extension.
+        kept : ClassSums
+            The sums of the same layer before the extension.
         places : Tensor
             Positions of their classes among all classes.
         eta : float
@@ -52,8 +52,9 @@ class Extension(Construction):
         # layers. ``sizes`` are those of the new samples; moments that are matrices need no sizes.
         new = self.samples.partition.counts
         self.info = replace(self.info, counts=new.index_add(0, places, kept.counts.double()))
-        moments = ExtensibleMoments(self.info)
-        moments.add_sums(kept.moments, places)
+        moments = Extensible().moments(self.info, None, len(self.layers))
+        sums = moments.classes.sums
+        sums.index_add_(1, places, kept.moments.to(sums.dtype))
         for V, partition in zip(self.samples.current, self.samples.partitions, strict=True):
             moments.add(V, partition)
         moments.finish()
@@ -72,7 +73,7 @@ def extended(parts: Parts, X: Array, labels: Array) -> Parts:
             "a network with a reader cannot be extended, because the reader needs all samples: "
             "construct it without a reader"
         )
-    kept = kept_operators(parts)
+    kept = kept_sums(parts)
     like = parts.layers[0].proportions
     source = ArraySource(parts.names.in_order(X), labels, like.device)
     check_sample_shape(source.X, parts.sample_shape)
@@ -103,7 +104,7 @@ def joined_distributions(parts: Parts, new: Partition) -> Tensor | None:
 
 
 def with_samples(
-    parts: Parts, kept: list[ExtensibleOperators], encoder: Encoder, samples: LabelledFeatures
+    parts: Parts, kept: list[ClassSums], encoder: Encoder, samples: LabelledFeatures
 ) -> Extension:
     """All layers, constructed from the sums that they keep and from encoded new samples."""
     classes = samples.partition.classes
@@ -114,13 +115,13 @@ def with_samples(
     settings = replace(parts.settings, eta=eta)
     extension = Extension(settings, info, samples)
     places = torch.from_numpy(np.searchsorted(classes, parts.classes)).to(info.counts.device)
-    for layer, operators in zip(parts.layers, kept, strict=True):
-        extension.add_layer(operators, places, layer.eta * factor)
+    for layer, sums in zip(parts.layers, kept, strict=True):
+        extension.add_layer(sums, places, layer.eta * factor)
     extension.history.append(UNKNOWN_RATES)
     return extension
 
 
-def growth(kept: ExtensibleOperators, new: DatasetInfo) -> float:
+def growth(kept: ClassSums, new: DatasetInfo) -> float:
     """The number of all samples over that of the old samples.
 
     The step ηα stays the same, and α is inversely proportional to the number of samples. Therefore
@@ -129,17 +130,16 @@ def growth(kept: ExtensibleOperators, new: DatasetInfo) -> float:
     return 1 + (new.counts.sum() / kept.counts.sum()).item()
 
 
-def kept_operators(parts: Parts) -> list[ExtensibleOperators]:
-    """The operators of all layers.
+def kept_sums(parts: Parts) -> list[ClassSums]:
+    """What the operators of all layers were made from.
 
     Raises
     ------
     ValueError
         If they keep no second moments, or if a layer has momentum.
     """
-    operators = [layer.operators for layer in parts.layers]
-    kept = [each for each in operators if isinstance(each, ExtensibleOperators)]
-    if len(kept) < len(operators):
+    kept = [layer.operators.sums for layer in parts.layers if layer.operators.sums is not None]
+    if len(kept) < len(parts.layers):
         raise ValueError(
             "the network keeps no second moments, so nothing can be added to it: construct with "
             f'operators="extensible", got {parts.settings.operators}'

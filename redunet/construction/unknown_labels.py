@@ -126,8 +126,8 @@ def ascended(info: DatasetInfo, samples: LabelledFeatures, moments: SecondMoment
     """Memberships after one step, ``(m, k)``; see :func:`ascend`."""
     assert samples.known is not None
     operators = moments.operators()
-    forms = torch.cat([operators.quadratic_forms(V) for V in samples.current]).double()
-    rates = mean_rate(moments.class_log_dets().double(), info.spectrum)
+    forms = torch.cat([operators.compression.quadratic_forms(V) for V in samples.current]).double()
+    rates = mean_rate(moments.log_dets()[:, 1:].double(), info.spectrum)
     membership = samples.partition.membership
     gradient = coding_increments(forms, membership, rates, info.spectrum.size, info.processes)
     moved = project_to_simplex(membership - STEP * gradient)

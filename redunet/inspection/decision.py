@@ -254,7 +254,7 @@ def compared(norms: Tensor, layer: ReduLayer) -> Tensor:
     They are ‖Cʲ v‖/α_j if the rule is balanced, and ‖Cʲ v‖ times the same number for each class if
     it is that of the papers. Residuals of several layers may have more axes before these.
     """
-    return norms * layer.membership_rule.weights(layer)
+    return norms * layer.comparison_weights()
 
 
 def _positions(classes: Array, labels: np.ndarray) -> np.ndarray:
@@ -276,7 +276,7 @@ def _pull(layer: ReduLayer, V: Tensor, pair: list[int]) -> tuple[Tensor, Tensor,
     precision, because close numbers are subtracted.
     """
     layer, V = copy.deepcopy(layer).double(), as_double(V).clone().requires_grad_()
-    weights = layer.membership_rule.weights(layer)[pair]
+    weights = layer.comparison_weights()[pair]
     with torch.enable_grad():
         responses = layer.operators.respond(V)[:, 0, pair] * weights[:, None]  # (F, 2, C)
         squares = squared_moduli(responses).sum((0, 2))

@@ -180,7 +180,7 @@ def explain(
             f"label must be one of the labels {listed(net.classes_, 'labels')}, got {known!r}"
         )
     for layer in net.layers:
-        if not layer.membership_rule.has_class_weights:
+        if layer.membership_rule.rectifies:
             raise ValueError(
                 "only steps that are weighted by memberships can be explained, not those of "
                 f"{layer.membership_rule}"

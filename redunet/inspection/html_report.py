@@ -203,7 +203,7 @@ def _contents(
         printed = "\n".join(str(search).splitlines()[: LISTED + 2])
     explained: list[Explained] = []
     table: list[list[object]] = []
-    if worst and all(layer.membership_rule.has_class_weights for layer in net.layers):
+    if worst and not any(layer.membership_rule.rectifies for layer in net.layers):
         order, table = _worst(net.classes_, residuals, targets, predictions, names)
         explained = [
             _explained(model, X[i], labels[i], names[i], i) for i in order[:worst].tolist()

@@ -1,7 +1,7 @@
 """One layer: a step of projected gradient ascent on the rate reduction."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Self
 
 import torch
@@ -9,7 +9,16 @@ from torch import Tensor, nn
 
 from redunet._precision import full_precision
 from redunet.layers.membership import MEMBERSHIPS, Membership
-from redunet.layers.operators import REPRESENTATIONS, OperatorMatrices, Operators, Responses
+from redunet.layers.operators import (
+    ALL,
+    REPRESENTATIONS,
+    ClassSums,
+    Operator,
+    OperatorMatrices,
+    Operators,
+    Responses,
+)
+from redunet.layers.operators.responses import block_entries, samples_per_block
 from redunet.rates.spectrum import HalfSpectrum, joined, project_to_sphere
 
 
@@ -86,7 +95,8 @@ class ReduLayer(nn.Module):
         membership: Tensor | None,
     ) -> Tensor:
         """Apply a function to one block of samples at a time."""
-        respond, size = self.operators.responder(), self.operators.samples_per_block(V)
+        compression = self.operators.compression
+        respond, size = compression.responder(), samples_per_block(V, compression.width)
         if V.shape[1] <= size:
             return function(V, respond(V), membership)
         blocks = V.split(size, 1)
@@ -96,7 +106,6 @@ class ReduLayer(nn.Module):
 
     def _step(self, V: Tensor, responses: Responses, membership: Tensor | None) -> Tensor:
         """Step 2 of Algorithm 1 for a block of samples, one block of frequencies at a time."""
-        # Line 9, the soft assignment, is in _compress. Line 11 is the step and the projection.
         directions = self._directions(V, responses, membership)
         moved = ((block, torch.add(V[block], d, alpha=self.eta)) for block, d in directions)
         return project_to_sphere(_joined(moved, V), inplace=True)
@@ -104,22 +113,45 @@ class ReduLayer(nn.Module):
     def _directions(
         self, V: Tensor, responses: Responses, membership: Tensor | None
     ) -> Iterator[tuple[slice, Tensor]]:
-        """Blocks of frequencies, with E v − Σ_j γ_j π_j Cʲ v at these frequencies."""
+        """Blocks of frequencies, with E v − Σ_j γ_j π_j Cʲ v at these frequencies (eq. 22)."""
         for block, compression in self._compress(V, responses, membership):
             yield block, self.operators.expand(V[block], block) - compression
 
     def _compress(
         self, V: Tensor, responses: Responses, membership: Tensor | None
     ) -> Iterator[tuple[slice, Tensor]]:
-        """Blocks of frequencies, with Σ_j γ_j π_j Cʲ v at these frequencies."""
+        """Blocks of frequencies, with Σ_j γ_j π_j Cʲ v at these frequencies (eq. 24)."""
+        if membership is None and self.membership_rule.rectifies:
+            return iter([(ALL, self._rectified(V))])
         if membership is None:
-            return self.membership_rule.compress(V, responses, self)
+            membership = self.assign(responses.norms())
         return zip(responses.blocks, responses.combine(self.proportions * membership), strict=True)
+
+    def _rectified(self, V: Tensor) -> Tensor:
+        """α (v − Σ_j ReLU(Pʲ v)), at all frequencies together (eq. 25); see :class:`Rectified`."""
+        gamma, spectrum, compressed = self.proportions[:, None], self.spectrum, []
+        blocks: tuple[Tensor, ...] = (V,)
+        if not torch.compiler.is_exporting():  # an exported graph takes any number of samples
+            entries = V.shape[0] * V.shape[2] * len(gamma)
+            blocks = V.split(max(16, block_entries(V) // entries), 1)
+        for block in blocks:
+            # α is a factor of all parts. Then α Pʲ v = α v − γ_j Cʲ v, because α = γ_j α_j. A class
+            # without samples has the projection 0.
+            scaled_V = self.alpha * block
+            responses = self.operators.respond(block)  # (F, m, k, C)
+            parts = torch.addcmul(scaled_V.unsqueeze(2), responses, gamma, value=-1)
+            parts = parts.where(gamma > 0, 0)
+            # Rectification acts on the entries of signals, not of half spectra. All classes are
+            # transformed together, as if each part were a sample.
+            signals = spectrum.inverse(parts.flatten(1, 2)).unflatten(0, parts.shape[1:3])
+            compressed.append(spectrum(rectified_residual(spectrum.inverse(scaled_V), signals)))
+        return torch.cat(compressed, 1)
 
     @full_precision
     def compression(self, V: Tensor, membership: Tensor | None = None) -> Tensor:
         """Σ_j γ_j π_j Cʲ v with given memberships ``(m, k)``; by default with estimated ones."""
-        return _joined(self._compress(V, self.operators.responder()(V), membership), V)
+        respond = self.operators.compression.responder()
+        return _joined(self._compress(V, respond(V), membership), V)
 
     @full_precision
     def increment(self, V: Tensor, membership: Tensor | None = None) -> Tensor:
@@ -132,17 +164,19 @@ class ReduLayer(nn.Module):
     @full_precision
     def residual_norms(self, V: Tensor) -> Tensor:
         """‖Cʲ v‖ of every sample against every class: ``(F, m, C)`` to ``(m, k)``."""
-        respond = self.operators.responder()
-        blocks = V.split(self.operators.samples_per_block(V), 1)
-        return torch.cat([respond(block).norms() for block in blocks])
+        return self.operators.compression.residual_norms(V)
 
     def membership(self, V: Tensor) -> Tensor:
         """Estimated memberships π̂ of every sample: ``(F, m, C)`` to ``(m, k)``."""
         return self.assign(self.residual_norms(V))
 
     def assign(self, residual_norms: Tensor) -> Tensor:
-        """Memberships from residual norms: ``(m, k)`` to ``(m, k)``."""
-        return self.membership_rule.assign(residual_norms, self)
+        """Memberships from residual norms: ``(m, k)`` to ``(m, k)`` (eq. 23)."""
+        return self.membership_rule.assign(residual_norms, self.proportions, self.alpha)
+
+    def comparison_weights(self) -> Tensor:
+        """Weights ``(k,)``: the class with the smallest weight times residual norm wins."""
+        return self.membership_rule.weights(self.proportions, self.alpha)
 
     def kernels(self) -> OperatorMatrices:
         """The operators as kernels of circular convolutions between signals.
@@ -172,26 +206,24 @@ class ReduLayer(nn.Module):
             "momentum": self.momentum,
             "membership": MEMBERSHIPS.to_json(self.membership_rule),
             "dtype": _name_of(self.proportions.dtype),
-            "representation": REPRESENTATIONS.name_of(self.operators),
-            "tensors": {
-                name: {"dtype": _name_of(t.dtype), "shape": list(t.shape)}
-                for name, t in self.operators.state_dict().items()
-            },
+            "expansion": _described(self.operators.expansion),
+            "compression": _described(self.operators.compression),
+            "sums": self.operators.sums and _tensors_of(self.operators.sums),
         }
 
     @classmethod
     def empty(cls, description: Mapping[str, Any], spectrum: HalfSpectrum) -> Self:
         """A layer that fits a description. Its tensors are on the meta device."""
-
-        def tensor(dtype: str, shape: list[int] | tuple[int, ...]) -> Tensor:
-            return torch.empty(tuple(shape), dtype=getattr(torch, dtype), device="meta")
-
-        tensors = {name: tensor(**fields) for name, fields in description["tensors"].items()}
-        operators = REPRESENTATIONS[description["representation"]].from_tensors(tensors)
+        compression, sums = _empty(description["compression"]), description["sums"]
+        operators = Operators(
+            _empty(description["expansion"]),
+            compression,
+            sums and ClassSums(**{name: _tensor(**fields) for name, fields in sums.items()}),
+        )
         return cls(
             operators,
-            proportions=tensor(description["dtype"], (operators.num_classes,)),
-            alpha=tensor(description["dtype"], ()),
+            proportions=_tensor(description["dtype"], (compression.count,)),
+            alpha=_tensor(description["dtype"], ()),
             eta=description["eta"],
             membership_rule=MEMBERSHIPS.from_json(description["membership"]),
             spectrum=spectrum,
@@ -227,6 +259,23 @@ def propagate(V: Tensor, layers: Iterable[ReduLayer]) -> tuple[Tensor, Tensor]:
     return deque(trajectory(V, layers), maxlen=1).pop()
 
 
+def rectified_residual(Z: Tensor, class_parts: Tensor) -> Tensor:
+    """z − Σ_j ReLU(Pʲ z): the part of a sample that no class explains.
+
+    Parameters
+    ----------
+    Z : Tensor of shape (m, C, *spatial)
+        Samples, as signals.
+    class_parts : Tensor of shape (m, k, C, *spatial)
+        Pʲ z, the part of each sample in the subspace of each class.
+
+    Returns
+    -------
+    Tensor of shape (m, C, *spatial)
+    """
+    return Z - class_parts.relu().sum(1)
+
+
 def _joined(parts: Iterable[tuple[slice, Tensor]], like: Tensor) -> Tensor:
     """Blocks of frequencies as one tensor of the shape of ``like``.
 
@@ -240,6 +289,27 @@ def _joined(parts: Iterable[tuple[slice, Tensor]], like: Tensor) -> Tensor:
             whole = part.new_empty(like.shape) if whole is None else whole
             whole[frequencies] = part
     return joined(blocks) if whole is None else whole
+
+
+def _described(operator: Operator) -> dict[str, Any]:
+    return {"kind": REPRESENTATIONS.name_of(operator), "tensors": _tensors_of(operator)}
+
+
+def _tensors_of(module: nn.Module) -> dict[str, Any]:
+    return {
+        name: {"dtype": _name_of(t.dtype), "shape": list(t.shape)}
+        for name, t in module.state_dict().items()
+    }
+
+
+def _empty(description: Mapping[str, Any]) -> Operator:
+    """An operator that fits a description. Its constructor takes its tensors by name."""
+    kind: Callable[..., Operator] = REPRESENTATIONS[description["kind"]]
+    return kind(**{name: _tensor(**each) for name, each in description["tensors"].items()})
+
+
+def _tensor(dtype: str, shape: Sequence[int]) -> Tensor:
+    return torch.empty(tuple(shape), dtype=getattr(torch, dtype), device="meta")
 
 
 def _name_of(dtype: torch.dtype) -> str:

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from redunet.files.exporting import Graph
 from redunet.layers.layer import ReduLayer, extrapolate
 from redunet.layers.layer_list import LayerList
-from redunet.layers.operators import Operators, Responses
+from redunet.layers.operators import Operator, Responses
 from redunet.layers.reader import Reader, pooled
-from redunet.rates.spectrum import HalfSpectrum, Spectrum
+from redunet.rates.spectrum import HalfSpectrum
 
 
 class RealNetwork(Graph):
@@ -51,8 +51,7 @@ class RealNetwork(Graph):
     def forward(self, X: Tensor) -> tuple[Tensor, Tensor]:
         """Map samples to features ``(m, *feature_shape)`` and memberships ``(m, k)``."""
         features, residual_norms = self.evaluate(X)
-        last = self.layers[-1]
-        membership = last.membership_rule.assign(residual_norms, last)
+        membership = self.layers[-1].assign(residual_norms)
         if self.reader is not None:
             membership = pooled(membership, self.reader.logits(X))
         return features, membership
@@ -64,11 +63,11 @@ class RealNetwork(Graph):
         residual_norms = V
         for layer in self.layers:
             q = extrapolate(V, previous, layer.momentum)
-            (V, residual_norms), previous = layer(q), V
+            (V, residual_norms), previous = layer.step(q), V
         return self.spectrum.inverse(V), residual_norms
 
 
-class RealSpectrum(Spectrum):
+class RealSpectrum(HalfSpectrum):
     """The half spectrum as a product with a real matrix: ``(m, C, *shape)`` to ``(F, m, 2C)``.
 
     The first C channels are the real parts, the others the imaginary parts. Vectors do not change.
@@ -105,8 +104,8 @@ class RealSpectrum(Spectrum):
         return torch.einsum("zfn,fmzc->mcn", self.matrix, parts).unflatten(2, self.shape)
 
 
-class RealLayer(nn.Module):
-    """A :class:`redunet.layers.ReduLayer` on real and imaginary parts ``(F, m, 2C)``.
+class RealLayer(ReduLayer):
+    """A layer on real and imaginary parts ``(F, m, 2C)``.
 
     Parameters
     ----------
@@ -115,23 +114,21 @@ class RealLayer(nn.Module):
     spectrum : RealSpectrum
     """
 
-    operators: Operators
-    proportions: Tensor
-    alpha: Tensor
-
     def __init__(self, layer: ReduLayer, spectrum: RealSpectrum):
-        super().__init__()
-        self.operators = layer.operators.real_form()
-        self.register_buffer("proportions", layer.proportions.clone())
-        self.register_buffer("alpha", layer.alpha.clone())
-        self.eta, self.momentum = layer.eta, layer.momentum
-        self.membership_rule = layer.membership_rule
-        self.spectrum = spectrum
+        super().__init__(
+            layer.operators.real_form(),
+            proportions=layer.proportions.clone(),
+            alpha=layer.alpha.clone(),
+            eta=layer.eta,
+            membership_rule=layer.membership_rule,
+            spectrum=spectrum,
+            momentum=layer.momentum,
+        )
 
-    def forward(self, V: Tensor) -> tuple[Tensor, Tensor]:
+    def step(self, V: Tensor) -> tuple[Tensor, Tensor]:
         """Features after the layer, and residual norms before it."""
-        responses = WholeResponses(V, self.operators)
-        ((_, compression),) = self.membership_rule.compress(V, responses, self)
+        responses = WholeResponses(V, self.operators.compression)
+        ((_, compression),) = self._compress(V, responses, None)
         moved = V + self.eta * (self.operators.expand(V) - compression)
         return on_sphere(moved), responses.norms()
 
@@ -139,9 +136,9 @@ class RealLayer(nn.Module):
 class WholeResponses(Responses):
     """Responses that are computed at once, without blocks."""
 
-    def __init__(self, V: Tensor, operators: Operators):
+    def __init__(self, V: Tensor, operator: Operator):
         self.blocks = [slice(None)]
-        self._stack = operators.respond(V)
+        self._stack = operator.respond(V)
 
     def norms(self) -> Tensor:
         """‖Cʲ v‖ over all frequencies and channels, ``(m, k)``."""

@@ -16,7 +16,7 @@ from redunet._processes import Processes
 from redunet.construction.sources import Data, KnownSamples, Source, as_source
 from redunet.layers import Reader, Softmax
 from redunet.layers.encoding import default_batch_size, encode
-from redunet.layers.operators.exact import add_class_moments_
+from redunet.layers.operators.moments import add_class_moments_
 from redunet.lifts import Band
 from redunet.lifts.blocks import in_blocks
 from redunet.lifts.composition import check_lifts

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from redunet._checks import check_count, check_positive
-from redunet.layers.membership.softmax import soft_membership
+from redunet.layers.membership import soft_membership
 
 
 class ReduConvLayer(nn.Module):

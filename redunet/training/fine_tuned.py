@@ -92,7 +92,7 @@ class ResidualHead(Head):
     def fit(self, net: ReduNet, X: Tensor) -> None:
         """Set the factors."""
         last = net.layers[-1]
-        weights = last.membership_rule.weights(last)
+        weights = last.comparison_weights()
         nearest, second = (weights * net.residual_norms(X)).topk(2, largest=False).values.mean(0)
         self.sharpness.copy_(10 * weights / (second - nearest).clamp_min(1e-6))
 

@@ -80,10 +80,12 @@ def test_spectral_construction_is_the_dense_one_on_the_circulant_family(shape):
         for j in (0, 1):
             one_hot = torch.eye(2, dtype=v.dtype)[[j]].expand(5, 2)
             compressed = spectral.spectrum.inverse(
-                torch.cat(list(ours.operators.responder()(V).combine(one_hot)))
+                torch.cat(list(ours.operators.compression.responder()(V).combine(one_hot)))
             ).flatten(1)
             torch.testing.assert_close(
-                compressed / F, next(theirs.operators.responder()(v).combine(one_hot))[0], **exact
+                compressed / F,
+                next(theirs.operators.compression.responder()(v).combine(one_hot))[0],
+                **exact,
             )
 
 

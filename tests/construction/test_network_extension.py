@@ -104,8 +104,8 @@ def test_fine_precision_in_float32_is_summed_in_float64():
     net = extended(X.float(), LABELS, LABELS < 2, eps_sq=1e-5)
     operators = net.layers[0].operators
     assert net.dtype is torch.float32
-    assert operators.moments.dtype is torch.complex128
-    assert operators.compression.dtype is torch.complex64
+    assert operators.sums.moments.dtype is torch.complex128
+    assert operators.compression.values.dtype is torch.complex64
     torch.testing.assert_close(net(X).double(), expected(X), rtol=0, atol=1e-3)
 
 
@@ -185,11 +185,13 @@ def test_later_layers_add_the_moments_of_old_samples_and_of_moved_new_samples(tr
             V = before[:, LABELS[old] == label] if label < 2 else after[:, LABELS[~old] == label]
             moments.append(V.mT @ V.conj())
         moments = torch.stack(moments, 1)
-        torch.testing.assert_close(now.operators.moments, moments, rtol=0, atol=1e-10)
+        torch.testing.assert_close(now.operators.sums.moments, moments, rtol=0, atol=1e-10)
         eye, weights = torch.eye(3), net.spectrum.weights[:, None, None]
         alpha = 3 / (30 * 0.3)
         expansion = alpha * torch.linalg.inv(eye + alpha * moments.sum(1) / weights)
-        torch.testing.assert_close(now.operators.expansion.data, expansion, rtol=0, atol=1e-9)
+        torch.testing.assert_close(
+            now.operators.matrices().expansion.data, expansion, rtol=0, atol=1e-9
+        )
         log_dets = torch.linalg.slogdet(eye + alpha * moments.sum(1) / weights).logabsdet
         rate = (log_dets * net.spectrum.weights).sum() / 2 / 6
         assert more.history.expansion[number] == pytest.approx(rate.item())

@@ -43,8 +43,8 @@ def increments(V, spectrum, membership, kind, eps_sq):
     processes = Processes(None)
     info = DatasetInfo.from_partition(partition, spectrum, V.shape[2], V.dtype, eps_sq, processes)
     moments = moments_of(kind, info, V, partition)
-    forms = moments.operators().quadratic_forms(V)
-    rates = mean_rate(moments.class_log_dets(), spectrum)
+    forms = moments.operators().compression.quadratic_forms(V)
+    rates = mean_rate(moments.log_dets()[:, 1:], spectrum)
     return coding_increments(forms, membership, rates, spectrum.size, processes), moments
 
 

@@ -25,10 +25,10 @@ def spoiled(path, name, value):
 @pytest.mark.parametrize(
     ("kind", "name"),
     [
-        ("network", "layers.0.operators.expansion"),
+        ("network", "layers.0.operators.expansion.values"),
         ("network", "layers.0.proportions"),
         ("samples", "samples.X"),
-        ("fine-tuned", "net.layers.0.operators.expansion"),
+        ("fine-tuned", "net.layers.0.operators.expansion.values"),
     ],
 )
 def test_tensors_that_are_not_finite_are_refused(kind, name, value, tmp_path):

@@ -9,7 +9,7 @@ from safetensors import safe_open
 
 from redunet import ReduNet, Search, datasets
 from redunet.files.tensors import read_tensors
-from redunet.layers.operators import base
+from redunet.layers.operators import responses as module
 from tests.samples import samples
 
 OPTIONS = [
@@ -75,7 +75,7 @@ def test_soft_labels_come_back(tmp_path):
 
 def test_other_roundings_are_accepted(tmp_path, monkeypatch):
     net, X, labels = constructed(5, 4)
-    monkeypatch.setitem(base.COST_OF_READING, "cpu", math.inf)  # other products, same results
+    monkeypatch.setitem(module.COST_OF_READING, "cpu", math.inf)  # other products, same results
     net.save(tmp_path / "net.safetensors", samples=(X, labels))
     torch.testing.assert_close(
         ReduNet.load(tmp_path / "net.safetensors")(X), net(X), rtol=0, atol=1e-8
@@ -84,7 +84,7 @@ def test_other_roundings_are_accepted(tmp_path, monkeypatch):
 
 def tuned(net):
     with torch.no_grad():
-        net.layers[1].operators.expansion += 0.1
+        net.layers[1].operators.expansion.values += 0.1
     return net
 
 

@@ -32,7 +32,7 @@ def test_every_layer_is_taken_to_pieces(options):
         residuals = responses.flatten(1).norm(dim=1)
         membership = torch.softmax(-20 * residuals, 0)
         parts = (layer.eta * layer.proportions * membership)[:, None, None] * responses
-        relative = residuals * layer.membership_rule.weights(layer)
+        relative = residuals * layer.comparison_weights()
         np.testing.assert_allclose(explanation.residuals[i], relative, rtol=1e-9)
         np.testing.assert_allclose(explanation.memberships[i], membership, rtol=1e-7, atol=1e-20)
         expected = layer.eta * expanded.norm()

@@ -72,7 +72,7 @@ def test_rectified_layer_is_its_formula():
     alpha = 3 / (10 * EPS_SQ)
     residual = X.clone()
     for j in (0, 1):
-        C_j = layer.operators.compression[:, j]
+        C_j = layer.operators.compression.values[:, j]
         alpha_j = 3 / (5 * EPS_SQ)
         part = net.spectrum.inverse(V - V @ C_j.mT / alpha_j)
         residual -= part.clamp_min(0)

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from redunet import Rectified, ReduNet, Softmax
-from redunet.layers import DenseOperators, ReduLayer
-from redunet.layers.membership.rectified import rectified_residual
-from redunet.layers.membership.softmax import soft_membership
+from redunet.layers import DenseOperator, Operators, ReduLayer
+from redunet.layers.layer import rectified_residual
+from redunet.layers.membership import soft_membership
 
 NORMS = torch.tensor([[0.1, 0.2, 0.9], [3.0, 2.0, 2.5]], dtype=torch.float64)
 
@@ -117,7 +117,10 @@ def test_a_layer_is_the_same_with_an_empty_class(rule):
     identity = torch.eye(10, dtype=torch.float64).expand(1, 1, 10, 10)
     for matrix in (torch.zeros_like(identity), 1e6 * identity):
         with_empty = ReduLayer(
-            DenseOperators(expansion, torch.cat([compression, matrix], 1)),
+            Operators(
+                DenseOperator(expansion.unsqueeze(1)),
+                DenseOperator(torch.cat([compression, matrix], 1)),
+            ),
             proportions=torch.cat([layer.proportions, layer.proportions.new_zeros(1)]),
             alpha=layer.alpha,
             eta=layer.eta,

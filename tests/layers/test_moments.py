@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from redunet._processes import Processes
-from redunet.layers import DatasetInfo, DenseOperators, FewSamplesOperators, LowRankOperators
-from redunet.layers.operators.exact import ClassMoments, ClassSamples, FewSamples, exact_moments
+from redunet.layers import DatasetInfo, Exact, SecondMoments, SummedMoments, TotalMoment
+from redunet.layers.operators.moments import StoredSamples
 from redunet.layers.operators.variational import (
     LATCHING_PASSES,
-    SketchedMoments,
+    Sketch,
     orthonormal_rows,
     random_sketch,
     rounded_cholesky,
@@ -38,6 +38,22 @@ def setting(channels, shape, sizes, *, soft=False, seed=0):
 
 def info_of(partition, spectrum, V):
     return DatasetInfo.from_partition(partition, spectrum, V.shape[2], V.dtype, EPS_SQ, Processes())
+
+
+def sketched(info, rows):
+    return SecondMoments(info, Sketch(info, rows), TotalMoment(info))
+
+
+def factors(moments):
+    return moments.operators().compression.factors.data
+
+
+KINDS = {
+    "matrices": lambda info: SecondMoments(info, SummedMoments(info)),
+    "samples": lambda info: SecondMoments(info, StoredSamples(info), TotalMoment(info)),
+    "few samples": lambda info: SecondMoments(info, StoredSamples(info)),
+    "sketch": lambda info: sketched(info, random_sketch(info, info.channels)),  # of full rank
+}
 
 
 def gather(moments, V, partition, batch=4):
@@ -76,18 +92,14 @@ SETTINGS = [
 
 @pytest.mark.parametrize(("channels", "shape", "sizes"), SETTINGS)
 @pytest.mark.parametrize("soft", [False, True])
-@pytest.mark.parametrize("kind", [ClassMoments, ClassSamples, FewSamples, SketchedMoments])
+@pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_is_the_formula(channels, shape, sizes, soft, kind):
     V, partition, info = setting(channels, shape, sizes, soft=soft)
-    if kind is ClassSamples and info.sizes.max() > channels:
+    if kind == "samples" and info.sizes.max() > channels:
         pytest.skip("members are only for classes of few samples")
-    if kind is FewSamples and len(sizes) * info.sizes.max() > channels:
+    if kind == "few samples" and len(sizes) * info.sizes.max() > channels:
         pytest.skip("this kind is only for few samples")
-    if kind is SketchedMoments:  # of full rank
-        statistics = SketchedMoments(info, random_sketch(info, channels))
-    else:
-        statistics = kind(info)
-    statistics = gather(statistics, V, partition)
+    statistics = gather(KINDS[kind](info), V, partition)
     E, Cs = dense_operators(V, partition, info.spectrum)
     operators = statistics.operators()
     tight = {"rtol": 1e-8, "atol": 1e-8}
@@ -101,25 +113,21 @@ def test_every_kind_is_the_formula(channels, shape, sizes, soft, kind):
 @pytest.mark.parametrize(("channels", "shape", "sizes"), SETTINGS)
 def test_the_kind_that_is_less_work_is_taken(channels, shape, sizes):
     V, partition, info = setting(channels, shape, sizes)
-    statistics = exact_moments(info)
     largest = max(sizes)
     if 2 * largest * len(sizes) < channels:
-        kind, representation = FewSamples, FewSamplesOperators
         description = f"rank {largest}, E of rank {largest * len(sizes)}"
     elif largest * (channels + largest) < channels**2:
-        kind, representation, description = ClassSamples, LowRankOperators, f"rank {largest}"
+        description = f"rank {largest}"
     else:
-        kind, representation, description = ClassMoments, DenseOperators, "dense"
-    assert isinstance(statistics, kind)
-    operators = gather(statistics, V, partition).operators()
-    assert isinstance(operators, representation)
-    assert operators.description == description
+        description = "dense"
+    moments = Exact().moments(info, None, 0)
+    assert gather(moments, V, partition).operators().description == description
 
 
 @pytest.mark.parametrize("shape", [(), (4,)])
 def test_atoms_are_exact_once_they_reach_the_rank_of_a_class(shape):
     V, partition, info = setting(12, shape, [3, 4, 2])
-    atoms = gather(SketchedMoments(info, random_sketch(info, 4)), V, partition)
+    atoms = gather(sketched(info, random_sketch(info, 4)), V, partition)
     _, Cs = dense_operators(V, partition, info.spectrum)
     torch.testing.assert_close(
         atoms.operators().matrices().compression.data, Cs, rtol=1e-7, atol=1e-7
@@ -153,8 +161,8 @@ def leading(V, partition, info, rank):
     return torch.stack(projections)
 
 
-def error(factors, expected):
-    return (factors[0].mT @ factors[0] - expected).norm().item()
+def error(found, expected):
+    return (found[0].mT @ found[0] - expected).norm().item()
 
 
 def gap(V, partition, rank):
@@ -171,7 +179,7 @@ def iterate(V, partition, info, sketch, passes):
     """Factors after each of some subspace iterations."""
     found = []
     for _ in range(passes):
-        found.append(gather(SketchedMoments(info, sketch), V, partition).factors())
+        found.append(factors(gather(sketched(info, sketch), V, partition)))
         sketch = orthonormal_rows(found[-1])
     return found
 
@@ -180,7 +188,7 @@ def test_latching_converges_to_the_leading_eigenvectors_as_fast_as_their_gap_say
     V, partition, info = decaying()
     expected = leading(V, partition, info, 5)
     passes = iterate(V, partition, info, random_sketch(info, 5), 30)
-    errors = np.array([error(factors, expected) for factors in passes])
+    errors = np.array([error(each, expected) for each in passes])
     ratios = errors[1:] / errors[:-1]
     assert (ratios <= gap(V, partition, 5)).all()
     assert ratios[-1] > 0.98 * gap(V, partition, 5)
@@ -196,8 +204,8 @@ def test_one_step_a_layer_follows_samples_that_move():
     moved /= moved.norm(dim=2, keepdim=True)
     expected = leading(moved, partition, info, 5)
     without = (leading(V, partition, info, 5) - expected).norm().item()
-    (factors,) = iterate(moved, partition, info, sketch, 1)
-    assert error(factors, expected) < gap(moved, partition, 5) * without
+    (found,) = iterate(moved, partition, info, sketch, 1)
+    assert error(found, expected) < gap(moved, partition, 5) * without
 
 
 @pytest.mark.parametrize("rank", [1, 3, 8, 20])
@@ -206,11 +214,11 @@ def test_the_rate_reduction_of_atoms_is_never_overstated(rank):
     true = spectral_rate_reduction(V, info.spectrum, partition, EPS_SQ)
     sketch = random_sketch(info, rank)
     for _ in range(3):
-        atoms = gather(SketchedMoments(info, sketch), V, partition)
+        atoms = gather(sketched(info, sketch), V, partition)
         found = atoms.rates()
         assert found.delta <= true.delta + 1e-9
         torch.testing.assert_close(found.expansion, true.expansion)
-        sketch = orthonormal_rows(atoms.factors())
+        sketch = orthonormal_rows(factors(atoms))
     if rank == 20:
         torch.testing.assert_close(found.delta, true.delta)
 
@@ -218,8 +226,8 @@ def test_the_rate_reduction_of_atoms_is_never_overstated(rank):
 def test_sketches_stay_finite_where_a_class_has_few_dimensions():
     V, partition, info = decaying()
     V = V[:, :1].expand(-1, 60, -1)  # all samples the same
-    atoms = gather(SketchedMoments(info, random_sketch(info, 6)), V, partition)
-    rows = orthonormal_rows(atoms.factors())
+    atoms = gather(sketched(info, random_sketch(info, 6)), V, partition)
+    rows = orthonormal_rows(factors(atoms))
     assert rows.isfinite().all()
     assert (torch.linalg.matrix_norm(rows, 2) < 1 + 1e-6).all()
     true = spectral_rate_reduction(V, info.spectrum, partition, EPS_SQ)
@@ -251,7 +259,7 @@ def test_classes_without_samples_have_no_rate():
         partition.classes[partition.membership.argmax(1)], 8, classes=np.arange(4)
     )
     spectrum = HalfSpectrum()
-    found = gather(ClassMoments(info_of(more, spectrum, V)), V, more).rates()
+    found = gather(KINDS["matrices"](info_of(more, spectrum, V)), V, more).rates()
     expected = spectral_rate_reduction(V, spectrum, partition, EPS_SQ)
     assert math.isclose(found.delta, expected.delta, rel_tol=1e-12)
 
@@ -259,7 +267,7 @@ def test_classes_without_samples_have_no_rate():
 def test_no_matrix_has_the_size_of_the_channels_if_samples_are_few():
     channels = 100_000  # a matrix of this size would take 80 GB
     V, partition, info = setting(channels, (), [3, 4])
-    moments = gather(exact_moments(info), V, partition)
+    moments = gather(Exact().moments(info, None, 0), V, partition)
     Z, scale = V[0], channels / EPS_SQ
     grams = [Z @ Z.T, *(Z[partition.membership[:, j] > 0] for j in (0, 1))]
     grams[1:] = [members @ members.T for members in grams[1:]]

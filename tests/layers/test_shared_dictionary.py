@@ -6,9 +6,8 @@ import torch
 
 from redunet import SharedDictionary
 from redunet._processes import Processes
-from redunet.layers import DatasetInfo
-from redunet.layers.operators import base
-from redunet.layers.operators.exact import ClassMoments
+from redunet.layers import DatasetInfo, SecondMoments, SummedMoments
+from redunet.layers.operators import responses as module
 from redunet.rates.dictionary import Approximation, SampleSums, ascended, curvatures
 from redunet.rates.partition import Partition
 from redunet.rates.spectrum import HalfSpectrum
@@ -49,7 +48,10 @@ def normalised_moments(V, partition, info):
 
 def dense(operators, info):
     """E and all Cʲ of a dictionary by inverses of dense matrices."""
-    atoms, codes = operators.dictionary.data, operators.codes.to(operators.dictionary.dtype)
+    atoms, codes = (
+        operators.compression.dictionary.data,
+        operators.compression.codes.to(operators.compression.dictionary.dtype),
+    )
     beta = info.channels / (info.spectrum.size * info.eps_sq)
     approximations = torch.einsum("fqa,fkq,fqb->fkab", atoms, codes, atoms.conj())
     together = torch.einsum("k,fkab->fab", info.proportions.to(codes.dtype), approximations)
@@ -82,7 +84,7 @@ def test_latching_with_enough_atoms_gives_the_exact_operators_and_rates(
 ):
     V, partition, info = setting(channels, shape, sizes, soft=soft)
     found = gathered(SharedDictionary(channels * len(sizes)), V, partition, info)
-    exact = ClassMoments(info)
+    exact = SecondMoments(info, SummedMoments(info))
     exact.add(V, partition)
     exact.finish()
     tight = {"rtol": 1e-8, "atol": 1e-8}
@@ -98,13 +100,13 @@ def test_latching_finds_leading_eigenvectors_and_eigenvalues(shape):
     operators = gathered(SharedDictionary(4), V, partition, info).operators()
     values, vectors = torch.linalg.eigh(normalised_moments(V, partition, info))
     leading = values[:, :, -2:].flip(2)
-    codes = operators.codes.unflatten(2, (2, 2))
+    codes = operators.compression.codes.unflatten(2, (2, 2))
     torch.testing.assert_close(codes[:, 0, 0], leading[:, 0], rtol=1e-6, atol=0)
     torch.testing.assert_close(codes[:, 1, 1], leading[:, 1], rtol=1e-6, atol=0)
     assert not codes[:, 0, 1].any()
     assert not codes[:, 1, 0].any()
     directions = vectors[:, :, :, -2:].flip(3).mT.flatten(1, 2)
-    overlaps = (operators.dictionary * directions.conj()).sum(2).abs()
+    overlaps = (operators.compression.dictionary * directions.conj()).sum(2).abs()
     torch.testing.assert_close(overlaps.data, torch.ones_like(overlaps), rtol=0, atol=1e-6)
 
 
@@ -114,12 +116,12 @@ def test_latching_finds_leading_eigenvectors_and_eigenvalues(shape):
 def test_the_next_layer_ascends_from_the_layer_before(
     channels, shape, sizes, soft, block_bytes, monkeypatch
 ):
-    monkeypatch.setitem(base.BLOCK_BYTES, "cpu", block_bytes)
+    monkeypatch.setitem(module.BLOCK_BYTES, "cpu", block_bytes)
     V, partition, info = setting(channels, shape, sizes, soft=soft)
     kind = SharedDictionary(len(sizes), mu=3.0, step_size=0.7)
     first = gathered(kind, V, partition, info).operators()
     V = V.flip(1)  # the samples have moved
-    atoms, codes = first.dictionary.data, first.codes
+    atoms, codes = first.compression.dictionary.data, first.compression.codes
     moments, counts = normalised_moments(V, partition, info), info.counts
     sums = SampleSums(
         counts,
@@ -131,8 +133,8 @@ def test_the_next_layer_ascends_from_the_layer_before(
     traces = moments.diagonal(dim1=2, dim2=3).real.sum(2)
     expected = ascended(before, sums, curvatures(before, counts, traces, 3.0), 3.0, 0.7)
     found = gathered(kind, V, partition, info, first, 1).operators()
-    torch.testing.assert_close(found.dictionary.data, expected.atoms, **TIGHT)
-    torch.testing.assert_close(found.codes, expected.codes, **TIGHT)
+    torch.testing.assert_close(found.compression.dictionary.data, expected.atoms, **TIGHT)
+    torch.testing.assert_close(found.compression.codes, expected.codes, **TIGHT)
 
 
 @pytest.mark.parametrize("shape", [(), (5,)])
@@ -148,7 +150,9 @@ def test_the_rates_are_those_of_the_approximations(shape):
     expansion = -(weights * torch.logdet(E / info.alpha).real).sum() / 2 / size
     logs = -torch.logdet(Cs / info.class_alphas[:, None, None]).real
     compression = (weights[:, None] * logs * info.proportions).sum() / 2 / size
-    assert (logs <= torch.log1p(beta * operators.codes).sum(2) + 1e-12).all()  # Proposition 3.1
+    assert (
+        logs <= torch.log1p(beta * operators.compression.codes).sum(2) + 1e-12
+    ).all()  # Proposition 3.1
     rates = moments.rates()
     torch.testing.assert_close(rates.expansion, expansion)
     torch.testing.assert_close(rates.compression, compression)
@@ -161,8 +165,8 @@ def test_latching_is_repeated():
     first = gathered(kind, V, partition, info).operators()
     second = gathered(kind, V, partition, info, first, 1).operators()
     third = gathered(kind, V, partition, info, second, 2).operators()
-    assert not torch.equal(second.codes, first.codes)
-    torch.testing.assert_close(third.codes, first.codes)
+    assert not torch.equal(second.compression.codes, first.compression.codes)
+    torch.testing.assert_close(third.compression.codes, first.compression.codes)
 
 
 def test_classes_without_samples_have_no_codes():
@@ -172,5 +176,5 @@ def test_classes_without_samples_have_no_codes():
     operators = None
     for depth in range(2):
         operators = gathered(SharedDictionary(6), V, more, info, operators, depth).operators()
-        assert not operators.codes[:, 2].any()
+        assert not operators.compression.codes[:, 2].any()
         assert all(t.isfinite().all() for t in operators.state_dict().values())

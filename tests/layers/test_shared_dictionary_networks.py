@@ -65,9 +65,9 @@ def test_an_exported_graph_is_equal(tmp_path):
 
 def test_fine_tuning_trains_atoms_and_cores(data):
     samples, labels, _, net = data
-    options = {"epochs": 2, "head": "residual", "hermitian": True, "validation": None}
+    options = {"epochs": 2, "head": "residual", "validation": None}
     tuned = finetune(net, samples, labels, **options)
-    before, after = net.layers[0].operators, tuned.net.layers[0].operators
+    before, after = (each.layers[0].operators.compression for each in (net, tuned.net))
     assert not torch.equal(before.dictionary, after.dictionary)
     assert not torch.equal(before.cores, after.cores)
     assert tuned.history.loss[1] < tuned.history.loss[0]
@@ -82,7 +82,7 @@ def test_a_summary_names_the_atoms(data):
 def test_single_precision_is_close_to_double_precision(data):
     samples, labels, kind, net = data
     single = ReduNet.construct(samples.float(), labels, num_layers=3, operators=kind)
-    assert single.layers[0].operators.cores.real.dtype == torch.float32
+    assert single.layers[0].operators.compression.cores.real.dtype == torch.float32
     torch.testing.assert_close(single(samples.float()).double(), net(samples), rtol=0, atol=1e-3)
 
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from redunet.layers import SharedDictionaryOperators
-from redunet.layers.operators import base
+from redunet.layers import DictionaryOperator, Operators
+from redunet.layers.operators import responses as module
 
 
 def operators_of(dtype, *, frequencies=3, classes=4, atoms=5, channels=6):
@@ -16,11 +16,15 @@ def operators_of(dtype, *, frequencies=3, classes=4, atoms=5, channels=6):
 
     dictionary = random(frequencies, atoms, channels)
     cores = random(frequencies, 1 + classes, atoms, atoms) / 10
-    codes = random(frequencies, classes, atoms, dtype=torch.float64).abs()
+    codes = random(frequencies, 1 + classes, atoms, dtype=torch.float64).abs()
     scales = torch.arange(1.0, 2 + classes, dtype=torch.float64)
     explained = torch.einsum("fqa,fnqr,frb->fnab", dictionary, cores, dictionary.conj())
     matrices = scales[:, None, None] * (torch.eye(channels) - explained)
-    operators = SharedDictionaryOperators(dictionary, cores, codes, scales)
+    E, C = (
+        DictionaryOperator(dictionary.clone(), cores[:, part], codes[:, part], scales[part])
+        for part in (slice(1), slice(1, None))
+    )
+    operators = Operators(E, C)
     return operators, matrices[:, 0], matrices[:, 1:], random(frequencies, 7, channels)
 
 
@@ -40,14 +44,14 @@ def memberships(kind):
 @pytest.mark.parametrize("reads", [True, False])
 @pytest.mark.parametrize("block_bytes", [1, 2**24])
 def test_norms_and_sums_are_those_of_the_matrices(dtype, kind, reads, block_bytes, monkeypatch):
-    monkeypatch.setitem(base.BLOCK_BYTES, "cpu", block_bytes)
-    monkeypatch.setitem(base.COST_OF_READING, "cpu", 0 if reads else float("inf"))
+    monkeypatch.setitem(module.BLOCK_BYTES, "cpu", block_bytes)
+    monkeypatch.setitem(module.COST_OF_READING, "cpu", 0 if reads else float("inf"))
     operators, E, Cs, V = operators_of(dtype)
     weights = memberships(kind)
     expected = torch.einsum("fkab,fmb->fmka", Cs, V)
     torch.testing.assert_close(operators.expand(V), torch.einsum("fab,fmb->fma", E, V))
     torch.testing.assert_close(operators.respond(V), expected)
-    responses = operators.responder()(V)
+    responses = operators.compression.responder()(V)
     torch.testing.assert_close(responses.norms(), expected.abs().square().sum((0, 3)).sqrt())
     sums = torch.cat(list(responses.combine(weights)))
     torch.testing.assert_close(sums, torch.einsum("mk,fmka->fma", weights.to(dtype), expected))
@@ -58,7 +62,7 @@ def test_few_and_many_samples_have_the_same_norms(samples):
     operators, _, Cs, _ = operators_of(torch.float64)
     V = torch.randn(3, samples, 6, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     expected = torch.einsum("fkab,fmb->fmka", Cs, V).square().sum((0, 3)).sqrt()
-    torch.testing.assert_close(operators.responder()(V).norms(), expected)
+    torch.testing.assert_close(operators.compression.responder()(V).norms(), expected)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])

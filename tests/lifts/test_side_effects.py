@@ -15,7 +15,7 @@ from redunet import (
     explain,
     export,
 )
-from redunet.layers import DenseOperators
+from redunet.layers import DenseOperator
 from redunet.rates import HalfSpectrum
 from tests.samples import samples
 
@@ -59,21 +59,20 @@ def test_gradients_at_a_blank_sample_are_zero(lift):
     assert not x.grad[1].any()
 
 
-class Identities(DenseOperators):
-    """E returns its input."""
+class Identity(DenseOperator):
+    """It returns its input."""
 
-    def expand(self, V, frequencies=slice(None)):
-        return V[frequencies] if len(V) > 1 else V
+    def respond(self, V, frequencies=slice(None)):
+        return V.unsqueeze(2)
 
 
 def test_operators_that_return_their_input():
     X = samples(30, 4)
     layer = ReduNet.construct(X, LABELS, num_layers=1, eta=0.1).layers[0]
-    compression = layer.operators.compression.data
     V = nn.functional.normalize(X)[None]
-    layer.operators = DenseOperators(torch.eye(4, dtype=X.dtype)[None], compression)
+    layer.operators.expansion = DenseOperator(torch.eye(4, dtype=X.dtype)[None, None])
     expected, before = layer(V), V.clone()
-    layer.operators = Identities(torch.eye(4, dtype=X.dtype)[None], compression)
+    layer.operators.expansion = Identity(torch.eye(4, dtype=X.dtype)[None, None])
     torch.testing.assert_close(layer(V), expected)
     assert torch.equal(V, before)
 

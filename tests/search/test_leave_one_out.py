@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from redunet.layers.operators.exact import add_class_moments_
+from redunet.layers.operators.moments import add_class_moments_
 from redunet.rates import HalfSpectrum, Partition
 from redunet.rates.covariance import second_moment
 from redunet.rates.spectrum import project_to_sphere

@@ -95,8 +95,8 @@ def test_steps_do_not_depend_on_the_units_of_the_operators(digits):
     net, samples = network(X.double(), labels, "vectors")
     scaled = copy.deepcopy(net)
     for layer in scaled.layers:
-        layer.operators.expansion *= 1000
-        layer.operators.scales *= 1000
+        layer.operators.expansion.values *= 1000
+        layer.operators.compression.scales *= 1000
         layer.alpha *= 1000
         layer.eta /= 1000
         layer.membership_rule = Softmax(layer.membership_rule.lam / 1000)
@@ -109,7 +109,7 @@ def test_steps_do_not_depend_on_the_units_of_the_operators(digits):
 def test_factors_of_any_norm_have_residuals():
     net, samples = network(*datasets.digits(), kind="low rank")
     with torch.no_grad():
-        operators = net.layers[0].operators
+        operators = net.layers[0].operators.compression
         operators.factors *= 2  # ‖W‖² up to 4: no Cholesky factor of 2I − WW*
     V = torch.nn.functional.normalize(samples[:7])[None]
     expected = operators.respond(V).norm(dim=3)[0]

@@ -92,7 +92,7 @@ def _parts_of_a_layer(net: ReduNet) -> list[tuple[str, str]]:
     representation = _shortened(layer.operators.description)
     rule = layer.membership_rule
     name, compression = "compression", "\\mathrm{compression})$"
-    if rule.has_class_weights:
+    if not rule.rectifies:
         name, compression = r"$\hat{\pi}(v)$", r"\Sigma_j\,\gamma_j\hat{\pi}_j\,C^jv)$"
     return [
         ("$E\\,v$", f"{times}{shape}"),

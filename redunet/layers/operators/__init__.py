@@ -1,22 +1,26 @@
 """The linear operators of a layer: their representations, and their computation from samples."""
 
 from redunet._registry import Kinds, Registry
-from redunet.layers.operators.base import (
-    ALL,
-    DenseExpansion,
+from redunet.layers.operators.dense import DenseOperator
+from redunet.layers.operators.dictionary import DictionaryOperator
+from redunet.layers.operators.exact import Exact, Extensible
+from redunet.layers.operators.kind import OperatorKind
+from redunet.layers.operators.low_rank import LowRankOperator
+from redunet.layers.operators.moments import (
+    DatasetInfo,
+    Moments,
+    SecondMoments,
+    SummedMoments,
+    TotalMoment,
+)
+from redunet.layers.operators.operator import (
+    ClassSums,
+    Operator,
     OperatorMatrices,
     Operators,
-    Responses,
     real_form,
 )
-from redunet.layers.operators.dense import DenseOperators
-from redunet.layers.operators.dictionary import SharedDictionaryOperators
-from redunet.layers.operators.exact import Exact, exact_moments
-from redunet.layers.operators.extensible import Extensible, ExtensibleOperators
-from redunet.layers.operators.few_samples import FewSamplesOperators
-from redunet.layers.operators.kind import OperatorKind
-from redunet.layers.operators.low_rank import LowRankOperators
-from redunet.layers.operators.moments import DatasetInfo, SecondMoments, TotalMoment
+from redunet.layers.operators.responses import ALL, Responses
 from redunet.layers.operators.shared_dictionary import SharedDictionary
 from redunet.layers.operators.variational import Variational
 
@@ -30,39 +34,33 @@ OPERATOR_KINDS: Registry[OperatorKind] = Registry(
         "variational": Variational,
     },
 )
-REPRESENTATIONS: Kinds[Operators] = Kinds(
-    Operators,
+REPRESENTATIONS: Kinds[Operator] = Kinds(
+    Operator,
     "representation",
-    {
-        "dense": DenseOperators,
-        "extensible": ExtensibleOperators,
-        "few samples": FewSamplesOperators,
-        "low rank": LowRankOperators,
-        "shared dictionary": SharedDictionaryOperators,
-    },
+    {"dense": DenseOperator, "dictionary": DictionaryOperator, "low rank": LowRankOperator},
 )
 
 __all__ = [
     "ALL",
     "OPERATOR_KINDS",
     "REPRESENTATIONS",
+    "ClassSums",
     "DatasetInfo",
-    "DenseExpansion",
-    "DenseOperators",
+    "DenseOperator",
+    "DictionaryOperator",
     "Exact",
     "Extensible",
-    "ExtensibleOperators",
-    "FewSamplesOperators",
-    "LowRankOperators",
+    "LowRankOperator",
+    "Moments",
+    "Operator",
     "OperatorKind",
     "OperatorMatrices",
     "Operators",
     "Responses",
     "SecondMoments",
     "SharedDictionary",
-    "SharedDictionaryOperators",
+    "SummedMoments",
     "TotalMoment",
     "Variational",
-    "exact_moments",
     "real_form",
 ]

@@ -1,60 +1,58 @@
-"""Operators as one matrix for each frequency and class."""
+"""Operators as one matrix at each frequency."""
 
 from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
 
-from redunet.layers.operators.base import (
+from redunet.layers.operators.operator import Operator, real_form
+from redunet.layers.operators.responses import (
     ALL,
-    DenseExpansion,
-    OperatorMatrices,
     Responses,
+    ResponsesByClass,
     may_read,
-    real_form,
+    of_classes,
+    select,
 )
-from redunet.layers.operators.by_class import ResponsesByClass, of_classes, select
 from redunet.rates.spectrum import safe_sqrt, scaled, squared_norms
 
 
-class DenseOperators(DenseExpansion):
-    """Operators as one matrix for each frequency and class.
+class DenseOperator(Operator):
+    """Matrices as they are.
 
     Parameters
     ----------
-    expansion : Tensor of shape (F, C, C)
-        E(p), real for vectors (F = 1), complex for signals.
-    compression : Tensor of shape (F, k, C, C)
-        Cʲ(p).
+    values : Tensor of shape (F, k, C, C)
+        The matrices, real for vectors (F = 1), complex for signals.
     """
 
-    compression: nn.Parameter
+    values: nn.Parameter
 
-    def __init__(self, expansion: Tensor, compression: Tensor):
-        super().__init__(expansion, compression.shape[1])
-        self.compression = nn.Parameter(compression, requires_grad=False)
+    def __init__(self, values: Tensor):
+        super().__init__(*values.shape[1:3])
+        self.values = nn.Parameter(values, requires_grad=False)
 
     def respond(self, V: Tensor, frequencies: slice = ALL) -> Tensor:
-        """Cʲ v, ``(F, m, k, C)``, in one product with the matrices of all classes."""
-        matrices = self.compression[frequencies]
-        return (V @ matrices.flatten(1, 2).mT).unflatten(2, matrices.shape[1:3])
+        """The products of every sample with all matrices, ``(F, m, k, C)``, in one product."""
+        values = self.values[frequencies]
+        return (V @ values.flatten(1, 2).mT).unflatten(2, values.shape[1:3])
 
     def responder(self) -> Callable[[Tensor], Responses]:
         """A function that maps blocks of samples ``(F, m, C)`` to their responses."""
         return lambda V: DenseResponses(V, self)
 
-    def matrices(self) -> OperatorMatrices:
-        """E ``(F, C, C)`` and all Cʲ ``(F, k, C, C)``."""
-        return OperatorMatrices(self.expansion, self.compression)
+    def matrices(self) -> Tensor:
+        """All matrices, ``(F, k, C, C)``."""
+        return self.values
 
-    def real_form(self) -> "DenseOperators":
-        """The same operators on real and imaginary parts ``(F, m, 2C)``."""
-        return DenseOperators(real_form(self.expansion), real_form(self.compression))
+    def real_form(self) -> "DenseOperator":
+        """The same matrices on real and imaginary parts ``(F, m, 2C)``."""
+        return DenseOperator(real_form(self.values))
 
     def extra_repr(self) -> str:
         """Shown in ``repr``."""
-        frequencies, classes, channels, _ = self.compression.shape
-        return f"frequencies={frequencies}, classes={classes}, channels={channels}"
+        frequencies, count, channels, _ = self.values.shape
+        return f"frequencies={frequencies}, count={count}, channels={channels}"
 
 
 class DenseResponses(ResponsesByClass):
@@ -66,13 +64,13 @@ class DenseResponses(ResponsesByClass):
     writing all responses to memory and reading them back.
     """
 
-    def __init__(self, V: Tensor, operators: DenseOperators):
-        super().__init__(V, operators)
-        self._compression = operators.compression
+    def __init__(self, V: Tensor, operator: DenseOperator):
+        super().__init__(V, operator)
+        self._values = operator.values
         is_vector = len(V) == 1 and not V.is_complex()
         # With stored responses, reading the memberships would save nothing.
         stored = is_vector or (len(self.blocks) == 1 and not may_read(V, saved=0))
-        self._all = operators.respond(V) if stored else None
+        self._all = operator.respond(V) if stored else None
 
     def norms(self) -> Tensor:
         """‖Cʲ v‖ over all frequencies and channels, ``(m, k)``."""
@@ -92,10 +90,10 @@ class DenseResponses(ResponsesByClass):
         return iter([torch.view_as_complex(sums)])
 
     def _of_own_class(self, block: slice, samples: Tensor, classes: Tensor) -> Tensor:
-        return select(self._V[block], samples) @ of_classes(self._compression[block], classes).mT
+        return select(self._V[block], samples) @ of_classes(self._values[block], classes).mT
 
     def _weighted_sum(self, block: slice, samples: Tensor | slice, weights: Tensor) -> Tensor:
         # The weights go into the product, whose inner axis then runs over classes and channels.
         V = select(self._V[block], samples).unsqueeze(2)
         weighted = scaled(V, weights[:, :, None]).flatten(2)
-        return weighted @ self._compression[block].mT.flatten(1, 2)
+        return weighted @ self._values[block].mT.flatten(1, 2)

@@ -1,20 +1,26 @@
-"""Operators of all classes from one dictionary."""
+"""Operators from one dictionary."""
 
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
-from redunet.layers.operators.base import ALL, Operators, Responses, real_form
-from redunet.layers.operators.by_class import ResponsesByClass, of_classes, select
+from redunet.layers.operators.operator import Operator, real_form
+from redunet.layers.operators.responses import (
+    ALL,
+    Responses,
+    ResponsesByClass,
+    of_classes,
+    select,
+)
 from redunet.rates.dictionary import coherence
 from redunet.rates.spectrum import safe_sqrt, scaled, squared_norms, total
 
 
-class SharedDictionaryOperators(Operators):
-    """Operators E = α (I − Γ K_0 Γ*) and Cʲ = α_j (I − Γ K_j Γ*) with one dictionary Γ.
+class DictionaryOperator(Operator):
+    """α_j (I − Γ K_j Γ*) with one dictionary Γ for all j.
 
-    A sample is projected onto the q atoms once, Γ* v. Each class then takes a product with a q × q
+    A sample is projected onto the q atoms once, Γ* v. Each j then takes a product with a q × q
     matrix. By Woodbury's identity every inverse I − Γ K Γ* = (I + β Γ diag(c) Γ*)⁻¹ with codes
     c ≥ 0 has this form.
 
@@ -22,13 +28,13 @@ class SharedDictionaryOperators(Operators):
     ----------
     dictionary : Tensor of shape (F, q, C)
         The atoms, one per row: Γ(p) transposed. Real for vectors (F = 1), complex for signals.
-    cores : Tensor of shape (F, 1 + k, q, q)
-        K_0(p) of E, and K_j(p) of all classes.
+    cores : Tensor of shape (F, k, q, q)
+        K_j(p).
     codes : Tensor of shape (F, k, q)
-        The energy of a sample of each class on each atom, from which the cores were made. The next
-        layer of a construction starts from them.
-    scales : Tensor of shape (1 + k,)
-        α, and α_j of all classes.
+        The energy of a sample on each atom, from which the cores were made. The next layer of a
+        construction starts from them.
+    scales : Tensor of shape (k,)
+        α_j.
     """
 
     dictionary: nn.Parameter
@@ -55,44 +61,33 @@ class SharedDictionaryOperators(Operators):
 
     @property
     def width(self) -> int:
-        """Number of entries that one sample needs at one frequency: K_j Γ* v for all classes."""
-        return self.num_classes * self.atoms
+        """Number of entries that one sample needs at one frequency: K_j Γ* v for all j."""
+        return self.count * self.atoms
 
     def project(self, V: Tensor, frequencies: slice = ALL) -> Tensor:
         """Γ* v, ``(F, m, C)`` to ``(F, m, q)``."""
         return V @ self.dictionary[frequencies].mH
 
-    def class_cores(self, frequencies: slice = ALL) -> Tensor:
-        """K_j of all classes, ``(F, k, q, q)``."""
-        return self.cores[frequencies, 1:]
-
-    def expand(self, V: Tensor, frequencies: slice = ALL) -> Tensor:
-        """E v for every sample, ``(F, m, C)`` to ``(F, m, C)``."""
-        coefficients = self.project(V, frequencies) @ self.cores[frequencies, 0].mT
-        return self.scales[0] * torch.baddbmm(
-            V, coefficients, self.dictionary[frequencies], alpha=-1
-        )
+    def coefficients(self, projections: Tensor, frequencies: slice = ALL) -> Tensor:
+        """K_j Γ* v for all j, ``(F, m, q)`` to ``(F, m, k, q)``."""
+        cores = self.cores[frequencies]
+        return (projections @ cores.flatten(1, 2).mT).unflatten(2, cores.shape[1:3])
 
     def respond(self, V: Tensor, frequencies: slice = ALL) -> Tensor:
-        """Cʲ v, ``(F, m, k, C)``."""
+        """The products of every sample with all matrices, ``(F, m, k, C)``."""
         coefficients = self.coefficients(self.project(V, frequencies), frequencies)
         in_class = coefficients @ self.dictionary[frequencies].unsqueeze(1)
-        return scaled(V.unsqueeze(2) - in_class, self.scales[1:, None])
-
-    def coefficients(self, projections: Tensor, frequencies: slice = ALL) -> Tensor:
-        """K_j Γ* v for all classes, ``(F, m, q)`` to ``(F, m, k, q)``."""
-        cores = self.class_cores(frequencies)
-        return (projections @ cores.flatten(1, 2).mT).unflatten(2, cores.shape[1:3])
+        return scaled(V.unsqueeze(2) - in_class, self.scales[:, None])
 
     def responder(self) -> Callable[[Tensor], Responses]:
         """A function that maps blocks of samples ``(F, m, C)`` to their responses."""
         forms: Forms = {}
         return lambda V: DictionaryResponses(V, self, forms)
 
-    def real_form(self) -> "SharedDictionaryOperators":
-        """The same operators on real and imaginary parts ``(F, m, 2C)``, of twice the atoms."""
+    def real_form(self) -> "DictionaryOperator":
+        """The same matrices on real and imaginary parts ``(F, m, 2C)``, of twice the atoms."""
         twice = 2 if self.dictionary.is_complex() else 1
-        return SharedDictionaryOperators(
+        return DictionaryOperator(
             real_form(self.dictionary.conj()),
             real_form(self.cores),
             self.codes.repeat(1, 1, twice),
@@ -105,46 +100,43 @@ class SharedDictionaryOperators(Operators):
 
     def forms(self, frequencies: slice) -> Tensor:
         """N_j with ‖v − Γ K_j Γ* v‖² = ‖v‖² − Re (Γ*v)* N_j Γ*v, ``(F_b, k, q, q)``."""
-        cores = self.class_cores(frequencies)
+        cores = self.cores[frequencies]
         return 2 * cores - cores.mH @ self.coherence(frequencies).unsqueeze(1) @ cores
 
     def extra_repr(self) -> str:
         """Shown in ``repr``."""
         frequencies, atoms, channels = self.dictionary.shape
-        return (
-            f"frequencies={frequencies}, classes={self.num_classes}, channels={channels}, "
-            f"atoms={atoms}"
-        )
+        return f"frequencies={frequencies}, count={self.count}, channels={channels}, atoms={atoms}"
 
 
-# The matrices of SharedDictionaryOperators.forms, by the first and last frequency of a block.
+# The matrices of DictionaryOperator.forms, by the first and last frequency of a block.
 Forms = dict[tuple[int, int], Tensor]
 
 
 class DictionaryResponses(ResponsesByClass):
     """Responses to operators that share a dictionary.
 
-    Many samples on a CPU take the norms from :meth:`SharedDictionaryOperators.forms`. Otherwise
+    Many samples on a CPU take the norms from :meth:`DictionaryOperator.forms`. Otherwise
     norms and sums share the coefficients K_j Γ* v.
 
     Parameters
     ----------
     V : Tensor of shape (F, m, C)
         Samples.
-    operators : SharedDictionaryOperators
+    operator : DictionaryOperator
     forms : dict
         The forms for blocks of frequencies, which are added when they are needed first.
     """
 
-    def __init__(self, V: Tensor, operators: SharedDictionaryOperators, forms: Forms):
-        super().__init__(V, operators)
-        self._shared = operators
+    def __init__(self, V: Tensor, operator: DictionaryOperator, forms: Forms):
+        super().__init__(V, operator)
+        self._shared = operator
         self._forms = forms
         single = len(self.blocks) == 1
-        self._projections = operators.project(V) if single else None
+        self._projections = operator.project(V) if single else None
         self._all = None
-        if self._projections is not None and not (self._reads and V.shape[1] > operators.atoms):
-            self._all = operators.coefficients(self._projections)
+        if self._projections is not None and not (self._reads and V.shape[1] > operator.atoms):
+            self._all = operator.coefficients(self._projections)
 
     def norms(self) -> Tensor:
         """‖Cʲ v‖ over all frequencies and channels, ``(m, k)``.
@@ -154,7 +146,7 @@ class DictionaryResponses(ResponsesByClass):
         """
         in_class = total(self._squared_norms_in_class(block) for block in self.blocks)
         residuals = squared_norms(self._V, dim=0)[:, None] - in_class
-        return self._shared.scales[1:] * safe_sqrt(residuals)
+        return self._shared.scales * safe_sqrt(residuals)
 
     def _squared_norms_in_class(self, block: slice) -> Tensor:
         """‖v‖² − ‖v − Γ K_j Γ* v‖², ``(m, k)``."""
@@ -177,19 +169,19 @@ class DictionaryResponses(ResponsesByClass):
         return V @ (atoms if V.ndim == 3 else atoms.unsqueeze(1))
 
     def _of_own_class(self, block: slice, samples: Tensor, classes: Tensor) -> Tensor:
-        cores = of_classes(self._shared.class_cores(block), classes)
+        cores = of_classes(self._shared.cores[block], classes)
         coefficients = self._projected(block, samples) @ cores.mT
         in_class = coefficients @ self._shared.dictionary[block].unsqueeze(1)
-        scales = self._shared.scales[1:][classes, None, None]
+        scales = self._shared.scales[classes, None, None]
         return scaled(select(self._V[block], samples) - in_class, scales)
 
     def _weighted_sum(self, block: slice, samples: Tensor | slice, weights: Tensor) -> Tensor:
-        V, weights = select(self._V[block], samples), weights * self._shared.scales[1:]
+        V, weights = select(self._V[block], samples), weights * self._shared.scales
         weighted_V = scaled(V, weights.sum(1)[:, None])
         if self._all is not None:
             sums = scaled(select(self._all, samples), weights[:, :, None]).sum(2)
         else:
             projections = self._projected(block, samples).unsqueeze(2)
             weighted = scaled(projections, weights[:, :, None]).flatten(2)
-            sums = weighted @ self._shared.class_cores(block).mT.flatten(1, 2)
+            sums = weighted @ self._shared.cores[block].mT.flatten(1, 2)
         return torch.baddbmm(weighted_V, sums, self._shared.dictionary[block], alpha=-1)

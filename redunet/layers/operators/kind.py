@@ -4,8 +4,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
 from typing import Any
 
-from redunet.layers.operators.base import Operators
 from redunet.layers.operators.moments import DatasetInfo, SecondMoments
+from redunet.layers.operators.operator import Operators
 
 
 @dataclass(frozen=True)

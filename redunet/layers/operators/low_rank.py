@@ -5,35 +5,39 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from redunet.layers.operators.base import (
+from redunet.layers.operators.operator import Operator, real_form
+from redunet.layers.operators.responses import (
     ALL,
-    DenseExpansion,
-    Operators,
     Responses,
-    real_form,
+    ResponsesByClass,
+    of_classes,
+    select,
 )
-from redunet.layers.operators.by_class import ResponsesByClass, of_classes, select
 from redunet.rates.spectrum import safe_sqrt, scaled, squared_norms, total
 
 
-class LowRankCompression(Operators):
-    """Operators Cʲ(p) = α_j (I − W_j(p)* W_j(p)) with r rows in every W_j.
+class LowRankOperator(Operator):
+    """α_j (I − W_j(p)* W_j(p)) with r rows in every W_j.
 
     By Woodbury's identity this is exact if r is the number of samples of the class. It is the best
-    approximation of rank r if W_j spans the r leading eigenvectors of the class. The operators are
-    Hermitian for any values of the factors. A subclass represents E, and its constructor sets the
-    attributes.
+    approximation of rank r if W_j spans the r leading eigenvectors of the class. The matrices are
+    Hermitian for any values of the factors. None of size C × C is formed.
 
-    Attributes
+    Parameters
     ----------
-    factors : Parameter of shape (F, k, r, C)
-        W_j(p).
+    factors : Tensor of shape (F, k, r, C)
+        W_j(p), real for vectors (F = 1), complex for signals.
     scales : Tensor of shape (k,)
         α_j.
     """
 
     factors: nn.Parameter
     scales: Tensor
+
+    def __init__(self, factors: Tensor, scales: Tensor):
+        super().__init__(factors.shape[1], factors.shape[3])
+        self.factors = nn.Parameter(factors, requires_grad=False)
+        self.register_buffer("scales", scales)
 
     @property
     def rank(self) -> int:
@@ -48,10 +52,10 @@ class LowRankCompression(Operators):
     @property
     def width(self) -> int:
         """Number of entries that one sample needs at one frequency: W_j v for all classes."""
-        return self.num_classes * self.rank
+        return self.count * self.rank
 
     def respond(self, V: Tensor, frequencies: slice = ALL) -> Tensor:
-        """Cʲ v, ``(F, m, k, C)``."""
+        """The products of every sample with all matrices, ``(F, m, k, C)``."""
         factors = self.factors[frequencies]
         in_class = (V.unsqueeze(1) @ factors.mT @ factors.conj()).transpose(1, 2)
         return scaled(V.unsqueeze(2) - in_class, self.scales[:, None])
@@ -60,6 +64,10 @@ class LowRankCompression(Operators):
         """A function that maps blocks of samples ``(F, m, C)`` to their responses."""
         norm_rows: NormRows = {}
         return lambda V: LowRankResponses(V, self, norm_rows)
+
+    def real_form(self) -> "LowRankOperator":
+        """The same matrices on real and imaginary parts ``(F, m, 2C)``, of twice the rank."""
+        return LowRankOperator(real_form(self.factors), self.scales.clone())
 
     def norm_rows(self, frequencies: slice) -> Tensor | None:
         """R*W with RR* = 2I − WW*, ``(F_b, k, r, C)``, for some of the frequencies.
@@ -76,43 +84,18 @@ class LowRankCompression(Operators):
 
     def extra_repr(self) -> str:
         """Shown in ``repr``."""
-        frequencies, classes, rank, channels = self.factors.shape
-        return f"frequencies={frequencies}, classes={classes}, channels={channels}, rank={rank}"
+        frequencies, count, rank, channels = self.factors.shape
+        return f"frequencies={frequencies}, count={count}, channels={channels}, rank={rank}"
 
 
-class LowRankOperators(LowRankCompression, DenseExpansion):
-    """A dense matrix E and operators Cʲ(p) = α_j (I − W_j(p)* W_j(p)) with r rows in every W_j.
-
-    Parameters
-    ----------
-    expansion : Tensor of shape (F, C, C)
-        E(p), real for vectors (F = 1), complex for signals.
-    factors : Tensor of shape (F, k, r, C)
-        W_j(p).
-    scales : Tensor of shape (k,)
-        α_j.
-    """
-
-    def __init__(self, expansion: Tensor, factors: Tensor, scales: Tensor):
-        super().__init__(expansion, factors.shape[1])
-        self.factors = nn.Parameter(factors, requires_grad=False)
-        self.register_buffer("scales", scales)
-
-    def real_form(self) -> "LowRankOperators":
-        """The same operators on real and imaginary parts ``(F, m, 2C)``, of twice the rank."""
-        return LowRankOperators(
-            real_form(self.expansion), real_form(self.factors), self.scales.clone()
-        )
-
-
-# The rows of LowRankCompression.norm_rows, by the first and last frequency of a block.
+# The rows of LowRankOperator.norm_rows, by the first and last frequency of a block.
 NormRows = dict[tuple[int, int], Tensor | None]
 
 
 class LowRankResponses(ResponsesByClass):
     """Responses to operators of low rank.
 
-    Norms take fewer products with :meth:`LowRankCompression.norm_rows`. The host has to read
+    Norms take fewer products with :meth:`LowRankOperator.norm_rows`. The host has to read
     whether these rows exist. If it does not read values, norms and sums share the coefficients
     W_j v.
 
@@ -120,7 +103,7 @@ class LowRankResponses(ResponsesByClass):
     ----------
     V : Tensor of shape (F, m, C)
         Samples.
-    operators : LowRankCompression
+    operator : LowRankOperator
     norm_rows : dict
         The rows for blocks of frequencies, which are added when they are needed first.
     """
@@ -128,14 +111,14 @@ class LowRankResponses(ResponsesByClass):
     def __init__(
         self,
         V: Tensor,
-        operators: LowRankCompression,
+        operator: LowRankOperator,
         norm_rows: NormRows,
     ):
-        super().__init__(V, operators)
-        self._low_rank = operators
+        super().__init__(V, operator)
+        self._low_rank = operator
         self._rows = norm_rows
-        self._factors = operators.factors
-        self._scales = operators.scales
+        self._factors = operator.factors
+        self._scales = operator.scales
         stored = len(self.blocks) == 1 and not self._reads
         self._all = self._coefficients(V, self._factors) if stored else None
 

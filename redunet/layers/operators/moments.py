@@ -1,7 +1,7 @@
 """Second moments of all samples and of every class, summed batch by batch and over processes.
 
 Operators and rates are functions of the second moment M_j(p) = V(p) Πʲ V(p)* of each class at each
-frequency, and of their sum M(p).
+frequency, and of that of all samples, M(p).
 """
 
 from abc import ABC, abstractmethod
@@ -13,7 +13,10 @@ import torch
 from torch import Tensor
 
 from redunet._processes import Processes
-from redunet.layers.operators.base import Operators
+from redunet.layers.operators.dense import DenseOperator
+from redunet.layers.operators.low_rank import LowRankOperator
+from redunet.layers.operators.operator import ClassSums, Operator, Operators
+from redunet.layers.operators.responses import block_entries
 from redunet.rates.coding_rates import RateReduction, mean_rate
 from redunet.rates.covariance import RegularisedCovariance, check_factors, second_moment
 from redunet.rates.partition import Partition
@@ -112,12 +115,17 @@ class DatasetInfo:
         return self.channels / (torch.where(self.counts > 0, self.counts, 1) * self.eps_sq)
 
     @cached_property
+    def alphas(self) -> Tensor:
+        """α as a tensor ``(1,)``."""
+        return torch.full_like(self.counts[:1], self.alpha)
+
+    @cached_property
     def scales(self) -> Tensor:
-        """α over the Parseval weight of each frequency, ``(F,)``.
+        """α over the Parseval weight of each frequency, ``(F, 1)``.
 
         Half spectra include the root of the weight, so their moments include the weight.
         """
-        return self.alpha / self._weights
+        return self.alpha / self._weights[:, None]
 
     @cached_property
     def class_scales(self) -> Tensor:
@@ -143,104 +151,281 @@ class DatasetInfo:
         return torch.zeros(shape, dtype=dtype or self.dtype, device=self.counts.device)
 
 
-class SecondMoments(ABC):
-    """Second moments of all samples and of every class.
+class Moments(ABC):
+    """Second moments of k groups of samples: of the classes, or of all samples as one group.
 
-    Add batches, then call :meth:`finish`. After that, :meth:`rates` and :meth:`operators` are
-    available. A subclass implements :meth:`add`, :meth:`finish`, :meth:`class_log_dets` and
-    :meth:`operators`; its :meth:`finish` ends with a call of :meth:`factorise`.
+    Add batches, then call :meth:`finish`. After that, :meth:`log_dets` and :meth:`operator` are
+    available.
 
     Parameters
     ----------
     info : DatasetInfo
+    sums : Tensor of shape (F, k, …)
+        What is summed over the batches; at first zeros.
+    is_total : bool
+        Whether all samples are one group. By default the classes are the groups.
+
+    Attributes
+    ----------
+    alphas : Tensor of shape (k,)
+        α_j of the groups.
+    scales : Tensor of shape (F, k)
+        α_j over the Parseval weight of each frequency.
     """
 
-    def __init__(self, info: DatasetInfo):
+    def __init__(self, info: DatasetInfo, sums: Tensor, *, is_total: bool = False):
         self.info = info
-        self._total: RegularisedCovariance  # (F,), the part of this process
-        self._known_rates: RateReduction | None = None
+        self.sums = sums
+        self.alphas = info.alphas if is_total else info.class_alphas
+        self.scales = info.scales if is_total else info.class_scales
 
     @abstractmethod
     def add(self, V: Tensor, partition: Partition) -> None:
         """Add a batch of samples ``(F, m, C)`` with their classes."""
 
-    @abstractmethod
     def finish(self) -> None:
-        """Sum over all processes and prepare rates and operators."""
+        """Sum over all processes."""
+        self.sums = self.info.processes.all_reduce(self.sums)
 
-    def next_pass(self) -> "SecondMoments | None":
+    @abstractmethod
+    def log_dets(self) -> Tensor:
+        """log det(I + α_j M_j(p)) for every frequency and group, ``(F, k)``."""
+
+    @abstractmethod
+    def operator(self) -> Operator:
+        """α_j (I + α_j M_j)⁻¹ for every group."""
+
+    def next_pass(self) -> "Moments | None":
         """Empty moments for another pass over the samples; None if these are the last.
 
         They may depend on these moments, which are finished.
         """
         return None
 
-    @abstractmethod
-    def class_log_dets(self) -> Tensor:
-        """log det(I + α_j M_j(p)) for every frequency and class, ``(F, k)``."""
+
+class FactorisedMoments(Moments):
+    """Second moments whose operators and rates follow from Cholesky factors.
+
+    A subclass implements :meth:`add`, :meth:`covariance` and :meth:`operator`.
+    """
+
+    factors: RegularisedCovariance  # (F·k,), the part of this process
 
     @abstractmethod
-    def operators(self) -> Operators:
-        """E = α (I + α M)⁻¹ and all Cʲ = α_j (I + α_j M_j)⁻¹."""
+    def covariance(self) -> RegularisedCovariance:
+        """I + α_j M_j(p), the part of this process, ``(F·k,)``. It is not checked yet."""
+
+    def finish(self) -> None:
+        """Sum over all processes and factorise."""
+        super().finish()
+        self.factors = self.covariance()
+
+    def log_dets(self) -> Tensor:
+        """log det(I + α_j M_j(p)) for every frequency and group, ``(F, k)``."""
+        return self.all_groups(self.factors.log_det())
+
+    def union(self) -> "FactorisedMoments":
+        """The finished moments of all samples as one group."""
+        raise NotImplementedError(f"{type(self).__name__} do not contain those of all samples")
+
+    def shard(self, t: Tensor) -> Tensor:
+        """The part of this process of a tensor ``(F, k, …)``, with the first two axes joined."""
+        return self.info.processes.shard(t.flatten(0, 1))
+
+    def all_groups(self, part: Tensor) -> Tensor:
+        """Gather the parts of all processes, ``(F, k, …)``."""
+        shape = len(self.info.spectrum), len(self.alphas)
+        return self.info.processes.all_gather(part, shape[0] * shape[1]).unflatten(0, shape)
+
+
+class SummedMoments(FactorisedMoments):
+    """Second moments as matrices. Operators are dense."""
+
+    def __init__(self, info: DatasetInfo, sums: Tensor | None = None, *, is_total: bool = False):
+        if sums is None:
+            shape = len(info.spectrum), len(info.counts), info.channels, info.channels
+            sums = info.zeros(*shape, dtype=info.moment_dtype)
+        super().__init__(info, sums, is_total=is_total)
+
+    def add(self, V: Tensor, partition: Partition) -> None:
+        """Add a batch of samples ``(F, m, C)`` with their classes."""
+        add_class_moments_(self.sums, V, partition)
+
+    def covariance(self) -> RegularisedCovariance:
+        """I + α_j M_j(p), the part of this process, ``(F·k,)``."""
+        return RegularisedCovariance.from_moment(
+            self.shard(self.sums), self.shard(self.scales), check=False
+        )
+
+    def operator(self) -> DenseOperator:
+        """α_j (I + α_j M_j)⁻¹ as matrices."""
+        inverses = self.all_groups(self.factors.inverse())
+        alphas = self.alphas.to(inverses.real.dtype)
+        return DenseOperator(inverses.mul_(alphas[:, None, None]).to(self.info.dtype))
+
+    def union(self) -> "SummedMoments":
+        """The finished moments of all samples as one group."""
+        union = SummedMoments(self.info, self.sums.sum(1, keepdim=True), is_total=True)
+        union.factors = union.covariance()
+        return union
+
+
+class TotalMoment(SummedMoments):
+    """The second moment of all samples as matrices."""
+
+    def __init__(self, info: DatasetInfo):
+        shape = len(info.spectrum), 1, info.channels, info.channels
+        super().__init__(info, info.zeros(*shape, dtype=info.moment_dtype), is_total=True)
+
+    def add(self, V: Tensor, partition: Partition) -> None:
+        """Add a batch of samples ``(F, m, C)``."""
+        self.sums += second_moment(V.to(self.info.moment_dtype)).unsqueeze(1)
+
+
+class RowMoments(FactorisedMoments):
+    """Rows ``(F, k, r, C)`` whose second moments are those of the groups. Operators have low rank.
+
+    A subclass implements :meth:`rows`.
+    """
+
+    @abstractmethod
+    def rows(self) -> Tensor:
+        """The rows ``(F, k, r, C)``, from the sums over all processes. This is called once."""
+
+    def covariance(self) -> RegularisedCovariance:
+        """I + α_j M_j(p), the part of this process, ``(F·k,)``."""
+        rows = self.shard(self.rows().to(self.info.moment_dtype))
+        return RegularisedCovariance.from_samples(rows, self.shard(self.scales), check=False)
+
+    def operator(self) -> LowRankOperator:
+        """α_j (I − W_j* W_j) = α_j (I + α_j M_j)⁻¹."""
+        factors = self.all_groups(self.factors.inverse_factor()).to(self.info.dtype)
+        return LowRankOperator(factors, self.alphas.to(factors.real.dtype, copy=True))
+
+
+class StoredSamples(RowMoments):
+    """The samples of each class, in the order in which they come, with zeros after the last one.
+
+    This is exact, and less work than matrices if there are fewer samples than channels. A sample of
+    several classes is stored in each of them, times the root of its membership.
+    """
+
+    def __init__(self, info: DatasetInfo, sums: Tensor | None = None, *, is_total: bool = False):
+        if sums is None:
+            shape = len(info.spectrum), len(info.counts), info.largest_class, info.channels
+            sums = info.zeros(*shape)
+        super().__init__(info, sums, is_total=is_total)
+        self._filled = info.offsets.clone()  # the places of other processes stay 0
+
+    def add(self, V: Tensor, partition: Partition) -> None:
+        """Add a batch of samples ``(F, m, C)`` with their classes."""
+        assignments = partition.assignments
+        places = self._filled[assignments.classes] + assignments.ranks
+        self.sums[:, assignments.classes, places] = assignments.gather(V)
+        self._filled += partition.sizes
+
+    def rows(self) -> Tensor:
+        """The samples of all processes, ``(F, k, r, C)``."""
+        return self.sums
+
+    def union(self) -> "StoredSamples":
+        """The finished moments of all samples as one group."""
+        union = StoredSamples(self.info, self.sums.flatten(1, 2).unsqueeze(1), is_total=True)
+        union.factors = union.covariance()
+        return union
+
+
+class SecondMoments:
+    """Second moments of every class and of all samples, from which E, all Cʲ and the rates follow.
+
+    Add batches, then call :meth:`finish`. After that, the other methods are available.
+
+    Parameters
+    ----------
+    info : DatasetInfo
+    classes : Moments
+        Those of the classes, which give all Cʲ.
+    total : Moments, optional
+        Those of all samples, which give E. By default the union of the classes.
+    keeps_sums : bool
+        Whether the operators keep the sums that they are made from.
+    """
+
+    def __init__(
+        self,
+        info: DatasetInfo,
+        classes: Moments,
+        total: Moments | None = None,
+        *,
+        keeps_sums: bool = False,
+    ):
+        self.info = info
+        self.classes = classes
+        self.total = total
+        self._keeps_sums = keeps_sums
+        self._known_rates: RateReduction | None = None
+
+    def add(self, V: Tensor, partition: Partition) -> None:
+        """Add a batch of samples ``(F, m, C)`` with their classes."""
+        self.classes.add(V, partition)
+        if self.total is not None:
+            self.total.add(V, partition)
+
+    def finish(self) -> None:
+        """Sum over all processes and factorise. The host waits once, to check all factors."""
+        self.classes.finish()
+        if self.total is not None:
+            self.total.finish()
+        elif isinstance(self.classes, FactorisedMoments):
+            self.total = self.classes.union()
+        else:
+            raise TypeError(f"{type(self.classes).__name__} need a total, from which E is made")
+        both = [m for m in (self.total, self.classes) if isinstance(m, FactorisedMoments)]
+        check_factors(*(moments.factors for moments in both))
+        for moments in both:
+            if not (self._keeps_sums and moments is self.classes):
+                del moments.sums  # as large as the operators
+
+    def next_pass(self) -> "SecondMoments | None":
+        """Empty moments for another pass over the samples; None if these are the last."""
+        following = self.classes.next_pass()
+        return (
+            None
+            if following is None
+            else SecondMoments(self.info, following, TotalMoment(self.info))
+        )
+
+    def log_dets(self) -> Tensor:
+        """log det(I + α M) of all samples, and those of all classes, ``(F, 1 + k)``."""
+        assert self.total is not None
+        return torch.cat([self.total.log_dets(), self.classes.log_dets()], 1)
 
     def rates(self) -> RateReduction:
         """R, R_c and ΔR of the samples, in host memory. They are computed and copied once."""
         if self._known_rates is None:
-            values = torch.stack(self.device_rates()).cpu()
-            self._known_rates = RateReduction(*values)
+            of_groups = mean_rate(self.log_dets().double(), self.info.spectrum)
+            expansion, compression = of_groups[0], of_groups[1:] @ self.info.proportions
+            values = torch.stack([expansion - compression, expansion, compression])
+            self._known_rates = RateReduction(*values.cpu())
         return self._known_rates
 
-    def device_rates(self) -> RateReduction:
-        """R, R_c and ΔR from log determinants of the matrices to be inverted, on the device."""
-        of_all = self._all_frequencies(self._total.log_det())
-        log_dets = torch.cat([of_all[:, None], self.class_log_dets()], 1)
-        rates = mean_rate(log_dets.double(), self.info.spectrum)
-        expansion, compression = rates[0], rates[1:] @ self.info.proportions
-        return RateReduction(expansion - compression, expansion, compression)
-
-    def factorise(self, total: Tensor, *classes: RegularisedCovariance) -> None:
-        """Factorise the second moment of all samples, ``(F, C, C)``. Each process does a part.
-
-        ``classes`` are factorised moments of the classes that have not been checked yet. All
-        factors are checked together, so that the host waits once.
-        """
-        shard = self.info.processes.shard
-        scales = shard(self.info.scales)
-        self._total = RegularisedCovariance.from_moment(shard(total), scales, check=False)
-        check_factors(self._total, *classes)
-
-    def expansion(self) -> Tensor:
-        """E = α (I + α M)⁻¹, ``(F, C, C)``."""
-        inverse = self._all_frequencies(self._total.inverse()).mul_(self.info.alpha)
-        return inverse.to(self.info.dtype)
-
-    def _all_frequencies(self, part: Tensor) -> Tensor:
-        """Gather the parts of all processes, ``(F, …)``."""
-        return self.info.processes.all_gather(part, len(self.info.spectrum))
+    def operators(self) -> Operators:
+        """E = α (I + α M)⁻¹ and all Cʲ = α_j (I + α_j M_j)⁻¹."""
+        assert self.total is not None
+        sums = None
+        if self._keeps_sums:
+            sums = ClassSums(self.classes.sums, self.info.counts.clone())
+        return Operators(self.total.operator(), self.classes.operator(), sums)
 
 
-class TotalMoment(SecondMoments):
-    """Second moments that sum the moment of all samples as a dense matrix.
+def add_class_moments_(moments: Tensor, V: Tensor, partition: Partition) -> None:
+    """Add the second moments of a batch ``(F, m, C)`` to those of the classes, ``(F, k, C, C)``.
 
-    This is a base class for representations of classes that do not provide this sum themselves.
+    On a CPU the frequencies of a block fit in the cache, with the moments of all classes.
     """
-
-    def __init__(self, info: DatasetInfo):
-        super().__init__(info)
-        self._moment = info.zeros(
-            len(info.spectrum), info.channels, info.channels, dtype=info.moment_dtype
-        )
-
-    def add(self, V: Tensor, partition: Partition) -> None:
-        """Add a batch of samples ``(F, m, C)`` with their classes."""
-        self._moment += second_moment(V.to(self.info.moment_dtype))
-
-    def finish(self) -> None:
-        """Sum over all processes and factorise."""
-        self.factorise(self.total())
-
-    def total(self) -> Tensor:
-        """The sum over all processes, ``(F, C, C)``."""
-        total = self.info.processes.all_reduce(self._moment)
-        del self._moment
-        return total
+    step = max(1, block_entries(V) // max(1, moments.shape[1] * V[0].numel()))
+    for start in range(0, len(V), step):
+        block = slice(start, start + step)
+        for batch in partition.class_batches:
+            members = batch.gather(V[block]).to(moments.dtype)
+            moments[block].index_add_(1, batch.classes, second_moment(members))

@@ -25,17 +25,17 @@ import torch
 from torch import Tensor
 
 from redunet._checks import check_count, check_positive, set_fields
-from redunet.layers.operators.base import Operators, block_entries
-from redunet.layers.operators.dictionary import SharedDictionaryOperators
+from redunet.layers.operators.dictionary import DictionaryOperator
 from redunet.layers.operators.kind import OperatorKind
 from redunet.layers.operators.moments import DatasetInfo, SecondMoments
+from redunet.layers.operators.operator import Operators
+from redunet.layers.operators.responses import block_entries
 from redunet.layers.operators.variational import (
     LATCHING_PASSES,
     Sketch,
     orthonormal_rows,
     random_sketch,
 )
-from redunet.rates.coding_rates import RateReduction, mean_rate
 from redunet.rates.covariance import RegularisedCovariance, check_factors, leading_directions
 from redunet.rates.dictionary import (
     Approximation,
@@ -111,19 +111,18 @@ class SharedDictionary(OperatorKind):
         mu, step_size = check_positive(mu=self.mu, step_size=self.step_size)
         set_fields(self, atoms=atoms, latch_every=latch_every, mu=mu, step_size=step_size)
 
-    def moments(
-        self, info: DatasetInfo, previous: Operators | None, depth: int
-    ) -> "DictionaryMoments":
-        """The next dictionary from one pass over the samples, or from more if the layer latches."""
-        if not isinstance(previous, SharedDictionaryOperators):
+    def moments(self, info: DatasetInfo, previous: Operators | None, depth: int) -> SecondMoments:
+        """Empty moments for the next dictionary, with several passes if the layer latches."""
+        before = None if previous is None else previous.compression
+        if not isinstance(before, DictionaryOperator):
             sketch = random_sketch(info, self._atoms_per_class(info))
             return LatchingMoments(info, sketch, LATCHING_PASSES)
         device, latch_every = info.counts.device, self.latch_every
-        dictionary = previous.dictionary.detach().to(device)
+        dictionary = before.dictionary.detach().to(device)
         if latch_every and depth % latch_every == 0:
             own = dictionary.unflatten(1, (len(info.counts), -1)).conj()
             return LatchingMoments(info, orthonormal_rows(own), LATCHING_PASSES)
-        codes = previous.codes.to(device)
+        codes = before.codes.to(device)
         return AscendingMoments(info, dictionary, codes, self.mu, self.step_size)
 
     def _atoms_per_class(self, info: DatasetInfo) -> int:
@@ -147,59 +146,61 @@ class DictionaryMoments(SecondMoments):
     :meth:`approximate`.
     """
 
+    def __init__(self, info: DatasetInfo):
+        self.info = info
+        self._known_rates = None
+        # α_j M_j = β N_j for every class.
+        self.beta = info.channels / (info.spectrum.size * info.eps_sq)
+
+    def next_pass(self) -> "SecondMoments | None":
+        """Empty moments for another pass over the samples; None if these are the last."""
+        return None
+
     @abstractmethod
     def approximate(self) -> Approximation:
         """The approximation, from the sums over all processes. It is called once."""
-
-    @cached_property
-    def _approximation(self) -> Approximation:
-        return self.approximate()
-
-    @cached_property
-    def _covariances(self) -> RegularisedCovariance:
-        """I + β diag(c)^½ Γ*Γ diag(c)^½, ``(F·(1 + k),)``, the part of this process."""
-        part = self.info.processes.shard(self._approximation.weighted_coherence().flatten(0, 1))
-        beta = torch.full_like(part[:, 0, 0].real, self.beta)
-        covariances = RegularisedCovariance.from_moment(part, beta, check=False)
-        check_factors(covariances)
-        return covariances
-
-    @property
-    def beta(self) -> float:
-        """β = C/(|F| ε²): α_j M_j = β N_j for every class."""
-        return self.info.channels / (self.info.spectrum.size * self.info.eps_sq)
 
     @property
     def units(self) -> Tensor:
         """The factor from M_j to N_j at each frequency and class, ``(F, k)``."""
         return self.info.class_scales / self.beta
 
-    def device_rates(self) -> RateReduction:
-        """ΔR, R and R_c of the approximations, on the device."""
-        log_dets = self._log_dets.double()
-        expansion = mean_rate(log_dets[:, 0], self.info.spectrum)
-        compression = mean_rate(log_dets[:, 1:], self.info.spectrum) @ self.info.proportions
-        return RateReduction(expansion - compression, expansion, compression)
+    @cached_property
+    def _approximation(self) -> Approximation:
+        return self.approximate()
 
-    def class_log_dets(self) -> Tensor:
-        """log det(I + α_j Γ diag(A_j) Γ*) for every frequency and class, ``(F, k)``."""
-        return self._log_dets[:, 1:]
+    @cached_property
+    def _factors(self) -> RegularisedCovariance:
+        """I + β diag(c)^½ Γ*Γ diag(c)^½, ``(F·(1 + k),)``, the part of this process."""
+        part = self.info.processes.shard(self._approximation.weighted_coherence().flatten(0, 1))
+        beta = torch.full_like(part[:, 0, 0].real, self.beta)
+        factors = RegularisedCovariance.from_moment(part, beta, check=False)
+        check_factors(factors)
+        return factors
 
     @cached_property
     def _log_dets(self) -> Tensor:
-        return self._gathered(self._covariances.log_det())
+        return self._gathered(self._factors.log_det())
 
-    def operators(self) -> SharedDictionaryOperators:
-        """E and all Cʲ of the approximation."""
-        atoms, codes = self._approximation.atoms, self._approximation.codes
-        roots = self.info.processes.shard(self._approximation.all_codes.sqrt().flatten(0, 1))
-        cores = self._gathered(woodbury_core(self._covariances, roots))
-        dtype = self.info.dtype
-        alphas = self.info.class_alphas.to(dtype.to_real())
-        scales = torch.cat([alphas.new_full((1,), self.info.alpha), alphas])
-        return SharedDictionaryOperators(
-            atoms.to(dtype), cores.to(dtype), codes.to(dtype.to_real()), scales
+    def log_dets(self) -> Tensor:
+        """Those of the approximations, of all samples and of all classes, ``(F, 1 + k)``."""
+        return self._log_dets
+
+    def operators(self) -> Operators:
+        """E and all Cʲ of the approximation. Each has a copy of the dictionary."""
+        approximation, dtype = self._approximation, self.info.dtype
+        roots = self.info.processes.shard(approximation.all_codes.sqrt().flatten(0, 1))
+        cores = self._gathered(woodbury_core(self._factors, roots)).to(dtype)
+        atoms, codes = approximation.atoms.to(dtype), approximation.all_codes.to(dtype.to_real())
+        scales = torch.cat([self.info.alphas, self.info.class_alphas]).to(codes.dtype)
+        E, C = (
+            DictionaryOperator(atoms.clone(), *(t.contiguous() for t in parts))
+            for parts in (
+                (cores[:, :1], codes[:, :1], scales[:1]),
+                (cores[:, 1:], codes[:, 1:], scales[1:]),
+            )
         )
+        return Operators(E, C)
 
     def _gathered(self, part: Tensor) -> Tensor:
         """The parts of all processes, ``(F, 1 + k, …)``."""
@@ -235,10 +236,11 @@ class LatchingMoments(DictionaryMoments):
 
     def finish(self) -> None:
         """Sum over all processes."""
-        self._vectors, _ = self._sketch.vectors()
+        self._sketch.sums = self.info.processes.all_reduce(self._sketch.sums)
+        self._vectors = self._sketch.rows()
 
     def next_pass(self) -> "LatchingMoments | None":
-        """Moments with the rows after one subspace iteration, unless these are the last rows."""
+        """Empty moments from the rows after one subspace iteration; None if these are the last."""
         if not self._passes:
             return None
         return LatchingMoments(self.info, orthonormal_rows(self._vectors.conj()), self._passes - 1)

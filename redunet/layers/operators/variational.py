@@ -6,11 +6,15 @@ import torch
 from torch import Tensor
 
 from redunet._checks import check_count, set_fields
-from redunet.layers.operators.base import Operators
-from redunet.layers.operators.exact import ClassVectors
 from redunet.layers.operators.kind import OperatorKind
-from redunet.layers.operators.low_rank import LowRankOperators
-from redunet.layers.operators.moments import DatasetInfo
+from redunet.layers.operators.low_rank import LowRankOperator
+from redunet.layers.operators.moments import (
+    DatasetInfo,
+    RowMoments,
+    SecondMoments,
+    TotalMoment,
+)
+from redunet.layers.operators.operator import Operators
 from redunet.rates.partition import Partition
 from redunet.rates.spectrum import squared_norms
 
@@ -54,25 +58,25 @@ class Variational(OperatorKind):
                 f"rank must be at most the number of channels, {channels}, got {self.rank}"
             )
 
-    def moments(
-        self, info: DatasetInfo, previous: Operators | None, depth: int
-    ) -> "SketchedMoments":
-        """Second moments from a sketch. They need several passes if the layer latches."""
-        if isinstance(previous, LowRankOperators):
-            sketch = orthonormal_rows(previous.factors.detach().to(info.counts.device))
+    def moments(self, info: DatasetInfo, previous: Operators | None, depth: int) -> SecondMoments:
+        """Empty moments from a sketch. They need several passes if the layer latches."""
+        if previous is not None and isinstance(previous.compression, LowRankOperator):
+            factors = previous.compression.factors.detach()
+            start = orthonormal_rows(factors.to(info.counts.device))
             latches = bool(self.latch_every) and depth % (self.latch_every or 1) == 0
         else:
-            sketch, latches = random_sketch(info, self.rank), True
-        return SketchedMoments(info, sketch, LATCHING_PASSES if latches else 0)
+            start, latches = random_sketch(info, self.rank), True
+        sketch = Sketch(info, start, LATCHING_PASSES if latches else 0)
+        return SecondMoments(info, sketch, TotalMoment(info))
 
 
-class SketchedMoments(ClassVectors):
-    """r vectors for each class whose second moment approximates that of the class.
+class Sketch(RowMoments):
+    """r rows for each class whose second moment approximates that of the class.
 
-    Let S be the sketch of a class: r orthonormal rows close to the span of its leading
+    Let S be the rows of a class at first: r orthonormal rows close to the span of its leading
     eigenvectors. The sums Y = S M_j over the samples give M_j ≈ Y* (Y S*)⁻¹ Y (Nyström), which is
     exact if the rank of M_j is at most r. This is one step of subspace iteration: the rows of Y are
-    the next sketch. No C × C matrix of a class is ever formed.
+    the next S. No C × C matrix of a class is ever formed.
 
     The approximation misses a part N of M_j, of which only the trace is known. For the rates, N is
     assumed to be spread evenly over the C − r remaining directions. As log det(I + A + N) ≤
@@ -82,83 +86,51 @@ class SketchedMoments(ClassVectors):
     Parameters
     ----------
     info : DatasetInfo
-    sketch : Tensor of shape (F, k, r, C)
+    start : Tensor of shape (F, k, r, C)
+        S.
     passes : int
         Number of subspace iterations that follow; each is one more pass over the samples.
     """
 
-    def __init__(self, info: DatasetInfo, sketch: Tensor, passes: int = 0):
-        super().__init__(info)
-        self._sketch = Sketch(info, sketch)
-        self._passes = passes
+    def __init__(self, info: DatasetInfo, start: Tensor, passes: int = 0):
+        super().__init__(info, torch.zeros_like(start))
+        self.start = start
+        self.passes = passes
+        self._traces = torch.zeros(
+            start.shape[:2], dtype=start.dtype.to_real(), device=start.device
+        )
         self._missed: Tensor  # traces of the parts that the approximations miss
-
-    def add(self, V: Tensor, partition: Partition) -> None:
-        """Add a batch of samples ``(F, m, C)`` with their classes."""
-        super().add(V, partition)
-        self._sketch.add(V, partition)
-
-    def next_pass(self) -> "SketchedMoments | None":
-        """Moments from the next sketch, if the sketch is not the last one."""
-        if not self._passes:
-            return None
-        return SketchedMoments(self.info, orthonormal_rows(self.factors()), self._passes - 1)
-
-    def class_vectors(self) -> Tensor:
-        """Rows whose second moments approximate those of the classes, ``(F, k, r, C)``."""
-        vectors, self._missed = self._sketch.vectors()
-        return vectors
-
-    def class_log_dets(self) -> Tensor:
-        """An upper bound of log det(I + α_j M_j(p)) for every frequency and class, ``(F, k)``."""
-        log_dets = super().class_log_dets()
-        rank, channels = self._sketch.rows.shape[2:]
-        if rank == channels:
-            return log_dets
-        missed = self.info.class_scales * self._missed.clamp_min(0)
-        return log_dets + (channels - rank) * torch.log1p(missed / (channels - rank))
-
-
-class Sketch:
-    """Sums S M_j over samples, with r rows S for each class; see :class:`SketchedMoments`.
-
-    Parameters
-    ----------
-    info : DatasetInfo
-    rows : Tensor of shape (F, k, r, C)
-        S, with orthonormal rows.
-    """
-
-    def __init__(self, info: DatasetInfo, rows: Tensor):
-        self.rows = rows
-        self._processes = info.processes
-        self._products = torch.zeros_like(rows)
-        self._traces = torch.zeros(rows.shape[:2], dtype=rows.dtype.to_real(), device=rows.device)
 
     def add(self, V: Tensor, partition: Partition) -> None:
         """Add a batch of samples ``(F, m, C)`` with their classes."""
         for batch in partition.class_batches:
             members = batch.gather(V)
-            coefficients = members @ self.rows[:, batch.classes].mT
-            self._products.index_add_(1, batch.classes, coefficients.mT @ members.conj())
+            coefficients = members @ self.start[:, batch.classes].mT
+            self.sums.index_add_(1, batch.classes, coefficients.mT @ members.conj())
             self._traces.index_add_(1, batch.classes, squared_norms(members, dim=2))
 
-    def vectors(self) -> tuple[Tensor, Tensor]:
-        """Rows whose second moments approximate M_j, and the traces of what they miss.
+    def rows(self) -> Tensor:
+        """Rows whose second moments approximate those of the classes, ``(F, k, r, C)``."""
+        self._traces = self.info.processes.all_reduce(self._traces)
+        factor = rounded_cholesky(self.sums @ self.start.mH)
+        rows = torch.linalg.solve_triangular(factor, self.sums, upper=False)
+        self._missed = self._traces - squared_norms(rows, dim=2)
+        return rows.conj()
 
-        The sums over all processes replace the sums of this process, so this is called once.
+    def log_dets(self) -> Tensor:
+        """An upper bound of log det(I + α_j M_j(p)) for every frequency and class, ``(F, k)``."""
+        log_dets = super().log_dets()
+        rank, channels = self.start.shape[2:]
+        if rank == channels:
+            return log_dets
+        missed = self.info.class_scales * self._missed.clamp_min(0)
+        return log_dets + (channels - rank) * torch.log1p(missed / (channels - rank))
 
-        Returns
-        -------
-        vectors : Tensor of shape (F, k, r, C)
-        missed : Tensor of shape (F, k)
-        """
-        products = self._processes.all_reduce(self._products)
-        traces = self._processes.all_reduce(self._traces)
-        del self._products, self._traces
-        factor = rounded_cholesky(products @ self.rows.mH)
-        vectors = torch.linalg.solve_triangular(factor, products, upper=False)
-        return vectors.conj(), traces - squared_norms(vectors, dim=2)
+    def next_pass(self) -> "Sketch | None":
+        """Empty moments from the rows after one subspace iteration; None if these are the last."""
+        if not self.passes:
+            return None
+        return Sketch(self.info, orthonormal_rows(self.operator().factors.data), self.passes - 1)
 
 
 def random_sketch(info: DatasetInfo, rank: int) -> Tensor:

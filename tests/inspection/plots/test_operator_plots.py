@@ -9,7 +9,7 @@ def test_eigenvalues_are_those_of_the_operators(circle):
     net, _, _ = circle
     ax = plot_eigenvalues(net, 0)
     layer = net.layers[0]
-    E, C = layer.operators.expansion[0], layer.operators.matrices().compression[0]
+    E, C = layer.operators.matrices().expansion[0], layer.operators.matrices().compression[0]
     weighted = [g * c for g, c in zip(layer.proportions, C, strict=True)]
     *curves, limit = ax.lines
     assert limit.get_ydata() == [layer.alpha.item()] * 2
