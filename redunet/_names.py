@@ -128,7 +128,9 @@ class Names(NamedTuple):
 
 def column_names(X: object) -> tuple[str, ...] | None:
     """The names of the columns of a frame; None for other arrays."""
-    return tuple(map(str, X.columns)) if isinstance(X, Frame) else None
+    if isinstance(X, Tensor) or not isinstance(X, Frame):  # a graph takes tensors alone
+        return None
+    return tuple(map(str, X.columns))
 
 
 def as_row(x: Array) -> Array:
