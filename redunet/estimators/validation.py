@@ -1,7 +1,7 @@
 """Samples and labels of an estimator, checked as scikit-learn does, from arrays or tensors."""
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -23,13 +23,24 @@ from redunet._labels import Label, as_array, as_labels
 from redunet._shapes import check_layout
 from redunet.rates.spectrum import HalfSpectrum, as_double
 
+# The types that samples keep; others become the first of them.
+DType: TypeAlias = tuple[type[np.floating], ...] | Literal["numeric"]
+FLOATS: DType = (np.float64, np.float32)
 
-def validated(estimator: BaseEstimator, X: Array, *, reset: bool, **options: Any) -> Tensor:
+
+def validated(
+    estimator: BaseEstimator,
+    X: Array,
+    *,
+    reset: bool,
+    dtype: DType = FLOATS,
+    ensure_min_samples: int = 1,
+) -> Tensor:
     """Samples as a tensor on their device. On the CPU, scikit-learn checks them."""
     if isinstance(X, Tensor) and X.device.type != "cpu":
         return as_samples(X)
     X = on_host(X)
-    options = {"allow_nd": True, "dtype": (np.float64, np.float32), **options}
+    options = {"dtype": dtype, "allow_nd": True, "ensure_min_samples": ensure_min_samples}
     return as_tensor(validate_data(estimator, X, reset=reset, **options))
 
 
@@ -40,7 +51,7 @@ def validated_pair(
     *,
     unknown: Label | None = None,
     partial: bool = False,
-    **options: Any,
+    dtype: DType = FLOATS,
 ) -> tuple[Tensor, np.ndarray]:
     """Samples of :func:`validated`, and labels of :func:`redunet._labels.as_labels`.
 
@@ -57,9 +68,8 @@ def validated_pair(
         samples, checked = as_samples(X), column_or_1d(np.ma.getdata(y))
     else:
         X = on_host(X)
-        options = {"allow_nd": True, "dtype": (np.float64, np.float32), **options}
         y = y if mask is np.ma.nomask else np.ma.getdata(y)
-        values, checked = validate_data(estimator, X, y, reset=True, **options)
+        values, checked = validate_data(estimator, X, y, dtype=dtype, allow_nd=True)
         samples = as_tensor(values)
     check_classification_targets(checked)
     labels = np.ma.masked_array(checked, mask)

@@ -3,7 +3,7 @@
 Colour-blind readers can distinguish the colours and markers, and they print well.
 """
 
-from typing import Any
+from typing import TypedDict
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -40,7 +40,14 @@ def class_colors(count: int) -> np.ndarray:
     return plt.colormaps["viridis"](np.linspace(0, 0.9, count))
 
 
-def class_style(number: int) -> dict[str, Any]:
+class Style(TypedDict):
+    """How the curve of a class is drawn."""
+
+    color: str
+    marker: str
+
+
+def class_style(number: int) -> Style:
     """Colour and marker of the class with this number; different for the first hundred classes."""
     turn = number // len(HUES)
     return {"color": HUES[number % len(HUES)], "marker": MARKERS[(number + turn) % len(MARKERS)]}
@@ -64,7 +71,7 @@ def entry(name: object) -> str:
     return MARK + text if not text or text.startswith("_") else text
 
 
-def draw_legend(ax: Axes, **options: Any) -> Legend:
+def draw_legend(ax: Axes, **options: object) -> Legend:
     """Draw a legend whose names stand as they are, also those that begin with an underscore."""
     legend = ax.legend(**options)
     for text in legend.get_texts():

@@ -1,7 +1,5 @@
 """Summaries of a network and of its results on samples, as words and numbers."""
 
-from typing import Any
-
 import numpy as np
 import torch
 from sklearn.metrics import accuracy_score
@@ -19,7 +17,7 @@ from redunet.rates.partition import Partition
 from redunet.training.fine_tuned import FineTuned
 
 
-def description(model: ReduNet | FineTuned) -> dict[str, Any]:
+def description(model: ReduNet | FineTuned) -> dict[str, object]:
     """Layers, shapes, parameters, memory, settings and rates of a network, as plain values."""
     net = constructed(model)
     parameters = list(net.layers.parameters())
@@ -50,7 +48,7 @@ def constructed(model: ReduNet | FineTuned) -> ReduNet:
 @torch.no_grad()
 def evaluation(
     model: ReduNet | FineTuned, X: Array, labels: Array, *, train: tuple[Array, Array] | None = None
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Accuracy of a network on labelled samples, what to compare it with, and rates.
 
     Log loss and expected calibration error tell whether memberships are good probabilities. The

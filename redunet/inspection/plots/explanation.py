@@ -241,8 +241,8 @@ def _draw_classes(
         ax.plot(layers, expansion, color="black", linewidth=2, label="$E$")
     for j in sorted(range(len(classes)), key=lambda j: (j in named, j)):
         if j in named:
-            style = class_style(j) | {"markersize": 4, "markevery": every, "linewidth": 1.5}
-            ax.plot(layers, values[:, j], **style, label=entry(classes[j]))
+            (line,) = ax.plot(layers, values[:, j], label=entry(classes[j]), **class_style(j))
+            line.set(markersize=4, markevery=every)
         else:
             ax.plot(layers, values[:, j], color="0.8", linewidth=0.8)
     ax.set_xlabel("layer")

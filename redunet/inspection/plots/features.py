@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import torch
@@ -165,14 +164,15 @@ def plot_singular_values(Z: Array, labels: Array, *, ax: Axes | None = None) -> 
     named = len(classes) <= NAMED_CLASSES
     for number, label in enumerate(classes):
         values = torch.linalg.svdvals(Z[labels == label])
-        style = {**class_style(number), "markersize": 4, "markevery": 0.15, "label": entry(label)}
-        if not named:
-            style = {"color": "0.6", "label": "" if number else "single classes"}
-        ax.plot(np.arange(1, len(values) + 1), values, linewidth=1, **style)
+        components = np.arange(1, len(values) + 1)
+        if named:
+            (line,) = ax.plot(components, values, label=entry(label), **class_style(number))
+            line.set(markersize=4, markevery=0.15, linewidth=1)
+        else:
+            ax.plot(components, values, color="0.6", label="" if number else "single classes")
     values = torch.linalg.svdvals(Z)
     ax.plot(np.arange(1, len(values) + 1), values, color="black", linewidth=2, label="all")
     ax.set(xlabel="component", ylabel="singular value", title="Singular values")
     ax.set_ylim(0, None, auto=None)  # further curves on the same axes may be higher
-    spacing: dict[str, Any] = {"labelspacing": 0.3, "handlelength": 1.5, "columnspacing": 1.0}
-    draw_legend(ax, title="class", frameon=False, ncols=2, **spacing)
+    draw_legend(ax, title="class", frameon=False, ncols=2, handlelength=1.5, columnspacing=1.0)
     return ax

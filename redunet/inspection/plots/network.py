@@ -18,9 +18,6 @@ from redunet.network import ReduNet
 BOX = (2.0, 0.86)
 GAPS = (0.55, 0.3)
 
-# Number of blocks whose representation is written out.
-NAMED_BLOCKS = 2
-
 
 def plot_architecture(net: ReduNet, *, ax: Axes | None = None) -> Axes:
     """Draw a network from top to bottom, and the steps of one of its layers beside it.
@@ -89,14 +86,13 @@ def _parts_of_a_layer(net: ReduNet) -> list[tuple[str, str]]:
     times = f"{frequencies} × " if frequencies > 1 else ""
     layer = net.layers[0]
     shape = f"({channels} × {channels})"
-    representation = _shortened(layer.operators.description)
     rule = layer.membership_rule
     name, compression = "compression", "\\mathrm{compression})$"
     if not rule.rectifies:
         name, compression = r"$\hat{\pi}(v)$", r"\Sigma_j\,\gamma_j\hat{\pi}_j\,C^jv)$"
     return [
         ("$E\\,v$", f"{times}{shape}"),
-        ("$C^1v,\\ …,\\ C^k v$", f"{k} × {times}{shape}\n{representation}"),
+        ("$C^1v,\\ …,\\ C^k v$", f"{k} × {times}{shape}\n{layer.operators.description}"),
         (name, rule.formula),
         ("step", f"$v + η\\,(Ev -$\n${compression}"),
         ("P$_S$", "scaled to norm 1"),
@@ -105,16 +101,6 @@ def _parts_of_a_layer(net: ReduNet) -> list[tuple[str, str]]:
 
 def _shape(shape: tuple[int, ...]) -> str:
     return " × ".join(map(str, shape)) + (f"\n= {math.prod(shape)}" if len(shape) > 1 else "")
-
-
-def _shortened(ranks: str) -> str:
-    """The representation of the first blocks, and the number of all blocks."""
-    parts = ranks.split(" + ")
-    if len(parts) <= NAMED_BLOCKS:
-        return ranks
-    if len(set(parts)) == 1:
-        return f"{len(parts)} blocks, {parts[0]}"
-    return f"{len(parts)} blocks: " + ", ".join(parts[:NAMED_BLOCKS]) + ", …"
 
 
 def _draw_chain(
@@ -229,9 +215,9 @@ def plot_eigenvalues(net: ReduNet, layer: int = -1, *, ax: Axes | None = None) -
     expansion, compression = chosen.operators.matrices()
     by_class = torch.linalg.eigvalsh(compression * proportions).transpose(0, 1).flatten(1)
     for number, (label, values) in enumerate(zip(net.classes_, by_class, strict=True)):
-        style = class_style(number) | {"markersize": 4, "linewidth": 1, "markevery": 0.15}
         name = f"$\\gamma_j C^j$, class {literal(label)}"
-        ax.plot(*_numbered(values), label=name, **style)
+        (line,) = ax.plot(*_numbered(values), label=name, **class_style(number))
+        line.set(markersize=4, markevery=0.15, linewidth=1)
     values = torch.linalg.eigvalsh(expansion)
     ax.plot(*_numbered(values), color="black", linewidth=2, label="$E$")
     ax.axhline(chosen.alpha.item(), color="black", linestyle=":", linewidth=1, label=r"$\alpha$")
