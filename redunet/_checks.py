@@ -114,6 +114,8 @@ def as_tensor(X: Array, *, device: torch.device | str | None = None) -> Tensor:
         array = array.astype(array.dtype.newbyteorder("="))
     if not array.flags.writeable or any(stride < 0 for stride in array.strides):
         array = array.copy()
+    elif hasattr(X, "columns"):  # so that sums do not depend on the order of the columns in memory
+        array = np.ascontiguousarray(array)
     return torch.as_tensor(array, device=device)
 
 
