@@ -4,6 +4,7 @@ import unicodedata
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from redunet import ReduNetWarning, cli
@@ -24,6 +25,41 @@ def one(folder, size=64, **options):
     X, labels = image_folder(folder, size, **options)
     assert len(X) == len(labels) == 1
     return X[0].numpy()
+
+
+def test_a_folder_of_images(tmp_path):
+    save(tmp_path, np.asarray(np.full((4, 4, 3), 255), np.uint8), "dog/b.png")
+    save(tmp_path, np.asarray(np.tile([[[51, 0, 0]]], (4, 4, 1)), np.uint8), "cat/z.PNG")
+    save(tmp_path, np.asarray(np.arange(16).reshape(4, 4) * 10, np.uint8), "cat/a.png")
+    (tmp_path / "cat" / "notes.txt").write_text("not an image")
+    (tmp_path / "cat" / "._a.png").write_text("what some systems leave")
+    X, labels = image_folder(tmp_path, (4, 4))
+    assert X.shape == (3, 1, 4, 4)
+    assert X.dtype == torch.float32
+    assert labels.tolist() == ["cat", "cat", "dog"]
+    np.testing.assert_allclose(X[0, 0], np.arange(16).reshape(4, 4) * 10 / 255, rtol=1e-6)
+    assert (X[2] == 1).all()
+    X, _ = image_folder(tmp_path, (4, 4), color=True)
+    assert X.shape == (3, 3, 4, 4)
+    np.testing.assert_allclose(X[1, :, 2, 1], [0.2, 0, 0], rtol=1e-6)
+
+
+def test_images_are_scaled_and_cropped_around_their_middle(tmp_path):
+    pixels = np.zeros((4, 8))
+    pixels[:, 2:6] = 200
+    save(tmp_path, np.asarray(pixels, np.uint8), "a/wide.png")
+    X, _ = image_folder(tmp_path, (4, 4))
+    assert (X == 200 / 255).all()
+    X, _ = image_folder(tmp_path, (2, 4))
+    assert X.shape == (1, 1, 2, 4)
+
+
+def test_images_are_turned_as_the_camera_says(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees
+    save(tmp_path, np.asarray([[0, 255], [0, 255]], np.uint8), "a/turned.png", exif=exif)
+    X, _ = image_folder(tmp_path, (2, 2))
+    assert X[0, 0].tolist() == [[0, 0], [1, 1]]
 
 
 @pytest.mark.parametrize("color", [False, True])
