@@ -35,6 +35,11 @@ class RateHistory:
         """ΔR = R − R_c."""
         return self.expansion - self.compression
 
+    def __repr__(self) -> str:
+        layers = max(0, len(self.delta) - 1)
+        change = f", ΔR {self.delta[0]:.3g} → {self.delta[-1]:.3g}" if len(self.delta) else ""
+        return f"{type(self).__name__}({layers} layer{'s' * (layers != 1)}{change})"
+
     def append(self, rates: RateReduction) -> None:
         """Add the rates after one more layer."""
         self.expansion = np.append(self.expansion, float(rates.expansion))

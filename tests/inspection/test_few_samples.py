@@ -9,7 +9,7 @@ import torch
 
 from redunet import ReduNet, coding_rate, datasets, explain, report
 from redunet.cli import main
-from redunet.inspection.summary import evaluation
+from redunet.inspection.summary import description, evaluation
 from redunet.plots import plot_similarity, plot_singular_values
 
 
@@ -66,6 +66,17 @@ def test_they_are_reported_and_drawn(samples, rows, tmp_path):
     plot_singular_values(net(X[rows]), labels[rows])
     plt.close("all")
     assert explain(net, X[0]).prediction == labels[0]
+
+
+@pytest.mark.parametrize("options", [{}, {"lift": "auto", "num_layers": 2}], ids=str)
+@pytest.mark.parametrize("samples", [vectors, series])
+def test_rates_of_the_samples_of_the_construction_are_those_of_its_history(samples, options):
+    X, labels = samples()
+    net = ReduNet.construct(X, labels, **options)
+    rates, found = description(net), evaluation(net, X, labels)
+    assert found["rate reduction"] == pytest.approx(rates["rate reduction after"], rel=1e-9)
+    assert found["expansion"] == pytest.approx(net.history.expansion[-1], rel=1e-9)
+    assert f"ΔR {net.history.delta[0]:.3g} → {net.history.delta[-1]:.3g}" in repr(net.history)
 
 
 @FEW
