@@ -29,7 +29,7 @@ from benchmarks.contest import (
     run,
 )
 from benchmarks.machine import describe
-from redunet import ReduNetClassifier
+from redunet import ReduNetClassifier, Search
 
 SETS = [
     "ACSF1",
@@ -60,13 +60,13 @@ def multi_rocket(seed: int) -> MultiRocketHydraClassifier:
     return MultiRocketHydraClassifier(random_state=seed)
 
 
-def two_readers(seed: int) -> ReduNetClassifier:
-    return ReduNetClassifier(reader="auto", random_state=seed)
+def subspaces(seed: int) -> ReduNetClassifier:
+    return ReduNetClassifier(lift=Search(reader=None, seed=seed))
 
 
 METHODS = {
     "ReduNet": Method(lambda seed: ReduNetClassifier(random_state=seed)),
-    "ReduNet, two readers": Method(two_readers),
+    "ReduNet, subspaces alone": Method(subspaces),
     "MiniRocket": Method(mini_rocket),
     "MultiRocket-Hydra": Method(multi_rocket),
     "1-NN DTW": Method(dtw, random=False),

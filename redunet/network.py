@@ -39,7 +39,7 @@ from redunet.layers.real import RealNetwork
 from redunet.lifts import composed
 from redunet.rates.spectrum import HalfSpectrum, ToSignal, ToSphere
 from redunet.search import Search
-from redunet.search.choice import as_search
+from redunet.search.search import as_search
 
 
 class ReduNet(nn.Module):
@@ -248,11 +248,18 @@ class ReduNet(nn.Module):
         )
         if isinstance(lift, str | Search):
             check_rereadable(X, "a search")
-            search = as_search(lift, eps_sq, lam, membership)
+            search = as_search(
+                lift,
+                eps_sq=eps_sq,
+                lam=lam,
+                membership=membership,
+                reader=reader,
+                operators=settings.operators,
+            )
             options: Any = {"device": device, "batch_size": batch_size, "progress": progress}
             options |= {"unknown": unknown, "process_group": process_group}
             chosen = search.fit(X, labels, **options).arguments
-            module, reader = chosen["lift"], chosen["reader"] or reader
+            module, reader = chosen["lift"], chosen["reader"]
             settings = settings.with_choice(chosen["eps_sq"], chosen["membership"])
         else:
             module = composed(lift)

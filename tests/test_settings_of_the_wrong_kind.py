@@ -49,11 +49,6 @@ def test_flags_of_estimators_are_true_or_false(kind, name, value):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"candidates": [3]}, "candidates must be a list of torch modules and None, got 3 in it"),
-        ({"candidates": [torch.relu]}, "candidates must be a list of torch modules and None"),
-        ({"candidates": 3}, "candidates must be a list of lifts, got 3"),
-        ({"candidates": "auto"}, "candidates must be a list of lifts, got 'auto'"),
-        ({"candidates": nn.ReLU()}, r"candidates must be a list of lifts, got ReLU\(\)"),
         ({"input_shape": 3}, r"input_shape must be a tuple of integers, .*, got 3"),
         ({"input_shape": "3"}, r"input_shape must be a tuple of integers, .*, got '3'"),
         ({"input_shape": (1.5, 2)}, "input_shape must be an integer, got 1.5"),
@@ -64,10 +59,19 @@ def test_settings_of_a_classifier(settings, message):
         ReduNetClassifier(**settings).fit(X, LABELS)
 
 
-@pytest.mark.parametrize("name", ["candidates", "further"])
-def test_lifts_of_a_search(name):
-    with pytest.raises(TypeError, match=f"{name} must be a list of lifts, got 3"):
-        Search(**{name: 3})
+@pytest.mark.parametrize(
+    ("candidates", "message"),
+    [
+        ([3], "candidates must be a list of torch modules and None, got 3 in it"),
+        ([torch.relu], "candidates must be a list of torch modules and None"),
+        (3, "candidates must be a list of lifts, got 3"),
+        ("auto", "candidates must be a list of lifts, got 'auto'"),
+        (nn.ReLU(), r"candidates must be a list of lifts, got ReLU\(\)"),
+    ],
+)
+def test_lifts_of_a_search(candidates, message):
+    with pytest.raises(TypeError, match=message):
+        Search(candidates)
 
 
 def test_a_number_of_components():

@@ -50,7 +50,7 @@ table = left_out(X, labels, best.eps_sq)
 end = time.perf_counter()
 print(f"formula, {len(best.precisions)} values of ε²: {middle - start:.3f} s")
 print(f"leaving out, one value of ε²: {end - middle:.3f} s")
-print(f"largest difference: {(table - best.squared_residuals).abs().max():.0e}")
+print(f"largest difference: {(table - best.residuals).abs().max():.0e}")
 
 # %%
 # In the left plot all points should lie on the diagonal. The right plot has the log loss of the
@@ -60,7 +60,7 @@ print(f"largest difference: {(table - best.squared_residuals).abs().max():.0e}")
 figure, (left, right) = plt.subplots(1, 2, figsize=(6.8, 3.6), layout="constrained")
 own = torch.nn.functional.one_hot(labels, 10).bool()
 for name, chosen, style in (("another class", ~own, "C1."), ("own class", own, "C0.")):
-    left.plot(table[chosen], best.squared_residuals[chosen], style, markersize=4, label=name)
+    left.plot(table[chosen], best.residuals[chosen], style, markersize=4, label=name)
 left.plot([0, 1], [0, 1], color="0.6", linewidth=1, zorder=0)
 left.set(xlabel="leaving out", ylabel="formula", title="Squared relative residuals")
 left.legend(frameon=False)

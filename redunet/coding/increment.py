@@ -20,7 +20,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from redunet.coding.decomposition import Decomposition, added, decompose, log_dets, removed
+from redunet.rates.decomposition import Decomposition, added, decompose, log_dets, removed
 from redunet.rates.grouping import ClassBatch
 from redunet.rates.partition import Partition
 from redunet.rates.spectrum import as_double, minus_origin, total

@@ -30,7 +30,8 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from redunet.coding.length import centred
-from redunet.rates.covariance import PrecisionError, leading_directions
+from redunet.rates.covariance import PrecisionError
+from redunet.rates.decomposition import leading_directions
 from redunet.rates.grouping import ClassBatch
 from redunet.rates.partition import Partition
 from redunet.rates.spectrum import scaled

@@ -26,7 +26,7 @@ from redunet.construction.steps import longest_constant_step
 from redunet.construction.unknown_labels import start
 from redunet.layers import DatasetInfo, Reader, ReduLayer
 from redunet.layers.encoding import default_batch_size, encode
-from redunet.lifts.blocks import in_blocks
+from redunet.lifts.base import in_blocks
 from redunet.rates import HalfSpectrum
 
 # Signals with fewer channels need a lift.

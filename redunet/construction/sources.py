@@ -14,12 +14,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate
 
-from redunet._checks import Array, as_samples, as_tensor
+from redunet._checks import Array, as_samples
 from redunet._labels import Label, as_array, as_labels
 from redunet._processes import Processes
 from redunet._shapes import check_layout
 from redunet._warnings import warn
-from redunet.rates import Partition
 
 # Stands for the batch after the last one.
 _END = object()
@@ -347,48 +346,6 @@ def known_membership(labels: np.ndarray, known: np.ndarray, classes: np.ndarray)
     membership = np.zeros((len(labels), len(classes)))
     membership[known, np.searchsorted(classes, labels[known])] = 1
     return membership
-
-
-def weighted_memberships(
-    X: Array | Data, labels: Array | None, sample_weight: Array, unknown: int | str | None
-) -> tuple[Tensor, np.ndarray, np.ndarray]:
-    """Samples of known class and positive weight, their weighted memberships, and the classes.
-
-    Parameters
-    ----------
-    X : array-like of shape (m, *sample_shape)
-    labels : array-like of shape (m,) or (m, k)
-    sample_weight : array-like of shape (m,)
-    unknown : int or str, optional
-        The label of samples whose class is not known.
-
-    Returns
-    -------
-    X : Tensor of shape (n, *sample_shape)
-    memberships : numpy array (n, k)
-        Memberships times weights of mean 1.
-    classes : numpy array (k,)
-        The labels, sorted.
-
-    Raises
-    ------
-    ValueError
-        If ``X`` is not an array, or weights or labels do not fit.
-    """
-    if isinstance(X, Dataset | DataLoader) or labels is None:
-        raise ValueError("sample_weight is for arrays: pass X and labels as arrays or tensors")
-    X, weights = as_tensor(X), as_array(sample_weight).astype(float)
-    if weights.shape != (len(X),) or not (weights >= 0).all() or not 0 < weights.sum() < np.inf:
-        raise ValueError(
-            f"sample_weight must be {len(X)} finite numbers of at least 0 that are not all 0, one "
-            f"for each sample, got shape {weights.shape}"
-        )
-    labels = as_labels(labels, len(X), unknown=unknown, partial=True, memberships=True)
-    used = known_labels(labels) & (weights > 0)
-    partition = Partition.from_labels(np.asarray(labels)[used], int(used.sum()))
-    weights = weights[used] / weights[used].mean()  # so that their sum is a number of samples
-    memberships = partition.membership.cpu().numpy() * weights[:, None]
-    return X[torch.from_numpy(used).to(X.device)], memberships, partition.classes
 
 
 def warn_of_similar(classes: np.ndarray) -> None:

@@ -1,5 +1,6 @@
 """A ReduNet as a scikit-learn classifier that chooses its own settings."""
 
+import copy
 from collections.abc import Sequence
 from math import prod
 from typing import Any, Literal
@@ -29,9 +30,8 @@ from redunet.construction.sources import known_labels
 from redunet.estimators.validation import TensorClassifierMixin, on_host, validated, validated_pair
 from redunet.layers import OperatorKind
 from redunet.lifts import Standardize, composed
-from redunet.lifts.composition import check_lifts
 from redunet.network import ReduNet
-from redunet.search import ExpansionRegression, Search
+from redunet.search import Search
 
 
 class ReduNetClassifier(
@@ -55,18 +55,11 @@ class ReduNetClassifier(
         ε², the squared precision of the code; by default found by the search.
     eta : float, optional
         Step size η; by default such that the step ηC/(mε²) is 2.
-    lift : "auto", nn.Module, sequence of nn.Module or None
-        Applied to the samples first. "auto" lets the search choose from
-        :func:`redunet.search.automatic_lifts`. None stands for the samples themselves.
-    candidates : sequence of nn.Module, optional
-        Further lifts that the search compares if ``lift`` is "auto". They are applied to the
-        samples as they are.
-    reader : "auto", ExpansionRegression or None
-        A regression that pools all classes, and multiplies the probabilities; see
-        :class:`redunet.Search`. By default there is one beside automatic lifts.
-    bands : sequence of (int or None), optional
-        Largest frequencies that the search compares, None for all. By default they suit the shape
-        of the samples; with a lift of your own, all frequencies.
+    lift : "auto", Search, nn.Module, sequence of nn.Module or None
+        Applied to the samples first. "auto" lets a search choose from
+        :func:`redunet.search.automatic_lifts`, and adds a second reader; a :class:`redunet.Search`
+        says what to compare. With a lift of your own, or with None for the samples themselves, only
+        ε² and the sharpness are chosen.
     input_shape : tuple of int, optional
         Shape ``(C, *spatial)`` of one sample, if the values of a series or an image are a row of
         ``X``, as in pipelines.
@@ -132,10 +125,7 @@ class ReduNetClassifier(
         *,
         eps_sq: float | None = None,
         eta: float | None = None,
-        lift: Literal["auto"] | nn.Module | Sequence[nn.Module] | None = "auto",
-        candidates: Sequence[nn.Module] | None = None,
-        reader: Literal["auto"] | ExpansionRegression | None = "auto",
-        bands: Sequence[int | None] | None = None,
+        lift: Literal["auto"] | Search | nn.Module | Sequence[nn.Module] | None = "auto",
         input_shape: tuple[int, ...] | None = None,
         operators: Literal["exact", "extensible", "variational"] | OperatorKind = "exact",
         rank: int | None = None,
@@ -149,9 +139,6 @@ class ReduNetClassifier(
         self.eps_sq = eps_sq
         self.eta = eta
         self.lift = lift
-        self.candidates = candidates
-        self.reader = reader
-        self.bands = bands
         self.input_shape = input_shape
         self.operators = operators
         self.rank = rank
@@ -174,7 +161,6 @@ class ReduNetClassifier(
         """
         check_device(self.device)
         self._check_input_shape()
-        check_lifts("candidates", self.candidates)
         names = Names.from_data(X, y)
         options: Any = {"unknown": self.unknown, "partial": True, "dtype": "numeric"}
         rows, labels = validated_pair(self, on_host(X), y, **options)
@@ -217,23 +203,12 @@ class ReduNetClassifier(
         with torch.no_grad():
             return self.net_(samples).flatten(1).cpu().numpy()
 
-    def decision_function(self, X: Array) -> np.ndarray:
-        """Negative relative residuals −r_j of each sample in each class, ``(m, k)``.
-
-        A residual is 0 if the class explains the sample, and 1 if it explains nothing of it. With a
-        reader, its scores are added, times the quotient of both sharpnesses. For two classes, as in
-        scikit-learn, this is one column ``(m,)``: the value of the second class minus that of the
-        first.
-
-        Parameters
-        ----------
-        X : array-like of the shape that :meth:`fit` takes
-        """
-        scores = self._scores(X)
-        return scores[:, 1] - scores[:, 0] if len(self.classes_) == 2 else scores
-
     def predict_proba(self, X: Array) -> np.ndarray:
-        """Membership ``(m, k)``: softmax of t times :meth:`decision_function` for all classes.
+        """Membership ``(m, k)``: softmax of t times the scores of :meth:`decision_function`.
+
+        The score of a class is −r_j, the negative relative residual. A residual is 0 if the class
+        explains the sample, and 1 if it explains nothing of it. The scores of a second reader are
+        added, times the quotient of both sharpnesses.
 
         Parameters
         ----------
@@ -241,16 +216,6 @@ class ReduNetClassifier(
         """
         scores = self._scores(X)
         return softmax(self.sharpness_ * scores, axis=1)
-
-    def predict(self, X: Array) -> np.ndarray:
-        """The label of the class with the largest membership for each sample, ``(m,)``.
-
-        Parameters
-        ----------
-        X : array-like of the shape that :meth:`fit` takes
-        """
-        best = self._scores(X).argmax(1)
-        return self.classes_[best]
 
     def __sklearn_tags__(self) -> Tags:
         """What scikit-learn's tools may expect."""
@@ -300,29 +265,25 @@ class ReduNetClassifier(
         return as_samples(shaped, device=self.device)
 
     def _search(self, channels: int, *, is_signal: bool) -> Search:
-        settings: Any = {
-            "eps_sq": self.eps_sq,
-            "bands": self.bands,
-            "seed": self.random_state,
-            "reader": self.reader,
-        }
+        """The search that the parameters ask for. A search among them does not change."""
+        if isinstance(self.lift, Search):
+            if self.eps_sq is not None:
+                raise ValueError("a Search chooses eps_sq itself: pass it to Search(eps_sq=)")
+            return copy.deepcopy(self.lift)
         if isinstance(self.lift, str):
             if self.lift != "auto":
                 raise ValueError(
-                    f'lift must be "auto", None, a module or a list of them, got {self.lift!r}'
+                    'lift must be "auto", a Search, None, a module or a list of them, got '
+                    f"{self.lift!r}"
                 )
             if not self.standardize:
                 raise ValueError(
                     "automatic lifts always standardise: standardize=False is for a lift of your "
                     "own"
                 )
-            return Search(further=self.candidates or (), **settings)
-        if self.candidates is not None:
-            raise ValueError('candidates are compared only if lift is "auto"')
+            return Search(eps_sq=self.eps_sq, seed=self.random_state)
         lift = composed(self.lift)
         if self.standardize:
             parts = [] if lift is None else list(lift) if type(lift) is nn.Sequential else [lift]
             lift = nn.Sequential(Standardize(channels, constant=not is_signal), *parts)
-        if self.bands is None:
-            settings["bands"] = [None]
-        return Search([lift], **settings)
+        return Search([lift], bands=[None], eps_sq=self.eps_sq, seed=self.random_state)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from redunet._checks import Array, check_count, check_flag
 from redunet.estimators.validation import SpectralMixin, TensorClassifierMixin, validated_pair
-from redunet.rates.covariance import leading_directions
+from redunet.rates.decomposition import leading_directions
 from redunet.rates.grouping import ClassBatch
 from redunet.rates.partition import Partition
 from redunet.rates.spectrum import minus_origin, squared_norms

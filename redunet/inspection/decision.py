@@ -18,10 +18,10 @@ from redunet._precision import full_precision
 from redunet.layers.layer import ReduLayer, extrapolate, propagate
 from redunet.lifts import Band, MultiScaleLift, Standardize
 from redunet.lifts.band import resampled
-from redunet.lifts.blocks import in_blocks
+from redunet.lifts.base import in_blocks
+from redunet.lifts.composition import name_of
 from redunet.network import ReduNet
 from redunet.rates.spectrum import as_double, squared_moduli
-from redunet.search.candidate import name_of
 
 # Numbers of columns or channels, and of frequencies and scales, that are printed.
 PRINTED_INPUTS = 6

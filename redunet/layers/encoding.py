@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from redunet._precision import full_precision
-from redunet.lifts.blocks import in_blocks
+from redunet.lifts.base import in_blocks
 from redunet.rates.spectrum import HalfSpectrum, at_moderate_scale, project_to_sphere
 
 # Number of entries in the features of one batch, unless the user sets a batch size. Small batches

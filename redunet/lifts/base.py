@@ -1,11 +1,18 @@
-"""The base class of lifts."""
+"""The base class of lifts, and lifts applied to blocks of samples."""
 
+import copy
 from inspect import signature
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from redunet._checks import is_traced
+from redunet.rates.spectrum import joined
+
+# Largest number of entries between two lifts that are in memory at one time. They should fit in the
+# cache.
+BLOCK_ENTRIES = 2**22
 
 
 class Lift(nn.Module):
@@ -54,3 +61,35 @@ class Lift(nn.Module):
         except TypeError:  # a repr never fails
             return "…"
         return ", ".join(f"{name}={value!r}" for name, value in arguments.items())
+
+
+def in_blocks(lift: nn.Module, X: Tensor, last: nn.Module | None = None) -> Tensor:
+    """``lift(X)``, or ``last(lift(X))``. Several lifts are applied to one block at a time.
+
+    A lift of many channels may come before one that keeps a narrow band of frequencies. Its result
+    for all samples could be far larger than the features in the end. Lifts get copies of the
+    samples, because ``nn.ReLU(inplace=True)`` and its like write into them.
+    """
+    parts = list(lift) if type(lift) is nn.Sequential else [lift]
+    whole = nn.Sequential(*parts, *([] if last is None else [last]))
+    if torch.compiler.is_exporting() or len(whole) == 1:
+        return whole(X.clone())
+    example, entries = X[:1].clone(), 1
+    for part in whole:
+        example = part(example)
+        entries = max(entries, example.numel())
+    size = max(1, BLOCK_ENTRIES // entries)
+    return joined([whole(block.clone()) for block in X.split(size)])
+
+
+def fitted_copy(lift: nn.Module, X: Tensor) -> nn.Module:
+    """A copy of a lift, whose parts with a method ``fit`` are fitted one after the other."""
+    lift = copy.deepcopy(lift).to(X.device, X.dtype).eval()
+    parts = list(lift) if isinstance(lift, nn.Sequential) else [lift]
+    for number, part in enumerate(parts):
+        fit = getattr(part, "fit", None)
+        if callable(fit):
+            fit(X)
+        if number < len(parts) - 1:
+            X = in_blocks(part, X)
+    return lift

@@ -101,3 +101,16 @@ def lift_from_json(fields: Any) -> nn.Module | None:
     if fields["kind"] not in LIFTS:
         raise UnknownLiftError(fields["kind"])
     return LIFTS.from_json(fields)
+
+
+def name_of(lift: nn.Module | None) -> str:
+    """A lift in words: the kind of its last part, and the options that are words or are true."""
+    if lift is None:
+        return "samples"
+    last = lift[-1] if isinstance(lift, nn.Sequential) else lift
+    if not isinstance(last, Lift):
+        return type(last).__name__
+    options = last.arguments.items()
+    words = [str(value) for _, value in options if isinstance(value, str)]
+    words += [name.replace("_", " ") for name, value in options if value is True]
+    return ", ".join([type(last).__name__, *words])

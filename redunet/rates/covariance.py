@@ -161,38 +161,6 @@ def log_det(samples: Tensor, scale: Tensor) -> Tensor:
     return log_dets.masked_scatter(trusted, value)
 
 
-def leading_directions(samples: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Leading eigenvalues and eigenvectors of the second moments of batches of samples.
-
-    Parameters
-    ----------
-    samples : Tensor of shape (…, s, C)
-        Each row is a sample.
-    count : int
-        Largest number of directions.
-
-    Returns
-    -------
-    eigenvalues : Tensor of shape (…, r), r = min(count, s, C)
-        In descending order; zero beyond the rank of the samples.
-    directions : Tensor of shape (…, r, C)
-        Orthonormal rows; a row is zero if its eigenvalue is zero.
-    """
-    s, channels = samples.shape[-2:]
-    count = min(count, s, channels)
-    gram = samples.conj() @ samples.mT if s < channels else samples.mT @ samples.conj()
-    values, vectors = torch.linalg.eigh(gram)
-    values, vectors = values[..., -count:].flip(-1), vectors[..., -count:].flip(-1)
-    directions = vectors.mT
-    if s < channels:
-        lengths = values.clamp_min(torch.finfo(values.dtype).tiny).sqrt()
-        directions = vectors.mT @ samples / lengths[..., None]
-    # The eigenvalues of a Gram matrix have errors of about eps times the largest eigenvalue.
-    noise = values[..., :1] * torch.finfo(values.dtype).eps * max(s, channels)
-    positive = values > noise
-    return torch.where(positive, values, 0), torch.where(positive[..., None], directions, 0)
-
-
 def _log_det_by_qr(samples: Tensor, scale: Tensor) -> Tensor:
     """2 log |det R| of the decomposition QR of the rows √a vᵢ above I, because RᴴR = I + a V*V.
 

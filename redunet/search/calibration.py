@@ -53,25 +53,23 @@ class Judge:
         self._targets = targets[self._judged]
         self.count = len(self._targets)
 
-    def losses(self, squared_residuals: Tensor) -> Tensor:
+    def losses(self, residuals: Tensor) -> Tensor:
         """Mean log losses of tables ``(e, m, k)``, each at its best sharpness, ``(e,)``."""
-        return self._calibrated(squared_residuals).losses.mean(1)
+        return calibrate(residuals[:, self._judged], self._targets).losses.mean(1)
 
-    def verdict(self, squared_residuals: Tensor) -> Verdict:
+    def verdict(self, residuals: Tensor) -> Verdict:
         """The verdict on one table ``(m, k)``."""
         if not self.count:
             return Verdict(*[math.nan] * 4)
-        sharpness, losses = self._calibrated(squared_residuals[None])
-        right = squared_residuals[self._judged].argmin(1) == self._targets
+        residuals = residuals[self._judged]
+        sharpness, losses = calibrate(residuals[None], self._targets)
+        right = residuals.argmin(1) == self._targets
         return Verdict(
             sharpness.item(),
             losses.mean().item(),
             losses.std(correction=0).item() / self.count**0.5,
             right.double().mean().item(),
         )
-
-    def _calibrated(self, squared_residuals: Tensor) -> Calibration:
-        return calibrate(squared_residuals[:, self._judged].clamp_min(0).sqrt(), self._targets)
 
 
 def calibrate(residuals: Tensor, targets: Tensor, *, most: float = math.inf) -> Calibration:

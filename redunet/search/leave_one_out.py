@@ -13,27 +13,15 @@ of Sherman and Morrison, (I + a (M − vv*))⁻¹ v = (I + aM)⁻¹ v / (1 − a
 At every frequency the residual without the sample is thus the residual with it, divided by 1 − a q.
 """
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
 
-from redunet.rates.covariance import second_moment
-from redunet.rates.grouping import ClassBatch
+from redunet.rates.decomposition import Decomposition, decompose, shrinkage
 from redunet.rates.partition import Partition
 from redunet.rates.spectrum import as_double, squared_moduli, total
 
 # Number of entries of a block of frequencies that are in memory at one time.
 BLOCK_ENTRIES = 2**24
-
-
-class Decomposition(NamedTuple):
-    """The eigendecompositions of the second moments of some classes at some frequencies."""
-
-    values: Tensor  # (F, g, r) λ_i, float64
-    directions: Tensor  # (F, g, C, r) conjugates of u_i in columns, as precise as the samples
-    own: Tensor  # (F, g, s, r) |u_i* v|² of the samples of the class, float64
-    shares: Tensor | None  # (F, g, s, r) the same divided by λ_i; None if they do not sum to 1
 
 
 def held_out_residuals(
@@ -45,10 +33,10 @@ def held_out_residuals(
     moments: Tensor | None = None,
     counts: Tensor | None = None,
 ) -> Tensor:
-    """Squared relative residuals. In its own class, a sample has its residual without itself.
+    """Relative residuals. In its own class, a sample has its residual without itself.
 
-    Each class is decomposed on the side of its samples or of the channels, whichever is smaller, in
-    double precision. No inverse is computed, so no ε² is too small.
+    Decompositions are those of :func:`redunet.rates.decomposition.decompose`, in double precision.
+    No inverse is computed, so no ε² is too small.
 
     Parameters
     ----------
@@ -79,64 +67,35 @@ def held_out_residuals(
         block = slice(start, start + step)
         for batch in partition.class_batches:
             classes, samples, mask = batch.classes, batch.samples, batch.mask
-            if moments is None and samples.shape[1] <= channels:
-                parts = _of_samples(V[block], batch)
-            else:
-                of_classes = None if moments is None else moments[block, classes]
-                parts = _of_moments(V[block], batch, of_classes)
-            scales = a[:, classes].T[:, None] / weights[block].double().view(-1, 1, 1, 1)
-            shrinkage = 1 / (1 + scales * parts.values.unsqueeze(-1))  # s_i, (F_b, g, r, e)
-            others = _of_others(V[block], parts, shrinkage).permute(2, 1, 0)  # (e, m, g)
-            own = _of_members(parts, scales, shrinkage).to(others.dtype)  # (g, s, e)
+            members = as_double(batch.gather(V[block]))
+            of_classes = None if moments is None else moments[block, classes]
+            parts = decompose(members, with_shares=True, moment=of_classes)
+            assert parts.shares is not None
+            scales = a[:, classes].T / weights[block].double()[:, None, None]  # (F_b, g, e)
+            shrunk = shrinkage(parts, scales)  # s_i, (F_b, g, r, e)
+            others = _of_others(V[block], parts, shrunk).permute(2, 1, 0)  # (e, m, g)
+            own = (parts.shares.of_values * parts.values.unsqueeze(-2)) @ shrunk.square()
+            remaining = parts.shares.remaining(shrunk)  # 1 − a q
+            least = torch.finfo(remaining.dtype).eps
+            own = (own / remaining.clamp_min(least).square()).sum(0).to(others.dtype)  # (g, s, e)
             places = torch.arange(len(classes), device=V.device)[:, None].expand_as(samples)
             others[:, samples[mask], places[mask]] = own[mask].T
             squares[:, :, classes] += others
     squares[:, :, partition.sizes == 0] = 1  # a class without samples explains nothing
-    return squares
+    return squares.clamp_min(0).sqrt()
 
 
-def _of_others(V: Tensor, parts: Decomposition, shrinkage: Tensor) -> Tensor:
+def _of_others(V: Tensor, parts: Decomposition, shrunk: Tensor) -> Tensor:
     """Squared residuals as if no sample were in the classes, ``(g, m, e)``."""
-    squares = shrinkage.square().to(V.real.dtype)
+    squares, directions = shrunk.square().to(V.real.dtype), parts.directions.to(V.dtype)
     norms = squared_moduli(V).sum(2, keepdim=True)
 
     def residuals(number: int) -> Tensor:
         """Those of the classes at one frequency, which hold all entries of V at this frequency."""
-        projections = squared_moduli(V[number] @ parts.directions[number])  # (g, m, r)
+        projections = squared_moduli(V[number] @ directions[number])  # (g, m, r)
         found = projections @ squares[number]
-        if parts.shares is not None:  # the eigenvectors do not span the space
+        if not parts.spans:
             found += (norms[number] - projections.sum(2, keepdim=True)).clamp_min(0)
         return found
 
     return total(residuals(number) for number in range(len(V)))
-
-
-def _of_members(parts: Decomposition, a: Tensor, shrinkage: Tensor) -> Tensor:
-    """Squared residuals of samples in their own classes without themselves, ``(g, s, e)``."""
-    residuals = parts.own @ shrinkage.square()
-    if parts.shares is None:
-        remaining = 1 - a * (parts.own @ shrinkage)  # 1 − a q
-    else:  # 1 − a λ_i s_i = s_i, and shares sum to 1: no difference of close numbers
-        remaining = parts.shares @ shrinkage
-    return (residuals / remaining.clamp_min(torch.finfo(remaining.dtype).eps).square()).sum(0)
-
-
-def _of_samples(V: Tensor, batch: ClassBatch) -> Decomposition:
-    """Decompositions on the side of the samples."""
-    members = as_double(batch.gather(V))  # (F, g, s, C)
-    values, vectors = torch.linalg.eigh(members @ members.mH)
-    noise = values[..., -1:] * torch.finfo(values.dtype).eps * members.shape[2]
-    values = torch.where(values > noise, values, 0)
-    roots = torch.where(values > 0, values, torch.inf).rsqrt()
-    directions = members.mH @ (vectors * roots.unsqueeze(-2))
-    shares = squared_moduli(vectors)
-    return Decomposition(values, directions.to(V.dtype), shares * values.unsqueeze(-2), shares)
-
-
-def _of_moments(V: Tensor, batch: ClassBatch, moments: Tensor | None) -> Decomposition:
-    """Decompositions on the side of the channels."""
-    members = as_double(batch.gather(V))
-    values, vectors = torch.linalg.eigh(second_moment(members) if moments is None else moments)
-    directions = vectors.conj()
-    own = squared_moduli(members @ directions)
-    return Decomposition(values.clamp_min(0), directions.to(V.dtype), own, None)

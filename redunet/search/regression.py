@@ -1,25 +1,22 @@
 """A reader of the frequency zero that pools all classes: ridge regression by the operator E."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from redunet._checks import Array, as_network_input, check_count, check_flag, check_positive
+from redunet._checks import Array, as_network_input, check_count, check_positive
 from redunet._precision import makes_operators
 from redunet._processes import Processes
-from redunet.construction.sources import Data, KnownSamples, Source, as_source, known_membership
-from redunet.construction.sources import weighted_memberships as weighted
+from redunet.construction.sources import Data, KnownSamples, Source, as_source
 from redunet.layers.reader import READERS, Reader
 from redunet.lifts import Band, UnknownLiftError, composed, lift_from_json, lift_to_json
-from redunet.lifts.blocks import in_blocks
-from redunet.rates import Partition
+from redunet.lifts.base import fitted_copy, in_blocks
+from redunet.rates.decomposition import Decomposition, decompose
 from redunet.search.calibration import Judge
-from redunet.search.candidate import fitted_copy
-from redunet.search.ridge import OfChannels, OfSamples, Ridge, Sums, choose
 from redunet.search.subset import Subset, draw
 
 # Candidates for ε², and what is taken if no class is large enough to judge them.
@@ -32,14 +29,14 @@ class ExpansionRegression(Reader):
 
     An operator Cʲ knows the samples of one class, E knows all samples, and it is a classifier too.
     Let z be the zero frequency of a lifted sample, which no cyclic shift changes, with channels
-    that are standardised and divided by √C. With memberships y_i, weights w_i, M = Σ w_i z_i z_i*
-    and E = α (I + α M)⁻¹, the scores of a sample z are those of ridge regression:
+    that are standardised and divided by √C. With one-hot labels y_i, M = Σ z_i z_i* and
+    E = α (I + α M)⁻¹, the scores of a sample z are those of ridge regression:
 
-        ȳ + z* E Σ_i w_i z_i (y_i − ȳ)*.
+        ȳ + z* E Σ_i z_i (y_i − ȳ)*.
 
     It is solved on the side of the samples or of the channels, whichever is smaller. One
     eigendecomposition gives the scores for every ε², and those of samples that are left out. Their
-    log loss chooses the degree, ε² and the sharpness t of the memberships softmax(t · scores).
+    log loss chooses ε² and the sharpness t of the memberships softmax(t · scores).
 
     Parameters
     ----------
@@ -47,17 +44,12 @@ class ExpansionRegression(Reader):
         Applied to samples first. The regression has a copy, whose parts with a method ``fit`` are
         fitted to the samples. :class:`redunet.MultiScaleLift` with ``mean=True`` gives thousands of
         channels in little memory.
-    degree : {1, 2}, optional
-        2 takes the kernel (1 + z* z')², which also sees products of two channels. By default 1,
-        unless 2 has a loss that is smaller by more than 1/m.
     eps_sq : float, optional
         ε², where α = C/(m ε²) as in a network. By default 17 values from 0.0001 to 10 000 are
         compared.
-    balanced : bool
-        Give every class the same total weight.
     most_samples : int
         Largest number of samples that are in memory together. If there are more, sums over batches
-        give a regression of degree 1, and random samples of this number are left out in turn.
+        give the regression, and random samples of this number are left out in turn.
     seed : int
         Seed of the choice of these samples.
 
@@ -65,15 +57,17 @@ class ExpansionRegression(Reader):
     ----------
     classes_ : numpy array (k,)
         The labels, sorted.
-    degree_ : int
-        The degree.
     eps_sq_ : float
         ε².
+    sharpness_ : float
+        The sharpness t.
     loss_, accuracy_ : float
         Mean log loss and accuracy of samples that are left out, of classes of at least three. They
-        are NaN if no class is that large; ε² is then 0.1, the sharpness 10 and the degree 1.
+        are NaN if no class is that large; ε² is then 0.1, and the sharpness 10.
     held_out_ : Tensor of shape (m, k)
         Scores of the samples, each without itself.
+    mean, weights, offset : Tensor of shape (C,), (C, k) and (k,)
+        Scores are the offset plus the products of the weights with a sample minus the mean.
 
     Raises
     ------
@@ -95,33 +89,25 @@ class ExpansionRegression(Reader):
     True
     """
 
-    mean: Tensor  # (C,) of the features
-    gain: Tensor  # (C,) 1/(√C standard deviation); 0 for channels that do not vary
-    samples: Tensor | None  # (m, C) standardised, for degree 2
-    weights: Tensor  # (C, k), or (m, k) for degree 2
-    offset: Tensor  # (k,)
+    mean: Tensor
+    weights: Tensor
+    offset: Tensor
     sharpness: Tensor  # scalar
 
     def __init__(
         self,
         lift: nn.Module | Sequence[nn.Module] | None = None,
         *,
-        degree: Literal[1, 2] | None = None,
         eps_sq: float | None = None,
-        balanced: bool = False,
         most_samples: int = 5000,
         seed: int = 0,
     ):
         super().__init__()
-        degree, self.most_samples = check_count(degree=degree, most_samples=most_samples)
-        if degree not in (None, 1, 2):
-            raise ValueError(f"degree must be 1, 2 or None, got {degree!r}")
-        self.lift = composed(lift)
-        self.degree, self.eps_sq = degree, check_positive(eps_sq=eps_sq)
-        self.balanced, self.seed = check_flag(balanced=balanced), check_count(None, seed=seed)
-        for name in ("mean", "gain", "weights", "offset", "sharpness"):
+        self.lift, self.eps_sq = composed(lift), check_positive(eps_sq=eps_sq)
+        self.most_samples = check_count(most_samples=most_samples)
+        self.seed = check_count(None, seed=seed)
+        for name in ("mean", "weights", "offset", "sharpness"):
             self.register_buffer(name, torch.empty(0, dtype=torch.float64))
-        self.register_buffer("samples", None)
 
     @makes_operators
     def fit(
@@ -129,7 +115,6 @@ class ExpansionRegression(Reader):
         X: Array | Data,
         labels: Array | None = None,
         *,
-        sample_weight: Array | None = None,
         unknown: int | str | None = None,
         device: torch.device | str | None = None,
         batch_size: int | None = None,
@@ -140,26 +125,19 @@ class ExpansionRegression(Reader):
         Parameters
         ----------
         X, labels, unknown, device, batch_size, process_group
-            As in :meth:`redunet.ReduNet.construct`. Samples whose label is not known are left out.
-        sample_weight : array-like of shape (m,), optional
-            Weights of the samples, if ``X`` is an array. Only their ratios matter.
+            As in :meth:`redunet.ReduNet.construct`. Every sample has at most one label. Samples
+            whose label is not known are left out.
         """
-        processes, names = Processes(process_group), None
-        if sample_weight is not None:
-            X, labels, names = weighted(X, labels, sample_weight, unknown)
+        processes = Processes(process_group)
         source = KnownSamples(as_source(X, labels, device, unknown=unknown))
-        size = batch_size or max(64, 2**24 // source.example.numel())
-        subset = draw(source, self.most_samples, size, self.seed, processes, soft=True)
-        if names is None and subset.labels.ndim == 2:
-            Partition.from_labels(subset.labels, len(subset.X), partial=True)  # checks them
-        self.fit_subset(subset, source, size, processes)
-        self.classes_ = subset.classes if names is None else names
-        return self
+        size = check_count(batch_size=batch_size) or max(64, 2**24 // source.example.numel())
+        subset = draw(source, self.most_samples, size, self.seed, processes)
+        return self.fit_subset(subset, source, size, processes)
 
     @makes_operators
     def fit_subset(
         self, subset: Subset, source: Source, batch_size: int, processes: Processes
-    ) -> None:
+    ) -> Self:
         """Fit the regression to a source, of which a search has drawn a subset.
 
         Parameters
@@ -167,74 +145,41 @@ class ExpansionRegression(Reader):
         subset, source, batch_size, processes
             The arguments and the result of :func:`redunet.search.subset.draw`.
         """
-        if len(subset.classes) < 2:
-            raise ValueError(
-                f"at least two classes are needed, got 1 class: {subset.classes.tolist()}"
-            )
-        is_whole = len(subset.X) == subset.total
-        if self.degree == 2 and not is_whole:
-            raise ValueError(
-                f"degree 2 keeps all samples in memory, and {subset.total} are more than "
-                f"most_samples={self.most_samples}: pass degree=1 or a larger most_samples"
-            )
         self.sample_shape, self._dtype = tuple(subset.X.shape[1:]), subset.X.dtype
         self.classes_ = subset.classes
         self.lift = None if self.lift is None else fitted_copy(self.lift, subset.X)
-        Z = self._features(subset.X)
-        Y, weights = self._targets(subset.labels, subset, Z.device)
-        sums = Sums.of(Z, Y, weights) if is_whole and len(Z) > Z.shape[1] else None
-        if not is_whole:
+        Z, Y = self._features(subset.X), self._one_hot(subset.labels, subset.X.device)
+        if not subset.is_whole:
             sums = self._sums(source, subset, batch_size, processes)
-        total = weights.sum() if sums is None else sums.weight
-        self._standardize(Z, weights / total, sums)
-        Z = (Z - self.mean) * self.gain
-        ridges: dict[int, Ridge] = {}
-        for degree in (1, 2) if is_whole else (1,):
-            if self.degree not in (None, degree):
-                continue
-            if degree == 1 and sums is not None:
-                ridges[degree] = OfChannels(sums, self.gain, Z, Y, weights)
-            else:
-                ridges[degree] = OfSamples(_kernel(Z, Z, degree), Y, weights)
-        counts = torch.from_numpy(subset.counts).to(Z.device).double()
-        judge = Judge(Y.argmax(1), counts)
-        precisions = PRECISIONS if judge.count else np.array([DEFAULT_PRECISION])
-        if self.eps_sq is not None:
-            precisions = np.array([self.eps_sq])
-        penalties = total * torch.from_numpy(precisions).to(Z) / len(self.mean)  # 1/α
-        choice = choose(ridges, penalties, judge)
-        self.degree_, self.eps_sq_ = choice.degree, float(precisions[choice.place])
-        self.held_out_ = choice.held_out
-        self.loss_, self.accuracy_ = choice.verdict.loss, choice.verdict.accuracy
-        sharpness = choice.verdict.sharpness if judge.count else DEFAULT_SHARPNESS
-        self.sharpness = torch.tensor(sharpness).to(Z)
-        self.weights, self.offset = ridges[choice.degree].solution(penalties[choice.place])
-        self.samples = Z if self.degree_ == 2 else None
-        if self.degree_ == 1 and sums is None:
-            self.weights = Z.mT @ self.weights
+            ridge = Ridge.of_sums(sums, Z, Y, self._dtype)
+        elif len(Z) > Z.shape[1]:
+            ridge = Ridge.of_sums(Sums.of(Z, Y), Z, Y, self._dtype)
+        else:
+            ridge = Ridge.of_samples(Z, Y, self._dtype)
+        judge = Judge(Y.argmax(1), torch.from_numpy(subset.counts).to(Z))
+        grid = PRECISIONS if judge.count else np.array([DEFAULT_PRECISION])
+        grid = grid if self.eps_sq is None else np.array([self.eps_sq])
+        alphas = Z.shape[1] / (subset.total * torch.from_numpy(grid).to(Z))
+        best = 0
+        if len(grid) > 1:
+            losses = torch.cat([judge.losses(-ridge.held_out(alpha)[None]) for alpha in alphas])
+            best = int(losses.argmin())
+        self.eps_sq_, self.held_out_ = float(grid[best]), ridge.held_out(alphas[best])
+        verdict = judge.verdict(-self.held_out_)
+        self.loss_, self.accuracy_ = verdict.loss, verdict.accuracy
+        self.sharpness = Z.new_tensor(verdict.sharpness if judge.count else DEFAULT_SHARPNESS)
+        self.mean, self.weights = ridge.mean, ridge.weights(alphas[best])
+        self.offset = ridge.mean_target
+        return self
 
     @property
     def sharpness_(self) -> float:
         """The sharpness t."""
         return float(self.sharpness)
 
-    def _standardize(self, Z: Tensor, shares: Tensor, sums: Sums | None) -> None:
-        """Determine the means and the gains of the channels, from all samples or their sums."""
-        if sums is None:
-            self.mean = shares @ Z
-            variance = shares @ (Z - self.mean).square()
-        else:
-            self.mean = sums.mean
-            variance = sums.moment.diagonal() / sums.weight
-        rounding = 10 * torch.finfo(self._dtype).eps * self.mean.abs()
-        varies = variance.sqrt() > rounding
-        self.gain = torch.where(varies, (len(variance) * variance).rsqrt(), 0)
-
     def forward(self, X: Tensor) -> Tensor:
         """Scores of samples ``(m, *sample_shape)``, of shape ``(m, k)``."""
-        Z = (self._features(X) - self.mean) * self.gain
-        basis = Z if self.samples is None else _kernel(Z, self.samples, 2)
-        return basis @ self.weights + self.offset
+        return (self._features(X).to(self.mean) - self.mean) @ self.weights + self.offset
 
     def membership(self, X: Array) -> Tensor:
         """Memberships softmax(t · scores).
@@ -267,16 +212,10 @@ class ExpansionRegression(Reader):
         """The label with the largest score for each sample, a numpy array ``(m,)``."""
         return self.classes_[self.membership(X).argmax(1).cpu().numpy()]
 
-    @property
-    def description(self) -> str:
-        """The regression in words."""
-        return f"ExpansionRegression, degree {self.degree_}"
-
     def describe(self) -> dict[str, Any]:
         """A description of all but the values of the tensors, for JSON."""
         return {
             "lift": lift_to_json(self.lift),
-            "degree": self.degree_,
             "eps_sq": self.eps_sq_,
             "classes": self.classes_.tolist(),
             "sample_shape": self.sample_shape,
@@ -300,7 +239,7 @@ class ExpansionRegression(Reader):
         reader._dtype, precision = types[description["dtype"]], types[description["precision"]]
         if reader.lift is not None:
             reader.lift.to(reader._dtype)
-        reader.degree_, reader.eps_sq_ = description["degree"], description["eps_sq"]
+        reader.eps_sq_ = description["eps_sq"]
         reader.classes_ = np.array(description["classes"])
         reader.sample_shape = tuple(description["sample_shape"])
         for name, shape in description["shapes"].items():
@@ -312,35 +251,136 @@ class ExpansionRegression(Reader):
         lift = nn.Identity() if self.lift is None else self.lift
         return in_blocks(lift, X, Band(0)).flatten(1).double()
 
-    def _targets(
-        self, labels: np.ndarray, subset: Subset, device: torch.device
-    ) -> tuple[Tensor, Tensor]:
-        """Memberships ``(m, k)`` and weights ``(m,)`` of labelled samples."""
-        if labels.ndim == 1:
-            labels = known_membership(labels, np.ones(len(labels), bool), subset.classes)
-        Y = torch.from_numpy(labels).to(device).double()
-        weights = Y.sum(1)
-        Y = Y / weights[:, None]
-        if self.balanced:
-            counts = torch.from_numpy(subset.counts).to(Y)
-            weights = weights * (Y @ (counts.mean() / counts))
-        return Y, weights
+    def _one_hot(self, labels: np.ndarray, device: torch.device) -> Tensor:
+        """Labels as rows ``(m, k)``."""
+        places = torch.from_numpy(np.searchsorted(self.classes_, labels)).to(device)
+        return nn.functional.one_hot(places, len(self.classes_)).double()
 
-    def _sums(self, source: Source, subset: Subset, size: int, processes: Processes) -> Sums:
+    def _sums(self, source: Source, subset: Subset, size: int, processes: Processes) -> "Sums":
         """The sums of all samples of all processes."""
         total: Sums | None = None
         for batch, labels in source.labelled_batches(size):
             Z = self._features(batch.to(subset.X.device, subset.X.dtype))
-            sums = Sums.of(Z, *self._targets(labels, subset, Z.device))
+            sums = Sums.of(Z, self._one_hot(labels, Z.device))
             total = sums if total is None else total + sums
         assert total is not None  # a source has samples
         return total.of_all(processes)
 
 
-def _kernel(Z: Tensor, samples: Tensor, degree: int) -> Tensor:
-    """Products of samples ``(m, C)`` and ``(n, C)``, or the kernel of degree 2, ``(m, n)``."""
-    products = Z @ samples.mT
-    return products if degree == 1 else (1 + products).square()
+class Sums(NamedTuple):
+    """Sums over samples, which add up over batches and processes."""
+
+    size: Tensor  # m, a scalar
+    mean: Tensor  # (C,)
+    mean_target: Tensor  # (k,)
+    moment: Tensor  # (C, C) of deviations from the mean
+    cross: Tensor  # (C, k) of deviations from both means
+
+    @classmethod
+    def of(cls, Z: Tensor, Y: Tensor) -> "Sums":
+        """The sums of samples ``(m, C)`` with targets ``(m, k)``."""
+        size = Z.new_tensor(len(Z))
+        mean, mean_target = Z.sum(0) / max(1, len(Z)), Y.sum(0) / max(1, len(Z))
+        deviations = Z - mean
+        moment, cross = deviations.mT @ deviations, deviations.mT @ (Y - mean_target)
+        return cls(size, mean, mean_target, moment, cross)
+
+    def __add__(self, other: "Sums") -> "Sums":  # type: ignore[override]
+        """The sums of both sets of samples."""
+        size = self.size + other.size
+        share = other.size / size.clamp_min(1)
+        step, target_step = other.mean - self.mean, other.mean_target - self.mean_target
+        between = self.size * share * step[:, None]
+        return Sums(
+            size,
+            self.mean + share * step,
+            self.mean_target + share * target_step,
+            self.moment + other.moment + between * step,
+            self.cross + other.cross + between * target_step,
+        )
+
+    def of_all(self, processes: Processes) -> "Sums":
+        """The sums of the samples of all processes."""
+        if processes.size == 1:
+            return self
+        sums = (self.size, self.size * self.mean, self.size * self.mean_target)
+        size, mean, mean_target = (processes.all_reduce(t.clone()) for t in sums)
+        mean, mean_target = mean / size, mean_target / size
+        step = self.size * (self.mean - mean)[:, None]
+        moment = processes.all_reduce(self.moment + step * (self.mean - mean))
+        cross = processes.all_reduce(self.cross + step * (self.mean_target - mean_target))
+        return Sums(size, mean, mean_target, moment, cross)
+
+
+class Ridge(NamedTuple):
+    """Ridge regression with an intercept, for every penalty 1/α from one eigendecomposition.
+
+    Let Z be the centred samples with standardised channels, and Y their centred targets. The
+    coefficients are (Z*Z + 1/α)⁻¹ Z*Y = E Z*Y, with the expansion operator E of
+    :mod:`redunet.layers`.
+
+    The prediction for a sample by all others differs from its target by r_i/(1 − h_i), where r_i is
+    its residual in the regression on all samples, and h_i its entry on the diagonal of the hat
+    matrix (the PRESS statistic). Both are sums over eigenvectors.
+    """
+
+    mean: Tensor  # (C,)
+    mean_target: Tensor  # (k,)
+    gain: Tensor  # (C,) 1/(√C standard deviation); 0 for channels that do not vary
+    parts: Decomposition  # of Z*Z
+    projections: Tensor  # (m, r) of the samples onto the directions
+    coordinates: Tensor  # (r, k) Z*Y along the directions
+    targets: Tensor  # (m, k)
+    intercept: Tensor  # what the intercept adds to every h_i beside the shares
+
+    @classmethod
+    def of_samples(cls, Z: Tensor, Y: Tensor, dtype: torch.dtype) -> "Ridge":
+        """The regression of targets ``(m, k)`` on samples ``(m, C)``, on their side.
+
+        ``dtype`` is the precision of the samples, whose rounding is no variance.
+        """
+        mean, mean_target = Z.mean(0), Y.mean(0)
+        gain = _gain(mean, Z.var(0, correction=0), dtype)
+        Z = (Z - mean) * gain
+        mask = torch.ones(1, len(Z), dtype=torch.bool, device=Z.device)
+        parts = decompose(Z[None, None], mask, centred=True, with_shares=True).one()
+        projections = Z @ parts.directions
+        coordinates = projections.mT @ (Y - mean_target)
+        return cls(mean, mean_target, gain, parts, projections, coordinates, Y, Z.new_zeros(()))
+
+    @classmethod
+    def of_sums(cls, sums: Sums, Z: Tensor, Y: Tensor, dtype: torch.dtype) -> "Ridge":
+        """The regression of all samples that were summed, on the side of the channels.
+
+        ``Z`` and ``Y`` are the samples that are left out in turn: all or some of them.
+        """
+        gain = _gain(sums.mean, sums.moment.diagonal() / sums.size, dtype)
+        Z, moment = (Z - sums.mean) * gain, gain[:, None] * sums.moment * gain
+        parts = decompose(Z, with_shares=True, moment=moment)
+        coordinates = parts.directions.mT @ (gain[:, None] * sums.cross)
+        projections = Z @ parts.directions
+        intercept = 1 / sums.size
+        return cls(sums.mean, sums.mean_target, gain, parts, projections, coordinates, Y, intercept)
+
+    def held_out(self, alpha: Tensor) -> Tensor:
+        """Predictions ``(m, k)`` for samples that are left out one at a time."""
+        assert self.parts.shares is not None
+        shrunk = 1 / (1 + alpha * self.parts.values)
+        remaining = self.parts.shares.remaining(shrunk[:, None]) - self.intercept  # 1 − h_i
+        found = self.projections @ (alpha * shrunk[:, None] * self.coordinates)
+        residuals = self.targets - self.mean_target - found
+        return self.targets - residuals / remaining.clamp_min(torch.finfo(remaining.dtype).eps)
+
+    def weights(self, alpha: Tensor) -> Tensor:
+        """Coefficients ``(C, k)`` of channels that are centred, but not standardised."""
+        shrunk = alpha / (1 + alpha * self.parts.values)
+        return self.gain[:, None] * (self.parts.directions @ (shrunk[:, None] * self.coordinates))
+
+
+def _gain(mean: Tensor, variance: Tensor, dtype: torch.dtype) -> Tensor:
+    """Factors of the channels; channels that vary by rounding alone are left out."""
+    varies = variance.sqrt() > 10 * torch.finfo(dtype).eps * mean.abs()
+    return torch.where(varies, (len(mean) * variance).rsqrt(), 0)
 
 
 READERS.register("regression", ExpansionRegression)

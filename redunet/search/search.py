@@ -1,7 +1,9 @@
-"""The search for the lifts, bands and precisions of a network."""
+"""The search for the lift, the band and the precision of a network, and for a second reader."""
 
 import copy
+import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal, Self, TypedDict
 
 import numpy as np
@@ -14,20 +16,18 @@ from redunet._checks import Array, check_count, check_positive
 from redunet._precision import makes_operators
 from redunet._processes import Processes
 from redunet.construction.sources import Data, KnownSamples, Source, as_source
-from redunet.layers import Reader, Softmax
+from redunet.layers import Extensible, Membership, OperatorKind, Reader, Softmax
 from redunet.layers.encoding import default_batch_size, encode
 from redunet.layers.operators.moments import add_class_moments_
 from redunet.lifts import Band
-from redunet.lifts.blocks import in_blocks
-from redunet.lifts.composition import check_lifts
+from redunet.lifts.base import fitted_copy, in_blocks
+from redunet.lifts.composition import check_lifts, name_of
 from redunet.rates import HalfSpectrum, Partition
 from redunet.search.automatic import automatic_bands, automatic_lifts, automatic_reader
-from redunet.search.calibration import Judge, Verdict
-from redunet.search.candidate import Candidate, fitted_copy, name_of
+from redunet.search.calibration import Judge
 from redunet.search.leave_one_out import held_out_residuals
 from redunet.search.regression import ExpansionRegression
-from redunet.search.subset import draw
-from redunet.search.table import table_of
+from redunet.search.subset import Subset, draw
 
 # Candidates for ε², times the number of frequencies.
 PRECISIONS = np.geomspace(1e-4, 1e2, 13)
@@ -48,6 +48,60 @@ class Arguments(TypedDict):
     reader: Reader | None
 
 
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A lift with a band, and its leave-one-out results.
+
+    Attributes
+    ----------
+    name : str
+        The lift in words.
+    lift : nn.Module or None
+        The fitted lift, without the band. The candidates of one lift share it.
+    band : int or None
+        Largest frequency that is kept; None for all.
+    channels : int
+        Number of channels, C.
+    precisions : numpy array (e,)
+        The values of ε² that were compared.
+    losses : numpy array (e,)
+        Mean log loss at each of them.
+    eps_sq : float
+        The ε² with the smallest loss.
+    loss, standard_error, accuracy : float
+        Mean log loss at this ε², its standard error, and the share of samples that are assigned to
+        their own class. Each sample is left out of its class.
+    residuals : Tensor of shape (m, k)
+        The relative residuals at this ε².
+    """
+
+    name: str
+    lift: nn.Module | None
+    band: int | None
+    channels: int
+    precisions: np.ndarray
+    losses: np.ndarray
+    eps_sq: float
+    loss: float
+    standard_error: float
+    accuracy: float
+    residuals: Tensor = field(repr=False)
+
+    def is_like(self, other: "Candidate") -> bool:
+        """Whether both have the same lift and band."""
+        return self.lift is other.lift and self.band == other.band
+
+    @property
+    def whole(self) -> nn.Module | None:
+        """The lift followed by the band."""
+        parts: list[nn.Module] = []
+        if self.lift is not None:
+            parts += self.lift if isinstance(self.lift, nn.Sequential) else [self.lift]
+        if self.band is not None:
+            parts.append(Band(self.band))
+        return nn.Sequential(*parts) if parts else None
+
+
 class Search:
     """Choice of the lift, its band, ε² and the sharpness, by exact leave-one-out.
 
@@ -55,6 +109,9 @@ class Search:
     training sample in a network of one layer without this sample follows in closed form from one
     eigendecomposition for each class and frequency, for all ε² at once. The log loss of
     softmax(−t r) of the residuals r, at the best sharpness t, is the measure of a candidate.
+
+    A second reader of the samples pools all classes. It multiplies the memberships of the network.
+    Each of the two has its own sharpness by leave-one-out, and both together have one factor.
 
     Samples of a class of one or two are not left out, because too little of the class would remain.
     If there is no larger class, the first lift is taken, with ε² = 0.1 divided by the number of
@@ -68,19 +125,17 @@ class Search:
     bands : sequence of (int or None), optional
         Bands to compare; None stands for all frequencies. By default they suit the shape of the
         features.
-    further : sequence of nn.Module or None
-        Lifts that are compared beside ``candidates``.
     eps_sq : float, optional
         A fixed ε². By default 13 values are compared, from 0.0001 to 100, divided by the number of
         frequencies.
+    reader : "auto", ExpansionRegression or None
+        The second reader, which is fitted to the samples. "auto" stands for
+        :func:`automatic_reader` beside the default candidates, and for None beside candidates of
+        your own.
     most_samples : int
         Largest number of samples that are compared. With more, a random subset determines lifts
         and bands. ε² and the sharpness then follow from the operators of all samples, each sample
         of the subset left out in turn.
-    reader : "auto", ExpansionRegression or None
-        A regression that pools all classes. It multiplies the memberships of the network, each
-        with its sharpness by leave-one-out. "auto" stands for :func:`automatic_reader` beside the
-        default candidates, and for None beside candidates of your own.
     seed : int, RandomState instance or None
         Random state of kernels, and of the subset. None draws a new one from NumPy's global state.
 
@@ -90,13 +145,13 @@ class Search:
         All candidates, sorted by their loss.
     best_ : Candidate
         The one that forms the network.
+    reader_ : ExpansionRegression or None
+        The fitted reader.
+    sharpness_ : float
+        The sharpness t of the residuals.
     loss_, accuracy_ : float
         Log loss and accuracy of the network by leave-one-out. The candidate was chosen by the same
         samples, so they are slightly too good.
-    sharpness_ : float
-        The sharpness t.
-    reader_ : ExpansionRegression or None
-        The fitted reader.
 
     Raises
     ------
@@ -115,34 +170,31 @@ class Search:
 
     candidates_: list[Candidate]
     best_: Candidate
+    reader_: ExpansionRegression | None
+    sharpness_: float
     loss_: float
     accuracy_: float
-    sharpness_: float
-    reader_: ExpansionRegression | None
 
     def __init__(
         self,
         candidates: Sequence[nn.Module | None] | None = None,
         *,
         bands: Sequence[int | None] | None = None,
-        further: Sequence[nn.Module | None] = (),
         eps_sq: float | None = None,
-        most_samples: int = 5000,
         reader: Literal["auto"] | ExpansionRegression | None = "auto",
+        most_samples: int = 5000,
         seed: int | np.random.RandomState | None = 0,
     ):
         check_lifts("candidates", candidates)
-        check_lifts("further", further)
         self.candidates = candidates
         self.bands = None if bands is None else [check_count(0, bands=band) for band in bands]
-        self.further = further
         self.eps_sq = check_positive(eps_sq=eps_sq)
-        self.most_samples = check_count(most_samples=most_samples)
         if not (reader is None or reader == "auto" or isinstance(reader, ExpansionRegression)):
             raise ValueError(
                 f'reader must be "auto", an ExpansionRegression or None, got {reader!r}'
             )
         self.reader = reader
+        self.most_samples = check_count(most_samples=most_samples)
         is_state = isinstance(seed, np.random.RandomState)
         self.seed = seed if is_state else check_count(0, seed=seed)
 
@@ -166,45 +218,35 @@ class Search:
             As in :meth:`redunet.ReduNet.construct`. Every sample has at most one label. Samples
             whose label is not known are left out.
         """
-        processes, batch_size = Processes(process_group), check_count(batch_size=batch_size)
         from sklearn.utils import check_random_state
 
+        processes, batch_size = Processes(process_group), check_count(batch_size=batch_size)
         source = KnownSamples(as_source(X, labels, device, unknown=unknown))
         size = batch_size or max(64, 2**24 // source.example.numel())
         seed = int(check_random_state(self.seed).randint(2**31 - 1))
-        self._subset = subset = draw(source, self.most_samples, size, seed, processes)
-        partition = Partition.from_labels(
-            subset.labels, len(subset.X), device=subset.X.device, classes=subset.classes
-        )
-        if len(subset.classes) < 2:
-            raise ValueError(
-                f"at least two classes are needed, got 1 class: {subset.classes.tolist()}"
-            )
-        self._partition = partition
-        targets = np.searchsorted(subset.classes, subset.labels)
-        self._counts = torch.from_numpy(subset.counts).to(subset.X.device).double()
-        self._judge = Judge(torch.from_numpy(targets).to(subset.X.device), self._counts)
-        lifts = self.candidates
-        if lifts is None:
-            lifts = automatic_lifts(tuple(subset.X.shape[1:]), seed)
-        lifts = [*lifts, *self.further]
-        own = self._compare(lifts[processes.rank :: processes.size], progress)
-        everyone = [c for part in processes.all_gather_object(own) for c in part]
-        if processes.size > 1:  # tensors arrive on the GPU of the process that sent them
-            everyone = [c.to(subset.X.device) for c in everyone]
+        subset = draw(source, self.most_samples, size, seed, processes)
+        comparison = Comparison(subset, self.bands, self.eps_sq)
+        lifts, reader = self._asked_for(tuple(subset.X.shape[1:]), seed)
+        lifts = lifts[processes.rank :: processes.size]
+        with tqdm(lifts, desc="lifts", disable=not progress) as bar:
+            own = [candidate for lift in bar for candidate in comparison.bands_of(lift)]
+        everyone = _gathered(own, processes, subset.X.device)
         self.candidates_ = sorted(everyone, key=lambda candidate: candidate.loss)
-        self.best_ = self._choose()
-        if len(subset.X) < subset.counts.sum():
-            self.best_ = self._refined(self.best_, source, batch_size, processes)
-        table = self.best_.squared_residuals
-        verdict = self._judge.verdict(table)
-        self.sharpness_ = verdict.sharpness if self._judge.count else DEFAULT_SHARPNESS
-        self.reader_ = self._reader(seed)
-        if self.reader_ is not None:
-            self.reader_.fit_subset(subset, source, size, processes)
-            verdict = self._read(table)
+        self.best_ = comparison.best(self.candidates_)
+        if not subset.is_whole:
+            self.best_ = comparison.refined(self.best_, source, batch_size, processes)
+        judge = comparison.judge
+        verdict = judge.verdict(self.best_.residuals)
+        self.sharpness_ = verdict.sharpness if judge.count else DEFAULT_SHARPNESS
+        self.reader_ = reader
+        if reader is not None:
+            reader.fit_subset(subset, source, size, processes)
+            logits = reader.sharpness * reader.held_out_
+            verdict = judge.verdict(self.sharpness_ * self.best_.residuals - logits)
+            if judge.count:  # both have the same say
+                self.sharpness_ *= verdict.sharpness
+                reader.sharpness *= verdict.sharpness
         self.loss_, self.accuracy_ = verdict.loss, verdict.accuracy
-        del self._subset, self._partition  # a search does not keep the samples
         return self
 
     @property
@@ -217,47 +259,92 @@ class Search:
             "reader": self.reader_,
         }
 
-    def _reader(self, seed: int) -> ExpansionRegression | None:
-        """The reader that is asked for, not fitted yet."""
-        if isinstance(self.reader, str):
-            if self.candidates is not None:
-                return None
-            return automatic_reader(tuple(self._subset.X.shape[1:]), seed)
-        return copy.deepcopy(self.reader)
+    def _asked_for(
+        self, shape: tuple[int, ...], seed: int
+    ) -> tuple[Sequence[nn.Module | None], ExpansionRegression | None]:
+        """The lifts to compare, and the reader, that are asked for. None of them is fitted."""
+        lifts = automatic_lifts(shape, seed) if self.candidates is None else self.candidates
+        if not isinstance(self.reader, str):
+            return lifts, copy.deepcopy(self.reader)
+        return lifts, automatic_reader(shape, seed) if self.candidates is None else None
 
-    def _read(self, table: Tensor) -> Verdict:
-        """The verdict on both readers together, whose sharpnesses are then scaled alike."""
-        reader = self.reader_
-        assert reader is not None
-        logits = reader.sharpness * reader.held_out_ - self.sharpness_ * table.clamp_min(0).sqrt()
-        verdict = self._judge.verdict((logits.max() - logits).square())
-        if self._judge.count:
-            self.sharpness_ *= verdict.sharpness
-            reader.sharpness *= verdict.sharpness
-        return verdict
+    def __str__(self) -> str:
+        """A table of the candidates. Stars mark what forms the network; the reader comes last."""
+        from tabulate import tabulate
 
-    def _compare(self, lifts: Sequence[nn.Module | None], progress: bool) -> list[Candidate]:
-        """The results of all bands of some lifts."""
-        candidates: list[Candidate] = []
-        with tqdm(lifts, desc="lifts", disable=not progress) as bar:
-            for lift in bar:
-                fitted = None if lift is None else fitted_copy(lift, self._subset.X)
-                candidates += self._bands_of(lift, fitted)
-        return candidates
+        rows = [
+            ["*" if c.is_like(self.best_) else "", c.name, c.band, c.eps_sq, c.loss, c.accuracy]
+            for c in self.candidates_
+        ]
+        if (reader := self.reader_) is not None:
+            name = type(reader).__name__
+            rows.append(["*", name, 0, reader.eps_sq_, reader.loss_, reader.accuracy_])
+        headers = ["", "lift", "band", "ε²", "log loss", "accuracy"]
+        return tabulate(rows, headers, floatfmt=("", "", "g", ".3g", ".3f", ".3f"), missingval="–")
 
-    def _bands_of(self, lift: nn.Module | None, fitted: nn.Module | None) -> Iterator[Candidate]:
+
+class Comparison:
+    """The comparison of lifts and bands by some samples.
+
+    Parameters
+    ----------
+    subset : Subset
+        The samples, and the sizes of the classes that they were drawn from.
+    bands : list of (int or None), or None
+        The bands of every lift; None for those that suit the shape of its features.
+    eps_sq : float or None
+        A fixed ε².
+    """
+
+    def __init__(self, subset: Subset, bands: Sequence[int | None] | None, eps_sq: float | None):
+        self._X, self._classes, device = subset.X, subset.classes, subset.X.device
+        self._bands, self._eps_sq = bands, eps_sq
+        self._counts = torch.from_numpy(subset.counts).to(device).double()
+        self._partition = Partition.from_labels(
+            subset.labels, len(subset.X), device=device, classes=subset.classes
+        )
+        targets = np.searchsorted(subset.classes, subset.labels)
+        self.judge = Judge(torch.from_numpy(targets).to(device), self._counts)
+
+    def bands_of(self, lift: nn.Module | None) -> Iterator[Candidate]:
         """The results of one lift with each band."""
-        X, name = self._subset.X, name_of(lift)
-        example = X[:1] if fitted is None else in_blocks(fitted, X[:1])
-        shape = tuple(example.shape[1:])
-        bands = automatic_bands(shape) if self.bands is None else self.bands
+        fitted = None if lift is None else fitted_copy(lift, self._X)
+        whole = fitted or nn.Identity()
+        shape = tuple(in_blocks(whole, self._X[:1]).shape[1:])
+        bands = automatic_bands(shape) if self._bands is None else self._bands
         bands = bands if shape[1:] else [None]
-        finite = [band for band in bands if band is not None]
-        widest = Band(max(finite)) if len(finite) == len(bands) else None
-        features = in_blocks(fitted or nn.Identity(), X, widest)
+        widest = max(math.inf if band is None else band for band in bands)
+        features = in_blocks(whole, self._X, None if widest == math.inf else Band(int(widest)))
         for band in bands:
             limited = features if band is None else Band(band)(features)
-            yield self._candidate(name, fitted, band, limited)
+            yield self._candidate(name_of(lift), fitted, band, limited)
+
+    def best(self, candidates: Sequence[Candidate]) -> Candidate:
+        """The first of sorted candidates, or a default one if none of them has a loss."""
+        if self.judge.count:
+            return candidates[0]
+        wanted = [c for c in candidates if c.band in (DEFAULT_BAND, None)]
+        return (wanted or candidates)[0]
+
+    def refined(
+        self, candidate: Candidate, source: Source, batch_size: int | None, processes: Processes
+    ) -> Candidate:
+        """The candidate with ε² from the operators of all samples."""
+        lift, X = candidate.whole, self._X
+        features = X if lift is None else in_blocks(lift, X)
+        spectrum = HalfSpectrum(features.shape[2:]).to(X.device)
+        channels, k = candidate.channels, len(self._counts)
+        size = batch_size or default_batch_size(spectrum, channels)
+        dtype = torch.complex128 if spectrum.shape else torch.float64
+        moments = torch.zeros(len(spectrum), k, channels, channels, dtype=dtype, device=X.device)
+        for batch, labels in source.labelled_batches(size):
+            V = encode(batch.to(X.dtype), lift, spectrum)
+            partition = Partition.from_labels(
+                labels, len(batch), device=X.device, classes=self._classes, partial=True
+            )
+            add_class_moments_(moments, V, partition)
+        moments = processes.all_reduce(moments)
+        return self._candidate(candidate.name, candidate.lift, candidate.band, features, moments)
 
     def _candidate(
         self,
@@ -270,11 +357,10 @@ class Search:
         """The results of a lift, from its features of the samples ``(m, C, *spatial)``."""
         spectrum = HalfSpectrum(features.shape[2:]).to(features.device)
         V = encode(features, None, spectrum)
-        counts = None if moments is None else self._counts
         precisions = PRECISIONS / spectrum.size
-        if self.eps_sq is not None:
-            precisions = np.array([self.eps_sq])
-        elif not self._judge.count:
+        if self._eps_sq is not None:
+            precisions = np.array([self._eps_sq])
+        elif not self.judge.count:
             precisions = np.array([DEFAULT_PRECISION / spectrum.size])
         table = held_out_residuals(
             V,
@@ -282,11 +368,11 @@ class Search:
             spectrum.weights,
             torch.from_numpy(precisions).to(V.device),
             moments=moments,
-            counts=counts,
+            counts=None if moments is None else self._counts,
         )
-        losses = self._judge.losses(table).cpu().numpy()
+        losses = self.judge.losses(table).cpu().numpy()
         best = int(losses.argmin())
-        _, loss, standard_error, accuracy = self._judge.verdict(table[best])
+        _, loss, standard_error, accuracy = self.judge.verdict(table[best])
         return Candidate(
             name,
             lift,
@@ -301,33 +387,54 @@ class Search:
             table[best],
         )
 
-    def _choose(self) -> Candidate:
-        """The candidate with the least loss, or a default one if none has a loss."""
-        if self._judge.count:
-            return self.candidates_[0]
-        wanted = [c for c in self.candidates_ if c.band in (DEFAULT_BAND, None)]
-        return (wanted or self.candidates_)[0]
 
-    def _refined(
-        self, candidate: Candidate, source: Source, batch_size: int | None, processes: Processes
-    ) -> Candidate:
-        """The candidate with ε² from the operators of all samples."""
-        lift, X = candidate.whole, self._subset.X
-        features = X if lift is None else in_blocks(lift, X)
-        spectrum = HalfSpectrum(features.shape[2:]).to(X.device)
-        channels, k = candidate.channels, len(self._counts)
-        size = batch_size or default_batch_size(spectrum, channels)
-        dtype = torch.complex128 if spectrum.shape else torch.float64
-        moments = torch.zeros(len(spectrum), k, channels, channels, dtype=dtype, device=X.device)
-        for batch, labels in source.labelled_batches(size):
-            V = encode(batch.to(X.dtype), lift, spectrum)
-            partition = Partition.from_labels(
-                labels, len(batch), device=X.device, classes=self._subset.classes, partial=True
-            )
-            add_class_moments_(moments, V, partition)
-        moments = processes.all_reduce(moments)
-        return self._candidate(candidate.name, candidate.lift, candidate.band, features, moments)
+def as_search(
+    lift: str | Search,
+    *,
+    eps_sq: float | None,
+    lam: float | None,
+    membership: str | Membership,
+    reader: Reader | None,
+    operators: OperatorKind,
+) -> Search:
+    """The search that a construction asks for. "auto" stands for ``Search()``.
 
-    def __str__(self) -> str:
-        """A table of the candidates."""
-        return table_of(self.candidates_, self.best_, self.reader_)
+    The arguments are those of :meth:`redunet.ReduNet.construct`.
+
+    Raises
+    ------
+    ValueError
+        If another word than "auto" is given, or a setting that does not go with a search.
+    """
+    is_word = isinstance(lift, str)
+    if is_word and lift != "auto":
+        raise ValueError(f'lift must be "auto", a torch module or a list of them, got {lift!r}')
+    search = Search() if isinstance(lift, str) else lift
+    advice = {
+        "eps_sq": (eps_sq is not None, f"lift=Search(eps_sq={eps_sq})"),
+        "lam": (lam is not None, "a lift of your own"),
+        "membership": (membership != "softmax", "a lift of your own"),
+        "reader": (reader is not None, "lift=Search(reader=…)"),
+    }
+    for name, (is_given, instead) in advice.items():
+        if is_given:
+            chooser = 'lift="auto"' if is_word else "a Search"
+            raise ValueError(f"{chooser} chooses {name} itself: leave it out, or pass {instead}")
+    has_reader = search.candidates is None if search.reader == "auto" else search.reader is not None
+    if isinstance(operators, Extensible) and has_reader:
+        raise ValueError(
+            "extensible operators take no second reader, because it needs all samples: pass "
+            "lift=Search(reader=None)"
+        )
+    return search
+
+
+def _gathered(own: list[Candidate], processes: Processes, device: torch.device) -> list[Candidate]:
+    """The candidates of all processes. Candidates that share a lift still share it."""
+    if processes.size == 1:
+        return own
+    everyone = [c for part in processes.all_gather_object(own) for c in part]
+    for candidate in everyone:  # tensors arrive on the GPU of the process that sent them
+        if candidate.lift is not None:
+            candidate.lift.to(device)
+    return [replace(c, residuals=c.residuals.to(device)) for c in everyone]

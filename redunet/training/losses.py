@@ -10,7 +10,8 @@ from redunet._labels import as_labels
 from redunet._precision import full_precision, has_overflowed, undefined_loss
 from redunet._processes import Processes
 from redunet.rates.coding_rates import compression_rate, expansion_rate, spectrum_of
-from redunet.rates.covariance import check_factors, leading_directions
+from redunet.rates.covariance import check_factors
+from redunet.rates.decomposition import leading_directions
 from redunet.rates.dictionary import (
     Approximation,
     SampleSums,

@@ -154,7 +154,7 @@ def test_a_second_reading_must_give_the_same_samples():
     with pytest.raises(ValueError, match="X gave 13 samples when it was read first, and 0 when"):
         Search([None], bands=[1], most_samples=8).fit(Hidden())
     search = Search([None], bands=[1]).fit(Once())  # all of them are compared, in one pass
-    assert search.candidates_[0].squared_residuals.shape == (13, 3)
+    assert search.candidates_[0].residuals.shape == (13, 3)
 
 
 @pytest.mark.parametrize("data", [Again(), DataLoader(Again(), batch_size=4), Endless()])

@@ -11,7 +11,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from redunet import MultiScaleLift, RandomCirculantLift, ReduNetClassifier
+from redunet import MultiScaleLift, RandomCirculantLift, ReduNetClassifier, Search
 from redunet.datasets import all_shifts
 from redunet.search.search import PRECISIONS
 
@@ -100,8 +100,10 @@ def test_series_with_the_lift_of_a_user():
     assert [candidate.name for candidate in model.search_.candidates_] == ["MultiScaleLift, step"]
     assert model.score(series[300:], y[300:]) > 0.7
     assert lift.spreads.numel() == 0  # the lift itself is not fitted
-    more = ReduNetClassifier(candidates=[lift]).fit(series[:100], y[:100])
-    assert len({candidate.lift for candidate in more.search_.candidates_}) == 7
+    search = Search([None, lift], bands=[2])
+    more = ReduNetClassifier(lift=search).fit(series[:100], y[:100])
+    assert not hasattr(search, "candidates_")  # nor is a search
+    assert len({candidate.lift for candidate in more.search_.candidates_}) == 2
     np.testing.assert_allclose(
         more.predict_proba(series[300:310]),
         more.net_.membership(series[300:310]),
@@ -134,10 +136,10 @@ def test_settings_are_found_or_taken():
     assert (given.eps_sq_, given.eta_) == (pytest.approx(0.2), 0.3)
     low_rank = ReduNetClassifier(operators="variational", rank=5).fit(X, y)
     assert "rank 5" in low_rank.net_.layers[0].operators.description
-    with pytest.raises(ValueError, match='lift must be "auto", None, a module'):
+    with pytest.raises(ValueError, match='lift must be "auto", a Search, None, a module'):
         ReduNetClassifier(lift="best").fit(X, y)
-    with pytest.raises(ValueError, match='candidates are compared only if lift is "auto"'):
-        ReduNetClassifier(lift=None, candidates=[]).fit(X, y)
+    with pytest.raises(ValueError, match=r"pass it to Search\(eps_sq=\)"):
+        ReduNetClassifier(lift=Search(), eps_sq=0.2).fit(X, y)
 
 
 def test_seeds_give_other_kernels():

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from redunet import Band, MultiScaleLift, ReduNet, Standardize
-from redunet.lifts.blocks import in_blocks
+from redunet.lifts.base import in_blocks
 from redunet.rates import HalfSpectrum
 from tests.samples import samples
 
@@ -59,7 +59,7 @@ def test_blocks_give_the_same_as_all_at_once(monkeypatch):
     whole = lift(X)
     seen = []
     lift[1].register_forward_hook(lambda module, inputs, output: seen.append(len(output)))
-    monkeypatch.setattr("redunet.lifts.blocks.BLOCK_ENTRIES", 2 * 32 * 6)
+    monkeypatch.setattr("redunet.lifts.base.BLOCK_ENTRIES", 2 * 32 * 6)
     torch.testing.assert_close(in_blocks(lift, X), whole)
     assert max(seen) == 2
 

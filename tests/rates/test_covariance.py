@@ -3,10 +3,10 @@ import torch
 
 from redunet.rates.covariance import (
     RegularisedCovariance,
-    leading_directions,
     log_det,
     second_moment,
 )
+from redunet.rates.decomposition import leading_directions
 
 
 @pytest.mark.parametrize("size", [(3, 8), (8, 3), (5, 5), (1, 4)])

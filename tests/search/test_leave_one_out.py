@@ -36,7 +36,7 @@ def by_brute_force(V, labels, weights, eps_sq, among=None):
                     moment = moment - second_moment(v)
                 matrix = torch.eye(channels, dtype=V.dtype) + a[:, None, None] * moment
                 solved = torch.linalg.solve(matrix, V[:, i].unsqueeze(2))
-                table[e, i, j] = solved.abs().square().sum()
+                table[e, i, j] = solved.abs().square().sum().sqrt()
     return table
 
 

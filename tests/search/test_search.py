@@ -7,6 +7,7 @@ from torch.utils.data import TensorDataset
 
 from redunet import (
     Band,
+    ExpansionRegression,
     MultiScaleLift,
     RandomCirculantLift,
     ReduNet,
@@ -98,6 +99,7 @@ def test_all_settings_belong_to_the_search():
         {"eps_sq": 0.1},
         {"lam": 3.0},
         {"membership": "rectified"},
+        {"reader": ExpansionRegression()},
     ):
         with pytest.raises(ValueError, match=f'lift="auto" chooses {next(iter(options))} itself'):
             ReduNet.construct(X, labels, lift="auto", **options)
@@ -157,18 +159,18 @@ def test_a_subset_decides_and_all_samples_refine():
     X, labels = series(90)
     whole = Search(lifts(), bands=[1]).fit(X, labels)
     part = Search(lifts(), bands=[1], most_samples=40).fit(X, labels, batch_size=7)
-    assert part.best_.squared_residuals.shape == (40, 3)
+    assert part.best_.residuals.shape == (40, 3)
     # If lifts and bands are given, the operators are those of all samples.
     same = Search([None], bands=[None], most_samples=40).fit(X, labels)
     every = Search([None], bands=[None]).fit(X, labels)
     rows = [
-        int((row - every.candidates_[0].squared_residuals).abs().sum(1).argmin())
-        for row in same.best_.squared_residuals
+        int((row - every.candidates_[0].residuals).abs().sum(1).argmin())
+        for row in same.best_.residuals
     ]
     if same.best_.eps_sq == every.best_.eps_sq:
         torch.testing.assert_close(
-            same.best_.squared_residuals,
-            every.best_.squared_residuals[rows],
+            same.best_.residuals,
+            every.best_.residuals[rows],
             rtol=1e-6,
             atol=1e-9,
         )

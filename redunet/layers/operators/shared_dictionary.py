@@ -36,7 +36,8 @@ from redunet.layers.operators.variational import (
     orthonormal_rows,
     random_sketch,
 )
-from redunet.rates.covariance import RegularisedCovariance, check_factors, leading_directions
+from redunet.rates.covariance import RegularisedCovariance, check_factors
+from redunet.rates.decomposition import leading_directions
 from redunet.rates.dictionary import (
     Approximation,
     SampleSums,

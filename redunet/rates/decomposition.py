@@ -1,4 +1,4 @@
-"""Eigendecompositions of the scatter of classes, and what a sample adds to their log determinants.
+"""Eigendecompositions of second moments, and what they say of samples that come or go.
 
 At a frequency of Parseval weight w, a class of n samples v_i with the scatter M = Σ v_i v_i* and
 its eigenvectors u_i and eigenvalues λ_i has log det(I + sM) = Σ_i log(1 + s λ_i), for any s. One
@@ -15,7 +15,8 @@ If the scatter is about the mean μ of the class, one more sample x adds n/(n+1)
 it. Without a sample v it loses n/(n−1) (v − μ)(v − μ)*, so that 1 − s n/(n−1) q is n/(n−1) times
 (1 − 1/n − Σ h_i) + Σ h_i/(1 + s λ_i).
 
-Only s depends on ε². One decomposition for each class and frequency therefore serves every ε².
+Only s depends on ε². One decomposition for each class and frequency therefore serves every ε². It
+is computed on the side of the samples or of the channels, whichever is smaller.
 """
 
 from collections.abc import Sequence
@@ -31,8 +32,8 @@ from redunet.rates.spectrum import squared_moduli
 class Shares(NamedTuple):
     """The parts that the samples of some classes have in the eigenvalues of their own class."""
 
-    of_values: Tensor  # (F, g, s, r) h_i = |u_i* v|²/λ_i
-    rest: Tensor | None  # (F, g, s) 1 − Σ h_i, minus 1/n if centred; None if it is zero
+    of_values: Tensor  # (…, s, r) h_i = |u_i* v|²/λ_i
+    rest: Tensor | None  # (…, s) 1 − Σ h_i, minus 1/n if centred; None if it is zero
 
     @classmethod
     def joined(cls, blocks: "Sequence[Shares]") -> "Shares":
@@ -41,19 +42,24 @@ class Shares(NamedTuple):
         of_values = torch.cat([block.of_values for block in blocks])
         return cls(of_values, torch.cat(rest) if rest else None)
 
+    def remaining(self, shrinkage: Tensor) -> Tensor:
+        """1 − s q of each sample, from 1/(1 + s λ_i) ``(…, r, e)``, ``(…, s, e)``."""
+        remaining = self.of_values @ shrinkage
+        return remaining if self.rest is None else remaining + self.rest.unsqueeze(-1)
+
     def frequencies(self, block: slice) -> "Shares":
         """The shares at some of the frequencies."""
         return Shares(self.of_values[block], None if self.rest is None else self.rest[block])
 
 
 class Decomposition(NamedTuple):
-    """The scatter of some classes at some frequencies. All tensors have double precision."""
+    """Second moments, such as those of some classes at some frequencies, with batch axes (F, g)."""
 
-    values: Tensor  # (F, g, r) λ_i
-    directions: Tensor  # (F, g, C, r) conjugates of u_i in columns; zero where λ_i is zero
+    values: Tensor  # (…, r) λ_i, ascending
+    directions: Tensor  # (…, C, r) conjugates of u_i in columns; zero beyond the rank unless spans
     spans: bool  # whether the eigenvectors span the space
-    means: Tensor | None  # (g, C) at frequency 0; None if the scatter is about zero
-    shares: Shares | None
+    means: Tensor | None = None  # (g, C) at frequency 0; None if the moment is about zero
+    shares: Shares | None = None
 
     @classmethod
     def joined(cls, blocks: "Sequence[Decomposition]") -> "Decomposition":
@@ -67,6 +73,14 @@ class Decomposition(NamedTuple):
             Shares.joined(shares) if shares else None,
         )
 
+    def one(self) -> "Decomposition":
+        """The decomposition of the first class at the first frequency, without batch axes."""
+        shares = self.shares
+        if shares is not None:
+            rest = None if shares.rest is None else shares.rest[0, 0]
+            shares = Shares(shares.of_values[0, 0], rest)
+        return Decomposition(self.values[0, 0], self.directions[0, 0], self.spans, None, shares)
+
     def frequencies(self, block: slice) -> "Decomposition":
         """The decomposition at some of the frequencies, which contain frequency 0 or not."""
         shares = None if self.shares is None else self.shares.frequencies(block)
@@ -75,69 +89,112 @@ class Decomposition(NamedTuple):
 
 
 def decompose(
-    members: Tensor, mask: Tensor, *, centred: bool, with_shares: bool = False
+    members: Tensor,
+    mask: Tensor | None = None,
+    *,
+    centred: bool = False,
+    with_shares: bool = False,
+    moment: Tensor | None = None,
 ) -> Decomposition:
-    """Decompose the scatter of classes, on the side of the samples or channels, the smaller one.
+    """Decompose second moments, on the side of the samples or of the channels, the smaller one.
 
     Parameters
     ----------
     members : Tensor of shape (F, g, s, C)
-        The samples of each class in double precision, zero on padding.
-    mask : Tensor of shape (g, s)
-        True for samples, False for padding.
+        The samples of each class, zero on padding. Without ``centred``, there may be any number of
+        axes before those of samples and channels.
+    mask : Tensor of shape (g, s), optional
+        True for samples, False for padding; needed if ``centred``.
     centred : bool
-        Whether the scatter at the first of the frequencies is about the mean.
+        Whether the moment at the first of the frequencies is about the mean.
     with_shares : bool
         Whether to compute the shares of the samples.
+    moment : Tensor of shape (F, g, C, C), optional
+        Second moments of larger sets that contain the samples; by default those of the samples.
     """
     means = None
     if centred:
+        assert mask is not None
         counts = mask.sum(1, keepdim=True).clamp_min(1)
         means = members[0].sum(1) / counts
         deviations = (members[0] - means.unsqueeze(1)) * mask.unsqueeze(2)
         members = torch.cat([deviations[None], members[1:]])
-    decomposed = _of_samples if members.shape[2] <= members.shape[3] else _of_channels
-    values, directions, shares = decomposed(members, mask, centred, with_shares)
-    return Decomposition(values, directions, decomposed is _of_channels, means, shares)
+    constant = None
+    if centred and mask is not None:
+        ones = mask.to(members.real.dtype)
+        constant = (ones / ones.sum(1, keepdim=True).clamp_min(1).sqrt()).to(members.dtype)
+    if moment is None and members.shape[-2] <= members.shape[-1]:
+        values, directions, shares = _of_samples(members, constant)
+        return Decomposition(values, directions, False, means, shares if with_shares else None)
+    moment = second_moment(members) if moment is None else moment
+    values, vectors = torch.linalg.eigh(moment)
+    values, directions = _without_noise(values, max(members.shape[-2:])), vectors.conj()
+    found = _shares_of(members, values, directions, constant) if with_shares else None
+    return Decomposition(values, directions, True, means, found)
 
 
-def _of_samples(
-    members: Tensor, mask: Tensor, centred: bool, with_shares: bool
-) -> tuple[Tensor, Tensor, Shares | None]:
-    """Eigenvalues, directions and shares from the Gram matrices of the samples."""
+def _of_samples(members: Tensor, constant: Tensor | None) -> tuple[Tensor, Tensor, Shares]:
+    """Eigenvalues, directions and shares from the Gram matrices of the samples.
+
+    If members are centred, ``constant`` ``(g, s)`` is a unit vector in the null space at frequency
+    0. It gets the largest eigenvalue, and is taken out.
+    """
     gram = members @ members.mH
-    if centred:
-        # The constant vector has the eigenvalue zero. It gets the largest one, and is taken out.
+    if constant is not None:
         size = torch.linalg.matrix_norm(gram[0])
-        constant = mask.to(gram.dtype) / mask.sum(1, keepdim=True).clamp_min(1).sqrt()
         size = torch.where(size > 0, 2 * size, 1).to(gram.dtype)
         gram[0] += size[:, None, None] * constant.unsqueeze(2) * constant.unsqueeze(1)
     values, vectors = torch.linalg.eigh(gram)
-    noise = values[..., -1:] * torch.finfo(values.dtype).eps * members.shape[2]
-    if centred:
+    noise_of = max(members.shape[-2:])
+    largest = values[..., -1:]
+    if constant is not None:
         values[0, :, -1], vectors[0, :, :, -1] = 0, 0
-    values = torch.where(values > noise, values, 0)
+    values = _without_noise(values, noise_of, largest)
     roots = torch.where(values > 0, values, torch.inf).rsqrt()
     directions = members.mH @ (vectors * roots.unsqueeze(-2))
-    return values, directions, Shares(squared_moduli(vectors), None) if with_shares else None
+    return values, directions, Shares(squared_moduli(vectors), None)
 
 
-def _of_channels(
-    members: Tensor, mask: Tensor, centred: bool, with_shares: bool
-) -> tuple[Tensor, Tensor, Shares | None]:
-    """Eigenvalues, directions and shares from the second moments of the channels."""
-    values, vectors = torch.linalg.eigh(second_moment(members))
-    directions = vectors.conj()
-    values = values.clamp_min(0)
-    if not with_shares:
-        return values, directions, None
-    noise = values[..., -1:] * torch.finfo(values.dtype).eps * members.shape[2]
-    inverses = torch.where(values > noise, values, torch.inf).reciprocal()
+def _shares_of(
+    members: Tensor, values: Tensor, directions: Tensor, constant: Tensor | None
+) -> Shares:
+    """The shares of samples in eigenvalues that were computed on the side of the channels."""
+    inverses = torch.where(values > 0, values, torch.inf).reciprocal()
     shares = squared_moduli(members @ directions) * inverses.unsqueeze(-2)
     rest = 1 - shares.sum(-1)
-    if centred:
-        rest[0] -= 1 / mask.sum(1, keepdim=True).clamp_min(1)
-    return values, directions, Shares(shares, rest.clamp_min(0))
+    if constant is not None:
+        rest[0] -= squared_moduli(constant)
+    return Shares(shares, rest.clamp_min(0))
+
+
+def _without_noise(values: Tensor, size: int, largest: Tensor | None = None) -> Tensor:
+    """Eigenvalues, zero up to their rounding error relative to the largest one."""
+    largest = values[..., -1:] if largest is None else largest
+    noise = largest * torch.finfo(values.dtype).eps * size
+    return torch.where(values > noise, values, 0)
+
+
+def leading_directions(samples: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Leading eigenvalues and eigenvectors of the second moments of batches of samples.
+
+    Parameters
+    ----------
+    samples : Tensor of shape (…, s, C)
+        Each row is a sample.
+    count : int
+        Largest number of directions.
+
+    Returns
+    -------
+    eigenvalues : Tensor of shape (…, r), r = min(count, s, C)
+        In descending order; zero beyond the rank of the samples.
+    directions : Tensor of shape (…, r, C)
+        Orthonormal rows; a row is zero if its eigenvalue is zero.
+    """
+    parts = decompose(samples)
+    values = parts.values[..., -count:].flip(-1)
+    directions = parts.directions[..., -count:].flip(-1).mH
+    return values, torch.where(values[..., None] > 0, directions, 0)
 
 
 def log_dets(parts: Decomposition, scales: Tensor) -> Tensor:
@@ -168,7 +225,7 @@ def added(parts: Decomposition, queries: Tensor, counts: Tensor, scales: Tensor)
         deviations = deviations * (counts / (counts + 1)).sqrt()[:, None, None]
         queries = torch.cat([deviations[None], queries[1:]])
     projections = squared_moduli(queries @ parts.directions)  # (F, g, q, r)
-    quadratic = projections @ _shrinkage(parts, scales)
+    quadratic = projections @ shrinkage(parts, scales)
     if not parts.spans:
         norms = squared_moduli(queries).sum(-1)
         quadratic += (norms - projections.sum(-1)).clamp_min(0).unsqueeze(-1)
@@ -192,14 +249,12 @@ def removed(parts: Decomposition, counts: Tensor, scales: Tensor) -> Tensor:
     Tensor of shape (F, g, s, e)
     """
     assert parts.shares is not None
-    remaining = parts.shares.of_values @ _shrinkage(parts, scales)
-    if parts.shares.rest is not None:
-        remaining += parts.shares.rest.unsqueeze(-1)
+    remaining = parts.shares.remaining(shrinkage(parts, scales))
     if parts.means is not None:
         remaining[0] *= (counts / (counts - 1).clamp_min(1))[:, None, None]
     return -remaining.clamp(torch.finfo(remaining.dtype).tiny, 1).log()
 
 
-def _shrinkage(parts: Decomposition, scales: Tensor) -> Tensor:
-    """1/(1 + s λ_i), ``(F, g, r, e)``."""
+def shrinkage(parts: Decomposition, scales: Tensor) -> Tensor:
+    """1/(1 + s λ_i) with the factors s ``(…, e)``, ``(…, r, e)``."""
     return 1 / (1 + parts.values.unsqueeze(-1) * scales.unsqueeze(-2))
