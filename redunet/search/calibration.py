@@ -49,7 +49,7 @@ class Judge:
     """
 
     def __init__(self, targets: Tensor, counts: Tensor):
-        self._judged = counts[targets] >= LEAST_SAMPLES
+        self._judged = (counts[targets] >= LEAST_SAMPLES).nonzero()[:, 0]  # the host waits once
         self._targets = targets[self._judged]
         self.count = len(self._targets)
 
