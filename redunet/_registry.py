@@ -1,26 +1,16 @@
 """Registries of classes by name, and descriptions of their instances for files."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import is_dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass
+from typing import Generic, TypeVar
 
 from redunet._checks import plain
 
-
-class HasArguments(Protocol):
-    """A part of a network that JSON can describe."""
-
-    @property
-    def arguments(self) -> Mapping[str, object]:
-        """The keyword arguments that make an equal instance, as values that JSON can hold."""
-
-
 Part = TypeVar("Part")
-DescribedPart = TypeVar("DescribedPart", bound=HasArguments)
 
 
-class Kinds(Generic[Part]):
+class Registry(Generic[Part]):
     """Kinds of one part of a network, by name. A kind is a class.
 
     Parameters
@@ -99,25 +89,26 @@ class Kinds(Generic[Part]):
             "name it: register it first, as docs/extending.md shows"
         )
 
-
-class Registry(Kinds[DescribedPart]):
-    """Kinds whose instances JSON can describe, by the name of their kind and their arguments."""
-
-    def to_json(self, part: DescribedPart) -> dict[str, object]:
-        """Kind and arguments of an instance.
+    def to_json(self, part: Part) -> dict[str, object]:
+        """Kind and arguments of an instance: the fields of a dataclass, or its ``arguments``.
 
         Raises
         ------
         ValueError
             If its kind is not registered.
         """
-        arguments = {key: encoded(value) for key, value in part.arguments.items()}
-        return {"kind": self.name_of(part)} | arguments
+        if is_dataclass(part):
+            arguments = {field.name: getattr(part, field.name) for field in fields(part)}
+        else:
+            arguments = getattr(part, "arguments")  # noqa: B009  of a lift
+        values = {name: encoded(value) for name, value in arguments.items()}
+        return {"kind": self.name_of(part)} | values
 
-    def from_json(self, fields: Mapping[str, Any]) -> DescribedPart:
+    def from_json(self, values: Mapping[str, object]) -> Part:
         """The instance that :meth:`to_json` described."""
-        arguments = {key: _decoded(value) for key, value in fields.items() if key != "kind"}
-        return self[fields["kind"]](**arguments)
+        arguments = {key: _decoded(value) for key, value in values.items() if key != "kind"}
+        kind: Callable[..., Part] = self[str(values["kind"])]
+        return kind(**arguments)
 
 
 def encoded(value: object) -> object:

@@ -11,14 +11,14 @@ import math
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import torch
 from torch import Tensor, nn
 
 from redunet.construction.construction import Construction
 from redunet.construction.features import FeatureStore, LabelledFeatures, read_array, write_array
-from redunet.construction.history import RateHistory
+from redunet.construction.history import RateFields, RateHistory
 from redunet.construction.unknown_labels import reassign
 from redunet.files.atomic import atomic_folder
 from redunet.files.identity import (
@@ -31,10 +31,20 @@ from redunet.files.identity import (
 )
 from redunet.files.tensors import read_module, write_module
 from redunet.layers import ReduLayer
+from redunet.layers.layer import LayerFields
 from redunet.rates import HalfSpectrum
 
 OPERATORS = "operators.safetensors"
 STATE = "state.json"
+
+
+class State(TypedDict):
+    """What the folder of a layer says about it."""
+
+    identity: Identity
+    layer: LayerFields
+    history: RateFields
+    features: list[str]
 
 
 class FolderCheckpoint:
@@ -64,7 +74,7 @@ class FolderCheckpoint:
         """Save the last layer, and the features after it."""
         layers, features = self._construction.layers, self._features()
         final = self._folder_of(len(layers))
-        values = {
+        values: State = {
             "identity": self._identity,
             "layer": layers[-1].describe(),
             "history": self._construction.history.to_json(),
@@ -154,12 +164,12 @@ class FolderCheckpoint:
         numbers = (int(f.name.removeprefix("layer-")) for f in self._folder.glob("layer-?????"))
         return max(numbers, default=0)
 
-    def _read_state(self, number: int) -> dict[str, Any]:
-        values: dict[str, Any] = json.loads((self._folder_of(number) / STATE).read_text())
+    def _read_state(self, number: int) -> State:
+        values: State = json.loads((self._folder_of(number) / STATE).read_text())
         return values
 
     def _read_layer(
-        self, number: int, description: dict[str, Any], spectrum: HalfSpectrum
+        self, number: int, description: LayerFields, spectrum: HalfSpectrum
     ) -> ReduLayer:
         layer = ReduLayer.empty(description, spectrum)
         read_module(layer, self._folder_of(number) / OPERATORS)

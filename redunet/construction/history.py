@@ -1,9 +1,8 @@
 """The rates of the features, layer by layer."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Self, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +10,14 @@ from numpy.typing import NDArray
 from redunet.rates import RateReduction
 
 Rates = NDArray[np.float64]
+
+
+class RateFields(TypedDict):
+    """A history as JSON can hold it. A rate that is not known is None."""
+
+    expansion: list[float | None]
+    compression: list[float | None]
+    validation: "RateFields | None"
 
 
 @dataclass
@@ -52,21 +59,21 @@ class RateHistory:
         before, after = self.delta[-2:]
         return bool(after - before < tol * abs(before))
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> RateFields:
         """Lists of numbers that JSON can represent."""
         return {
             "expansion": _as_json(self.expansion),
             "compression": _as_json(self.compression),
-            "validation": self.validation and self.validation.to_json(),
+            "validation": None if self.validation is None else self.validation.to_json(),
         }
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Self:
+    def from_json(cls, values: RateFields) -> Self:
         """The history that :meth:`to_json` described."""
         return cls(
             np.array(values["expansion"], dtype=float),
             np.array(values["compression"], dtype=float),
-            values["validation"] and cls.from_json(values["validation"]),
+            None if values["validation"] is None else cls.from_json(values["validation"]),
         )
 
 

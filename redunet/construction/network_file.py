@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from os import PathLike
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -40,11 +40,14 @@ from redunet.layers.encoding import default_batch_size
 from redunet.lifts import UnknownLiftError, lift_from_json, lift_to_json
 from redunet.rates import HalfSpectrum
 
+# What JSON gives for a header.
+Header: TypeAlias = Mapping[str, Any]
+
 # The key of the header of saved networks.
 KEY = "redunet"
 
 # The version of the header.
-FORMAT = 4
+FORMAT = 5
 
 # Names of the tensors that hold the samples in a file.
 SAMPLES, LABELS = "samples.X", "samples.labels"
@@ -106,7 +109,7 @@ def read_network(
     return parts, with_layers(parts, tensors, path)
 
 
-def header_of(parts: Parts) -> dict[str, Any]:
+def header_of(parts: Parts) -> Header:
     """The header of a network, as JSON can represent it.
 
     Raises
@@ -116,7 +119,7 @@ def header_of(parts: Parts) -> dict[str, Any]:
     ValueError
         If the network has operators or memberships of a kind that is not registered.
     """
-    header: dict[str, Any] = {
+    fields = {
         "format": FORMAT,
         "settings": parts.settings.to_json(),
         "layers": [layer.describe() for layer in parts.layers],
@@ -131,7 +134,7 @@ def header_of(parts: Parts) -> dict[str, Any]:
         "reader": _reader_to_json(parts.reader),
     }
     try:
-        header = json.loads(json.dumps(encoded(header)))
+        header: Header = json.loads(json.dumps(encoded(fields)))
         _parts_of(header, copy.deepcopy(parts.lift))
     except TypeError as error:
         raise TypeError(
@@ -142,7 +145,7 @@ def header_of(parts: Parts) -> dict[str, Any]:
     return header
 
 
-def parts_of(header: Mapping[str, Any], lift: nn.Module | None, path: str | PathLike[str]) -> Parts:
+def parts_of(header: Header, lift: nn.Module | None, path: str | PathLike[str]) -> Parts:
     """The parts of the network that a header describes, with tensors on the meta device.
 
     Parameters
@@ -173,7 +176,7 @@ def parts_of(header: Mapping[str, Any], lift: nn.Module | None, path: str | Path
     return parts
 
 
-def _parts_of(header: Mapping[str, Any], lift: nn.Module | None) -> Parts:
+def _parts_of(header: Header, lift: nn.Module | None) -> Parts:
     sample_shape, feature_shape = tuple(header["sample_shape"]), tuple(header["feature_shape"])
     spectrum = HalfSpectrum(feature_shape[1:])
     layers = [ReduLayer.empty(description, spectrum) for description in header["layers"]]
@@ -202,25 +205,24 @@ def _parts_of(header: Mapping[str, Any], lift: nn.Module | None) -> Parts:
         feature_shape,
         lift,
         header["batch_size"],
-        _names_of(header.get("names", {})),
-        reader=_reader_of(header.get("reader")),
+        _names_of(header["names"]),
+        reader=_reader_of(header["reader"]),
     )
 
 
-def _reader_to_json(reader: Reader | None) -> dict[str, Any] | None:
+def _reader_to_json(reader: Reader | None) -> dict[str, object] | None:
     if reader is None:
         return None
     return {"kind": READERS.name_of(reader), **reader.describe()}
 
 
-def _reader_of(description: Mapping[str, Any] | None) -> Reader | None:
+def _reader_of(description: Header | None) -> Reader | None:
     return None if description is None else READERS[description["kind"]].empty(description)
 
 
-def _names_of(names: Mapping[str, Any]) -> Names:
-    """Names in a header. Earlier files of this format have none."""
-    features = names.get("features")
-    return Names(None if features is None else tuple(features), names.get("label"))
+def _names_of(names: Header) -> Names:
+    features = names["features"]
+    return Names(None if features is None else tuple(features), names["label"])
 
 
 def samples_for(parts: Parts, X: Array, labels: Array) -> dict[str, Tensor]:

@@ -3,9 +3,9 @@
 The reasons and measurements for these values are in docs/choosing.md.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, replace
-from typing import Any, Self, TypeVar
+from typing import Self, TypedDict, TypeVar
 
 from redunet._checks import check_count, check_flag, check_number, check_positive, set_fields
 from redunet.construction.adaptive_steps import AdaptiveSteps
@@ -22,6 +22,20 @@ TOLERANCE = 0.01
 MOST_LAYERS = 50
 
 Kind = TypeVar("Kind", Membership, OperatorKind)
+
+
+class SettingsFields(TypedDict):
+    """Settings as JSON can hold them; see :class:`Settings`."""
+
+    num_layers: int
+    eta: float | list[float]
+    eps_sq: float
+    membership: dict[str, object]
+    operators: dict[str, object]
+    momentum: float
+    tol: float | None
+    true_membership: bool
+    adaptive_eta: bool
 
 
 @dataclass(frozen=True)
@@ -120,24 +134,25 @@ class Settings:
         """The largest η that is given; 0 if none is."""
         return max(self.eta) if isinstance(self.eta, Sequence) else self.eta or 0.0
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """The settings as values that JSON can represent."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        values: dict[str, object] = {
+            field.name: getattr(self, field.name) for field in fields(self)
+        }
         return values | {
             "membership": MEMBERSHIPS.to_json(self.membership),
             "operators": OPERATOR_KINDS.to_json(self.operators),
         }
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Self:
+    def from_json(cls, values: SettingsFields) -> Self:
         """Settings that :meth:`to_json` described."""
-        return cls(
-            **{
-                **values,
-                "membership": MEMBERSHIPS.from_json(values["membership"]),
-                "operators": OPERATOR_KINDS.from_json(values["operators"]),
-            }
-        )
+        parts = {
+            "membership": MEMBERSHIPS.from_json(values["membership"]),
+            "operators": OPERATOR_KINDS.from_json(values["operators"]),
+        }
+        settings: Callable[..., Self] = cls  # which refuses names that it does not know
+        return settings(**{**values, **parts})
 
 
 def check_steps(

@@ -45,7 +45,7 @@ class Source(Protocol):
     home: torch.device
 
     @property
-    def labels(self) -> Any:
+    def labels(self) -> np.ndarray:
         """Labels of all samples, complete after the last batch."""
 
     def batches(self, batch_size: int) -> Iterator[Tensor]:
@@ -84,8 +84,9 @@ class ArraySource:
                 "is known, pass num_classes"
             )
         self.X = as_samples(X, device=device, name=name)
-        options: Any = {"unknown": unknown, "partial": True, "memberships": True}
-        self.labels = as_labels(labels, len(self.X), **options)  # masked where not known
+        self.labels = as_labels(  # masked where not known
+            labels, len(self.X), unknown=unknown, partial=True, memberships=True
+        )
         check_layout(self.X, name)
         self.example = self.X[:1]
         self.home = self.X.device
@@ -136,7 +137,7 @@ class DatasetSource:
         self._random_state = torch.get_rng_state()
         self._labels: list[np.ndarray] = []
         self._count: int | None = None  # number of samples in the first pass
-        self._begun: Iterator[Any] | None = self._begin()
+        self._begun: Iterator[object] | None = self._begin()
         with self._own_random_numbers():
             first = next(self._begun, _END)
         if first is _END:
@@ -175,7 +176,7 @@ class DatasetSource:
         """Labels of the samples that have been read."""
         return np.ma.concatenate(self._labels)
 
-    def _begin(self) -> Iterator[Any]:
+    def _begin(self) -> Iterator[object]:
         """The batches of a loader, or the elements of a data set one by one."""
         data = self._data
         loader = data if isinstance(data, DataLoader) else DataLoader(data, batch_size=None)
@@ -209,7 +210,7 @@ class DatasetSource:
             yield
             self._random_state = torch.get_rng_state()
 
-    def _collated(self, elements: list[Any]) -> Any:
+    def _collated(self, elements: list[object]) -> object:
         """One batch of several elements."""
         try:
             return default_collate(elements)
@@ -219,7 +220,7 @@ class DatasetSource:
                 f"shape: {error}"
             ) from error
 
-    def _checked(self, batch: Any, start: int) -> tuple[Tensor, np.ndarray]:
+    def _checked(self, batch: object, start: int) -> tuple[Tensor, np.ndarray]:
         """The samples of a batch, and a label for each of them."""
         values, labels = pair_of(batch, self._name, unlabelled=self._unlabelled)
         name = f"{self._name}[{start}:{start + len(values)}]"
@@ -232,11 +233,10 @@ class DatasetSource:
                 f"{name} has samples of shape {tuple(samples.shape)}, and labels of shape "
                 f"{shape}: there must be one label for each sample"
             )
-        options: Any = {"unknown": self._unknown, "partial": True, "memberships": True}
-        return samples, as_labels(labels, **options)
+        return samples, as_labels(labels, unknown=self._unknown, partial=True, memberships=True)
 
 
-def pair_of(batch: Any, name: str, *, unlabelled: bool = False) -> tuple[Any, Any]:
+def pair_of(batch: object, name: str, *, unlabelled: bool = False) -> tuple[Any, Any]:
     """The samples and the labels of a batch; the labels are None if it has none.
 
     Raises
@@ -263,7 +263,7 @@ def pair_of(batch: Any, name: str, *, unlabelled: bool = False) -> tuple[Any, An
     )
 
 
-def check_rereadable(data: Any, use: str) -> None:
+def check_rereadable(data: object, use: str) -> None:
     """Raise ValueError if ``data``, as far as one can see, can be read only once.
 
     Parameters

@@ -1,8 +1,8 @@
 """One layer: a step of projected gradient ascent on the rate reduction."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Self
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Self, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,32 @@ from redunet.layers.operators import (
 )
 from redunet.layers.operators.responses import block_entries, samples_per_block
 from redunet.rates.spectrum import HalfSpectrum, joined, project_to_sphere
+
+
+class TensorFields(TypedDict):
+    """A tensor without its values."""
+
+    dtype: str
+    shape: list[int]
+
+
+class OperatorFields(TypedDict):
+    """An operator without the values of its tensors."""
+
+    kind: str
+    tensors: dict[str, TensorFields]
+
+
+class LayerFields(TypedDict):
+    """A layer without the values of its tensors, as JSON can hold it."""
+
+    eta: float
+    momentum: float
+    membership: dict[str, object]
+    dtype: str
+    expansion: OperatorFields
+    compression: OperatorFields
+    sums: dict[str, TensorFields] | None
 
 
 class ReduLayer(nn.Module):
@@ -199,7 +225,7 @@ class ReduLayer(nn.Module):
         compression = self.spectrum.kernels(C.flatten(1, 2)).unflatten(0, C.shape[1:3])
         return OperatorMatrices(self.spectrum.kernels(E), compression)
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> LayerFields:
         """A description of all but the values of the tensors, for JSON; see :meth:`empty`."""
         return {
             "eta": self.eta,
@@ -208,18 +234,16 @@ class ReduLayer(nn.Module):
             "dtype": _name_of(self.proportions.dtype),
             "expansion": _described(self.operators.expansion),
             "compression": _described(self.operators.compression),
-            "sums": self.operators.sums and _tensors_of(self.operators.sums),
+            "sums": None if self.operators.sums is None else _tensors_of(self.operators.sums),
         }
 
     @classmethod
-    def empty(cls, description: Mapping[str, Any], spectrum: HalfSpectrum) -> Self:
+    def empty(cls, description: LayerFields, spectrum: HalfSpectrum) -> Self:
         """A layer that fits a description. Its tensors are on the meta device."""
         compression, sums = _empty(description["compression"]), description["sums"]
-        operators = Operators(
-            _empty(description["expansion"]),
-            compression,
-            sums and ClassSums(**{name: _tensor(**fields) for name, fields in sums.items()}),
-        )
+        operators = Operators(_empty(description["expansion"]), compression)
+        if sums is not None:
+            operators.sums = ClassSums(**{name: _tensor(**each) for name, each in sums.items()})
         return cls(
             operators,
             proportions=_tensor(description["dtype"], (compression.count,)),
@@ -291,18 +315,18 @@ def _joined(parts: Iterable[tuple[slice, Tensor]], like: Tensor) -> Tensor:
     return joined(blocks) if whole is None else whole
 
 
-def _described(operator: Operator) -> dict[str, Any]:
+def _described(operator: Operator) -> OperatorFields:
     return {"kind": REPRESENTATIONS.name_of(operator), "tensors": _tensors_of(operator)}
 
 
-def _tensors_of(module: nn.Module) -> dict[str, Any]:
+def _tensors_of(module: nn.Module) -> dict[str, TensorFields]:
     return {
         name: {"dtype": _name_of(t.dtype), "shape": list(t.shape)}
         for name, t in module.state_dict().items()
     }
 
 
-def _empty(description: Mapping[str, Any]) -> Operator:
+def _empty(description: OperatorFields) -> Operator:
     """An operator that fits a description. Its constructor takes its tensors by name."""
     kind: Callable[..., Operator] = REPRESENTATIONS[description["kind"]]
     return kind(**{name: _tensor(**each) for name, each in description["tensors"].items()})

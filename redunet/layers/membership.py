@@ -2,8 +2,8 @@
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -72,11 +72,6 @@ class Membership(ABC):
             proportions if self.relative else torch.full_like(proportions, 1 / len(proportions))
         )
         return shares / alpha
-
-    @property
-    def arguments(self) -> dict[str, Any]:
-        """The keyword arguments that make an equal instance."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @property
     def formula(self) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from redunet._registry import Kinds
+from redunet._registry import Registry
 
 
 class Reader(nn.Module, ABC):
@@ -34,7 +34,7 @@ class Reader(nn.Module, ABC):
         """Scores of samples ``(m, *sample_shape)``, of shape ``(m, k)``."""
 
     @abstractmethod
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, object]:
         """A description of all but the values of the tensors, for JSON; see :meth:`empty`."""
 
     @classmethod
@@ -58,4 +58,4 @@ def pooled(membership: Tensor, logits: Tensor) -> Tensor:
 
 
 # Kinds of readers by the names that files give them.
-READERS: Kinds[Reader] = Kinds(Reader, "reader", {})
+READERS: Registry[Reader] = Registry(Reader, "reader", {})

@@ -196,7 +196,7 @@ def test_tensors_that_do_not_fit_are_refused(saved, change, message):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda h: h.update(format=99), "has format 99, this version reads format 4"),
+        (lambda h: h.update(format=99), "has format 99, this version reads format 5"),
         (lambda h: h.pop("classes"), "has a damaged header: KeyError 'classes'"),
         (lambda h: h["settings"].update(nonsense=1), "has a damaged header: TypeError"),
         (lambda h: h["layers"][0].update(dtype="no_such_type"), "has a damaged header"),

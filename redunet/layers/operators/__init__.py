@@ -1,6 +1,6 @@
 """The linear operators of a layer: their representations, and their computation from samples."""
 
-from redunet._registry import Kinds, Registry
+from redunet._registry import Registry
 from redunet.layers.operators.dense import DenseOperator
 from redunet.layers.operators.dictionary import DictionaryOperator
 from redunet.layers.operators.exact import Exact, Extensible
@@ -34,7 +34,7 @@ OPERATOR_KINDS: Registry[OperatorKind] = Registry(
         "variational": Variational,
     },
 )
-REPRESENTATIONS: Kinds[Operator] = Kinds(
+REPRESENTATIONS: Registry[Operator] = Registry(
     Operator,
     "representation",
     {"dense": DenseOperator, "dictionary": DictionaryOperator, "low rank": LowRankOperator},

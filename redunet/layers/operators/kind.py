@@ -1,8 +1,7 @@
 """The base class of all kinds of operators. A kind makes operators from samples."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
 
 from redunet.layers.operators.moments import DatasetInfo, SecondMoments
 from redunet.layers.operators.operator import Operators
@@ -30,8 +29,3 @@ class OperatorKind(ABC):
 
     def check(self, channels: int) -> None:  # noqa: B027
         """Raise ValueError if the options do not suit this number of channels."""
-
-    @property
-    def arguments(self) -> dict[str, Any]:
-        """The keyword arguments that make an equal instance."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
