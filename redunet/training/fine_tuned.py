@@ -78,23 +78,42 @@ class ResidualHead(Head):
     The factors are proportional to the weights by which the membership of the layer compares the
     classes, so that the head predicts as the network does. The two largest logits of a sample
     differ by 10 on average. With λ = 500, as for memberships, only the worst samples would
-    contribute to the gradient.
+    contribute to the gradient. The logits of a reader are added, with the factor that leaves it its
+    say. It is not trained.
     """
 
     takes_residuals = True
     sharpness: Tensor
+    share: Tensor  # the factor of the reader's logits
 
     def __init__(self, net: ReduNet):
         super().__init__()
-        self.register_buffer("sharpness", torch.ones_like(net.layers[0].proportions))
+        like = net.layers[0].proportions
+        self.register_buffer("sharpness", torch.ones_like(like))
+        self.register_buffer("share", like.new_zeros(()))
 
     @torch.no_grad()
     def fit(self, net: ReduNet, X: Tensor) -> None:
         """Set the factors."""
         last = net.layers[-1]
-        weights = last.comparison_weights()
-        nearest, second = (weights * net.residual_norms(X)).topk(2, largest=False).values.mean(0)
-        self.sharpness.copy_(10 * weights / (second - nearest).clamp_min(1e-6))
+        weights, norms = last.comparison_weights(), net.residual_norms(X)
+        nearest, second = (weights * norms).topk(2, largest=False).values.T
+        scale = 10 / (second - nearest).mean().clamp_min(1e-6)
+        self.sharpness.copy_(scale * weights)
+        # How much a difference of weighted residuals counts in the logarithms of memberships.
+        best, other = last.assign(norms.double()).log().topk(2).values.T
+        counts = (best - other) / (second - nearest)
+        own = counts.masked_fill(counts.isinf(), math.nan).nanmedian()
+        self.share.copy_(scale / own.nan_to_num(math.inf))  # none beside hard memberships
+
+    def forward(self, net: ReduNet, X: Tensor) -> Tensor:
+        """Map samples to logits ``(m, k)``."""
+        logits = super().forward(net, X)
+        if net.reader is None:
+            return logits
+        with torch.no_grad():
+            of_reader = net.reader_logits(X)
+        return logits + self.share * of_reader.to(logits)
 
     def logits(self, found: Tensor) -> Tensor:
         """Map residual norms ``(m, k)`` to logits ``(m, k)``."""
@@ -306,4 +325,7 @@ class RealClassifier(Graph):
     def forward(self, X: Tensor) -> tuple[Tensor]:
         """Map samples ``(m, *sample_shape)`` to logits ``(m, k)``."""
         features, residual_norms = self.net.evaluate(X)
-        return (self.head.logits(residual_norms if self.head.takes_residuals else features),)
+        logits = self.head.logits(residual_norms if self.head.takes_residuals else features)
+        if isinstance(self.head, ResidualHead) and self.net.reader is not None:
+            logits = logits + self.head.share * self.net.reader.logits(X).to(logits)
+        return (logits,)

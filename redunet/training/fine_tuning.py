@@ -93,9 +93,9 @@ def finetune(
         Number of epochs.
     head : {"residual", "linear"}
         ``"residual"`` computes logits from the residual norms of the last layer. It adds no
-        parameters, starts with the predictions of the constructed network, and stays invariant to
-        shifts. ``"linear"`` computes logits as linear functions of the flattened features, from
-        random weights.
+        parameters, starts with the predictions of the constructed network and its reader, and stays
+        invariant to shifts. ``"linear"`` computes logits as linear functions of the flattened
+        features, from random weights, without the reader.
     loss : nn.Module, optional
         A function of logits and integer labels; by default cross-entropy. A loss whose attribute
         ``of_features`` is true, such as :class:`redunet.MCR2Loss`, gets features instead of logits.

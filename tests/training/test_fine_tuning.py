@@ -1,22 +1,28 @@
 import copy
+import math
 
 import pytest
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 from redunet import (
+    ExpansionRegression,
+    FineTuned,
     MCR2Loss,
     RandomCirculantLift,
     ReduNet,
     ReduNetWarning,
     Softmax,
     datasets,
+    export,
     finetune,
     rate_reduction,
 )
 from redunet.files.tensors import write_tensors
 from redunet.training import ResidualHead
 from redunet.training.fine_tuning import _Training
+
+HARD = Softmax(math.inf)  # leaves a reader no say
 
 
 @pytest.fixture(scope="module")
@@ -203,6 +209,25 @@ def test_classes_of_uneven_size_start_with_the_predictions_of_the_network(digits
     started = finetune(net, X[rows], labels[rows], epochs=1, lr=1e-30, validation=None)
     assert (started.predict(X) == net.predict(X)).all()
     assert (net.predict(X) == labels.numpy()).mean() > 0.7
+
+
+@pytest.mark.parametrize("membership", ["softmax", Softmax(30.0, balanced=True), HARD])
+def test_a_reader_keeps_its_say(digits, membership, tmp_path):
+    X, labels, X_test, _ = (t.flatten(1) if t.ndim > 1 else t for t in digits)
+    reader = ExpansionRegression(degree=1).fit(X[:200], labels[:200])
+    options = {"num_layers": 1, "membership": membership, "reader": reader}
+    net = ReduNet.construct(X[:200], labels[:200], **options)
+    started = finetune(net, X, labels, epochs=1, lr=1e-30, validation=None)
+    assert (started.predict(X_test) == net.predict(X_test)).all()
+    net.reader = None
+    assert (started.predict(X_test) == net.predict(X_test)).all() == (membership == HARD)
+    assert started(X_test).dtype == torch.float32
+    started.save(tmp_path / "tuned.safetensors")
+    loaded = FineTuned.load(tmp_path / "tuned.safetensors")
+    torch.testing.assert_close(loaded(X_test), started(X_test), rtol=0, atol=0)
+    export(started, tmp_path / "tuned.pt2")
+    (logits,) = torch.export.load(tmp_path / "tuned.pt2").module()(X_test)
+    torch.testing.assert_close(logits, started(X_test), rtol=1e-4, atol=1e-3)
 
 
 @pytest.mark.parametrize("kind", ["vectors", "low rank", "images"])
