@@ -23,7 +23,6 @@ from redunet import (
 )
 from redunet._labels import as_labels
 from redunet.coding import coding_length
-from redunet.estimators import clustering_accuracy
 from redunet.inspection.summary import evaluation
 from redunet.plots import plot_similarity, plot_singular_values
 
@@ -94,7 +93,6 @@ READERS = {
     "rates": lambda y: rate_reduction(X, y, 0.5),
     "coding length": lambda y: coding_length(X, 0.5, y),
     "subsample": lambda y: datasets.subsample(y, 2),
-    "accuracy of clusters": lambda y: clustering_accuracy(y, POSITIONS),
     "similarity": lambda y: plot_similarity(X, y),
     "singular values": lambda y: plot_singular_values(X, y),
 }

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import Ridge
 from sklearn.preprocessing import normalize
 
 from benchmarks.paper_tables import __main__ as program
@@ -260,6 +261,18 @@ def test_coefficients_satisfy_the_optimality_conditions_of_the_elastic_net(tau):
         np.testing.assert_allclose(slope[active], tau * np.sign(code[active]), rtol=0.02)
         assert np.all(np.abs(slope[others]) <= tau * 1.02)
         assert active.any()
+
+
+def test_the_affinity_is_the_regression_on_all_others():
+    Z = np.random.default_rng(0).normal(size=(30, 5))
+    Z /= np.linalg.norm(Z, axis=1, keepdims=True)
+    expected = np.zeros((30, 30))
+    for i in range(30):
+        others = np.delete(np.arange(30), i)
+        expected[others, i] = Ridge(0.1, fit_intercept=False).fit(Z[others].T, Z[i]).coef_
+    expected = np.abs(expected)
+    found = clustering.subspace_affinity(Z)
+    np.testing.assert_allclose(found, expected + expected.T, rtol=1e-7, atol=1e-10)
 
 
 @pytest.mark.parametrize("name", clustering.METHODS)

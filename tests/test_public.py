@@ -64,7 +64,6 @@ def test_docstrings_name_every_parameter(documented, function):
         "coding.length",
         "datasets.series",
         "estimators.classifier",
-        "estimators.clustering",
         "estimators.lossy_coding",
         "estimators.micl",
         "inspection.explanation",

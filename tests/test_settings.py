@@ -34,7 +34,6 @@ from redunet import (
     polar_samples,
     rate_reduction,
 )
-from redunet.estimators import SubspaceClustering
 from redunet.layers import Rectified, Softmax, Variational
 from redunet.rates import pairwise_rate_reduction
 from redunet.training import ReduConvLayer
@@ -222,8 +221,7 @@ ESTIMATORS = [
     (NearestSubspaceClassifier, {"n_components": 2, "center": True}),
     (MICLClassifier, {"eps_sq": 0.25, "center": True}),
     (MICLClassifier, {"eps_sq": 0.25}),
-    (LossyCodingClustering, {"eps_sq": 0.25, "initial": 4, "random_state": 3}),
-    (SubspaceClustering, {"n_clusters": 2, "ridge": 0.5, "random_state": 3}),
+    (LossyCodingClustering, {"eps_sq": 0.25, "random_state": 3}),
 ]
 
 

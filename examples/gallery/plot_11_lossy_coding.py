@@ -15,7 +15,6 @@ from sklearn.mixture import GaussianMixture
 from tabulate import tabulate
 
 from redunet import LossyCodingClustering
-from redunet.estimators import SubspaceClustering
 from redunet.plots import class_colors
 
 
@@ -83,7 +82,7 @@ print(f"adjusted Rand index of {len(X_new)} new samples: {agreement:.2f}")
 # and standard deviation of four random sets. The second column has subspaces of one, two and four
 # dimensions in eight. Lossy coding keeps its default ε². All others are given the true number of
 # clusters, except for the Gaussian mixture whose number is chosen by BIC. Spectral clustering has
-# the best of four affinities in hindsight. Subspace clustering is by least squares regression.
+# the best of four affinities in hindsight.
 
 
 def mixture(X, k):
@@ -100,7 +99,6 @@ methods = {
     "lossy coding": lambda X, y: LossyCodingClustering().fit_predict(X),
     "k-means": lambda X, y: KMeans(4, n_init=10, random_state=0).fit_predict(X),
     "spectral": spectral,
-    "least squares": lambda X, y: SubspaceClustering(4, random_state=0).fit_predict(X),
     "mixture, BIC": lambda X, y: min(
         (mixture(X, k) for k in range(1, 8)), key=lambda fitted: fitted.bic(X)
     ).predict(X),

@@ -39,8 +39,8 @@ class CodeSettings(NamedTuple):
 
     def scales(self, counts: Tensor) -> Tensor:
         """C/(nε²), divided by the Parseval weights, for classes of n samples, ``(F, g, e)``."""
-        of_counts = self.channels / (counts.clamp_min(1)[:, None] * self.eps_sq)
-        return of_counts / self.weights[:, None, None]
+        ratios = self.channels / (counts.clamp_min(1)[:, None] * self.eps_sq)
+        return ratios / self.weights[:, None, None]
 
     def factors(self, counts: Tensor) -> Tensor:
         """(n + C)/2 for classes of n samples, ``(g,)``."""
@@ -50,7 +50,7 @@ class CodeSettings(NamedTuple):
         """The sum of ``(F, …)`` over frequencies, each times its Parseval weight."""
         return torch.tensordot(self.weights[block], values, 1)
 
-    def of_means(self, means: Tensor) -> Tensor:
+    def mean_lengths(self, means: Tensor) -> Tensor:
         """Lengths of means ``(…, C)``, ``(…, e)``."""
         means = means if self.origin is None else means + self.origin
         squares = torch.linalg.vector_norm(means, dim=-1).square().unsqueeze(-1)
@@ -179,14 +179,16 @@ class CodedClasses:
         Tensor of shape (m, k) or (e, m, k), float64
             A sample that is alone in its class has an infinite increment there.
         """
-        V = minus_origin(V, self._origin)
+        V, code = minus_origin(V, self._origin), self._code(V.shape[2])
         table = self._added(V)
         targets = self._counts.new_empty(V.shape[1], dtype=torch.long)
         for batch, parts in self._batches:
             mask = batch.mask
             samples, classes = batch.samples[mask], batch.classes.repeat_interleave(mask.sum(1))
             targets[samples] = classes
-            table[:, samples, classes] = self._removed(V, batch, parts)[mask].T
+            members = as_double(batch.gather(V[:1]))
+            lost = changes(parts, members, self._counts[batch.classes], code, step=-1)
+            table[:, samples, classes] = -lost[mask].T
         table += label_lengths(self._counts, self.log_priors, targets)
         return table if self.eps_sq.ndim else table[0]
 
@@ -201,14 +203,9 @@ class CodedClasses:
         for batch, parts in self._batches:
             counts = self._counts[batch.classes]
             for run in _runs(V.shape[1], parts, code):
-                lengths = added_lengths(parts, V[:, None, run], counts, code)  # (g, q, e)
+                lengths = changes(parts, V[:, None, run], counts, code, step=1)  # (g, q, e)
                 table[:, run, batch.classes] = lengths.permute(2, 1, 0)
         return table
-
-    def _removed(self, V: Tensor, batch: ClassBatch, parts: Decomposition) -> Tensor:
-        """L(X_j) − L(X_j ∖ {x}) for the samples of a batch of classes, ``(g, s, e)``."""
-        members = as_double(batch.gather(V[:1]))[0]
-        return removed_lengths(parts, members, self._counts[batch.classes], self._code(V.shape[2]))
 
 
 def label_lengths(
@@ -235,74 +232,45 @@ def label_lengths(
     return torch.where(counts > 0, lengths, torch.inf)
 
 
-def added_lengths(
-    parts: Decomposition, queries: Tensor, counts: Tensor, code: CodeSettings
+def changes(
+    parts: Decomposition, samples: Tensor, counts: Tensor, code: CodeSettings, *, step: int
 ) -> Tensor:
-    """L(X ∪ {x}) − L(X) for some classes.
+    """What one sample more or less changes in the lengths of some classes.
 
     Parameters
     ----------
     parts : Decomposition
-        The classes.
-    queries : Tensor of shape (F, 1 or g, q, C)
-        The samples x. With g, each class has samples of its own.
+        The classes, with the shares of their samples if these are taken out.
+    samples : Tensor of shape (F, 1, q, C) or (1, g, s, C)
+        The samples that are added to each class, or the samples of each class at frequency 0.
     counts : Tensor of shape (g,)
         Number of samples in each class.
     code : CodeSettings
+    step : {1, -1}
+        1 adds a sample: L(X ∪ {x}) − L(X). −1 takes a sample out: L(X ∖ {x}) − L(X).
 
     Returns
     -------
-    Tensor of shape (g, q, e)
+    Tensor of shape (g, q, e) or (g, s, e)
     """
-    more = counts + 1
-    scales = code.scales(more)
-    gains = total(
-        code.weighted(
-            added(parts.frequencies(block), as_double(queries[block]), counts, scales[block]), block
-        )
-        for block in _blocks(parts, queries.shape[2], code)
-    )
-    change = _lengths(parts, more, code) - _lengths(parts, counts, code)
-    lengths = change.unsqueeze(1) + code.factors(more)[:, None, None] * gains
+    after = counts + step
+    scales = code.scales(after)
+
+    def log_det_changes(block: slice) -> Tensor:
+        own = parts.frequencies(block)
+        if step < 0:
+            return -removed(own, counts, scales[block])
+        return added(own, as_double(samples[block]), counts, scales[block])
+
+    blocks = _blocks(parts, samples.shape[2], code)
+    gains = total(code.weighted(log_det_changes(block), block) for block in blocks)
+    change = _lengths(parts, after, code) - _lengths(parts, counts, code)
+    lengths = change.unsqueeze(1) + code.factors(after)[:, None, None] * gains
     if parts.means is None:
         return lengths
-    n = counts[:, None, None]
-    means = (n * parts.means.unsqueeze(1) + as_double(queries[0])) / (n + 1)
-    return lengths + code.of_means(means) - code.of_means(parts.means).unsqueeze(1)
-
-
-def removed_lengths(
-    parts: Decomposition, members: Tensor, counts: Tensor, code: CodeSettings
-) -> Tensor:
-    """L(X) − L(X ∖ {x}) for the samples of some classes.
-
-    Parameters
-    ----------
-    parts : Decomposition
-        The classes, with the shares of their samples.
-    members : Tensor of shape (g, s, C)
-        The samples at frequency 0.
-    counts : Tensor of shape (g,)
-        Number of samples in each class.
-    code : CodeSettings
-
-    Returns
-    -------
-    Tensor of shape (g, s, e)
-    """
-    fewer = counts - 1
-    scales = code.scales(fewer)
-    losses = total(
-        code.weighted(removed(parts.frequencies(block), counts, scales[block]), block)
-        for block in _blocks(parts, members.shape[1], code)
-    )
-    change = _lengths(parts, counts, code) - _lengths(parts, fewer, code)
-    lengths = change.unsqueeze(1) + code.factors(fewer)[:, None, None] * losses
-    if parts.means is None:
-        return lengths
-    n = counts[:, None, None]
-    means = (n * parts.means.unsqueeze(1) - members) / (n - 1).clamp_min(1)
-    return lengths + code.of_means(parts.means).unsqueeze(1) - code.of_means(means)
+    sums = counts[:, None, None] * parts.means.unsqueeze(1) + step * as_double(samples[0])
+    means = sums / after.clamp_min(1)[:, None, None]
+    return lengths + code.mean_lengths(means) - code.mean_lengths(parts.means).unsqueeze(1)
 
 
 def _lengths(parts: Decomposition, counts: Tensor, code: CodeSettings) -> Tensor:

@@ -1,7 +1,6 @@
 """Estimators that follow scikit-learn's conventions."""
 
 from redunet.estimators.classifier import ReduNetClassifier
-from redunet.estimators.clustering import SubspaceClustering, clustering_accuracy
 from redunet.estimators.lossy_coding import LossyCodingClustering
 from redunet.estimators.micl import MICLClassifier
 from redunet.estimators.nearest_subspace import NearestSubspaceClassifier
@@ -11,6 +10,4 @@ __all__ = [
     "MICLClassifier",
     "NearestSubspaceClassifier",
     "ReduNetClassifier",
-    "SubspaceClustering",
-    "clustering_accuracy",
 ]

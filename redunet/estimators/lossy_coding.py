@@ -6,7 +6,6 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClusterMixin
-from sklearn.cluster import MiniBatchKMeans
 from sklearn.isotonic import isotonic_regression
 from sklearn.utils import check_random_state
 from torch import Tensor
@@ -14,7 +13,6 @@ from torch import Tensor
 from redunet._checks import (
     Array,
     as_tensor,
-    check_count,
     check_flag,
     check_positive,
     plain,
@@ -26,7 +24,7 @@ from redunet.estimators.validation import SpectralMixin, validated
 from redunet.rates.partition import Partition
 from redunet.rates.spectrum import minus_origin, norms
 
-Initial: TypeAlias = Literal["auto", "samples"] | int | ArrayLike
+Initial: TypeAlias = Literal["auto", "samples"] | ArrayLike
 
 # The default ε², as a share of the mean squared norm of the samples at each place.
 DEFAULT_SHARE = 0.01
@@ -64,13 +62,13 @@ class LossyCodingClustering(SpectralMixin, ClusterMixin, BaseEstimator):
         If false, samples are flattened. If true, samples are ``(m, C, *spatial)``, and cyclic
         shifts of single samples do not change the clusters.
     initial : {"auto", "samples"}, int or array-like of shape (m,)
-        Clusters to begin with: each sample alone (``"samples"``), so many groups by k-means, or
-        groups with the given labels. ``"auto"`` takes single samples up to 5000 samples. Of larger
+        Clusters to begin with: each sample alone (``"samples"``), or groups with the given labels,
+        for example by k-means. ``"auto"`` takes single samples up to 5000 samples. Of larger
         sets it first clusters 2500 random samples, assigns all samples to these clusters as
         :meth:`predict` does, and begins with them. Clusters of less than a thousandth of a large
-        set may be missed. With ``shift_invariant``, k-means compares the moduli of spectra.
+        set may be missed.
     random_state : int, RandomState instance or None
-        Random state of k-means and of the random subset.
+        Random state of the random subset.
     progress : bool
         Show a progress bar on standard error.
 
@@ -206,20 +204,19 @@ class LossyCodingClustering(SpectralMixin, ClusterMixin, BaseEstimator):
     def _initial_groups(self, V: Tensor) -> np.ndarray:
         """Labels of the initial clusters, ``(m,)``."""
         m, initial = V.shape[1], self.initial
-        if isinstance(initial, str):
+        if np.ndim(initial) == 0:
             if initial not in ("auto", "samples"):
                 raise ValueError(
-                    f"initial must be 'auto', 'samples', a number or labels, got {initial!r}"
+                    "initial must be 'auto', 'samples' or labels, such as "
+                    f"KMeans(50).fit_predict(X), got {initial!r}"
                 )
             if initial == "samples" or m <= LARGEST_START:
                 return np.arange(m)
             return self._by_subset(V)
-        if np.ndim(initial):
-            try:
-                return as_labels(initial, m)
-            except (TypeError, ValueError) as error:
-                raise type(error)(f"initial: {error}") from error
-        return self._by_k_means(V, check_count(initial=initial))
+        try:
+            return as_labels(initial, m)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"initial: {error}") from error
 
     def _by_subset(self, V: Tensor) -> np.ndarray:
         """Clusters of a random subset, and the samples that lengthen their codes least."""
@@ -228,12 +225,6 @@ class LossyCodingClustering(SpectralMixin, ClusterMixin, BaseEstimator):
         merging = self._merged(part, np.arange(len(chosen)))
         coded = self._code(part, merging.labels(merging.shortest))
         return coded.increments(V).argmin(1).cpu().numpy()
-
-    def _by_k_means(self, V: Tensor, count: int) -> np.ndarray:
-        """Groups of samples, or of the moduli of spectra."""
-        values = V[0] if self._spectrum.size == 1 else V.abs().transpose(0, 1).flatten(1)
-        k_means = MiniBatchKMeans(min(count, V.shape[1]), random_state=plain(self.random_state))
-        return k_means.fit_predict(values.cpu().numpy())
 
 
 def linkage(merging: Merging) -> tuple[np.ndarray, float]:
