@@ -1,14 +1,11 @@
 """Names of columns and of the label travel with the network and its file."""
 
-import json
-
 import numpy as np
 import pytest
 import torch
 
 from redunet import ReduNet, ReduNetClassifier, explain, finetune, report
 from redunet._names import Names
-from redunet.files.tensors import read_tensors, write_tensors
 from redunet.inspection import Decision
 from redunet.inspection.summary import evaluation
 
@@ -158,20 +155,6 @@ def test_names_are_saved(net, tmp_path):
     assert torch.equal(again(frame[COLUMNS[::-1]]), net(frame))
     net.save(path, samples=(frame[COLUMNS[::-1]], measurements()[1]))
     assert ReduNet.load(path).names == net.names
-
-
-def test_files_without_names_are_read(net, tmp_path):
-    """Earlier versions wrote none."""
-    path = tmp_path / "net.safetensors"
-    net.save(path)
-    metadata, tensors = read_tensors(path)
-    header = json.loads(metadata["redunet"])
-    del header["names"]
-    write_tensors(tensors, path, "redunet", header)
-    again = ReduNet.load(path)
-    assert again.names == Names()
-    frame, _ = measurements()
-    assert torch.equal(again(frame), net(frame))
 
 
 def test_an_extended_network_keeps_its_names():
