@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from redunet._checks import check_count, check_counts
 from redunet._extras import require
 from redunet.lifts.base import Lift
-from redunet.lifts.rectifier import Rectifier
+from redunet.lifts.fourier import Rectifier
 
 if TYPE_CHECKING:
     from kymatio.scattering1d.frontend.torch_frontend import ScatteringTorch1D

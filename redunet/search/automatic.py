@@ -1,12 +1,12 @@
 """The lifts among which a search chooses, and the bands that suit a shape."""
 
 from collections.abc import Sequence
-from typing import Literal
 
 from torch import nn
 
 from redunet.lifts import MultiScaleLift, Standardize
 from redunet.lifts.multi_scale import NONLINEARITIES as ALL_NONLINEARITIES
+from redunet.lifts.multi_scale import Nonlinearity
 from redunet.search.regression import ExpansionRegression
 
 # Kernels of each dilation for signals, and random projections of vectors.
@@ -26,16 +26,17 @@ MOST_AXES = 3
 # Largest frequencies of the bands, by number of spatial axes; the last are for more axes.
 BANDS: Sequence[Sequence[int]] = ([], [0, 1, 2, 4, 8, 16, 32], [1, 2, 3, 4], [1, 2])
 
-NONLINEARITIES: tuple[Literal["relu", "soft step", "step"], ...] = ("relu", "soft step", "step")
+NONLINEARITIES: tuple[Nonlinearity, ...] = ("relu", "soft step", "step")
 
 
 def automatic_lifts(sample_shape: Sequence[int], seed: int = 0) -> list[nn.Module]:
     """The lifts that a search compares for samples of a shape.
 
-    All of them standardise the channels first. For vectors they are the vectors themselves with a
-    constant feature, and 512 random projections with each of the nonlinearities of
-    :class:`redunet.MultiScaleLift`. For signals and images they are 32 random kernels of each
-    dilation with each of the nonlinearities, of the samples alone and with first differences.
+    All of them standardise the channels first. For vectors they are 512 random projections with
+    each of the nonlinearities of :class:`redunet.MultiScaleLift`, and the vectors themselves with a
+    constant feature. For signals and images they are 32 random kernels of each dilation with each
+    of the nonlinearities, with first differences and of the samples alone. The first one is best
+    for classes of one or two samples, which cannot be left out.
 
     Parameters
     ----------
@@ -61,39 +62,12 @@ def automatic_lifts(sample_shape: Sequence[int], seed: int = 0) -> list[nn.Modul
             f"shape {tuple(sample_shape)}: pass a lift of your own, lift=None, or X with axes that "
             "are joined, such as X.flatten(4)"
         )
-    if not spatial:
-        return [
-            Standardize(channels, constant=True),
-            *(
-                _standardized(
-                    channels,
-                    MultiScaleLift(
-                        channels,
-                        0,
-                        kernels_per_scale=PROJECTIONS,
-                        nonlinearity=nonlinearity,
-                        seed=seed,
-                    ),
-                )
-                for nonlinearity in NONLINEARITIES
-            ),
-        ]
-    return [
-        _standardized(
-            channels,
-            MultiScaleLift(
-                channels,
-                len(spatial),
-                kernels_per_scale=KERNELS_PER_SCALE,
-                dilations=_dilations(spatial),
-                nonlinearity=nonlinearity,
-                differences=differences,
-                seed=seed,
-            ),
-        )
-        for differences in (False, True)
+    kernels = [
+        _kernels(sample_shape, KERNELS_PER_SCALE, seed, nonlinearity, differences=differences)
+        for differences in ((True, False) if spatial else (False,))
         for nonlinearity in NONLINEARITIES
     ]
+    return kernels if spatial else [*kernels, Standardize(channels, constant=True)]
 
 
 def automatic_reader(sample_shape: Sequence[int], seed: int = 0) -> ExpansionRegression:
@@ -115,17 +89,8 @@ def automatic_reader(sample_shape: Sequence[int], seed: int = 0) -> ExpansionReg
     ExpansionRegression
         A regression that is not fitted yet.
     """
-    channels, *spatial = sample_shape
-    lift = MultiScaleLift(
-        channels,
-        len(spatial),
-        kernels_per_scale=READ_KERNELS if spatial else PROJECTIONS,
-        dilations=_dilations(spatial) if spatial else None,
-        nonlinearity=ALL_NONLINEARITIES,
-        mean=True,
-        seed=seed,
-    )
-    return ExpansionRegression(_standardized(channels, lift), seed=seed)
+    lift = _kernels(sample_shape, READ_KERNELS, seed, ALL_NONLINEARITIES, mean=True)
+    return ExpansionRegression(lift, seed=seed)
 
 
 def automatic_bands(feature_shape: Sequence[int]) -> list[int | None]:
@@ -143,13 +108,29 @@ def automatic_bands(feature_shape: Sequence[int]) -> list[int | None]:
     return [*narrower] if is_complete else [*narrower, None]
 
 
-def _standardized(channels: int, lift: nn.Module) -> nn.Module:
+def _kernels(
+    sample_shape: Sequence[int],
+    per_scale: int,
+    seed: int,
+    nonlinearity: Nonlinearity | Sequence[Nonlinearity],
+    *,
+    differences: bool = False,
+    mean: bool = False,
+) -> nn.Module:
+    """Random kernels after a standardisation; for vectors 512 random projections."""
+    channels, *spatial = sample_shape
+    dilations = None  # for series the lift determines them itself
+    if len(spatial) > 1:
+        room = max(1, (min(spatial) - 1) // (IMAGE_KERNEL_SIZE - 1))
+        dilations = [dilation for dilation in IMAGE_DILATIONS if dilation <= room]
+    lift = MultiScaleLift(
+        channels,
+        len(spatial),
+        kernels_per_scale=per_scale if spatial else PROJECTIONS,
+        dilations=dilations,
+        nonlinearity=nonlinearity,
+        differences=differences,
+        mean=mean,
+        seed=seed,
+    )
     return nn.Sequential(Standardize(channels), lift)
-
-
-def _dilations(spatial: Sequence[int]) -> tuple[int, ...] | None:
-    """Dilations of kernels for images; None for series, whose lift determines them itself."""
-    if len(spatial) == 1:
-        return None
-    room = max(1, (min(spatial) - 1) // (IMAGE_KERNEL_SIZE - 1))
-    return tuple(dilation for dilation in IMAGE_DILATIONS if dilation <= room)

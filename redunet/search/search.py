@@ -115,7 +115,7 @@ class Search:
 
     Samples of a class of one or two are not left out, because too little of the class would remain.
     If there is no larger class, the first lift is taken, with ε² = 0.1 divided by the number of
-    frequencies, and a band of 2.
+    frequencies, and a band of 2. If every class has a single sample, there is no second reader.
 
     Parameters
     ----------
@@ -238,7 +238,7 @@ class Search:
         judge = comparison.judge
         verdict = judge.verdict(self.best_.residuals)
         self.sharpness_ = verdict.sharpness if judge.count else DEFAULT_SHARPNESS
-        self.reader_ = reader
+        self.reader_ = reader = reader if subset.counts.max() > 1 else None
         if reader is not None:
             reader.fit_subset(subset, source, size, processes)
             logits = reader.sharpness * reader.held_out_

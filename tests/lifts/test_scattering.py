@@ -10,7 +10,7 @@ from torch import nn
 
 from redunet import ReduNet, ScatteringLift, ShortTimeFourierLift
 from redunet.datasets import all_shifts, sinusoids
-from redunet.lifts.rectifier import Rectifier
+from redunet.lifts.fourier import Rectifier
 from tests.samples import samples
 
 

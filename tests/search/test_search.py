@@ -147,6 +147,15 @@ def test_two_samples_of_a_class_get_the_default():
     assert (net.predict(X) == labels).all()
 
 
+def test_single_samples_have_no_second_reader():
+    X, labels = series(6)
+    for m, has_reader in ((3, False), (4, True), (6, True)):
+        search = Search().fit(X[:m], labels[:m])
+        assert (search.reader_ is not None) == has_reader
+        net = ReduNet.construct(X[:m], labels[:m], num_layers=1, **search.arguments)
+        assert (net.predict(X[:m]) == labels[:m]).all()
+
+
 def test_small_classes_beside_large_ones():
     X, labels = series(31)
     labels = np.where(np.arange(31) == 4, "one", labels.astype(str))
