@@ -87,6 +87,9 @@ class Decision:
     scores : tuple of two floats or None
         The scores of the classes by the reader of the network, times its sharpness. With a reader,
         the winner may have the larger residual. None if the network has no reader.
+    log_odds : float or None
+        The logarithm of the quotient of the two memberships, by residuals and reader together. If
+        there is a reader, ``by_input`` are shares of the log odds instead of the difference.
 
     References
     ----------
@@ -105,6 +108,7 @@ class Decision:
     is_linear: bool
     means: np.ndarray
     scores: tuple[float, float] | None = None
+    log_odds: float | None = None
 
     @classmethod
     @torch.no_grad()
@@ -152,12 +156,18 @@ class Decision:
         for scale, share in zip(_scales(net.lift, X), shares.sum(0).tolist(), strict=True):
             by_scale[scale] = by_scale.get(scale, 0.0) + share
 
-        def difference(X: Tensor) -> Tensor:
-            smaller, larger = compared(net.residual_norms(X, layer), chosen).double()[:, pair].T
-            return larger.square() - smaller.square()
+        def lead(X: Tensor) -> Tensor:
+            """The lead of the first class: the difference, or log odds if there is a reader."""
+            norms = net.residual_norms(X, layer).double()
+            if net.reader is None:
+                smaller, larger = compared(norms, chosen)[:, pair].T
+                return larger.square() - smaller.square()
+            membership = chosen.assign(norms).clamp_min(torch.finfo(norms.dtype).tiny)
+            winner, other = (membership.log() + net.reader_logits(X))[:, pair].T
+            return winner - other
 
         means = _means(net.lift, X)
-        is_linear = not number and _is_linear(net.lift)
+        is_linear = not number and net.reader is None and _is_linear(net.lift)
         kind, count = "column" if X.ndim == 2 else "channel", X.shape[1]
         names = net.names.features or [f"{kind} {i}" for i in range(count)]
         if count == 1:
@@ -165,7 +175,7 @@ class Decision:
         elif is_linear:
             by_input = dict(zip(names, _by_linear_input(net, X, means, point, pull), strict=True))
         else:
-            by_input = dict(zip(names, _by_moved_input(difference, X, means), strict=True))
+            by_input = dict(zip(names, _by_moved_input(lead, X, means), strict=True))
         scores = net.reader_logits(X)[0, pair].tolist()
         winner, other = net.classes_[pair].tolist()
         smaller, larger = squares.sqrt().tolist()
@@ -181,6 +191,7 @@ class Decision:
             is_linear=is_linear,
             means=means.cpu().numpy(),
             scores=None if net.reader is None else (scores[0], scores[1]),
+            log_odds=None if net.reader is None else lead(X).item(),
         )
 
     @property
@@ -190,13 +201,18 @@ class Decision:
         return other**2 - winner**2
 
     @property
-    def rest(self) -> float:
-        """The difference minus the shares by input.
+    def lead(self) -> float:
+        """What the shares by input and the rest sum to: the log odds, or else the difference."""
+        return self.difference if self.log_odds is None else self.log_odds
 
-        It is the share of the constants that a linear lift adds. Otherwise it is the difference for
-        a sample of means.
+    @property
+    def rest(self) -> float:
+        """The lead minus the shares by input.
+
+        It is the share of the constants that a linear lift adds. Otherwise it is the lead for a
+        sample of means.
         """
-        return self.difference - sum(self.by_input.values())
+        return self.lead - sum(self.by_input.values())
 
     @property
     def frequency_names(self) -> list[str]:
@@ -209,9 +225,9 @@ class Decision:
         """What the shares by input belong to: columns or channels."""
         return "columns" if self.sample.ndim == 1 else "channels"
 
-    def percentages(self, shares: ArrayLike) -> np.ndarray:
-        """Shares in percent of the absolute value of the difference."""
-        return 100 * np.asarray(shares) / (abs(self.difference) or 1.0)
+    def percentages(self, shares: ArrayLike, total: float | None = None) -> np.ndarray:
+        """Shares in percent of the absolute value of the difference, or of another total."""
+        return 100 * np.asarray(shares) / (abs(self.difference if total is None else total) or 1.0)
 
     def __str__(self) -> str:
         """The two classes, their residuals, and the largest shares of each kind."""
@@ -223,14 +239,21 @@ class Decision:
             f"shares of the difference, positive for {winner} and negative for {other}:",
         ]
         if self.scores is not None:
-            lines.insert(2, f"scores of the reader: {self.scores[0]:.3f} and {self.scores[1]:.3f}")
+            scores = f"scores of the reader: {self.scores[0]:.3f} and {self.scores[1]:.3f}"
+            lines.insert(2, f"{scores}; log odds with residuals: {self.log_odds:.3f}")
         if self.by_input:
-            shares = self._largest(self.by_input, self.by_input.values(), PRINTED_INPUTS)
-            rest = self._largest(["constant" if self.is_linear else "at their means"], [self.rest])
-            lines.append(f"  {self.input_kind}: {shares}; {rest}")
+            shares = self.percentages(list(self.by_input.values()), self.lead)
+            rest = "constant" if self.is_linear else "at their means"
+            total = "" if self.log_odds is None else ", of the log odds"
+            lines.append(
+                f"  {self.input_kind}{total}: {_largest(self.by_input, shares, PRINTED_INPUTS)}; "
+                f"{_largest([rest], self.percentages([self.rest], self.lead))}"
+            )
         if self.frequency.shape[1]:
-            lines.append(f"  frequencies: {self._largest(self.frequency_names, self.by_frequency)}")
-        lines.append(f"  scales: {self._largest(self.by_scale, self.by_scale.values())}")
+            shares = self.percentages(self.by_frequency)
+            lines.append(f"  frequencies: {_largest(self.frequency_names, shares)}")
+        shares = self.percentages(list(self.by_scale.values()))
+        lines.append(f"  scales: {_largest(self.by_scale, shares)}")
         return "\n".join(lines)
 
     def __repr__(self) -> str:
@@ -239,13 +262,13 @@ class Decision:
     def _repr_html_(self) -> str:
         return f"<pre>{html.escape(str(self))}</pre>"
 
-    def _largest(
-        self, names: Iterable[str], shares: Iterable[float], count: int = PRINTED_SHARES
-    ) -> str:
-        percentages, names = self.percentages(list(shares)), list(names)
-        order = np.argsort(-np.abs(percentages), kind="stable")[:count]
-        numbers = [f"{percentage:+.0f} %".replace("-", "−") for percentage in percentages]
-        return ", ".join(f"{names[i]}: {numbers[i]}" for i in order.tolist())
+
+def _largest(names: Iterable[str], percentages: np.ndarray, count: int = PRINTED_SHARES) -> str:
+    """The names and numbers of the largest shares."""
+    names = list(names)
+    order = np.argsort(-np.abs(percentages), kind="stable")[:count]
+    numbers = [f"{percentage:+.0f} %".replace("-", "−") for percentage in percentages]
+    return ", ".join(f"{names[i]}: {numbers[i]}" for i in order.tolist())
 
 
 def compared(norms: Tensor, layer: ReduLayer) -> Tensor:
@@ -297,10 +320,8 @@ def _by_linear_input(
     return (scale.nan_to_num(0) * (parts.conj() * pull).real.sum((0, 2))).tolist()
 
 
-def _by_moved_input(
-    difference: Callable[[Tensor], Tensor], X: Tensor, means: Tensor
-) -> list[float]:
-    """Mean changes of the difference as columns or channels move from their means."""
+def _by_moved_input(lead: Callable[[Tensor], Tensor], X: Tensor, means: Tensor) -> list[float]:
+    """Mean changes of the lead as columns or channels move from their means."""
     count, rng = X.shape[1], np.random.default_rng(0)
     draws = max(1, min(MOST_ORDERS, COLUMNS_BY_ORDERS // count))
     orders = [rng.permutation(count) for _ in range(draws)]
@@ -311,7 +332,7 @@ def _by_moved_input(
         rows = max(1, BLOCK_ENTRIES // X.numel())
         blocks = [steps[start : start + rows] for start in range(0, count + 1, rows)]
         moved = (torch.cat(_moved(X, at_means, block)) for block in blocks)
-        values = torch.cat([difference(samples) for samples in moved])
+        values = torch.cat([lead(samples) for samples in moved])
         shares[order] += values.diff().cpu().numpy() / len(orders)
     return shares.tolist()
 

@@ -382,6 +382,27 @@ def test_columns_of_other_lifts_move_from_their_means(shape):
     assert len(decision.by_input) == shape[0]
 
 
+@pytest.mark.parametrize("shape", [(4,), (3, 9)])
+def test_columns_have_shares_of_the_log_odds_if_there_is_a_reader(shape):
+    X, labels = problem(*shape, m=60)
+    net = ReduNet.construct(X, labels, lift="auto")
+    assert net.reader is not None
+    decision = Decision.from_network(net, X[7])
+    pair = [net.classes_.tolist().index(label) for label in decision.classes]
+    odds = net.membership(
+        torch.stack(
+            [X[7], X.mean((0, *range(2, X.ndim))).view(-1, *[1] * (X.ndim - 2)).expand_as(X[7])]
+        )
+    )[:, pair].log()
+    expected, at_means = (odds[:, 0] - odds[:, 1]).tolist()
+    assert decision.log_odds == decision.lead == pytest.approx(expected, rel=1e-9)
+    assert decision.rest == pytest.approx(at_means, rel=1e-9)
+    shares = sum(decision.by_input.values())
+    assert shares == pytest.approx(expected - at_means, rel=1e-9)
+    assert "  columns, of the log odds: " in str(decision) or X.ndim > 2
+    assert decision.by_place.sum() == pytest.approx(decision.difference, rel=1e-9)
+
+
 def test_two_columns_have_their_shapley_values():
     X, labels = problem(2)
     net = searched(X, labels, 0, None)

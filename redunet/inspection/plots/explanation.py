@@ -1,7 +1,5 @@
 """Plots of the explanation of one sample: a decision, and what each layer does."""
 
-from collections.abc import Sequence
-
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
@@ -42,8 +40,9 @@ MARKED_LAYERS = 30
 def plot_decision(decision: Decision, *, figure: FigureBase | None = None) -> np.ndarray:
     """Draw the shares of a decision: by column or channel, by place, by frequency and by scale.
 
-    All shares are in percent of the difference between the squared residuals. Blue shares speak for
-    the winner, orange ones for the other class. Places are drawn on the sample itself. A share at a
+    All shares are in percent of the difference between the squared residuals, and those of columns
+    and channels in percent of the log odds if the network has a reader. Blue shares speak for the
+    winner, orange ones for the other class. Places are drawn on the sample itself. A share at a
     place comes from all that the kernels see around it; see :class:`redunet.inspection.Decision`.
     Places of samples with three or more spatial axes are not drawn, nor is a kind of which there
     is only one share.
@@ -136,16 +135,17 @@ def _has_places(decision: Decision) -> bool:
 
 def draw_inputs(ax: Axes, decision: Decision) -> None:
     """Draw a bar for each column or channel with a large share, and one for the rest."""
-    rest = "constant" if decision.is_linear else "means"
-    kind = decision.input_kind.removesuffix("s")
-    _draw_bars(ax, list(decision.by_input), list(decision.by_input.values()), decision)
-    ax.set(title=f"By {kind}")
-    if abs(decision.percentages(decision.rest)) >= 0.5:
-        place = len(ax.patches)
-        share = float(decision.percentages(decision.rest))
-        ax.barh(place, share, color="0.6")
+    shares = decision.percentages(list(decision.by_input.values()), decision.lead)
+    _draw_bars(ax, list(decision.by_input), shares)
+    rest = float(decision.percentages(decision.rest, decision.lead))
+    if abs(rest) >= 0.5:
         names = [text.get_text() for text in ax.get_yticklabels()]
-        ax.set_yticks(range(place + 1), [*names, rest])
+        ax.barh(len(names), rest, color="0.6")
+        names.append("constant" if decision.is_linear else "means")
+        ax.set_yticks(range(len(names)), names)
+    ax.set_title(f"By {decision.input_kind.removesuffix('s')}")
+    if decision.log_odds is not None:
+        ax.set_xlabel("share of the log odds [%]")
 
 
 def draw_places(ax: Axes, decision: Decision) -> None:
@@ -189,21 +189,19 @@ def _draw_frequencies(ax: Axes, decision: Decision) -> None:
         ax.set(xlabel="frequency", ylabel="share [%]", xlim=(-1, decision.frequency.max() + 1))
         ax.locator_params(axis="x", integer=True)
     else:
-        _draw_bars(ax, decision.frequency_names, decision.by_frequency, decision)
+        _draw_bars(ax, decision.frequency_names, decision.percentages(decision.by_frequency))
     ax.set(title="By frequency")
 
 
 def _draw_scales(ax: Axes, decision: Decision) -> None:
     """Draw a bar for each scale."""
-    _draw_bars(ax, list(decision.by_scale), list(decision.by_scale.values()), decision)
+    shares = decision.percentages(list(decision.by_scale.values()))
+    _draw_bars(ax, list(decision.by_scale), shares)
     ax.set(title="By scale")
 
 
-def _draw_bars(
-    ax: Axes, names: list[str], shares: Sequence[float] | np.ndarray, decision: Decision
-) -> None:
+def _draw_bars(ax: Axes, names: list[str], percentages: np.ndarray) -> None:
     """Draw a horizontal bar for each name, those with large shares if there are many."""
-    percentages = decision.percentages(shares)
     if len(names) > NAMED_SHARES:
         order = np.argsort(-np.abs(percentages), kind="stable")
         shown, others = order[: NAMED_SHARES - 1], order[NAMED_SHARES - 1 :]
