@@ -96,7 +96,7 @@ class Constructed:
 
 def automatic(seed: int) -> Search:
     """A search with all its candidates."""
-    return Search(seed=seed)
+    return Search(seed=seed, reader=None)
 
 
 def defaults(seed: int) -> Search:
