@@ -142,7 +142,9 @@ class CodedClasses:
         """
         batches = self._batches
         if not held_out:
-            batches = [(batch, parts._replace(shares=None)) for batch, parts in batches]
+            batches = [
+                (batch, decomposition._replace(shares=None)) for batch, decomposition in batches
+            ]
         eps_sq = torch.as_tensor(eps_sq, dtype=torch.float64, device=self.eps_sq.device)
         return dataclasses.replace(self, eps_sq=eps_sq, _batches=batches)
 
@@ -182,12 +184,12 @@ class CodedClasses:
         V, code = minus_origin(V, self._origin), self._code(V.shape[2])
         table = self._added(V)
         targets = self._counts.new_empty(V.shape[1], dtype=torch.long)
-        for batch, parts in self._batches:
+        for batch, decomposition in self._batches:
             mask = batch.mask
             samples, classes = batch.samples[mask], batch.classes.repeat_interleave(mask.sum(1))
             targets[samples] = classes
             members = as_double(batch.gather(V[:1]))
-            lost = changes(parts, members, self._counts[batch.classes], code, step=-1)
+            lost = changes(decomposition, members, self._counts[batch.classes], code, step=-1)
             table[:, samples, classes] = -lost[mask].T
         table += label_lengths(self._counts, self.log_priors, targets)
         return table if self.eps_sq.ndim else table[0]
@@ -200,10 +202,10 @@ class CodedClasses:
         code = self._code(V.shape[2])
         shape = len(code.eps_sq), V.shape[1], len(self._counts)
         table = torch.full(shape, torch.inf, dtype=torch.float64, device=V.device)
-        for batch, parts in self._batches:
+        for batch, decomposition in self._batches:
             counts = self._counts[batch.classes]
-            for run in _runs(V.shape[1], parts, code):
-                lengths = changes(parts, V[:, None, run], counts, code, step=1)  # (g, q, e)
+            for run in _runs(V.shape[1], decomposition, code):
+                lengths = changes(decomposition, V[:, None, run], counts, code, step=1)  # (g, q, e)
                 table[:, run, batch.classes] = lengths.permute(2, 1, 0)
         return table
 
@@ -233,13 +235,13 @@ def label_lengths(
 
 
 def changes(
-    parts: Decomposition, samples: Tensor, counts: Tensor, code: CodeSettings, *, step: int
+    decomposition: Decomposition, samples: Tensor, counts: Tensor, code: CodeSettings, *, step: int
 ) -> Tensor:
     """What one sample more or less changes in the lengths of some classes.
 
     Parameters
     ----------
-    parts : Decomposition
+    decomposition : Decomposition
         The classes, with the shares of their samples if these are taken out.
     samples : Tensor of shape (F, 1, q, C) or (1, g, s, C)
         The samples that are added to each class, or the samples of each class at frequency 0.
@@ -257,47 +259,47 @@ def changes(
     scales = code.scales(after)
 
     def log_det_changes(block: slice) -> Tensor:
-        own = parts.frequencies(block)
+        own = decomposition.frequencies(block)
         if step < 0:
             return -removed(own, counts, scales[block])
         return added(own, as_double(samples[block]), counts, scales[block])
 
-    blocks = _blocks(parts, samples.shape[2], code)
+    blocks = _blocks(decomposition, samples.shape[2], code)
     gains = total(code.weighted(log_det_changes(block), block) for block in blocks)
-    change = _lengths(parts, after, code) - _lengths(parts, counts, code)
+    change = _lengths(decomposition, after, code) - _lengths(decomposition, counts, code)
     lengths = change.unsqueeze(1) + code.factors(after)[:, None, None] * gains
-    if parts.means is None:
+    if decomposition.means is None:
         return lengths
-    sums = counts[:, None, None] * parts.means.unsqueeze(1) + step * as_double(samples[0])
+    sums = counts[:, None, None] * decomposition.means.unsqueeze(1) + step * as_double(samples[0])
     means = sums / after.clamp_min(1)[:, None, None]
-    return lengths + code.mean_lengths(means) - code.mean_lengths(parts.means).unsqueeze(1)
+    return lengths + code.mean_lengths(means) - code.mean_lengths(decomposition.means).unsqueeze(1)
 
 
-def _lengths(parts: Decomposition, counts: Tensor, code: CodeSettings) -> Tensor:
+def _lengths(decomposition: Decomposition, counts: Tensor, code: CodeSettings) -> Tensor:
     """(n + C)/2 Σ_p log det(I + C/(nε²) M), ``(g, e)``."""
     scales = code.scales(counts)
     sums = total(
-        code.weighted(log_dets(parts.frequencies(block), scales[block]), block)
-        for block in _blocks(parts, 0, code)
+        code.weighted(log_dets(decomposition.frequencies(block), scales[block]), block)
+        for block in _blocks(decomposition, 0, code)
     )
     return code.factors(counts)[:, None] * sums
 
 
-def _runs(count: int, parts: Decomposition, code: CodeSettings) -> Iterator[slice]:
+def _runs(count: int, decomposition: Decomposition, code: CodeSettings) -> Iterator[slice]:
     """Runs of samples that fit into memory at one frequency."""
-    step = max(1, BLOCK_ENTRIES // _entries(parts, 1, code))
+    step = max(1, BLOCK_ENTRIES // _entries(decomposition, 1, code))
     return (slice(start, min(start + step, count)) for start in range(0, count, step))
 
 
-def _blocks(parts: Decomposition, count: int, code: CodeSettings) -> Iterator[slice]:
+def _blocks(decomposition: Decomposition, count: int, code: CodeSettings) -> Iterator[slice]:
     """Blocks of frequencies that fit into memory with this number of samples."""
-    step = max(1, BLOCK_ENTRIES // _entries(parts, count, code))
+    step = max(1, BLOCK_ENTRIES // _entries(decomposition, count, code))
     return (slice(start, start + step) for start in range(0, len(code.weights), step))
 
 
-def _entries(parts: Decomposition, count: int, code: CodeSettings) -> int:
+def _entries(decomposition: Decomposition, count: int, code: CodeSettings) -> int:
     """Number of values for all classes and this number of samples at one frequency."""
-    _, classes, rank = parts.values.shape
+    _, classes, rank = decomposition.values.shape
     precisions = len(code.eps_sq)
     return classes * (count * (2 * code.channels + rank + 2 * precisions) + rank * precisions)
 
@@ -305,7 +307,7 @@ def _entries(parts: Decomposition, count: int, code: CodeSettings) -> int:
 def _decomposed(V: Tensor, batch: ClassBatch, center: bool, held_out: bool) -> Decomposition:
     """The decomposition of a batch of classes, from blocks of frequencies."""
     step = max(1, BLOCK_ENTRIES // (batch.samples.numel() * V.shape[2]))
-    parts = [
+    blocks = [
         decompose(
             as_double(batch.gather(V[start : start + step])),
             batch.mask,
@@ -314,4 +316,4 @@ def _decomposed(V: Tensor, batch: ClassBatch, center: bool, held_out: bool) -> D
         )
         for start in range(0, len(V), step)
     ]
-    return Decomposition.joined(parts)
+    return Decomposition.joined(blocks)

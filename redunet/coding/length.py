@@ -84,8 +84,8 @@ def coding_length(
         X = X - level.view(-1, *[1] * (X.ndim - 2))
         origin = level * spectrum.size**0.5  # of the unitary transform
     length = segment_lengths(spectrum(X), spectrum, partition, eps_sq, origin=origin).sum()
-    of_labels = torch.special.xlogy(counts, counts / len(X)).sum()
-    return length - of_labels.to(length.dtype)
+    label_length = torch.special.xlogy(counts, counts / len(X)).sum()
+    return length - label_length.to(length.dtype)
 
 
 def segment_lengths(
@@ -113,14 +113,14 @@ def segment_lengths(
     for batch in partition.class_batches:
         count = counts[batch.classes]  # (g,)
         members = batch.gather(V)
-        of_means = torch.zeros_like(count)
+        mean_lengths = torch.zeros_like(count)
         if origin is not None:
             members, means = centred(members, batch, count)
             squares = torch.linalg.vector_norm(means + origin, dim=1).square()
-            of_means = C / 2 * torch.log1p(squares / (spectrum.size * eps_sq))
+            mean_lengths = C / 2 * torch.log1p(squares / (spectrum.size * eps_sq))
         log_dets = log_det(members, C / (count * eps_sq) / weights)
-        of_members = (count + C) * spectrum.size * mean_rate(log_dets, spectrum)
-        lengths = lengths.index_add(0, batch.classes, of_members + of_means)
+        member_lengths = (count + C) * spectrum.size * mean_rate(log_dets, spectrum)
+        lengths = lengths.index_add(0, batch.classes, member_lengths + mean_lengths)
     return lengths
 
 
