@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Sequence
 from math import prod
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -162,8 +162,9 @@ class ReduNetClassifier(
         check_device(self.device)
         self._check_input_shape()
         names = Names.from_data(X, y)
-        options: Any = {"unknown": self.unknown, "partial": True, "dtype": "numeric"}
-        rows, labels = validated_pair(self, on_host(X), y, **options)
+        rows, labels = validated_pair(
+            self, on_host(X), y, unknown=self.unknown, partial=True, dtype="numeric"
+        )
         self.classes_ = np.unique(np.asarray(labels)[known_labels(labels)])
         if len(self.classes_) < 2:
             raise ValueError(

@@ -32,7 +32,7 @@ def description(model: ReduNet | FineTuned) -> dict[str, object]:
         "eps_sq": net.settings.eps_sq,
         "eta": net.settings.eta,
         "membership": with_three_digits(str(net.settings.membership)),
-        **({} if net.reader is None else {"reader": net.reader.description}),
+        **({} if net.reader is None else {"reader": type(net.reader).__name__}),
         "momentum": net.settings.momentum,
         **({"head": type(model.head).__name__} if isinstance(model, FineTuned) else {}),
         "rate reduction before": float(net.history.delta[0]),

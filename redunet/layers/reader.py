@@ -46,11 +46,6 @@ class Reader(nn.Module, ABC):
         """t s_j for samples ``(m, *sample_shape)``, ``(m, k)``."""
         return self.sharpness * self(X)
 
-    @property
-    def description(self) -> str:
-        """The reader in words."""
-        return type(self).__name__
-
 
 def pooled(membership: Tensor, logits: Tensor) -> Tensor:
     """Memberships ``(m, k)`` of a layer times those of a reader, as rows that sum to 1."""

@@ -1,7 +1,6 @@
 """A lift that keeps a band of low frequencies."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -60,10 +59,11 @@ def resampling(length: int, places: int, device: torch.device | None = None) -> 
 
     The smaller number of places must be odd. Coefficients are those of the unitary transform.
     """
-    options: Any = {"dtype": torch.float64, "device": device}
     shared = (min(length, places) - 1) // 2
-    times = torch.arange(places, **options)[:, None] / places
-    times = times - torch.arange(length, **options) / length
-    frequencies = torch.arange(1, shared + 1, **options)
+    times, source, frequencies = (
+        torch.arange(start, stop, dtype=torch.float64, device=device)
+        for start, stop in ((0, places), (0, length), (1, shared + 1))
+    )
+    times = times[:, None] / places - source / length
     waves = 1 + 2 * torch.cos(2 * torch.pi * frequencies[:, None, None] * times).sum(0)
     return waves / (length * places) ** 0.5

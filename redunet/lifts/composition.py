@@ -66,7 +66,7 @@ def check_lifts(name: str, lifts: Sequence[nn.Module | None] | None) -> None:
             raise TypeError(f"{name} must be a list of torch modules and None, got {lift!r} in it")
 
 
-def lift_to_json(lift: nn.Module | None) -> Any:
+def lift_to_json(lift: nn.Module | None) -> object:
     """Kind and arguments of a lift, or only the name of its class if it is not registered."""
     if lift is None:
         return None

@@ -212,7 +212,7 @@ class ExpansionRegression(Reader):
         """The label with the largest score for each sample, a numpy array ``(m,)``."""
         return self.classes_[self.membership(X).argmax(1).cpu().numpy()]
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, object]:
         """A description of all but the values of the tensors, for JSON."""
         return {
             "lift": lift_to_json(self.lift),
