@@ -214,7 +214,7 @@ def test_classes_of_uneven_size_start_with_the_predictions_of_the_network(digits
 @pytest.mark.parametrize("membership", ["softmax", Softmax(30.0, balanced=True), HARD])
 def test_a_reader_keeps_its_say(digits, membership, tmp_path):
     X, labels, X_test, _ = (t.flatten(1) if t.ndim > 1 else t for t in digits)
-    reader = ExpansionRegression(degree=1).fit(X[:200], labels[:200])
+    reader = ExpansionRegression().fit(X[:200], labels[:200])
     options = {"num_layers": 1, "membership": membership, "reader": reader}
     net = ReduNet.construct(X[:200], labels[:200], **options)
     started = finetune(net, X, labels, epochs=1, lr=1e-30, validation=None)
