@@ -4,7 +4,7 @@ import copy
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from os import PathLike
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 import numpy as np
 import torch
@@ -111,31 +111,39 @@ class ReduNet(nn.Module):
         X: Array | Data,
         labels: Array | None = None,
         *,
-        num_layers: int | None = None,
-        eta: float | Sequence[float] | None = None,
-        eps_sq: float | None = None,
-        lam: float | None = None,
-        lift: Literal["auto"] | Search | nn.Module | Sequence[nn.Module] | None = None,
-        operators: Literal["exact", "extensible", "variational"] | OperatorKind = "exact",
-        rank: int | None = None,
-        membership: Literal["softmax", "rectified"] | Membership = "softmax",
-        reader: Reader | None = None,
+        # What the samples are.
         feature_names: Sequence[str] | None = None,
         unknown: int | str | None = None,
         num_classes: int | None = None,
+        # How layers are made.
+        lift: Literal["auto"] | Search | nn.Module | Sequence[nn.Module] | None = None,
+        num_layers: int | None = None,
+        eta: float | Sequence[float] | None = None,
+        eps_sq: float | None = None,
+        operators: Literal["exact", "extensible", "variational"] | OperatorKind = "exact",
+        rank: int | None = None,
+        membership: Literal["softmax", "rectified"] | Membership = "softmax",
+        lam: float | None = None,
+        reader: Reader | None = None,
         momentum: float = 0.0,
         tol: float | None = None,
         true_membership: bool = False,
-        validation: tuple[Array, Array] | Data | None = None,
+        # Where samples and layers live.
         batch_size: int | None = None,
         device: torch.device | str | None = None,
         workdir: str | PathLike[str] | None = None,
         offload: bool = False,
-        checkpoint: str | PathLike[str] | None = None,
         process_group: "dist.ProcessGroup | None" = None,
+        # What is watched and kept.
+        validation: tuple[Array, Array] | Data | None = None,
+        checkpoint: str | PathLike[str] | None = None,
         progress: bool = False,
     ) -> Self:
         """Construct a network from labelled samples.
+
+        The keywords come in four groups: what the samples are (to ``num_classes``), how layers are
+        made (to ``true_membership``), where samples and layers live (to ``process_group``), and
+        what is watched and kept.
 
         Parameters
         ----------
@@ -148,6 +156,18 @@ class ReduNet(nn.Module):
             by batch; a search reads it as well.
         labels : array-like or Tensor of shape (m,) or (m, k)
             Integers or strings, or soft memberships whose rows sum to 1. None for a Dataset.
+        feature_names : sequence of str, optional
+            Names of columns or channels; by default those of a DataFrame.
+        unknown : int or str, optional
+            The label of samples whose class is not known, such as −1; masked labels are not known
+            either. Their memberships also ascend ΔR; see ``net.transduction_``.
+        num_classes : int, optional
+            Number of classes if no label is known. Clusters by lossy coding are the beginning.
+        lift : "auto", Search, nn.Module or list of them, optional
+            Applied to the samples first, one after the other, such as
+            :class:`redunet.MultiScaleLift`, or ``[ScatteringLift(…), nn.Flatten()]``. The network
+            keeps a copy. A :class:`redunet.Search` is fitted to the samples, and chooses all that
+            decides the class; "auto" stands for ``Search()``. More than one layer gives features.
         num_layers : int, optional
             Number of layers, or the largest number if ``tol`` is given. By default layers are added
             until one raises ΔR by less than 1 %, but at most 50. With ``lift="auto"`` it is 1.
@@ -157,13 +177,6 @@ class ReduNet(nn.Module):
         eps_sq : float, optional
             ε², the squared precision of the code: the most important setting. By default 0.5
             divided by the number of frequencies, which is 1 for vectors.
-        lam : float, optional
-            Sharpness λ of the estimated membership, by default 500; ``math.inf`` makes it hard.
-        lift : "auto", Search, nn.Module or list of them, optional
-            Applied to the samples first, one after the other, such as
-            :class:`redunet.MultiScaleLift`, or ``[ScatteringLift(…), nn.Flatten()]``. The network
-            keeps a copy. A :class:`redunet.Search` is fitted to the samples, and chooses all that
-            decides the class; "auto" stands for ``Search()``. More than one layer gives features.
         operators : {"exact", "extensible", "variational"} or OperatorKind
             How operators are made; see :mod:`redunet.layers`. Variational ones take less work and
             memory, and need a ``rank``. Extensible ones are exact, and allow :meth:`extend`.
@@ -172,16 +185,11 @@ class ReduNet(nn.Module):
         membership : {"softmax", "rectified"} or Membership
             How a layer estimates the classes of samples; see :class:`redunet.layers.Softmax` and
             :class:`redunet.layers.Rectified`.
+        lam : float, optional
+            Sharpness λ of the estimated membership, by default 500; ``math.inf`` makes it hard.
         reader : Reader, optional
             Multiplies the memberships of the last layer, such as an
             :class:`redunet.ExpansionRegression` of the same samples. A search has its own.
-        feature_names : sequence of str, optional
-            Names of columns or channels; by default those of a DataFrame.
-        unknown : int or str, optional
-            The label of samples whose class is not known, such as −1; masked labels are not known
-            either. Their memberships also ascend ΔR; see ``net.transduction_``.
-        num_classes : int, optional
-            Number of classes if no label is known. Clusters by lossy coding are the beginning.
         momentum : float
             β of Nesterov's acceleration, such as 0.9, for fewer layers of one and a half times the
             work. A layer that would lower ΔR is computed again without momentum.
@@ -190,8 +198,6 @@ class ReduNet(nn.Module):
         true_membership : bool
             Move the training samples by their true memberships: exact gradient ascent. ``net(X)``
             then reproduces their features only if the estimated memberships are right.
-        validation : tuple of (X, labels), Dataset or DataLoader, optional
-            Further samples, whose rates are recorded in ``history.validation``.
         batch_size : int, optional
             Number of samples per batch, in the construction and in the use of the network.
         device : torch.device or str, optional
@@ -200,12 +206,14 @@ class ReduNet(nn.Module):
             A folder for features that do not fit into memory. It is empty again at the end.
         offload : bool
             Move every layer to host memory as soon as it is made. The network stays there.
-        checkpoint : str or path, optional
-            A folder in which every finished layer is saved. The same call resumes after the last
-            one, a larger ``num_layers`` continues. Other samples or settings are refused.
         process_group : torch.distributed.ProcessGroup, optional
             Processes that each hold a shard of the samples, such as ``dist.group.WORLD``. All of
             them return the network of all samples.
+        validation : tuple of (X, labels), Dataset or DataLoader, optional
+            Further samples, whose rates are recorded in ``history.validation``.
+        checkpoint : str or path, optional
+            A folder in which every finished layer is saved. The same call resumes after the last
+            one, a larger ``num_layers`` continues. Other samples or settings are refused.
         progress : bool
             Show a progress bar on standard error.
 
@@ -256,9 +264,15 @@ class ReduNet(nn.Module):
                 reader=reader,
                 operators=settings.operators,
             )
-            options: Any = {"device": device, "batch_size": batch_size, "progress": progress}
-            options |= {"unknown": unknown, "process_group": process_group}
-            chosen = search.fit(X, labels, **options).arguments
+            chosen = search.fit(
+                X,
+                labels,
+                unknown=unknown,
+                batch_size=batch_size,
+                device=device,
+                process_group=process_group,
+                progress=progress,
+            ).arguments
             module, reader = chosen["lift"], chosen["reader"]
             settings = settings.with_choice(chosen["eps_sq"], chosen["membership"])
         else:
