@@ -452,11 +452,12 @@ def test_one_bump_that_decides_has_the_largest_share(bands):
     X = 0.3 * rng.normal(size=(80, 3, 64))
     labels = np.arange(80) % 2
     X[labels == 1, 1, 30:41] += 2 * np.hanning(11)
-    net = ReduNet.construct(X[:60], labels[:60], lift=Search(bands=bands))
+    search, names = Search(bands=bands), ["left", "right", "front"]
+    net = ReduNet.construct(X[:60], labels[:60], lift=search, feature_names=names)
     window = np.arange(64) // 16
-    for x in X[61::2]:
+    for x in X[61:71:2]:
         decision = explain(net, x).decision
         assert decision.classes == (1, 0)
-        assert max(decision.by_input, key=decision.by_input.get) == "channel 1"
+        assert max(decision.by_input, key=decision.by_input.get) == "right"
         by_window = np.bincount(window, decision.by_place)
         assert by_window.argmax() in (1, 2)
