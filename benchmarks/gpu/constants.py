@@ -13,7 +13,7 @@ from benchmarks.budget import resized
 from benchmarks.gpu.context import Context
 from benchmarks.workloads import SETTINGS, WORKLOADS
 from redunet import ReduNet
-from redunet.layers.operators import base
+from redunet.layers.operators import responses
 from redunet.lifts import MultiScaleLift, RandomCirculantLift, ShortTimeFourierLift
 
 PRECISIONS = {
@@ -182,7 +182,10 @@ def blocks(context: Context) -> str:
             [
                 work.name,
                 *_with(
-                    base.BLOCK_BYTES, [2**bits for bits in sizes], lambda n=net, X=X: n(X), context
+                    responses.BLOCK_BYTES,
+                    [2**bits for bits in sizes],
+                    lambda n=net, X=X: n(X),
+                    context,
                 ),
             ]
         )
@@ -202,7 +205,7 @@ def reading(context: Context) -> str:
             *resized(work, 20 * work.classes).data(context.device), num_layers=1, **SETTINGS
         )
         X, _ = work.data(context.device)
-        costs = _with(base.COST_OF_READING, [0, math.inf], lambda n=net, X=X: n(X), context)
+        costs = _with(responses.COST_OF_READING, [0, math.inf], lambda n=net, X=X: n(X), context)
         products = len(X) * X.shape[1] * getattr(net.layers[0].operators, "width", X.shape[1])
         rows.append([f"{work.name}: 2^{math.log2(products):.1f} multiplications", *costs])
     headers = ["ms of net(X), one layer of low rank", "memberships read", "not read"]

@@ -59,8 +59,6 @@ class ExpansionRegression(Reader):
         The labels, sorted.
     eps_sq_ : float
         ε².
-    sharpness_ : float
-        The sharpness t.
     loss_, accuracy_ : float
         Mean log loss and accuracy of samples that are left out, of classes of at least three. They
         are NaN if no class is that large; ε² is then 0.1, and the sharpness 10.
