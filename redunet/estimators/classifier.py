@@ -58,8 +58,8 @@ class ReduNetClassifier(
     lift : "auto", Search, nn.Module, sequence of nn.Module or None
         Applied to the samples first. "auto" lets a search choose from
         :func:`redunet.search.automatic_lifts`, and adds a second reader; a :class:`redunet.Search`
-        says what to compare. With a lift of your own, or with None for the samples themselves, only
-        ε² and the sharpness are chosen.
+        says what to compare, takes samples as they are, and has a seed of its own. With a lift of
+        your own, or with None for the samples themselves, only ε² and the sharpness are chosen.
     input_shape : tuple of int, optional
         Shape ``(C, *spatial)`` of one sample, if the values of a series or an image are a row of
         ``X``, as in pipelines.

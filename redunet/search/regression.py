@@ -81,7 +81,8 @@ class ExpansionRegression(Reader):
     --------
     >>> from redunet import ExpansionRegression, MultiScaleLift, datasets
     >>> X, labels = datasets.digits()
-    >>> lift = MultiScaleLift(1, ndim=2, nonlinearity=("relu", "competing"), mean=True)
+    >>> kinds = ("step", "relu", "competing")
+    >>> lift = MultiScaleLift(1, ndim=2, kernels_per_scale=64, nonlinearity=kinds, mean=True)
     >>> reader = ExpansionRegression(lift).fit(X[::2], labels[::2])
     >>> bool((reader.predict(X[1::2]) == labels[1::2].numpy()).mean() > 0.93)
     True

@@ -162,9 +162,9 @@ class Search:
     --------
     >>> from redunet import ReduNet, Search, datasets
     >>> X, labels = datasets.digits()
-    >>> search = Search(bands=[2]).fit(X[:200], labels[:200])
-    >>> net = ReduNet.construct(X[:200], labels[:200], **search.arguments)
-    >>> bool((net.predict(X[200:]) == labels[200:].numpy()).mean() > 0.9)
+    >>> search = Search(bands=[2]).fit(X[::4], labels[::4])
+    >>> net = ReduNet.construct(X[::4], labels[::4], **search.arguments)
+    >>> bool((net.predict(X[1::4]) == labels[1::4].numpy()).mean() > 0.9)
     True
     """
 
