@@ -138,5 +138,6 @@ def test_few_samples(capsys, monkeypatch):
     assert int(rows[2][1]) == 300
     for row in rows[5:]:
         whole, short, _, error = (float(cell) for cell in row[2:6])
-        assert short < whole / 10
+        # Both files of a searched network hold its second reader.
+        assert short < whole / (3 if row[1].strip().startswith("searched") else 10)
         assert error < 1e-4
