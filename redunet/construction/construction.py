@@ -140,14 +140,15 @@ class Construction:
             layer = self.make_layer(ahead, momentum)
             moved = self._move(layer, floor)
             if float(moved.moments.rates().delta) >= floor:
-                return self._accept(layer, moved)
+                self._accept(layer, moved)
+                return
             moved.features.clear()
         # Step 1: E and all Cʲ, from the second moments of the features.
         layer = self.make_layer(moments)
         self.moments = None  # not needed any more, and as large as the operators
         del moments
         # Step 2: move every sample by its step, and project it onto the sphere.
-        return self._accept(layer, self._move(layer, floor))
+        self._accept(layer, self._move(layer, floor))
 
     def _assign(self, moments: SecondMoments) -> SecondMoments:
         """Move the memberships of samples whose class is not known up the rate reduction."""

@@ -59,11 +59,12 @@ def plot_search(search: Search, *, figure: FigureBase | None = None) -> np.ndarr
         upper.invert_yaxis()
         upper.set(title="All candidates", xlabel="log loss")
     else:
-        upper.axhspan(first.loss, first.loss + first.standard_error, color="0.9")
         for number, lift in enumerate(lifts):
             own = [c for band in bands for c in candidates if (c.lift, c.band) == (lift, band)]
             places, losses = [bands.index(c.band) for c in own], [c.loss for c in own]
             upper.plot(places, losses, label=own[0].name, markersize=5, **class_style(number))
+        edge, label = first.loss + first.standard_error, "one standard error"
+        upper.axhspan(first.loss, edge, color="0.9", label=label)
         label = f"chosen, band {_name(best.band)}"
         _draw_ring(upper, bands.index(first.band), first.loss, label=label)
         upper.set_xticks(range(len(bands)), [_name(band) for band in bands])
