@@ -33,50 +33,36 @@ class RegularisedCovariance:
     ----------
     factor : Tensor (…, d, d)
         Cholesky factor of I + a VV* (d = C), or of I + a V*V (d = s) if the samples are few.
+    failures : Tensor (…) of int
+        0 where the factor exists. Call :func:`check_factors` before you use the others.
     scale : Tensor (…)
         The factor a.
     conjugates : Tensor (…, s, C) or None
         The rows are the conjugates of vᵢ. They are stored only if V*V was factorised.
-    failures : Tensor (…) of int, or None
-        0 where the factor exists; see :func:`check_factors`.
     """
 
     factor: Tensor
+    failures: Tensor
     scale: Tensor
     conjugates: Tensor | None = None
-    failures: Tensor | None = None
 
     @classmethod
-    def from_samples(
-        cls, samples: Tensor, scale: Tensor, *, check: bool = True
-    ) -> "RegularisedCovariance":
-        """The covariance of samples ``(…, s, C)`` whose rows are vᵢ; see :meth:`from_moment`."""
+    def from_samples(cls, samples: Tensor, scale: Tensor) -> "RegularisedCovariance":
+        """The covariance of samples ``(…, s, C)`` whose rows are vᵢ."""
         count, channels = samples.shape[-2:]
         if count > channels:
-            return cls.from_moment(second_moment(samples), scale, check=check)
+            return cls.from_moment(second_moment(samples), scale)
         # Both products need the conjugates, so they are written to memory once.
         conjugates = samples.conj().resolve_conj()
-        return cls._of(conjugates @ samples.mT, scale, conjugates, check)
+        gram = _regularised(conjugates @ samples.mT, scale)
+        factor, failures = torch.linalg.cholesky_ex(gram)
+        return cls(factor, failures, scale, conjugates)
 
     @classmethod
-    def from_moment(
-        cls, moment: Tensor, scale: Tensor, *, check: bool = True
-    ) -> "RegularisedCovariance":
-        """The covariance with the second moment Σᵢ vᵢ vᵢ*, ``(…, C, C)``.
-
-        ``check=False`` leaves the check for a PrecisionError to :func:`check_factors`.
-        """
-        return cls._of(moment, scale, None, check)
-
-    @classmethod
-    def _of(
-        cls, gram: Tensor, scale: Tensor, conjugates: Tensor | None, check: bool
-    ) -> "RegularisedCovariance":
-        factor, failures = torch.linalg.cholesky_ex(_regularised(gram, scale))
-        covariance = cls(factor, scale, conjugates, failures)
-        if check:
-            check_factors(covariance)
-        return covariance
+    def from_moment(cls, moment: Tensor, scale: Tensor) -> "RegularisedCovariance":
+        """The covariance with the second moment Σᵢ vᵢ vᵢ*, ``(…, C, C)``."""
+        factor, failures = torch.linalg.cholesky_ex(_regularised(moment, scale))
+        return cls(factor, failures, scale)
 
     def log_det(self) -> Tensor:
         """Log determinant, real ``(…)``."""
@@ -114,10 +100,8 @@ class RegularisedCovariance:
 
 def check_factors(*covariances: RegularisedCovariance) -> None:
     """Raise PrecisionError unless all factors exist. The host waits once for all of them."""
-    failures = [c.failures.flatten() for c in covariances if c.failures is not None]
-    if bool(torch.cat(failures).any()):
-        failed = next(c for c in covariances if c.failures is not None and bool(c.failures.any()))
-        dtype = failed.factor.real.dtype
+    if bool(torch.cat([each.failures.flatten() for each in covariances]).any()):
+        dtype = next(each.factor for each in covariances if bool(each.failures.any())).real.dtype
         raise PrecisionError(
             f"eps_sq is too small for {dtype}: a regularised second moment cannot be inverted; use "
             "a larger eps_sq, or samples in float64"

@@ -71,7 +71,7 @@ class Approximation:
     @cached_property
     def covariance(self) -> RegularisedCovariance:
         """I + β Γ diag(Σ_j γ_j c_j) Γ*, which is not checked."""
-        return RegularisedCovariance.from_samples(*self._weighted_atoms(), check=False)
+        return RegularisedCovariance.from_samples(*self._weighted_atoms())
 
     @cached_property
     def shrunk_atoms(self) -> Tensor:

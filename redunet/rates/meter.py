@@ -12,7 +12,7 @@ from redunet.rates.coding_rates import (
     spectral_rate_reduction,
     spectrum_of,
 )
-from redunet.rates.covariance import RegularisedCovariance, second_moment
+from redunet.rates.covariance import RegularisedCovariance, check_factors, second_moment
 from redunet.rates.partition import Partition
 from redunet.rates.spectrum import moderate_scale
 
@@ -119,8 +119,9 @@ class RateReductionMeter:
         return RateReduction(expansion - compression, expansion, compression)
 
     def _rate(self, moments: Tensor, scale: Tensor) -> Tensor:
-        log_dets = RegularisedCovariance.from_moment(moments, scale).log_det()
-        return mean_rate(log_dets, self._spectrum)
+        covariance = RegularisedCovariance.from_moment(moments, scale)
+        check_factors(covariance)
+        return mean_rate(covariance.log_det(), self._spectrum)
 
     def _join(self) -> tuple[Tensor, Partition]:
         """All stored samples and their classes."""

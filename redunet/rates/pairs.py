@@ -7,7 +7,7 @@ from torch import Tensor
 
 from redunet._checks import Array, as_samples, check_positive
 from redunet.rates.coding_rates import mean_rate, spectrum_of
-from redunet.rates.covariance import RegularisedCovariance, log_det, second_moment
+from redunet.rates.covariance import RegularisedCovariance, check_factors, log_det, second_moment
 from redunet.rates.grouping import Assignments, ClassBatch, class_batches
 from redunet.rates.partition import Partition
 from redunet.rates.spectrum import HalfSpectrum, moderate_scale
@@ -105,8 +105,9 @@ def _union_rates(
         for chunk in chosen.split(per_chunk):
             scales = _scales(V, spectrum, counts[chunk], eps_sq).to(torch.float64)
             union = moments[:, pairs[0, chunk]] + moments[:, pairs[1, chunk]]
-            log_dets = RegularisedCovariance.from_moment(union, scales).log_det()
-            rates.append(mean_rate(log_dets.to(V.real.dtype), spectrum))
+            covariance = RegularisedCovariance.from_moment(union, scales)
+            check_factors(covariance)
+            rates.append(mean_rate(covariance.log_det().to(V.real.dtype), spectrum))
     return torch.cat(rates)[torch.cat(positions).argsort()]
 
 

@@ -155,7 +155,8 @@ class Moments(ABC):
     """Second moments of k groups of samples: of the classes, or of all samples as one group.
 
     Add batches, then call :meth:`finish`. After that, :meth:`log_dets` and :meth:`operator` are
-    available.
+    available. A subclass implements :meth:`add` and :meth:`operator`, and :meth:`covariance` or
+    :meth:`log_dets`.
 
     Parameters
     ----------
@@ -171,6 +172,8 @@ class Moments(ABC):
         α_j of the groups.
     scales : Tensor of shape (F, k)
         α_j over the Parseval weight of each frequency.
+    factors : RegularisedCovariance or None
+        Cholesky factors of I + α_j M_j(p), the part of this process, ``(F·k,)``.
     """
 
     def __init__(self, info: DatasetInfo, sums: Tensor, *, is_total: bool = False):
@@ -178,22 +181,33 @@ class Moments(ABC):
         self.sums = sums
         self.alphas = info.alphas if is_total else info.class_alphas
         self.scales = info.scales if is_total else info.class_scales
+        self.factors: RegularisedCovariance | None = None
 
     @abstractmethod
     def add(self, V: Tensor, partition: Partition) -> None:
         """Add a batch of samples ``(F, m, C)`` with their classes."""
 
     def finish(self) -> None:
-        """Sum over all processes."""
+        """Sum over all processes, and factorise. The factors are not checked yet."""
         self.sums = self.info.processes.all_reduce(self.sums)
+        self.factors = self.covariance()
 
-    @abstractmethod
+    def covariance(self) -> RegularisedCovariance | None:
+        """I + α_j M_j(p), the part of this process, ``(F·k,)``; None if no inverse is needed."""
+        return None
+
     def log_dets(self) -> Tensor:
         """log det(I + α_j M_j(p)) for every frequency and group, ``(F, k)``."""
+        assert self.factors is not None
+        return self.all_groups(self.factors.log_det())
 
     @abstractmethod
     def operator(self) -> Operator:
         """α_j (I + α_j M_j)⁻¹ for every group."""
+
+    def union(self) -> "Moments":
+        """The finished moments of all samples as one group."""
+        raise TypeError(f"{type(self).__name__} need a total, from which E is made")
 
     def next_pass(self) -> "Moments | None":
         """Empty moments for another pass over the samples; None if these are the last.
@@ -201,32 +215,6 @@ class Moments(ABC):
         They may depend on these moments, which are finished.
         """
         return None
-
-
-class FactorisedMoments(Moments):
-    """Second moments whose operators and rates follow from Cholesky factors.
-
-    A subclass implements :meth:`add`, :meth:`covariance` and :meth:`operator`.
-    """
-
-    factors: RegularisedCovariance  # (F·k,), the part of this process
-
-    @abstractmethod
-    def covariance(self) -> RegularisedCovariance:
-        """I + α_j M_j(p), the part of this process, ``(F·k,)``. It is not checked yet."""
-
-    def finish(self) -> None:
-        """Sum over all processes and factorise."""
-        super().finish()
-        self.factors = self.covariance()
-
-    def log_dets(self) -> Tensor:
-        """log det(I + α_j M_j(p)) for every frequency and group, ``(F, k)``."""
-        return self.all_groups(self.factors.log_det())
-
-    def union(self) -> "FactorisedMoments":
-        """The finished moments of all samples as one group."""
-        raise NotImplementedError(f"{type(self).__name__} do not contain those of all samples")
 
     def shard(self, t: Tensor) -> Tensor:
         """The part of this process of a tensor ``(F, k, …)``, with the first two axes joined."""
@@ -238,7 +226,7 @@ class FactorisedMoments(Moments):
         return self.info.processes.all_gather(part, shape[0] * shape[1]).unflatten(0, shape)
 
 
-class SummedMoments(FactorisedMoments):
+class SummedMoments(Moments):
     """Second moments as matrices. Operators are dense."""
 
     def __init__(self, info: DatasetInfo, sums: Tensor | None = None, *, is_total: bool = False):
@@ -253,12 +241,11 @@ class SummedMoments(FactorisedMoments):
 
     def covariance(self) -> RegularisedCovariance:
         """I + α_j M_j(p), the part of this process, ``(F·k,)``."""
-        return RegularisedCovariance.from_moment(
-            self.shard(self.sums), self.shard(self.scales), check=False
-        )
+        return RegularisedCovariance.from_moment(self.shard(self.sums), self.shard(self.scales))
 
     def operator(self) -> DenseOperator:
         """α_j (I + α_j M_j)⁻¹ as matrices."""
+        assert self.factors is not None
         inverses = self.all_groups(self.factors.inverse())
         alphas = self.alphas.to(inverses.real.dtype)
         return DenseOperator(inverses.mul_(alphas[:, None, None]).to(self.info.dtype))
@@ -282,7 +269,7 @@ class TotalMoment(SummedMoments):
         self.sums += second_moment(V.to(self.info.moment_dtype)).unsqueeze(1)
 
 
-class RowMoments(FactorisedMoments):
+class RowMoments(Moments):
     """Rows ``(F, k, r, C)`` whose second moments are those of the groups. Operators have low rank.
 
     A subclass implements :meth:`rows`.
@@ -295,10 +282,11 @@ class RowMoments(FactorisedMoments):
     def covariance(self) -> RegularisedCovariance:
         """I + α_j M_j(p), the part of this process, ``(F·k,)``."""
         rows = self.shard(self.rows().to(self.info.moment_dtype))
-        return RegularisedCovariance.from_samples(rows, self.shard(self.scales), check=False)
+        return RegularisedCovariance.from_samples(rows, self.shard(self.scales))
 
     def operator(self) -> LowRankOperator:
         """α_j (I − W_j* W_j) = α_j (I + α_j M_j)⁻¹."""
+        assert self.factors is not None
         factors = self.all_groups(self.factors.inverse_factor()).to(self.info.dtype)
         return LowRankOperator(factors, self.alphas.to(factors.real.dtype, copy=True))
 
@@ -374,17 +362,17 @@ class SecondMoments:
     def finish(self) -> None:
         """Sum over all processes and factorise. The host waits once, to check all factors."""
         self.classes.finish()
-        if self.total is not None:
-            self.total.finish()
-        elif isinstance(self.classes, FactorisedMoments):
+        if self.total is None:
             self.total = self.classes.union()
         else:
-            raise TypeError(f"{type(self.classes).__name__} need a total, from which E is made")
-        both = [m for m in (self.total, self.classes) if isinstance(m, FactorisedMoments)]
-        check_factors(*(moments.factors for moments in both))
-        for moments in both:
-            if not (self._keeps_sums and moments is self.classes):
-                del moments.sums  # as large as the operators
+            self.total.finish()
+        factors = []
+        for each in (self.total, self.classes):
+            if each.factors is not None:
+                factors.append(each.factors)
+                if not (self._keeps_sums and each is self.classes):
+                    del each.sums  # as large as the operators
+        check_factors(*factors)
 
     def next_pass(self) -> "SecondMoments | None":
         """Empty moments for another pass over the samples; None if these are the last."""

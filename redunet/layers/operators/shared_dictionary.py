@@ -175,7 +175,7 @@ class DictionaryMoments(SecondMoments):
         """I + β diag(c)^½ Γ*Γ diag(c)^½, ``(F·(1 + k),)``, the part of this process."""
         part = self.info.processes.shard(self._approximation.weighted_coherence().flatten(0, 1))
         beta = torch.full_like(part[:, 0, 0].real, self.beta)
-        factors = RegularisedCovariance.from_moment(part, beta, check=False)
+        factors = RegularisedCovariance.from_moment(part, beta)
         check_factors(factors)
         return factors
 
