@@ -75,7 +75,7 @@ class AdaptiveSteps(Steps):
         directions = samples.directions(layer)
 
         def attempt(step: float) -> Trial:
-            moments = gather(lambda: samples.along(directions, step / self.alpha))
+            moments = gather(lambda: samples.moved_points(directions, step / self.alpha))
             return Trial(step, moments, float(moments.rates().delta))
 
         best = choose_step([eta * self.alpha for eta in earlier], attempt, floor)

@@ -2,8 +2,6 @@
 
 import copy
 import os
-from functools import partial
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -18,22 +16,17 @@ from redunet._processes import Processes
 from redunet._warnings import warn
 from redunet.construction.checkpoint import FolderCheckpoint
 from redunet.construction.construction import Construction
-from redunet.construction.features import LabelledFeatures, collect, working_folder
+from redunet.construction.encoder import Encoder
+from redunet.construction.features import working_folder
 from redunet.construction.history import RateHistory
 from redunet.construction.settings import Settings
-from redunet.construction.sources import Data, Source, as_source, warn_of_similar
+from redunet.construction.sources import Data, as_source, warn_of_similar
 from redunet.construction.steps import longest_constant_step
 from redunet.construction.unknown_labels import start
 from redunet.layers import DatasetInfo, Reader, ReduLayer
-from redunet.layers.encoding import default_batch_size, encode
-from redunet.lifts.base import in_blocks
-from redunet.rates import HalfSpectrum
 
 # Signals with fewer channels need a lift.
 FEWEST_CHANNELS = 4
-
-# The only process.
-SINGLE = Processes()
 
 # Longer steps ηα get a warning if a class has few samples.
 LONGEST_STEP = 5.0
@@ -56,64 +49,6 @@ class Parts(NamedTuple):
     names: Names = Names()
     label_distributions: Tensor | None = None
     reader: Reader | None = None
-
-
-class Encoder:
-    """The way from samples to features: a copy of the lift, and a transform to half spectra.
-
-    Parameters
-    ----------
-    example : Tensor of shape (1, *sample_shape)
-        One sample, which shows shapes, precision and device.
-    lift : nn.Module or None
-        Applied to samples first.
-    """
-
-    def __init__(self, example: Tensor, lift: nn.Module | None):
-        self.device, self.dtype = example.device, example.dtype
-        if lift is not None:
-            lift = copy.deepcopy(lift).to(self.device, self.dtype).eval()
-        self.lift = lift
-        self.sample_shape = tuple(example.shape[1:])
-        features = example if lift is None else in_blocks(lift, example)
-        self.feature_shape = tuple(features.shape[1:])
-        self.spectrum = HalfSpectrum(self.feature_shape[1:]).to(self.device)
-
-    def __call__(self, X: Tensor) -> Tensor:
-        """Samples ``(m, *sample_shape)`` to half spectra ``(F, m, C)`` of unit norm."""
-        return encode(X, self.lift, self.spectrum)
-
-    def collect(
-        self,
-        source: Source,
-        *,
-        batch_size: int,
-        folder: Path | None = None,
-        processes: Processes = SINGLE,
-        classes: np.ndarray | None = None,
-        digested: bool = False,
-    ) -> LabelledFeatures:
-        """The features and classes of all samples; see :func:`.features.collect`."""
-        return collect(
-            source,
-            self,
-            sample_shape=self.sample_shape,
-            dtype=self.dtype,
-            batch_size=batch_size,
-            folder=folder,
-            processes=processes,
-            classes=classes,
-            digested=digested,
-        )
-
-    def describe(
-        self, samples: LabelledFeatures, eps_sq: float, processes: Processes = SINGLE
-    ) -> DatasetInfo:
-        """Sizes and counts of encoded samples."""
-        dtype = self.dtype.to_complex() if self.spectrum.shape else self.dtype
-        return DatasetInfo.from_partition(
-            samples.partition, self.spectrum, self.feature_shape[0], dtype, eps_sq, processes
-        )
 
 
 def build(
@@ -145,29 +80,21 @@ def build(
         labels = np.ma.masked_all(len(as_samples(X)), int)
     unlabelled = num_classes is not None
     source = as_source(X, labels, device, unlabelled=unlabelled, unknown=unknown)
-    encoder = Encoder(source.example, lift)
+    encoder = Encoder(source.example, lift, batch_size=batch_size, processes=processes)
     names.check(encoder.sample_shape)
-    spectrum, channels = encoder.spectrum, encoder.feature_shape[0]
-    settings.operators.check(channels)
+    settings.operators.check(encoder.feature_shape[0])
     if lift is None:
         _warn_of_few_channels(encoder.feature_shape)
-    eps_sq = settings.eps_sq_for(spectrum.size)
-    size = batch_size or default_batch_size(spectrum, channels)
-    with memory_advice(size), working_folder(workdir) as folder:
+    eps_sq = settings.eps_sq_for(encoder.spectrum.size)
+    with memory_advice(encoder.batch_size), working_folder(workdir) as folder:
         # 2. All samples as features of unit norm.
-        read = partial(
-            encoder.collect,
-            batch_size=size,
-            folder=folder,
-            processes=processes,
-            digested=checkpoint is not None,
-        )
+        digested = checkpoint is not None
         classes = None if num_classes is None else np.arange(num_classes)
-        samples = read(source, classes=classes)
+        samples = encoder.collect(source, folder=folder, classes=classes, digested=digested)
         warn_of_similar(samples.partition.classes)
         if num_classes is not None and (samples.known is None or bool(samples.known.any())):
             raise ValueError("num_classes is for samples of which no label is known: leave it out")
-        info, validation_set = encoder.describe(samples, eps_sq, processes), None
+        info, validation_set = encoder.describe(samples, eps_sq), None
         if samples.known is not None:
             info = start(settings.operators, info, samples, progress=progress)
         if validation is not None:
@@ -175,8 +102,13 @@ def build(
             validation_source = as_source(
                 names.in_order(data), targets, encoder.device, "validation X"
             )
-            held_out = read(validation_source, classes=samples.partition.classes)
-            validation_set = encoder.describe(held_out, eps_sq, processes), held_out
+            held_out = encoder.collect(
+                validation_source,
+                folder=folder,
+                classes=samples.partition.classes,
+                digested=digested,
+            )
+            validation_set = encoder.describe(held_out, eps_sq), held_out
         # 3. The layers.
         settings = settings.completed(eps_sq, info.alpha)
         _warn_of_overshoot(info, settings)

@@ -15,12 +15,12 @@ from torch import Tensor
 
 from redunet._checks import Array, check_sample_shape, label_kind, memory_advice
 from redunet._labels import as_labels
-from redunet.construction.build import Encoder, Parts
+from redunet.construction.build import Parts
 from redunet.construction.construction import Construction
+from redunet.construction.encoder import Encoder
 from redunet.construction.features import LabelledFeatures
 from redunet.construction.sources import ArraySource, warn_of_similar
 from redunet.layers import DatasetInfo, Extensible
-from redunet.layers.encoding import default_batch_size
 from redunet.layers.operators import ClassSums
 from redunet.rates import Partition, RateReduction
 
@@ -78,10 +78,9 @@ def extended(parts: Parts, X: Array, labels: Array) -> Parts:
     source = ArraySource(parts.names.in_order(X), labels, like.device)
     check_sample_shape(source.X, parts.sample_shape)
     classes = merged_classes(parts.classes, labels)
-    encoder = Encoder(source.example.to(like.dtype), parts.lift)
-    size = parts.batch_size or default_batch_size(encoder.spectrum, encoder.feature_shape[0])
-    with memory_advice(size):
-        samples = encoder.collect(source, batch_size=size, classes=classes)
+    encoder = Encoder(source.example.to(like.dtype), parts.lift, batch_size=parts.batch_size)
+    with memory_advice(encoder.batch_size):
+        samples = encoder.collect(source, classes=classes)
         extension = with_samples(parts, kept, encoder, samples)
     return parts._replace(
         layers=extension.layers,

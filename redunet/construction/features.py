@@ -12,20 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from redunet._checks import check_sample_shape
-from redunet._processes import Processes
-from redunet._warnings import warn
-from redunet.construction.sources import (
-    Source,
-    common_classes,
-    known_labels,
-    known_membership,
-)
-from redunet.files.identity import Digest, digest_of
 from redunet.layers import DatasetInfo, OperatorKind, ReduLayer, SecondMoments
 from redunet.layers.layer import extrapolate
 from redunet.rates import Partition
-from redunet.rates.spectrum import norms, project_to_sphere
+from redunet.rates.spectrum import project_to_sphere
 
 
 class FeatureStore:
@@ -191,7 +181,7 @@ class LabelledFeatures:
             directions.append(layer.increment(V, self._membership(number)))
         return directions
 
-    def along(self, directions: FeatureStore, eta: float) -> Iterator[Tensor]:
+    def moved_points(self, directions: FeatureStore, eta: float) -> Iterator[Tensor]:
         """Batches of P_S[v + ηd]."""
         pairs = zip(self.current, directions, strict=True)
         return (project_to_sphere(torch.add(V, d, alpha=eta), inplace=True) for V, d in pairs)
@@ -199,7 +189,7 @@ class LabelledFeatures:
     def move(self, directions: FeatureStore, eta: float) -> FeatureStore:
         """Features P_S[v + ηd]. Directions, and the features before, are freed batch by batch."""
         moved = FeatureStore(self.current.device, self.current.home)
-        for number, V in enumerate(self.along(directions, eta)):
+        for number, V in enumerate(self.moved_points(directions, eta)):
             moved.append(V)
             directions.discard(number)
             self.current.discard(number)
@@ -214,75 +204,6 @@ class LabelledFeatures:
 
     def _membership(self, number: int) -> Tensor | None:
         return self.partitions[number].membership if self.true_membership else None
-
-
-def collect(
-    source: Source,
-    encode: Callable[[Tensor], Tensor],
-    *,
-    sample_shape: tuple[int, ...],
-    dtype: torch.dtype,
-    batch_size: int,
-    folder: Path | None,
-    processes: Processes,
-    classes: np.ndarray | None,
-    digested: bool,
-) -> LabelledFeatures:
-    """Read all samples, encode them as features of unit norm, and determine their classes.
-
-    Parameters
-    ----------
-    source : Source
-    encode : callable
-        Function from samples ``(m, *sample_shape)`` to half spectra ``(F, m, C)``.
-    sample_shape : tuple of int
-        Required shape of every sample.
-    dtype : torch.dtype
-        Precision of the samples.
-    batch_size : int
-        Largest number of samples in a batch.
-    folder : Path or None
-        Folder for the features; None to store them where the source is.
-    processes : Processes
-    classes : numpy array or None
-        The sorted labels; None for those of the samples of all processes.
-    digested : bool
-        Compute the digests of samples and labels.
-    """
-    device = source.example.device
-    features = FeatureStore(device, folder or source.home)
-    sizes, zeros, digest = [], 0, Digest()
-    for X in source.batches(batch_size):
-        check_sample_shape(X, sample_shape)
-        if digested:
-            digest.add(X)
-        V = encode(X.to(dtype))
-        zeros += int((norms(V) == 0).sum())
-        sizes.append(V.shape[1])
-        features.append(V)
-    if zeros:
-        warn(f"{zeros} of {sum(sizes)} samples have zero norm and stay zero")
-    labels = source.labels
-    known = known_labels(labels)
-    are_known = all(processes.all_gather_object(bool(known.all())))
-    if classes is None and (processes.size > 1 or not are_known):
-        classes = common_classes(labels, known, processes)
-    if are_known:
-        partition = Partition.from_labels(labels, sum(sizes), device=device, classes=classes)
-    else:
-        assert classes is not None
-        if len(known) != sum(sizes):
-            raise ValueError(f"labels must have shape ({sum(sizes)},), got ({len(known)},)")
-        membership = known_membership(np.asarray(labels), known, classes)
-        partition = Partition.from_membership(torch.from_numpy(membership).to(device), classes)
-    digests = (str(digest), _digest_of(partition)) if digested else ("", "")
-    known_samples = None if are_known else torch.from_numpy(known).to(device)
-    return LabelledFeatures(features, partition, sizes, known_samples, digests)
-
-
-def _digest_of(partition: Partition) -> str:
-    classes, samples, _, weights = partition.assignments
-    return digest_of(classes, samples, *([] if weights is None else [weights]))
 
 
 @contextmanager

@@ -20,8 +20,9 @@ from redunet._checks import Array, as_samples, check_sample_shape, listed, memor
 from redunet._labels import as_labels
 from redunet._names import Names
 from redunet._registry import encoded
-from redunet.construction.build import Encoder, Parts
+from redunet.construction.build import Parts
 from redunet.construction.construction import Construction
+from redunet.construction.encoder import Encoder
 from redunet.construction.history import RateHistory
 from redunet.construction.settings import Settings
 from redunet.construction.sources import ArraySource
@@ -36,7 +37,6 @@ from redunet.files.tensors import (
     write_tensors,
 )
 from redunet.layers import READERS, Reader, ReduLayer
-from redunet.layers.encoding import default_batch_size
 from redunet.lifts import UnknownLiftError, lift_from_json, lift_to_json
 from redunet.rates import HalfSpectrum
 
@@ -286,13 +286,10 @@ def with_layers(
 def _replayed(parts: Parts, tensors: dict[str, Tensor]) -> list[ReduLayer]:
     """All layers, constructed from stored samples with the steps of the layers of ``parts``."""
     X, labels = tensors[SAMPLES], tensors[LABELS]
-    encoder = Encoder(X[:1], parts.lift)
-    size = parts.batch_size or default_batch_size(encoder.spectrum, encoder.feature_shape[0])
+    encoder = Encoder(X[:1], parts.lift, batch_size=parts.batch_size)
     classes = np.arange(len(parts.classes))
-    with memory_advice(size):
-        samples = encoder.collect(
-            ArraySource(X, labels, X.device), batch_size=size, classes=classes
-        )
+    with memory_advice(encoder.batch_size):
+        samples = encoder.collect(ArraySource(X, labels, X.device), classes=classes)
         info = encoder.describe(samples, parts.settings.eps_sq_for(encoder.spectrum.size))
         settings = replace(parts.settings, num_layers=len(parts.layers), tol=None, eta=None)
         steps = GivenSteps(

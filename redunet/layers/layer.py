@@ -112,9 +112,9 @@ class ReduLayer(nn.Module):
         -------
         Tensor of shape (F, m, C)
         """
-        return self._in_blocks(self._step, V, membership)
+        return self._map_blocks(self._step, V, membership)
 
-    def _in_blocks(
+    def _map_blocks(
         self,
         function: Callable[[Tensor, Responses, Tensor | None], Tensor],
         V: Tensor,
@@ -182,7 +182,7 @@ class ReduLayer(nn.Module):
     @full_precision
     def increment(self, V: Tensor, membership: Tensor | None = None) -> Tensor:
         """The direction of the step. With true memberships it is F times ∂ΔR/∂V."""
-        return self._in_blocks(self._increment, V, membership)
+        return self._map_blocks(self._increment, V, membership)
 
     def _increment(self, V: Tensor, responses: Responses, membership: Tensor | None) -> Tensor:
         return _joined(self._directions(V, responses, membership), V)

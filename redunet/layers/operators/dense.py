@@ -11,8 +11,8 @@ from redunet.layers.operators.responses import (
     Responses,
     ResponsesByClass,
     may_read,
-    of_classes,
-    select,
+    select_classes,
+    select_samples,
 )
 from redunet.rates.spectrum import safe_sqrt, scaled, squared_norms
 
@@ -89,11 +89,12 @@ class DenseResponses(ResponsesByClass):
         sums = (weights[:, None] @ pairs).squeeze(2).unflatten(2, (-1, 2))
         return iter([torch.view_as_complex(sums)])
 
-    def _of_own_class(self, block: slice, samples: Tensor, classes: Tensor) -> Tensor:
-        return select(self._V[block], samples) @ of_classes(self._values[block], classes).mT
+    def _respond_by_class(self, block: slice, samples: Tensor, classes: Tensor) -> Tensor:
+        values = select_classes(self._values[block], classes)
+        return select_samples(self._V[block], samples) @ values.mT
 
     def _weighted_sum(self, block: slice, samples: Tensor | slice, weights: Tensor) -> Tensor:
         # The weights go into the product, whose inner axis then runs over classes and channels.
-        V = select(self._V[block], samples).unsqueeze(2)
+        V = select_samples(self._V[block], samples).unsqueeze(2)
         weighted = scaled(V, weights[:, :, None]).flatten(2)
         return weighted @ self._values[block].mT.flatten(1, 2)

@@ -10,8 +10,8 @@ from redunet.layers.operators.responses import (
     ALL,
     Responses,
     ResponsesByClass,
-    of_classes,
-    select,
+    select_classes,
+    select_samples,
 )
 from redunet.rates.dictionary import coherence
 from redunet.rates.spectrum import safe_sqrt, scaled, squared_norms, total
@@ -164,22 +164,22 @@ class DictionaryResponses(ResponsesByClass):
     def _projected(self, block: slice, samples: Tensor | slice) -> Tensor:
         """Γ* v for some of the samples, ``(F_b, …, q)``."""
         if self._projections is not None:
-            return select(self._projections, samples)
-        V, atoms = select(self._V[block], samples), self._shared.dictionary[block].mH
+            return select_samples(self._projections, samples)
+        V, atoms = select_samples(self._V[block], samples), self._shared.dictionary[block].mH
         return V @ (atoms if V.ndim == 3 else atoms.unsqueeze(1))
 
-    def _of_own_class(self, block: slice, samples: Tensor, classes: Tensor) -> Tensor:
-        cores = of_classes(self._shared.cores[block], classes)
+    def _respond_by_class(self, block: slice, samples: Tensor, classes: Tensor) -> Tensor:
+        cores = select_classes(self._shared.cores[block], classes)
         coefficients = self._projected(block, samples) @ cores.mT
         in_class = coefficients @ self._shared.dictionary[block].unsqueeze(1)
         scales = self._shared.scales[classes, None, None]
-        return scaled(select(self._V[block], samples) - in_class, scales)
+        return scaled(select_samples(self._V[block], samples) - in_class, scales)
 
     def _weighted_sum(self, block: slice, samples: Tensor | slice, weights: Tensor) -> Tensor:
-        V, weights = select(self._V[block], samples), weights * self._shared.scales
+        V, weights = select_samples(self._V[block], samples), weights * self._shared.scales
         weighted_V = scaled(V, weights.sum(1)[:, None])
         if self._all is not None:
-            sums = scaled(select(self._all, samples), weights[:, :, None]).sum(2)
+            sums = scaled(select_samples(self._all, samples), weights[:, :, None]).sum(2)
         else:
             projections = self._projected(block, samples).unsqueeze(2)
             weighted = scaled(projections, weights[:, :, None]).flatten(2)

@@ -10,8 +10,8 @@ from redunet.layers.operators.responses import (
     ALL,
     Responses,
     ResponsesByClass,
-    of_classes,
-    select,
+    select_classes,
+    select_samples,
 )
 from redunet.rates.spectrum import safe_sqrt, scaled, squared_norms, total
 
@@ -151,12 +151,13 @@ class LowRankResponses(ResponsesByClass):
             self._rows[key] = self._low_rank.norm_rows(block)
         return self._rows[key]
 
-    def _of_own_class(self, block: slice, samples: Tensor, classes: Tensor) -> Tensor:
-        V, factors = select(self._V[block], samples), of_classes(self._factors[block], classes)
+    def _respond_by_class(self, block: slice, samples: Tensor, classes: Tensor) -> Tensor:
+        V = select_samples(self._V[block], samples)
+        factors = select_classes(self._factors[block], classes)
         return scaled(V - V @ factors.mT @ factors.conj(), self._scales[classes, None, None])
 
     def _weighted_sum(self, block: slice, samples: Tensor | slice, weights: Tensor) -> Tensor:
-        V, factors = select(self._V[block], samples), self._factors[block]
+        V, factors = select_samples(self._V[block], samples), self._factors[block]
         weights = weights * self._scales
         coefficients = self._coefficients(V, factors) if self._all is None else self._all
         weighted = scaled(coefficients, weights[:, :, None]).flatten(2)

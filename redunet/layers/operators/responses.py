@@ -120,7 +120,7 @@ class ResponsesByClass(Responses):
         row_of[sample_of[rows]] = rows
         for block in self.blocks:
             parts = [
-                scaled(self._of_own_class(block, *group), share).flatten(1, 2)
+                scaled(self._respond_by_class(block, *group), share).flatten(1, 2)
                 for group, share in zip(groups, shares, strict=True)
             ]
             if len(others):
@@ -128,7 +128,7 @@ class ResponsesByClass(Responses):
             yield joined(parts, 1).index_select(1, row_of)
 
     @abstractmethod
-    def _of_own_class(self, block: slice, samples: Tensor, classes: Tensor) -> Tensor:
+    def _respond_by_class(self, block: slice, samples: Tensor, classes: Tensor) -> Tensor:
         """Cʲ v for samples ``(g, s)`` of each of the classes ``(g,)``, ``(F_b, g, s, C)``."""
 
     @abstractmethod
@@ -136,7 +136,7 @@ class ResponsesByClass(Responses):
         """Σ_j w_j Cʲ v over all classes for a subset of the samples, ``(F_b, len(weights), C)``."""
 
 
-def select(V: Tensor, samples: Tensor | slice) -> Tensor:
+def select_samples(V: Tensor, samples: Tensor | slice) -> Tensor:
     """Some of the samples ``(F_b, m, C)``, at positions of any shape ``(…)``: ``(F_b, …, C)``."""
     if isinstance(samples, slice):
         return V[:, samples]
@@ -144,7 +144,7 @@ def select(V: Tensor, samples: Tensor | slice) -> Tensor:
     return V.index_select(1, samples.flatten()).unflatten(1, samples.shape)
 
 
-def of_classes(operators: Tensor, classes: Tensor) -> Tensor:
+def select_classes(operators: Tensor, classes: Tensor) -> Tensor:
     """Select from operators ``(F, k, …)`` those of some classes, in order: ``(F, g, …)``."""
     return operators if len(classes) == operators.shape[1] else operators[:, classes]
 
