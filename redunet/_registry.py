@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import is_dataclass
+from inspect import Parameter, signature
 from typing import Generic, TypeVar
 
 from redunet._checks import plain
@@ -90,18 +91,16 @@ class Registry(Generic[Part]):
         )
 
     def to_json(self, part: Part) -> dict[str, object]:
-        """Kind and arguments of an instance: the fields of a dataclass, or its ``arguments``.
+        """Kind and arguments of an instance.
 
         Raises
         ------
         ValueError
             If its kind is not registered.
+        TypeError
+            If its constructor has an argument that is not an attribute.
         """
-        if is_dataclass(part):
-            arguments = {field.name: getattr(part, field.name) for field in fields(part)}
-        else:
-            arguments = getattr(part, "arguments")  # noqa: B009  of a lift
-        values = {name: encoded(value) for name, value in arguments.items()}
+        values = {name: encoded(value) for name, value in arguments_of(part).items()}
         return {"kind": self.name_of(part)} | values
 
     def from_json(self, values: Mapping[str, object]) -> Part:
@@ -109,6 +108,26 @@ class Registry(Generic[Part]):
         arguments = {key: _decoded(value) for key, value in values.items() if key != "kind"}
         kind: Callable[..., Part] = self[str(values["kind"])]
         return kind(**arguments)
+
+
+def arguments_of(part: object) -> dict[str, object]:
+    """The arguments of an instance's constructor, which stores each in an attribute of its name.
+
+    Raises
+    ------
+    TypeError
+        If an argument is not an attribute.
+    """
+    several = Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD
+    parameters = signature(type(part)).parameters.values()
+    names = [parameter.name for parameter in parameters if parameter.kind not in several]
+    missing = [name for name in names if name not in dir(part)]
+    if missing:
+        raise TypeError(
+            f"{type(part).__name__} must store its argument {missing[0]!r} as an attribute of the "
+            "same name"
+        )
+    return {name: getattr(part, name) for name in names}
 
 
 def encoded(value: object) -> object:

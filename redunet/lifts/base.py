@@ -1,18 +1,20 @@
 """The base class of lifts, and lifts applied to blocks of samples."""
 
 import copy
-from inspect import signature
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from redunet._checks import is_traced
+from redunet._registry import arguments_of
 from redunet.rates.spectrum import joined
 
 # Largest number of entries between two lifts that are in memory at one time. They should fit in the
 # cache.
 BLOCK_ENTRIES = 2**22
+
+# The names of spatial axes, by their number.
+AXES = ("", "T", "HW", "DHW")
 
 
 class Lift(nn.Module):
@@ -22,6 +24,19 @@ class Lift(nn.Module):
     shifts, the network stays invariant to them. Its constructor stores every argument as an
     attribute of the same name, so that files can store the lift and its arguments.
     """
+
+    in_channels: int
+    ndim: int | None = None  # number of spatial axes, if it matters
+
+    def _check_shape(self, X: Tensor) -> None:
+        """Raise ValueError unless samples have the channels and spatial axes of the lift."""
+        if X.ndim < 2 or X.shape[1] != self.in_channels or self.ndim not in (None, X.ndim - 2):
+            axes = ["*spatial"] if self.ndim is None else AXES[self.ndim]
+            shape = ", ".join(["m", str(self.in_channels), *axes])
+            raise ValueError(
+                f"this lift takes in_channels={self.in_channels} and samples of shape ({shape}), "
+                f"got a batch of shape {tuple(X.shape)}"
+            )
 
     def _check_fitted(self, fitted: Tensor) -> None:
         """Raise RuntimeError if a buffer that :meth:`fit` fills is still zero.
@@ -35,7 +50,7 @@ class Lift(nn.Module):
             )
 
     @property
-    def arguments(self) -> dict[str, Any]:
+    def arguments(self) -> dict[str, object]:
         """The keyword arguments that make an equal lift, without the results of a fit.
 
         Raises
@@ -43,16 +58,7 @@ class Lift(nn.Module):
         TypeError
             If the constructor has an argument that is not an attribute.
         """
-        if type(self).__init__ is nn.Module.__init__:
-            return {}
-        parameters = list(signature(type(self).__init__).parameters)[1:]
-        missing = [name for name in parameters if name not in dir(self)]
-        if missing:
-            raise TypeError(
-                f"{type(self).__name__} must store its argument {missing[0]!r} as an attribute of "
-                "the same name"
-            )
-        return {name: getattr(self, name) for name in parameters}
+        return arguments_of(self)
 
     def extra_repr(self) -> str:
         """Shown in ``repr``."""

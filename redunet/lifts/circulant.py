@@ -12,7 +12,6 @@ from redunet._checks import (
     as_samples,
     check_count,
     check_counts,
-    check_flag,
     check_number,
 )
 from redunet.lifts.base import Lift
@@ -30,6 +29,7 @@ class CirculantLift(Lift):
         A kernel is centred on the position of its response.
     """
 
+    ndim: int
     kernels: Tensor
 
     def __init__(
@@ -39,7 +39,6 @@ class CirculantLift(Lift):
         kernel_size: int | Sequence[int],
         ndim: int,
         threshold: Literal["relu"] | float,
-        hard: bool,
     ):
         super().__init__()
         in_channels, out_channels, ndim = check_count(
@@ -54,10 +53,7 @@ class CirculantLift(Lift):
             threshold = check_number(threshold=threshold)
         if threshold != "relu" and (isinstance(threshold, str) or not threshold >= 0):
             raise ValueError(f"threshold must be 'relu' or a number t >= 0, got {threshold!r}")
-        hard = check_flag(hard=hard)
-        if hard and threshold == "relu":
-            raise ValueError("a hard threshold needs threshold=t, a number t >= 0, got 'relu'")
-        self.in_channels, self.out_channels, self.hard = in_channels, out_channels, hard
+        self.in_channels, self.out_channels = in_channels, out_channels
         self.kernel_size, self.ndim, self.threshold = sizes, ndim, threshold
         self.register_buffer("kernels", torch.zeros(out_channels, in_channels, *sizes))
 
@@ -70,16 +66,10 @@ class CirculantLift(Lift):
         responses = convolve(functional.pad(X, padding, mode="circular"), self.kernels)
         if self.threshold == "relu":
             return responses.relu()
-        shrink = functional.hardshrink if self.hard else functional.softshrink
-        return shrink(responses, self.threshold)
+        return functional.softshrink(responses, self.threshold)
 
     def _check_fits(self, X: Tensor) -> None:
-        if X.ndim != self.ndim + 2 or X.shape[1] != self.in_channels:
-            axes = ", ".join(["T"] if self.ndim == 1 else ["D", "H", "W"][-self.ndim :])
-            raise ValueError(
-                f"this lift takes in_channels={self.in_channels} and samples of shape "
-                f"(m, {self.in_channels}, {axes}), got a batch of shape {tuple(X.shape)}"
-            )
+        self._check_shape(X)
         if any(n < size for n, size in zip(X.shape[2:], self.kernel_size, strict=True)):
             raise ValueError(
                 f"kernels of {self.kernel_size} do not fit signals of {tuple(X.shape[2:])}"
@@ -105,8 +95,6 @@ class RandomCirculantLift(CirculantLift):
         state of torch is neither used nor changed.
     threshold : "relu" or float
         "relu" for a ReLU, or a number t ≥ 0 for the soft threshold ``sign(x)·max(|x| − t, 0)``.
-    hard : bool
-        With a number t, set responses of a modulus up to t to zero and leave the others unchanged.
 
     Raises
     ------
@@ -126,9 +114,8 @@ class RandomCirculantLift(CirculantLift):
         ndim: int,
         seed: int = 0,
         threshold: Literal["relu"] | float = "relu",
-        hard: bool = False,
     ):
-        super().__init__(in_channels, out_channels, kernel_size, ndim, threshold, hard)
+        super().__init__(in_channels, out_channels, kernel_size, ndim, threshold)
         self.seed = check_count(None, seed=seed)
         generator = torch.Generator().manual_seed(self.seed)
         shape = self.kernels.shape
@@ -153,8 +140,6 @@ class PCALift(CirculantLift):
         Number of spatial axes.
     threshold : "relu" or float
         "relu" for a ReLU, or a number t ≥ 0 for a soft threshold; 0 applies none.
-    hard : bool
-        With a number t, set responses of a modulus up to t to zero and leave the others unchanged.
 
     Raises
     ------
@@ -177,9 +162,8 @@ class PCALift(CirculantLift):
         kernel_size: int | Sequence[int],
         ndim: int,
         threshold: Literal["relu"] | float = "relu",
-        hard: bool = False,
     ):
-        super().__init__(in_channels, out_channels, kernel_size, ndim, threshold, hard)
+        super().__init__(in_channels, out_channels, kernel_size, ndim, threshold)
         dimensions = self.kernels[0].numel() - 1  # the mean of a patch is removed
         if self.out_channels > dimensions:
             raise ValueError(

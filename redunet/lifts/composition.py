@@ -14,29 +14,14 @@ from redunet.lifts.multi_scale import MultiScaleLift
 from redunet.lifts.scattering import ScatteringLift
 from redunet.lifts.standardize import Standardize
 
-LIFTS: Registry[Lift] = Registry(
-    Lift,
-    "lift",
-    {
-        "Band": Band,
-        "MultiScaleLift": MultiScaleLift,
-        "PCALift": PCALift,
-        "RandomCirculantLift": RandomCirculantLift,
-        "ScatteringLift": ScatteringLift,
-        "ShortTimeFourierLift": ShortTimeFourierLift,
-        "Standardize": Standardize,
-    },
+KINDS: tuple[type[nn.Module], ...] = (
+    *(Band, MultiScaleLift, PCALift, RandomCirculantLift, ScatteringLift),
+    *(ShortTimeFourierLift, Standardize),
+    # of PyTorch
+    *(nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.Flatten, nn.Identity, nn.ReLU, nn.Softshrink),
 )
 
-# PyTorch modules that files can describe, with the attributes that hold their arguments.
-TORCH_MODULES: dict[type[nn.Module], tuple[str, ...]] = {
-    nn.AdaptiveAvgPool1d: ("output_size",),
-    nn.AdaptiveAvgPool2d: ("output_size",),
-    nn.Identity: (),
-    nn.Flatten: ("start_dim", "end_dim"),
-    nn.ReLU: (),
-    nn.Softshrink: ("lambd",),
-}
+LIFTS: Registry[nn.Module] = Registry(Lift, "lift", {kind.__name__: kind for kind in KINDS})
 
 
 class UnknownLiftError(Exception):
@@ -72,12 +57,7 @@ def lift_to_json(lift: nn.Module | None) -> object:
         return None
     if type(lift) is nn.Sequential:
         return [lift_to_json(part) for part in lift]
-    if type(lift) in TORCH_MODULES:
-        arguments = {name: getattr(lift, name) for name in TORCH_MODULES[type(lift)]}
-        return {"kind": type(lift).__name__, **arguments}
-    if isinstance(lift, Lift) and lift in LIFTS:
-        return LIFTS.to_json(lift)
-    return {"unknown": type(lift).__name__}
+    return LIFTS.to_json(lift) if lift in LIFTS else {"unknown": type(lift).__name__}
 
 
 def lift_from_json(fields: Any) -> nn.Module | None:
@@ -95,9 +75,6 @@ def lift_from_json(fields: Any) -> nn.Module | None:
         return nn.Sequential(*(part for part in parts if part is not None))
     if "unknown" in fields:
         raise UnknownLiftError(fields["unknown"])
-    for module in TORCH_MODULES:
-        if fields["kind"] == module.__name__:
-            return module(**{key: value for key, value in fields.items() if key != "kind"})
     if fields["kind"] not in LIFTS:
         raise UnknownLiftError(fields["kind"])
     return LIFTS.from_json(fields)

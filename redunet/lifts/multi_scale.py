@@ -102,6 +102,7 @@ class MultiScaleLift(Lift):
     Mining and Knowledge Discovery 2023), for competing kernels.
     """
 
+    ndim: int
     kernels: Tensor
     biases: Tensor
     spreads: Tensor
@@ -290,16 +291,6 @@ class MultiScaleLift(Lift):
             return X
         return torch.cat([X, *(X - X.roll(1, axis) for axis in range(2, X.ndim))], 1)
 
-    def _check_shape(self, X: Tensor) -> None:
-        if X.ndim != self.ndim + 2 or X.shape[1] != self.in_channels:
-            axes = "".join(
-                f", {axis}" for axis in ("T" if self.ndim == 1 else "DHW"[3 - self.ndim :])
-            )
-            raise ValueError(
-                f"this lift takes in_channels={self.in_channels} and samples of shape "
-                f"(m, {self.in_channels}{axes}), got a batch of shape {tuple(X.shape)}"
-            )
-
 
 def _block_entries(X: Tensor) -> int:
     return BLOCK_ENTRIES.get(X.device.type, BLOCK_ENTRIES["cuda"])
@@ -325,8 +316,5 @@ def _above_rank(responses: Tensor, ranks: Tensor) -> Tensor:
 
 def automatic_dilations(shape: tuple[int, ...], kernel_size: int) -> tuple[int, ...]:
     """1, 2, 4, … as long as half a kernel is shorter than the shortest axis; at least 1."""
-    if not shape:
-        return (1,)
-    half = max(1, kernel_size // 2)
-    count = max(1, math.ceil(math.log2(min(shape) / half))) if min(shape) > half else 1
-    return tuple(2**i for i in range(count))
+    half, shortest = max(1, kernel_size // 2), min(shape, default=0)
+    return tuple(2**i for i in range(shortest.bit_length()) if half * 2**i < shortest) or (1,)

@@ -67,10 +67,3 @@ class Standardize(Lift):
         shape = (-1, *[1] * (X.ndim - 2))
         X = (X - self.mean.view(shape)) / self.scale.view(shape)
         return torch.cat([X, torch.ones_like(X[:, :1])], 1) if self.constant else X
-
-    def _check_shape(self, X: Tensor) -> None:
-        if X.ndim < 2 or X.shape[1] != self.in_channels:
-            raise ValueError(
-                f"this lift takes in_channels={self.in_channels}, got a batch of shape "
-                f"{tuple(X.shape)}"
-            )

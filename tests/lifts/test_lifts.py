@@ -34,12 +34,10 @@ def test_lift_is_circular_correlation(shape, size):
     torch.testing.assert_close(lift(X), expected.clamp_min(0))
     lift.threshold = 0.7
     torch.testing.assert_close(lift(X), expected.sign() * (expected.abs() - 0.7).clamp_min(0))
-    lift.hard = True
-    torch.testing.assert_close(lift(X), expected * (expected.abs() > 0.7))
 
 
-def test_a_hard_threshold_is_saved():
-    lift = RandomCirculantLift(1, 2, 3, 1, threshold=0.5, hard=True)
+def test_a_soft_threshold_is_saved():
+    lift = RandomCirculantLift(1, 2, 3, 1, threshold=0.5)
     again = lift_from_json(lift_to_json(lift))
     X = images(3, 1, 9).float()
     torch.testing.assert_close(again(X), lift(X))
@@ -72,7 +70,6 @@ def test_kernels_follow_their_seed_alone():
         ({"out_channels": 0}, "out_channels must be at least 1, got 0"),
         ({"threshold": "soft"}, "threshold must be 'relu' or a number t >= 0, got 'soft'"),
         ({"threshold": -1.0}, "threshold must be .* got -1.0"),
-        ({"hard": True}, "a hard threshold needs threshold=t, a number t >= 0, got 'relu'"),
     ],
 )
 def test_settings_of_a_lift(options, message):
