@@ -15,46 +15,18 @@ for each class and frequency.
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from redunet.coding.length import Code
 from redunet.rates.decomposition import Decomposition, added, decompose, log_dets, removed
 from redunet.rates.grouping import ClassBatch
 from redunet.rates.partition import Partition
-from redunet.rates.spectrum import as_double, minus_origin, total
+from redunet.rates.spectrum import as_double, minus_origin
 
 # Number of float64 values of a block that are in memory at one time.
 BLOCK_ENTRIES = 2**23
-
-
-class CodeSettings(NamedTuple):
-    """The settings of a code."""
-
-    eps_sq: Tensor  # (e,) values of ε²
-    weights: Tensor  # (F,) Parseval weights; they sum to the number of frequencies
-    channels: int
-    origin: Tensor | None = None  # (C,) what was subtracted from all samples at frequency 0
-
-    def scales(self, counts: Tensor) -> Tensor:
-        """C/(nε²), divided by the Parseval weights, for classes of n samples, ``(F, g, e)``."""
-        ratios = self.channels / (counts.clamp_min(1)[:, None] * self.eps_sq)
-        return ratios / self.weights[:, None, None]
-
-    def factors(self, counts: Tensor) -> Tensor:
-        """(n + C)/2 for classes of n samples, ``(g,)``."""
-        return (counts + self.channels) / 2
-
-    def weighted(self, values: Tensor, block: slice) -> Tensor:
-        """The sum of ``(F, …)`` over frequencies, each times its Parseval weight."""
-        return torch.tensordot(self.weights[block], values, 1)
-
-    def mean_lengths(self, means: Tensor) -> Tensor:
-        """Lengths of means ``(…, C)``, ``(…, e)``."""
-        means = means if self.origin is None else means + self.origin
-        squares = torch.linalg.vector_norm(means, dim=-1).square().unsqueeze(-1)
-        return self.channels / 2 * torch.log1p(squares / (self.weights.sum() * self.eps_sq))
 
 
 @dataclass(frozen=True)
@@ -181,7 +153,7 @@ class CodedClasses:
         Tensor of shape (m, k) or (e, m, k), float64
             A sample that is alone in its class has an infinite increment there.
         """
-        V, code = minus_origin(V, self._origin), self._code(V.shape[2])
+        V = minus_origin(V, self._origin)
         table = self._added(V)
         targets = self._counts.new_empty(V.shape[1], dtype=torch.long)
         for batch, decomposition in self._batches:
@@ -189,25 +161,77 @@ class CodedClasses:
             samples, classes = batch.samples[mask], batch.classes.repeat_interleave(mask.sum(1))
             targets[samples] = classes
             members = as_double(batch.gather(V[:1]))
-            lost = changes(decomposition, members, self._counts[batch.classes], code, step=-1)
+            lost = self._changes(decomposition, members, self._counts[batch.classes], step=-1)
             table[:, samples, classes] = -lost[mask].T
         table += label_lengths(self._counts, self.log_priors, targets)
         return table if self.eps_sq.ndim else table[0]
 
-    def _code(self, channels: int) -> CodeSettings:
-        return CodeSettings(self.eps_sq.reshape(-1), self._weights, channels, self._origin)
-
     def _added(self, V: Tensor) -> Tensor:
         """L(X_j ∪ {x}) − L(X_j), ``(e, m', k)``."""
-        code = self._code(V.shape[2])
-        shape = len(code.eps_sq), V.shape[1], len(self._counts)
+        shape = self.eps_sq.numel(), V.shape[1], len(self._counts)
         table = torch.full(shape, torch.inf, dtype=torch.float64, device=V.device)
         for batch, decomposition in self._batches:
             counts = self._counts[batch.classes]
-            for run in _runs(V.shape[1], decomposition, code):
-                lengths = changes(decomposition, V[:, None, run], counts, code, step=1)  # (g, q, e)
+            for run in _runs(V.shape[1], self._entries(decomposition, 1)):
+                lengths = self._changes(decomposition, V[:, None, run], counts, step=1)  # (g, q, e)
                 table[:, run, batch.classes] = lengths.permute(2, 1, 0)
         return table
+
+    def _changes(
+        self, decomposition: Decomposition, samples: Tensor, counts: Tensor, *, step: int
+    ) -> Tensor:
+        """What one sample more or less changes in the lengths of some classes.
+
+        Parameters
+        ----------
+        decomposition : Decomposition
+            The classes, with the shares of their samples if these are taken out.
+        samples : Tensor of shape (F, 1, q, C) or (1, g, s, C)
+            The samples that are added to each class, or the samples of each class at frequency 0.
+        counts : Tensor of shape (g,)
+            Number of samples in each class.
+        step : {1, -1}
+            1 adds a sample: L(X ∪ {x}) − L(X). −1 takes a sample out: L(X ∖ {x}) − L(X).
+
+        Returns
+        -------
+        Tensor of shape (g, q, e) or (g, s, e)
+        """
+        code = Code(self.eps_sq.reshape(-1), samples.shape[3], self._weights)
+        before, after = counts[:, None], (counts + step)[:, None]
+        sums: list[Tensor] = []
+        for block in _runs(len(code.weights), self._entries(decomposition, samples.shape[2])):
+            own = decomposition.frequencies(block)
+            old, new = (
+                code.scales(n.clamp_min(1)) / code.weights[block, None, None]
+                for n in (before, after)
+            )
+            if step > 0:
+                gains = added(own, as_double(samples[block]), counts, new)
+            else:
+                gains = -removed(own, counts, new)
+            parts = log_dets(own, old), log_dets(own, new), gains
+            weighted = [code.over_frequencies(part, block) for part in parts]
+            sums = [a + b for a, b in zip(sums, weighted, strict=True)] if sums else weighted
+        change = code.of_samples(after, sums[1]) - code.of_samples(before, sums[0])
+        lengths = change.unsqueeze(1) + code.of_samples(after[..., None], sums[2])
+        if decomposition.means is None or self._origin is None:
+            return lengths
+        means = decomposition.means.unsqueeze(1)
+        moved = before[..., None] * means + step * as_double(samples[0])
+        moved = moved / after[..., None].clamp_min(1)
+        squares = (
+            torch.linalg.vector_norm(mean + self._origin, dim=-1, keepdim=True).square()
+            for mean in (moved, means)
+        )
+        of_moved, of_means = map(code.of_means, squares)
+        return lengths + of_moved - of_means
+
+    def _entries(self, decomposition: Decomposition, count: int) -> int:
+        """Number of values for all classes and this number of samples at one frequency."""
+        _, classes, rank = decomposition.values.shape
+        channels, precisions = decomposition.directions.shape[2], self.eps_sq.numel()
+        return classes * (count * (2 * channels + rank + 2 * precisions) + rank * precisions)
 
 
 def label_lengths(
@@ -234,86 +258,21 @@ def label_lengths(
     return torch.where(counts > 0, lengths, torch.inf)
 
 
-def changes(
-    decomposition: Decomposition, samples: Tensor, counts: Tensor, code: CodeSettings, *, step: int
-) -> Tensor:
-    """What one sample more or less changes in the lengths of some classes.
-
-    Parameters
-    ----------
-    decomposition : Decomposition
-        The classes, with the shares of their samples if these are taken out.
-    samples : Tensor of shape (F, 1, q, C) or (1, g, s, C)
-        The samples that are added to each class, or the samples of each class at frequency 0.
-    counts : Tensor of shape (g,)
-        Number of samples in each class.
-    code : CodeSettings
-    step : {1, -1}
-        1 adds a sample: L(X ∪ {x}) − L(X). −1 takes a sample out: L(X ∖ {x}) − L(X).
-
-    Returns
-    -------
-    Tensor of shape (g, q, e) or (g, s, e)
-    """
-    after = counts + step
-    scales = code.scales(after)
-
-    def log_det_changes(block: slice) -> Tensor:
-        own = decomposition.frequencies(block)
-        if step < 0:
-            return -removed(own, counts, scales[block])
-        return added(own, as_double(samples[block]), counts, scales[block])
-
-    blocks = _blocks(decomposition, samples.shape[2], code)
-    gains = total(code.weighted(log_det_changes(block), block) for block in blocks)
-    change = _lengths(decomposition, after, code) - _lengths(decomposition, counts, code)
-    lengths = change.unsqueeze(1) + code.factors(after)[:, None, None] * gains
-    if decomposition.means is None:
-        return lengths
-    sums = counts[:, None, None] * decomposition.means.unsqueeze(1) + step * as_double(samples[0])
-    means = sums / after.clamp_min(1)[:, None, None]
-    return lengths + code.mean_lengths(means) - code.mean_lengths(decomposition.means).unsqueeze(1)
-
-
-def _lengths(decomposition: Decomposition, counts: Tensor, code: CodeSettings) -> Tensor:
-    """(n + C)/2 Σ_p log det(I + C/(nε²) M), ``(g, e)``."""
-    scales = code.scales(counts)
-    sums = total(
-        code.weighted(log_dets(decomposition.frequencies(block), scales[block]), block)
-        for block in _blocks(decomposition, 0, code)
-    )
-    return code.factors(counts)[:, None] * sums
-
-
-def _runs(count: int, decomposition: Decomposition, code: CodeSettings) -> Iterator[slice]:
-    """Runs of samples that fit into memory at one frequency."""
-    step = max(1, BLOCK_ENTRIES // _entries(decomposition, 1, code))
+def _runs(count: int, entries: int) -> Iterator[slice]:
+    """Runs of samples, or of frequencies, that fit into memory; each one has so many entries."""
+    step = max(1, BLOCK_ENTRIES // max(1, entries))
     return (slice(start, min(start + step, count)) for start in range(0, count, step))
-
-
-def _blocks(decomposition: Decomposition, count: int, code: CodeSettings) -> Iterator[slice]:
-    """Blocks of frequencies that fit into memory with this number of samples."""
-    step = max(1, BLOCK_ENTRIES // _entries(decomposition, count, code))
-    return (slice(start, start + step) for start in range(0, len(code.weights), step))
-
-
-def _entries(decomposition: Decomposition, count: int, code: CodeSettings) -> int:
-    """Number of values for all classes and this number of samples at one frequency."""
-    _, classes, rank = decomposition.values.shape
-    precisions = len(code.eps_sq)
-    return classes * (count * (2 * code.channels + rank + 2 * precisions) + rank * precisions)
 
 
 def _decomposed(V: Tensor, batch: ClassBatch, center: bool, held_out: bool) -> Decomposition:
     """The decomposition of a batch of classes, from blocks of frequencies."""
-    step = max(1, BLOCK_ENTRIES // (batch.samples.numel() * V.shape[2]))
     blocks = [
         decompose(
-            as_double(batch.gather(V[start : start + step])),
+            as_double(batch.gather(V[run])),
             batch.mask,
-            centred=center and start == 0,
+            centred=center and run.start == 0,
             with_shares=held_out,
         )
-        for start in range(0, len(V), step)
+        for run in _runs(len(V), batch.samples.numel() * V.shape[2])
     ]
     return Decomposition.joined(blocks)

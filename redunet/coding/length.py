@@ -1,14 +1,45 @@
 """The coding length of samples, all together or segment by segment."""
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
 from redunet._checks import Array, as_samples, check_positive
-from redunet.rates.coding_rates import mean_rate, spectrum_of
+from redunet.rates.coding_rates import spectrum_of
 from redunet.rates.covariance import log_det
 from redunet.rates.grouping import ClassBatch
 from redunet.rates.partition import Partition
 from redunet.rates.spectrum import HalfSpectrum, moderate_scale, safe_sqrt, scaled
+
+
+class Code(NamedTuple):
+    """A code for samples of C channels with the squared error ε².
+
+    Their length is (n + C)/2 Σ_p log det(I + C/(nε²) M(p)), with the second moments M of n samples.
+    If samples are coded about their mean μ, that of μ is added.
+    """
+
+    eps_sq: float | Tensor  # one value, or several (e,)
+    channels: int
+    weights: Tensor  # (F,) Parseval weights; they sum to the number of all frequencies
+
+    def scales(self, counts: Tensor) -> Tensor:
+        """C/(nε²) for n samples."""
+        return self.channels / (counts * self.eps_sq)
+
+    def of_samples(self, counts: Tensor, sums: Tensor) -> Tensor:
+        """Lengths from sums of log determinants over all frequencies."""
+        return (counts + self.channels) / 2 * sums
+
+    def of_means(self, squares: Tensor) -> Tensor:
+        """Lengths C/2 log(1 + ‖μ‖²/(Fε²)) of means with these squared norms."""
+        return self.channels / 2 * torch.log1p(squares / (self.weights.sum() * self.eps_sq))
+
+    def over_frequencies(self, values: Tensor, block: slice = slice(None)) -> Tensor:
+        """The sum of ``(F, …)`` over frequencies, each times its weight."""
+        weights = self.weights[block].view(-1, *[1] * (values.ndim - 1))
+        return (weights * values).sum(0)
 
 
 def coding_length(
@@ -106,21 +137,18 @@ def segment_lengths(
     Tensor of shape (k,)
         Zero for a segment without samples.
     """
-    C = V.shape[2]
-    weights = spectrum.weights.to(V.real.dtype)[:, None]  # (F, 1)
-    counts = partition.counts.to(weights.dtype)
+    code = Code(eps_sq, V.shape[2], spectrum.weights.to(V.real.dtype))
+    counts = partition.counts.to(V.real.dtype)
     lengths = V.real.new_zeros(partition.num_classes)
     for batch in partition.class_batches:
         count = counts[batch.classes]  # (g,)
-        members = batch.gather(V)
-        mean_lengths = torch.zeros_like(count)
+        members, of_means = batch.gather(V), torch.zeros_like(count)
         if origin is not None:
             members, means = centred(members, batch, count)
-            squares = torch.linalg.vector_norm(means + origin, dim=1).square()
-            mean_lengths = C / 2 * torch.log1p(squares / (spectrum.size * eps_sq))
-        log_dets = log_det(members, C / (count * eps_sq) / weights)
-        member_lengths = (count + C) * spectrum.size * mean_rate(log_dets, spectrum)
-        lengths = lengths.index_add(0, batch.classes, member_lengths + mean_lengths)
+            of_means = code.of_means(torch.linalg.vector_norm(means + origin, dim=1).square())
+        log_dets = log_det(members, code.scales(count) / code.weights[:, None])
+        of_samples = code.of_samples(count, code.over_frequencies(log_dets))
+        lengths = lengths.index_add(0, batch.classes, of_samples + of_means)
     return lengths
 
 

@@ -1,9 +1,6 @@
 """Greedy merging of clusters: always the pair whose union shortens the code most.
 
-Each cluster remembers the partner of its cheapest merge. If that partner is merged with another
-cluster, the remembered cost stays a lower bound of the costs with the older clusters, because only
-fewer of them are left. The cost with the new cluster is computed at once. A cluster therefore needs
-another search only when its bound is the smallest number of all.
+The costs of all pairs are in memory. A merge changes only those with the union.
 
 A cluster of n samples contributes ℓ = L(X_j) − n log n to the length of a segmentation, which is
 the sum of all ℓ plus m log m. The cost of a merge is ℓ of the union minus ℓ of both parts.
@@ -29,7 +26,7 @@ from torch import Tensor
 from torch.nn import functional
 from tqdm import tqdm
 
-from redunet.coding.length import centred
+from redunet.coding.length import Code, centred
 from redunet.rates.covariance import PrecisionError
 from redunet.rates.decomposition import leading_directions
 from redunet.rates.grouping import ClassBatch
@@ -46,41 +43,19 @@ BLOCK_CLUSTERS = 64
 LARGEST_RATIO = 1e12
 
 
-class Code(NamedTuple):
-    """The code whose length is minimised."""
-
-    weights: Tensor  # (F,) Parseval weights
-    channels: int
-    eps_sq: float
-    center: bool
-
-    def scales(self, counts: Tensor) -> Tensor:
-        """C/(n ε²)."""
-        return self.channels / (counts * self.eps_sq)
-
-    def lengths(self, counts: Tensor, log_dets: Tensor, squared_means: Tensor) -> Tensor:
-        """ℓ of clusters, from log determinants at all frequencies, ``(F, …)``."""
-        weighted = torch.tensordot(self.weights, log_dets, 1)
-        lengths = (counts + self.channels) / 2 * weighted - torch.xlogy(counts, counts)
-        if not self.center:
-            return lengths
-        ratios = squared_means / (self.weights.sum() * self.eps_sq)
-        return lengths + self.channels / 2 * torch.log1p(ratios)
-
-
 class Clusters(NamedTuple):
     """Clusters with the same number r of rows. Rows that are zero count for nothing."""
 
-    rows: Tensor  # (F, g, r, C), or (F, g, r + 1, C) with ``center``: the last row is the mean
+    rows: Tensor  # (F, g, r, C), or (F, g, r + 1, C) if centred: the last row is the mean
     squares: Tensor  # (F, g, r) squared norms of the rows
-    inner: Tensor  # (F, g, r) inner products of the rows with the mean; zero without ``center``
+    inner: Tensor  # (F, g, r) inner products of the rows with the mean; zero if not centred
     counts: Tensor  # (g,) number of samples
-    squared_means: Tensor  # (g,) zero without ``center``
+    squared_means: Tensor  # (g,) zero if not centred
     lengths: Tensor  # (g,) ℓ
 
     @classmethod
     def from_rows(
-        cls, rows: Tensor, means: Tensor, counts: Tensor, rank: int, code: Code
+        cls, rows: Tensor, means: Tensor | None, counts: Tensor, rank: int, code: Code
     ) -> "Clusters":
         """Clusters from any rows ``(F, g, s, C)`` that give their scatter, and means ``(g, C)``."""
         squares, directions = leading_directions(rows, rank)
@@ -88,14 +63,14 @@ class Clusters(NamedTuple):
         rows = functional.pad(scaled(directions, squares.sqrt().unsqueeze(3)), (0, 0, 0, missing))
         squares = functional.pad(squares, (0, missing))
         inner, squared_means = torch.zeros_like(squares), torch.zeros_like(counts)
-        if code.center:
+        if means is not None:
             last = torch.zeros_like(rows[:, :, :1])
             last[0, :, 0] = means
             inner = (rows @ last.mH).squeeze(3).real
             squared_means = torch.linalg.vector_norm(means, dim=1).square()
             rows = torch.cat([rows, last], 2)
         log_dets = torch.log1p(code.scales(counts)[:, None] * squares).sum(2)
-        lengths = code.lengths(counts, log_dets, squared_means)
+        lengths = lengths_of(code, counts, log_dets, squared_means)
         return cls(rows, squares, inner, counts, squared_means, lengths)
 
     @property
@@ -103,9 +78,20 @@ class Clusters(NamedTuple):
         """The number r of rows."""
         return self.squares.shape[2]
 
+    @property
+    def is_centred(self) -> bool:
+        """Whether clusters are encoded about their means."""
+        return self.rows.shape[2] > self.rank
+
     def part(self, run: slice) -> "Clusters":
         """Some of the clusters."""
         return Clusters(*(t[:, run] if t.ndim > 1 else t[run] for t in self))
+
+
+def lengths_of(code: Code, counts: Tensor, log_dets: Tensor, squared_means: Tensor) -> Tensor:
+    """ℓ of clusters, from log determinants at all frequencies, ``(F, …)``."""
+    of_samples = code.of_samples(counts, torch.tensordot(code.weights, log_dets, 1))
+    return of_samples + code.of_means(squared_means) - torch.xlogy(counts, counts)
 
 
 def union_costs(a: Clusters, b: Clusters, code: Code) -> Tensor:
@@ -115,14 +101,14 @@ def union_costs(a: Clusters, b: Clusters, code: Code) -> Tensor:
     counts = a.counts[:, None] + b.counts
     scales = code.scales(counts)[:, :, None]
     products = _products(a.rows, b.rows)
-    if code.center:
+    if a.is_centred:
         gram, products, squared_means = _with_difference(a, b, products)
     else:
         gram, squared_means = torch.diag_embed(a.squares).unsqueeze(2), torch.zeros_like(counts)
     grown = 1 + scales * b.squares[:, None]  # (F, g, h, r_b)
     scaled_products = scaled(products, (scales * grown.rsqrt()).unsqueeze(3))
     log_dets = grown.log().sum(3) + _log_dets(scaled(gram, scales[..., None]), scaled_products)
-    return code.lengths(counts, log_dets, squared_means) - a.lengths[:, None] - b.lengths
+    return lengths_of(code, counts, log_dets, squared_means) - a.lengths[:, None] - b.lengths
 
 
 def _products(a: Tensor, b: Tensor) -> Tensor:
@@ -175,12 +161,11 @@ def _log_dets(gram: Tensor, products: Tensor) -> Tensor:
     return 2 * torch.linalg.cholesky(matrix).diagonal(dim1=-2, dim2=-1).real.log().sum(-1)
 
 
-def from_samples(V: Tensor, batch: ClassBatch, code: Code) -> Clusters:
+def from_samples(V: Tensor, batch: ClassBatch, code: Code, *, center: bool) -> Clusters:
     """Clusters of samples ``(F, m, C)``, in the order of the classes of the batch."""
     members = batch.gather(V)
-    counts = batch.mask.sum(1).to(torch.float64)
-    means = members.new_zeros(len(counts), code.channels)
-    if code.center:
+    counts, means = batch.mask.sum(1).to(torch.float64), None
+    if center:
         members, means = centred(members, batch, counts)
     rank = padded_rank(members.shape[2], code.channels)
     return Clusters.from_rows(members, means, counts, rank, code)
@@ -189,8 +174,8 @@ def from_samples(V: Tensor, batch: ClassBatch, code: Code) -> Clusters:
 def union(a: Clusters, b: Clusters, code: Code) -> Clusters:
     """One cluster from two."""
     counts = a.counts + b.counts
-    means, rows = a.rows.new_zeros(1, code.channels), [a.rows, b.rows]
-    if code.center:
+    means, rows = None, [a.rows, b.rows]
+    if a.is_centred:
         mean_a, mean_b = a.rows[0, :, -1], b.rows[0, :, -1]
         difference = torch.zeros_like(a.rows[:, :, :1])
         difference[0, :, 0] = scaled(mean_a - mean_b, (a.counts * b.counts / counts).sqrt())
@@ -247,6 +232,8 @@ def merge(
 ) -> Merging:
     """Merge clusters until one is left, always the pair whose union shortens the code most.
 
+    The costs of all pairs take 8 k² bytes of host memory for k clusters.
+
     Parameters
     ----------
     V : Tensor of shape (F, m, C)
@@ -271,7 +258,7 @@ def merge(
     ----------
     Ma, Derksen, Hong, Wright (TPAMI 2007), Algorithm 1. It stops after :attr:`Merging.stop` merges.
     """
-    code = Code(weights.to(V.device, torch.float64), V.shape[2], eps_sq, center)
+    code = Code(eps_sq, V.shape[2], weights.to(V.device, torch.float64))
     V = scaled(
         V.to(torch.promote_types(V.dtype, torch.float64)), code.weights.rsqrt()[:, None, None]
     )
@@ -279,134 +266,119 @@ def merge(
     if code.channels * largest > LARGEST_RATIO * eps_sq:
         least = code.channels * largest / LARGEST_RATIO
         raise PrecisionError(f"eps_sq must be at least {least:.3g} for these samples, got {eps_sq}")
-    forest = _Forest(V, partition, code)
+    forest = _Forest(V, partition, code, center=center)
     k, m = partition.num_classes, len(partition)
-    pairs, costs = np.zeros((k - 1, 2), dtype=int), np.zeros(k - 1)
+    pairs, costs, names = np.zeros((k - 1, 2), dtype=int), np.zeros(k - 1), np.arange(k)
     initial = forest.length + m * math.log(m)
     for step in tqdm(range(k - 1), desc="merges", disable=not progress):
-        pairs[step], costs[step] = forest.merge_closest(k + step)
+        pair, costs[step] = forest.merge_closest()
+        pairs[step] = sorted(names[pair])
+        names[pair[0]] = k + step
     return Merging(pairs, costs, initial + np.append(0, costs.cumsum()))
 
 
 class _Pool:
     """Clusters with the same number of rows, in memory that grows."""
 
-    def __init__(self, clusters: Clusters, ids: np.ndarray):
+    def __init__(self, clusters: Clusters, places: np.ndarray):
         self._clusters = clusters
-        self._ids = ids
-        self._size = len(ids)
+        self._places = places.copy()
+        self._size = len(places)
 
     def __len__(self) -> int:
         return self._size
 
     @property
-    def ids(self) -> np.ndarray:
-        return self._ids[: self._size]
+    def places(self) -> np.ndarray:
+        return self._places[: self._size]
 
     @property
     def clusters(self) -> Clusters:
         return self._clusters.part(slice(self._size))
 
-    def find(self, cluster: int) -> Clusters:
-        """One of the clusters."""
-        return self._clusters.part(self._place(cluster))
-
-    def append(self, clusters: Clusters, ids: np.ndarray) -> None:
+    def append(self, clusters: Clusters, places: np.ndarray) -> None:
         """Add clusters. The memory doubles when it is full."""
-        start, end = self._size, self._size + len(ids)
-        while end > len(self._ids):
-            self._ids = np.concatenate([self._ids, self._ids])
+        start, end = self._size, self._size + len(places)
+        while end > len(self._places):
+            self._places = np.concatenate([self._places, self._places])
             doubled = (torch.cat([t, t], min(t.ndim - 1, 1)) for t in self._clusters)
             self._clusters = Clusters(*doubled)
-        self._ids[start:end] = ids
-        self._put(slice(start, end), clusters)
+        self._put(slice(start, end), clusters, places)
         self._size = end
 
-    def pop(self, cluster: int) -> Clusters:
-        """Take a cluster out. The last one takes its place."""
-        place, last = self._place(cluster), self._place(int(self.ids[-1]))
-        taken = Clusters(*(t.clone() for t in self._clusters.part(place)))
-        self._put(place, self._clusters.part(last))
-        self._ids[place] = self._ids[last]
-        self._size -= 1
+    def pop(self, place: int) -> Clusters:
+        """Take a cluster out. The last one takes its position."""
+        position, last = int(np.flatnonzero(self.places == place)[0]), self._size - 1
+        own, end = slice(position, position + 1), slice(last, last + 1)
+        taken = Clusters(*(t.clone() for t in self._clusters.part(own)))
+        self._put(own, self._clusters.part(end), self._places[end])
+        self._size = last
         return taken
 
-    def _place(self, cluster: int) -> slice:
-        place = int(np.flatnonzero(self.ids == cluster)[0])
-        return slice(place, place + 1)
-
-    def _put(self, places: slice, clusters: Clusters) -> None:
-        for old, new in zip(self._clusters.part(places), clusters, strict=True):
-            old.copy_(new)
+    def _put(self, run: slice, clusters: Clusters, places: np.ndarray) -> None:
+        self._places[run] = places
+        for memory, values in zip(self._clusters.part(run), clusters, strict=True):
+            memory.copy_(values)
 
 
 class _Forest:
-    """All clusters that are left, each with the partner of its cheapest merge."""
+    """All clusters that are left, and the costs of merging any two of them, by their places."""
 
-    def __init__(self, V: Tensor, partition: Partition, code: Code):
+    def __init__(self, V: Tensor, partition: Partition, code: Code, *, center: bool):
         k = partition.num_classes
         self._code = code
         self._pools: dict[int, _Pool] = {}
-        self._ranks = np.zeros(2 * k - 1, dtype=int)
-        self._costs = np.full(2 * k - 1, np.inf)  # infinite for clusters that are gone
-        self._partners = np.full(2 * k - 1, -1)
-        self._exact = np.ones(2 * k - 1, dtype=bool)  # or else the cost is a lower bound
+        self._ranks = np.zeros(k, dtype=int)
+        self._costs = np.full((k, k), np.inf)  # infinite for clusters that are gone
         self.length = 0.0
         for batch in partition.class_batches:
-            clusters = from_samples(V, batch, code)
+            clusters = from_samples(V, batch, code, center=center)
             self._add(clusters, batch.classes.cpu().numpy())
             self.length += float(clusters.lengths.sum())
-        self._search_all()
-
-    def merge_closest(self, new: int) -> tuple[list[int], float]:
-        """Merge the cheapest pair, and give the union its number."""
-        a = self._closest()
-        b, cost = int(self._partners[a]), float(self._costs[a])
-        joined = union(self._take(a), self._take(b), self._code)
-        self._exact[(self._partners == a) | (self._partners == b)] = False
-        self._add(joined, np.array([new]))
-        self._search(new)
-        return sorted((a, b)), cost
-
-    def _closest(self) -> int:
-        """A cluster of the cheapest pair. Bounds below its cost become exact."""
-        while not self._exact[a := int(self._costs.argmin())]:
-            self._costs[a] = np.inf
-            self._search(a)
-        return a
-
-    def _add(self, clusters: Clusters, ids: np.ndarray) -> None:
-        self._ranks[ids] = clusters.rank
-        if clusters.rank in self._pools:
-            self._pools[clusters.rank].append(clusters, ids)
-        else:
-            self._pools[clusters.rank] = _Pool(clusters, ids)
-
-    def _take(self, cluster: int) -> Clusters:
-        self._costs[cluster] = np.inf
-        return self._pools[self._ranks[cluster]].pop(cluster)
-
-    def _search(self, cluster: int) -> None:
-        """Compute the costs of all merges of a cluster."""
-        pool = self._pools[self._ranks[cluster]]
-        own, ids = pool.find(cluster), np.array([cluster])
-        for other in filter(len, self._pools.values()):
-            costs = self._union_costs(own, other.clusters)
-            costs[:, other.ids == cluster] = np.inf
-            self._remember(ids, other.ids, costs)
-
-    def _search_all(self) -> None:
-        """Compute the costs of all merges, those within a pool once for each pair."""
         pools = list(self._pools.values())
         for i, pool in enumerate(pools):
             for other in pools[i:]:
-                for start in range(0, len(pool), BLOCK_CLUSTERS):
-                    run = slice(start, start + BLOCK_CLUSTERS)
-                    rest = slice(start if other is pool else 0, None)
-                    costs = self._union_costs(pool.clusters.part(run), other.clusters.part(rest))
-                    if other is pool:
-                        costs[np.tri(*costs.shape, dtype=np.bool_)] = np.inf
-                    self._remember(pool.ids[run], other.ids[rest], costs)
+                self._compare(pool, other)
+        np.fill_diagonal(self._costs, np.inf)
+        self._partners = self._costs.argmin(1)
+
+    def merge_closest(self) -> tuple[list[int], float]:
+        """Merge the cheapest pair. The union takes the place of the first of the two."""
+        everywhere = np.arange(len(self._costs))
+        a = int(self._costs[everywhere, self._partners].argmin())
+        b = int(self._partners[a])
+        cost = float(self._costs[a, b])
+        joined = union(self._take(a), self._take(b), self._code)
+        self._costs[[a, b]] = self._costs[:, [a, b]] = np.inf
+        for other in filter(len, self._pools.values()):
+            costs = self._union_costs(joined, other.clusters)[0]
+            self._costs[a, other.places] = self._costs[other.places, a] = costs
+        self._add(joined, np.array([a]))
+        stale = np.isin(self._partners, (a, b))
+        stale[[a, b]] = True
+        self._partners[stale] = self._costs[stale].argmin(1)
+        cheaper = self._costs[a] < self._costs[everywhere, self._partners]
+        self._partners[cheaper] = a
+        return [a, b], cost
+
+    def _compare(self, pool: _Pool, other: _Pool) -> None:
+        """Compute the costs of all merges between two pools, those within a pool once each."""
+        for start in range(0, len(pool), BLOCK_CLUSTERS):
+            run = slice(start, start + BLOCK_CLUSTERS)
+            rest = slice(start if other is pool else 0, None)
+            costs = self._union_costs(pool.clusters.part(run), other.clusters.part(rest))
+            self._costs[np.ix_(pool.places[run], other.places[rest])] = costs
+            self._costs[np.ix_(other.places[rest], pool.places[run])] = costs.T
+
+    def _take(self, place: int) -> Clusters:
+        return self._pools[self._ranks[place]].pop(place)
+
+    def _add(self, clusters: Clusters, places: np.ndarray) -> None:
+        self._ranks[places] = clusters.rank
+        if clusters.rank in self._pools:
+            self._pools[clusters.rank].append(clusters, places)
+        else:
+            self._pools[clusters.rank] = _Pool(clusters, places)
 
     def _union_costs(self, a: Clusters, b: Clusters) -> np.ndarray:
         entries = a.rows[..., 0].numel() * b.rows.shape[2]
@@ -416,14 +388,3 @@ class _Forest:
             for start in range(0, len(b.counts), step)
         ]
         return torch.cat(parts, 1).cpu().numpy()
-
-    def _remember(self, ids: np.ndarray, others: np.ndarray, costs: np.ndarray) -> None:
-        """Compare the costs of pairs with the costs that both clusters remember."""
-        for these, those, table in ((ids, others, costs), (others, ids, costs.T)):
-            nearest = table.argmin(1)
-            cheapest = table[np.arange(len(these)), nearest]
-            better = cheapest <= self._costs[these]
-            cheaper = these[better]
-            self._costs[cheaper] = cheapest[better]
-            self._partners[cheaper] = those[nearest[better]]
-            self._exact[cheaper] = True

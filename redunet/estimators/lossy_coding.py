@@ -43,10 +43,10 @@ class LossyCodingClustering(SpectralMixin, ClusterMixin, BaseEstimator):
     those of the shortest code on the way. They may be subspaces or Gaussians of different
     dimensions, and outliers form a cluster of their own or remain alone.
 
-    From single samples, the number of operations grows with m², and memory with m. A set of 5000
-    samples of 50 dimensions takes about half a minute on one processor core. The time also grows
-    with the cube of the dimension D, or of the number of samples in a cluster if that is smaller.
-    Reduce hundreds of dimensions first, for example by principal components.
+    From single samples, the number of operations grows with m², and so does memory, by 8 m² bytes.
+    A set of 5000 samples of 50 dimensions takes about half a minute on one processor core. The time
+    also grows with the cube of the dimension D, or of the number of samples in a cluster if that is
+    smaller. Reduce hundreds of dimensions first, for example by principal components.
 
     Parameters
     ----------

@@ -18,7 +18,8 @@ KINDS: tuple[type[nn.Module], ...] = (
     *(Band, MultiScaleLift, PCALift, RandomCirculantLift, ScatteringLift),
     *(ShortTimeFourierLift, Standardize),
     # of PyTorch
-    *(nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.Flatten, nn.Identity, nn.ReLU, nn.Softshrink),
+    *(nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.Flatten, nn.Hardshrink, nn.Identity),
+    *(nn.ReLU, nn.Softshrink),
 )
 
 LIFTS: Registry[nn.Module] = Registry(Lift, "lift", {kind.__name__: kind for kind in KINDS})

@@ -43,7 +43,7 @@ LIFTED = [
     Band(3),
     MULTI_SCALE,
     PCALift(**CHANNELS, threshold=0.1).fit(X),
-    RandomCirculantLift(**CHANNELS, threshold=0.1),
+    [RandomCirculantLift(**CHANNELS, threshold=0.0), nn.Hardshrink(0.1)],
     ScatteringLift(32, 1, 2, phases=2),
     ShortTimeFourierLift(6, phases=3),
     Standardize(2, constant=True).fit(X),
