@@ -3,29 +3,21 @@
 import argparse
 from pathlib import Path
 
+from redunet._formats import OPTIONS, check_options, kind_of
 from redunet._version import __version__
 from redunet.files.atomic import check_place
 
-# The kinds of data by the ending of the file, and in words.
-KINDS = {".csv": "table", ".tsv": "table", ".txt": "table", ".ts": "series", ".npz": "arrays"}
-IN_WORDS = {
-    "table": "tables",
-    "series": "time series",
-    "images": "folders of images",
-    "arrays": "arrays",
-}
+# The options of reading data, as users write them.
+READING = {name: f"--{name}" for names in OPTIONS.values() for name in names}
+READING["size"] = "--image-size"
 
-# The kinds of data that an option of reading is for.
-READERS = {
-    "label": {"table"},
-    "header": {"table"},
-    "drop": {"table"},
-    "decimal": {"table"},
-    "encoding": {"table", "series"},
-    "fill": {"series"},
-    "length": {"series"},
-    "image_size": {"images"},
-    "color": {"images"},
+# Options of a construction that need a value of another option.
+NEEDS = {
+    "channels": ("lift", ("random",)),
+    "kernel_size": ("lift", ("random",)),
+    "seed": ("lift", ("auto", "random")),
+    "lam": ("lift", ("random", "flatten", "none")),
+    "rank": ("operators", ("variational",)),
 }
 
 # What commands write, and its endings.
@@ -33,13 +25,6 @@ WRITTEN = {
     "construct": ("a safetensors file", (".safetensors", ".st")),
     "predict": ("a CSV table", (".csv", ".txt")),
     "report": ("an HTML page", (".html", ".htm")),
-}
-
-# Endings that promise something, so that a file of another kind must not have them.
-KNOWN_ENDINGS = {
-    *(".bin", ".ckpt", ".csv", ".h5", ".htm", ".html", ".jpg", ".json", ".md", ".npy", ".npz"),
-    *(".onnx", ".pdf", ".pickle", ".pkl", ".png", ".pt", ".pt2", ".pth", ".safetensors", ".svg"),
-    *(".ts", ".tsv", ".txt", ".xls", ".xlsx", ".zip"),
 }
 
 
@@ -107,7 +92,6 @@ def parser() -> argparse.ArgumentParser:
     )
     _add_data(report)
     _add_train(report)
-    report.add_argument("--title", help="title of the report (default: NET on DATA)")
     _add_output(report, "file for the report", "report.html")
 
     export = command(
@@ -178,13 +162,6 @@ def _add_output(command: argparse.ArgumentParser, text: str, default: str | None
 def _add_construction(command: argparse.ArgumentParser) -> None:
     """Add the options of a construction."""
     add = command.add_argument
-    add(
-        "--length",
-        type=int,
-        help="length of the series of a .ts file, if short ones are continued (default: the "
-        "longest)",
-    )
-    add("--image-size", type=int, help="size of the images in a folder (default: 32)")
     add("--color", action="store_true", help="read images in a folder in colour")
     add(
         "--lift",
@@ -195,40 +172,10 @@ def _add_construction(command: argparse.ArgumentParser) -> None:
         "vectors, without invariance to shifts; none takes samples as they are (default: auto)",
     )
     add(
-        "--channels", type=int, metavar="N", help="number of kernels of --lift random (default: 16)"
-    )
-    add("--kernel-size", type=int, help="size of the kernels of --lift random (default: 3)")
-    add("--seed", type=int, help="seed of --lift auto and --lift random (default: 0)")
-    add(
-        "--num-layers",
-        type=int,
-        help="number of layers (default: 1 with --lift auto; otherwise layers are added until one "
-        "raises the rate reduction by less than 1 %%, at most 50)",
-    )
-    add(
-        "--eps-sq",
-        type=float,
-        help="squared precision ε² (default: --lift auto chooses it; otherwise 0.5 divided by the "
-        "number of frequencies)",
-    )
-    add("--eta", type=float, help="step size η (default: the step ηC/(mε²) is 2)")
-    add(
-        "--lam",
-        type=float,
-        help="sharpness λ of memberships (default: 500; --lift auto chooses it)",
-    )
-    add(
         "--operators",
         choices=("exact", "variational"),
         default="exact",
         help="exact operators, or variational operators, which need --rank (default: exact)",
-    )
-    add("--rank", type=int, help="rank of variational operators")
-    add("--momentum", type=float, help="momentum β, for example 0.9")
-    add(
-        "--batch-size",
-        type=int,
-        help="number of samples per batch; smaller batches take less memory",
     )
     add(
         "--checkpoint",
@@ -236,11 +183,31 @@ def _add_construction(command: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="folder that stores finished layers; an interrupted construction resumes from it",
     )
-
-
-def kind_of(path: Path) -> str | None:
-    """The kind of data in a file or folder: table, series, arrays, images; None if not known."""
-    return "images" if path.is_dir() else KINDS.get(path.suffix.lower())
+    add("--image-size", dest="size", type=int, help="size of images in a folder (default: 32)")
+    add("--length", type=int, help="length of the series of a .ts file (default: the longest)")
+    for option, kind, text in (
+        ("--channels", int, "number of kernels of --lift random (default: 16)"),
+        ("--kernel-size", int, "size of the kernels of --lift random (default: 3)"),
+        ("--seed", int, "seed of --lift auto and --lift random (default: 0)"),
+        (
+            "--num-layers",
+            int,
+            "number of layers (default: 1 with --lift auto; otherwise layers are added until one "
+            "raises the rate reduction by less than 1 %%, at most 50)",
+        ),
+        (
+            "--eps-sq",
+            float,
+            "squared precision ε² (default: --lift auto chooses it; otherwise 0.5 divided by the "
+            "number of frequencies)",
+        ),
+        ("--eta", float, "step size η (default: the step ηC/(mε²) is 2)"),
+        ("--lam", float, "sharpness λ of memberships (default: 500; --lift auto chooses it)"),
+        ("--rank", int, "rank of variational operators"),
+        ("--momentum", float, "momentum β, for example 0.9"),
+        ("--batch-size", int, "number of samples per batch; smaller batches take less memory"),
+    ):
+        add(option, type=kind, help=text)
 
 
 def check(options: argparse.Namespace) -> None:
@@ -261,7 +228,8 @@ def check(options: argparse.Namespace) -> None:
         if (name == "net" or kind_of(path)) and not path.exists():
             raise FileNotFoundError(f"no such file: {path} (No such file or directory)")
     if "data" in paths:
-        _check_readers(options, paths["data"])
+        given = {name: written for name, written in READING.items() if name in options}
+        check_options(paths["data"], given)
     if "output" in options and (options.command, str(options.output)) != ("predict", "-"):
         if options.output.resolve() in [path.resolve() for path in paths.values()]:
             raise ValueError(f"-o {options.output} would overwrite what is read")
@@ -270,65 +238,37 @@ def check(options: argparse.Namespace) -> None:
         _check_construction(options)
 
 
-def _check_readers(options: argparse.Namespace, data: Path) -> None:
-    """Raise ValueError if an option of reading cannot apply to data."""
-    kind = kind_of(data)
-    for name, kinds in READERS.items():
-        if name in options and kind is not None and kind not in kinds:
-            wanted = " and ".join(IN_WORDS[other] for other in sorted(kinds))
-            raise ValueError(
-                f"{_flag(name)} is for {wanted}, but {data} has {IN_WORDS[kind]}: leave it out"
-            )
-
-
-def _flag(name: str) -> str:
-    """An option as it is written."""
-    return "--" + name.replace("_", "-")
-
-
 def _check_output(command: str, path: Path) -> None:
     """Raise an error if a file cannot be written, or its ending promises something else."""
     if str(path) == "-":
         raise ValueError(f"redunet {command} cannot write to standard output: name a file with -o")
     check_place(path)
-    ending = path.suffix.lower()
-    if command not in WRITTEN or ending not in KNOWN_ENDINGS:
+    if command not in WRITTEN:
         return
     kind, endings = WRITTEN[command]
-    if ending not in endings:
+    if path.suffix.lower() not in ("", *endings):
         right = path.with_suffix(endings[0])
-        exports = command == "construct" and ending in (".onnx", ".pt2")
+        exports = command == "construct" and path.suffix in (".onnx", ".pt2")
         then = f", and then redunet export {right} -o {path}" if exports else ""
-        raise ValueError(f"redunet {command} writes {kind}, not {ending}: write -o {right}{then}")
+        raise ValueError(
+            f"redunet {command} writes {kind}, not {path.suffix}: write -o {right}{then}"
+        )
 
 
 def _check_construction(options: argparse.Namespace) -> None:
     """Raise ValueError if options of a construction cannot apply."""
-    lift, is_table = options.lift, kind_of(options.data) == "table"
-    is_variational = options.operators == "variational"
-    if lift == "random" and is_table:
+    for name, (other, values) in NEEDS.items():
+        if name in options and getattr(options, other) not in values:
+            written = "--" + name.replace("_", "-")
+            raise ValueError(
+                f"{written} needs --{other} {' or '.join(values)}: add it, or leave {written} out"
+            )
+    if options.operators == "variational" and "rank" not in options:
+        raise ValueError("--operators variational needs --rank, for example --rank 10")
+    if options.lift == "random" and kind_of(options.data) == "tables":
         raise ValueError(
             f"--lift random is for signals and images, but {options.data} is a table: leave it "
             "out, or write --lift none for the table as it is"
         )
-    for name in ("channels", "kernel_size"):
-        if name in options and lift != "random":
-            advice = "leave it out" if is_table else "add --lift random"
-            raise ValueError(
-                f"{_flag(name)} is an option of random kernels for signals and images: {advice}"
-            )
-    if "seed" in options and lift not in ("auto", "random"):
-        raise ValueError(f"nothing is random with --lift {lift}: leave --seed out")
-    if "lam" in options and lift == "auto":
-        raise ValueError(
-            "--lift auto chooses the sharpness itself: leave --lam out, or write --lift random, "
-            "--lift flatten or --lift none"
-        )
-    if "rank" in options and not is_variational:
-        raise ValueError(
-            "--rank is an option of --operators variational: add it, or leave --rank out"
-        )
-    if is_variational and "rank" not in options:
-        raise ValueError("--operators variational needs --rank, for example --rank 10")
     if "checkpoint" in options and options.checkpoint.is_file():
         raise NotADirectoryError(f"--checkpoint {options.checkpoint} is a file, not a folder")

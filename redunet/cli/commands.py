@@ -4,10 +4,10 @@ import argparse
 import csv
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 import numpy as np
 import torch
@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from redunet import datasets
 from redunet._checks import check_device
 from redunet._extras import require
+from redunet._formats import OPTIONS, kind_of
 from redunet._names import Names
-from redunet.cli.arguments import kind_of
 from redunet.datasets.folders import image_files, is_image, read_images
 from redunet.datasets.tables import LabelledSamples, first_row
 from redunet.files.atomic import atomic_write
@@ -34,22 +34,19 @@ from redunet.training.fine_tuned import FineTuned
 # What a command prints, by name.
 Results = dict[str, object]
 
-# Options that go to ReduNet.construct and to datasets.load if they are given.
+# Options that go to ReduNet.construct if they are given.
 SETTINGS = (
     *("num_layers", "eta", "momentum", "batch_size", "device", "checkpoint", "operators", "rank"),
     *("eps_sq", "lam"),
 )
-READING = ("drop", "decimal", "encoding", "fill", "length", "color")
 
 
 def construct(options: argparse.Namespace) -> Results:
     """Construct a network from samples and labels, and save it to a file."""
     check_device(getattr(options, "device", None))
-    label = _column(options, options.data) if "label" in options else "last"
-    size = getattr(options, "image_size", 32)
-    data = datasets.load(options.data, label=label, size=size, **_reading(options))
+    data = _load(options.data, options)
     X, labels = data
-    settings = _given(options, SETTINGS)
+    settings = {name: getattr(options, name) for name in SETTINGS if name in options}
     lift = _lift(tuple(X.shape[1:]), options)
     if isinstance(lift, Search):
         settings.pop("eps_sq", None)
@@ -73,11 +70,6 @@ def construct(options: argparse.Namespace) -> Results:
         "written": str(options.output),
         "file size [MiB]": round(options.output.stat().st_size / 2**20, 3),
     }
-
-
-def _given(options: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:
-    """Those of some options that the user gives."""
-    return {name: getattr(options, name) for name in names if name in options}
 
 
 def _chosen(search: Search) -> Results:
@@ -111,8 +103,8 @@ def evaluate(options: argparse.Namespace) -> Results:
     """Show the accuracy of a saved network on labelled samples, and the rates of their features."""
     model = _model(options)
     net = constructed(model)
-    X, y = _labelled_samples(options.data, net, options)
-    train = _labelled_samples(options.train, net, options) if "train" in options else None
+    X, y = _load(options.data, options, net)
+    train = _load(options.train, options, net) if "train" in options else None
     return evaluation(model, X, y, train=train)
 
 
@@ -185,7 +177,7 @@ def plot(options: argparse.Namespace) -> Results:
     axes = axes.ravel()
     plot_rates(net.history, ax=axes[0])
     if options.data:
-        X, y = _labelled_samples(options.data, net, options)
+        X, y = _load(options.data, options, net)
         rows = shown_rows(y)
         X, y = X[rows], y[rows]
         with torch.no_grad():
@@ -204,10 +196,10 @@ def write_report(options: argparse.Namespace) -> Results:
 
     model = _model(options)
     net = constructed(model)
-    X, y = _labelled_samples(options.data, net, options)
-    title = getattr(options, "title", "") or f"{options.net.name} on {options.data.name}"
-    train = _labelled_samples(options.train, net, options) if "train" in options else None
-    images = image_files(options.data) if kind_of(options.data) == "images" else None
+    X, y = _load(options.data, options, net)
+    title = f"{options.net.name} on {options.data.name}"
+    train = _load(options.train, options, net) if "train" in options else None
+    images = image_files(options.data) if options.data.is_dir() else None
     names = None if images is None else [str(file.relative_to(options.data)) for file in images]
     report(model, X, y, options.output, title=title, train=train, names=names)
     return {"written": str(options.output)}
@@ -219,29 +211,11 @@ def export_network(options: argparse.Namespace) -> Results:
     return {"written": str(options.output)}
 
 
-def _labelled_samples(
-    path: Path, net: ReduNet, options: argparse.Namespace
-) -> tuple[Tensor, np.ndarray]:
-    """Samples and labels for a network."""
-    if kind_of(path) == "images":
-        size, color = _image_shape(net)
-        return datasets.image_folder(path, size, color=color)
-    label = _label(path, net, options)
-    if label is None:
-        raise ValueError(
-            f"{path} has no column {net.names.label!r}, the name of the labels of the "
-            "construction: name the column of the labels with --label"
-        )
-    X, labels = _load(path, net, options, label)
-    # A reader takes labels as integers if all of them are. Some labels of the network may not be.
-    return X, labels.astype(str) if net.classes_.dtype.kind == "U" else labels
-
-
 def new_samples(
     path: Path, net: ReduNet, options: argparse.Namespace, batch_size: int
 ) -> Iterator[tuple[list[str], Tensor]]:
     """Names and samples, batch by batch. Images are read batch by batch, too."""
-    if kind_of(path) == "images" or is_image(path):
+    if path.is_dir() or is_image(path):
         files = _images(path)
         size, color = _image_shape(net)
         for start in range(0, len(files), batch_size):
@@ -249,48 +223,51 @@ def new_samples(
             names = [str(file.relative_to(path)) if path.is_dir() else str(file) for file in batch]
             yield names, read_images(batch, size, color=color)
         return
-    X, _ = _load(
-        path, net, options, _label(path, net, options) if kind_of(path) == "table" else None
-    )
+    X, _ = _load(path, options, net)
     for start in range(0, len(X), batch_size):
         part = X[start : start + batch_size]
         yield [str(number) for number in range(start, start + len(part))], part
 
 
-def _load(
-    path: Path, net: ReduNet, options: argparse.Namespace, label: str | int | None
-) -> LabelledSamples:
-    """Samples from a file, with columns in the order of the network."""
-    length = net.sample_shape[1] if len(net.sample_shape) == 2 else None
-    samples = datasets.load(path, label=label, **_reading(options) | {"length": length})
+def _load(path: Path, options: argparse.Namespace, net: ReduNet | None = None) -> LabelledSamples:
+    """Samples and labels as options say, and as a network takes them."""
+    kind = kind_of(path) or ""
+    reading = {name: getattr(options, name) for name in OPTIONS.get(kind, ()) if name in options}
+    if "header" in reading:
+        reading["header"] = options.header == "yes"
+    if kind == "tables":
+        reading["label"] = _label(path, options, net)
+    if net is None:
+        return datasets.load(path, **reading)
+    if kind == "arrays" and options.command == "predict":
+        reading["label"] = None
+    elif kind == "time series" and len(net.sample_shape) == 2:
+        reading["length"] = net.sample_shape[1]
+    elif kind == "folders of images":
+        reading["size"], reading["color"] = _image_shape(net)
+    samples = datasets.load(path, **reading)
     positions = net.names.positions(samples.columns)
     X, labels = samples
     return LabelledSamples(X if positions is None else X[:, positions], labels)
 
 
-def _reading(options: argparse.Namespace) -> dict[str, Any]:
-    """The options of reading that are given, as datasets.load takes them."""
-    header = {"header": options.header == "yes"} if "header" in options else {}
-    return header | _given(options, READING)
-
-
-def _label(path: Path, net: ReduNet, options: argparse.Namespace) -> str | int | None:
-    """The column of the labels in a file for a network; None if it has none."""
-    if "label" in options:
-        return _column(options, path)
-    name = net.names.label
-    if name is None or kind_of(path) != "table":
-        return "last" if options.command != "predict" else None
-    return name if name in first_row(path, getattr(options, "encoding", None)) else None
-
-
-def _column(options: argparse.Namespace, path: Path) -> str | int:
-    """The column that --label names: a number that is no name is a position."""
-    label: str = options.label
-    is_number = label.lstrip("-").isdigit() and kind_of(path) == "table"
-    if is_number and label not in first_row(path, getattr(options, "encoding", None)):
-        return int(label)
-    return label
+def _label(path: Path, options: argparse.Namespace, net: ReduNet | None) -> str | int | None:
+    """The column of the labels in a table: that of --label, or of the network; None if absent."""
+    own = None if net is None else net.names.label
+    name: str | None = getattr(options, "label", own)
+    is_needed = options.command != "predict"
+    if name is None:
+        return "last" if is_needed else None
+    names = first_row(path, getattr(options, "encoding", None))
+    if "label" in options:  # a number that is no name is a position
+        is_number = name.lstrip("-").isdigit()
+        return int(name) if is_number and name not in names else name
+    if is_needed and name not in names:
+        raise ValueError(
+            f"{path} has no column {name!r}, the name of the labels of the construction: name the "
+            "column of the labels with --label"
+        )
+    return name if name in names else None
 
 
 def _image_shape(net: ReduNet) -> tuple[tuple[int, int], bool]:

@@ -2,31 +2,35 @@
 
 import os
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypedDict, Unpack
 
 import numpy as np
+from torch import Tensor
 
 from redunet._checks import as_samples
+from redunet._formats import KINDS, check_options, kind_of
 from redunet.datasets.folders import image_folder
 from redunet.datasets.series import Fill, read_ts
 from redunet.datasets.tables import LabelledSamples, read_table
 
 
-def load(
-    path: str | os.PathLike[str],
-    *,
-    label: str | int | None = "last",
-    header: bool | Literal["auto"] = "auto",
-    drop: Sequence[str] = (),
-    decimal: Literal[".", ",", "auto"] = "auto",
-    encoding: str | None = None,
-    length: int | None = None,
-    fill: Fill = 0.0,
-    size: int | tuple[int, int] = (32, 32),
-    color: bool = False,
-) -> LabelledSamples:
+class Reading(TypedDict, total=False):
+    """The options of :func:`load`."""
+
+    label: str | int | None
+    header: bool | Literal["auto"]
+    drop: Sequence[str]
+    decimal: Literal[".", ",", "auto"]
+    encoding: str | None
+    length: int | None
+    fill: Fill
+    size: int | tuple[int, int]
+    color: bool
+
+
+def load(path: str | os.PathLike[str], **options: Unpack[Reading]) -> LabelledSamples:
     """Samples and labels from a file or a folder.
 
     Parameters
@@ -35,18 +39,11 @@ def load(
         A table (``.csv``, ``.tsv`` or ``.txt``; see :func:`read_table`), time series (``.ts``; see
         :func:`read_ts`), an ``.npz`` file with arrays ``X`` and ``y``, or a folder that contains
         one folder of images per class (see :func:`image_folder`). No code in the file is run.
-    label, header, drop, decimal : optional
-        For tables: the column of the labels, whether the first row names the columns, columns that
-        are left out, and the decimal mark; see :func:`read_table`. ``label=None`` is for tables
-        and ``.npz`` files without labels.
-    encoding : str, optional
-        For tables and ``.ts`` files: the encoding of the text, if it is not UTF-8.
-    length, fill : optional
-        For ``.ts`` files: how short series are continued; see :func:`pad_series`.
-    size : int or tuple of int
-        For images: height and width of the result.
-    color : bool
-        For images: whether the result has three channels.
+    **options
+        The options of these functions: ``label``, ``header``, ``drop``, ``decimal`` and
+        ``encoding`` for tables, ``length``, ``fill`` and ``encoding`` for time series, ``size`` and
+        ``color`` for images. For ``.npz`` files, ``label`` is the name of the array of labels if it
+        is not ``y``, or None if there is none.
 
     Returns
     -------
@@ -58,26 +55,25 @@ def load(
     Raises
     ------
     ValueError
-        If the file is of another kind, or cannot be used.
+        If the file is of another kind, cannot be used, or is not read with one of the options.
+    TypeError
+        If there is no option of this name.
     """
     path = Path(path)
-    if path.is_dir():
-        return LabelledSamples(*image_folder(path, size, color=color))
-    ending = path.suffix.lower()
-    if ending in (".csv", ".tsv", ".txt"):
-        return read_table(path, label, header=header, drop=drop, decimal=decimal, encoding=encoding)
-    if ending == ".ts":
-        return LabelledSamples(*read_ts(path, length=length, fill=fill, encoding=encoding))
-    if ending == ".npz":
-        arrays = _read_npz(path, ["X"] if label is None else ["X", "y"])
-        return LabelledSamples(as_samples(arrays["X"]), None if label is None else arrays["y"])
-    raise ValueError(
-        f"{path} should be a folder of images, or a file that ends in .csv, .tsv, .txt, .ts or .npz"
-    )
+    check_options(path, {name: name for name in options})
+    kind = kind_of(path)
+    if kind is None:
+        raise ValueError(
+            f"{path} should be a folder of images, or a file that ends in "
+            f"{', '.join([*KINDS][:-1])} or {[*KINDS][-1]}"
+        )
+    samples = READERS[kind](path, **options)
+    return samples if isinstance(samples, LabelledSamples) else LabelledSamples(*samples)
 
 
-def _read_npz(path: Path, wanted: list[str]) -> dict[str, np.ndarray]:
-    """The arrays of a file, which must have these names."""
+def _read_npz(path: Path, label: str | None = "y") -> LabelledSamples:
+    """The array of samples, and that of labels."""
+    wanted = ["X"] if label is None else ["X", label]
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
@@ -88,4 +84,12 @@ def _read_npz(path: Path, wanted: list[str]) -> dict[str, np.ndarray]:
             f"{path} should contain arrays {' and '.join(wanted)}, it contains "
             f"{', '.join(arrays) or 'none'}"
         )
-    return arrays
+    return LabelledSamples(as_samples(arrays["X"]), None if label is None else arrays[label])
+
+
+READERS: dict[str, Callable[..., tuple[Tensor, np.ndarray]]] = {
+    "tables": read_table,
+    "time series": read_ts,
+    "arrays": _read_npz,
+    "folders of images": image_folder,
+}

@@ -16,17 +16,17 @@ from torch import Tensor
 from redunet._checks import check_count, quoted
 from redunet._warnings import warn
 from redunet.datasets.text import (
+    MISSING_TEXTS,
     NUMBERS,
     THOUSANDS,
     as_numbers,
     bare,
     is_comma_number,
     labels_from_text,
-    missing_labels,
     read_text,
 )
 
-# The positions of the columns with these names, if no column has the name.
+# The positions of columns by words.
 POSITIONS = {"first": 0, "last": -1}
 
 # A column that counts at least so many rows is probably their number.
@@ -166,7 +166,6 @@ def read_table(
         if header:
             if len(rows) == 1:
                 raise ValueError("the table has a header, but no samples")
-            _check_keyword(first, label, position)
             names, columns, lines = first, [column[1:] for column in columns], lines[1:]
         table = Table([Column(*pair) for pair in zip(names, columns, strict=True)], lines, decimal)
         target = None if position is None else table.columns.pop(position)
@@ -232,7 +231,14 @@ def _position(label: str | int, first: list[str], *, may_be_named: bool) -> int:
             raise ValueError(f"label is column {position}, but the table has {len(first)} columns")
         return position % len(first)
     if label in POSITIONS:
-        return POSITIONS[label] % len(first)
+        position = POSITIONS[label] % len(first)
+        if may_be_named and label in first and first[position] != label:
+            raise ValueError(
+                f"label={label!r} may be the column {label!r} or the {label} column "
+                f"{first[position]!r}: pass label={first.index(label)} for the former, "
+                f"label={position} or label={first[position]!r} for the latter"
+            )
+        return position
     places = [number for number, name in enumerate(first) if name == label and may_be_named]
     if not places:
         raise ValueError(
@@ -245,17 +251,6 @@ def _position(label: str | int, first: list[str], *, may_be_named: bool) -> int:
             f"the position of the labels, label={' or label='.join(map(str, places))}"
         )
     return places[0]
-
-
-def _check_keyword(names: list[str], label: str | int | None, position: int | None) -> None:
-    """Raise ValueError if "first" or "last" may be the name of another column."""
-    if position is not None and label in POSITIONS and label in names and names[position] != label:
-        place = names.index(label)
-        raise ValueError(
-            f"label={label!r} may be the column {label!r} or the {label} column "
-            f"{names[position]!r}: pass label={place} for the former, label={position} or "
-            f"label={names[position]!r} for the latter"
-        )
 
 
 def _has_decimal_commas(cells: Iterable[str]) -> bool:
@@ -418,15 +413,18 @@ def _check_complete(X: np.ndarray, names: list[str], lines: list[int]) -> None:
 def _labels(column: Column, table: Table) -> np.ndarray:
     """A column as labels ``(m,)``."""
     cells = [cell.strip() for cell in column.cells]
-    missing = missing_labels(cells)
+    numbers = as_numbers(cells, table.decimal)
+    if numbers is None or np.isnan(numbers).all():  # "NA" (Namibia) is a class among texts
+        numbers, missing = np.zeros(len(cells)), np.isin(cells, [*MISSING_TEXTS])
+    else:
+        missing = np.isnan(numbers)
     if missing.any():
         lines = [line for line, absent in zip(table.lines, missing, strict=True) if absent]
         raise ValueError(
             f"labels are missing in {len(lines)} rows (lines {quoted(lines)}): leave these rows "
             "out, or give them a label of their own, such as -1, and pass unknown=-1 to construct"
         )
-    numbers = as_numbers(cells, table.decimal)
-    if numbers is not None and (numbers % 1 > 0).any():
+    if (numbers % 1 > 0).any():
         fraction = cells[(numbers % 1 > 0).argmax()]
         raise ValueError(
             f"labels must be integers or names of classes, got {fraction} in {column.name!r}: "

@@ -131,18 +131,6 @@ def is_comma_number(cell: str) -> bool:
     return "," in text and bool(NUMBERS[","].fullmatch(text) or THOUSANDS.fullmatch(text))
 
 
-def missing_labels(texts: Sequence[str]) -> np.ndarray:
-    """True for the labels in a text file that are missing, ``(m,)``.
-
-    Among numbers, these are all marks of missing values. Among texts, these are only empty cells,
-    question marks, and what programs write for NaN.
-    """
-    numbers = as_numbers(texts)
-    if numbers is not None and not np.isnan(numbers).all():
-        return np.isnan(numbers)
-    return np.array([text in MISSING_TEXTS for text in texts])
-
-
 def labels_from_text(texts: Sequence[str]) -> np.ndarray:
     """Labels as int64 if all of them are integers, such as 1, +1 or 1.0, and as strings otherwise.
 

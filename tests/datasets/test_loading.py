@@ -36,3 +36,13 @@ def test_files_of_other_kinds(tmp_path):
     for name in ("none.csv", "none.ts", "none.npz"):
         with pytest.raises(FileNotFoundError):
             load(tmp_path / name)
+
+
+def test_options_of_other_kinds_of_data_are_refused(tmp_path):
+    np.savez(tmp_path / "data.npz", X=np.eye(2), kind=["a", "b"])
+    assert load(tmp_path / "data.npz", label="kind")[1].tolist() == ["a", "b"]
+    assert load(tmp_path / "data.npz", label=None)[1].mask.all()
+    with pytest.raises(ValueError, match=r"decimal is for tables, but .*data.npz has arrays"):
+        load(tmp_path / "data.npz", decimal=",")
+    with pytest.raises(TypeError, match=r"colour is no option of reading"):
+        load(tmp_path, colour=True)
