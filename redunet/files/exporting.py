@@ -1,15 +1,17 @@
 """Export of networks to graphs of real arithmetic, for runtimes without redunet."""
 
+import json
 import logging
 import os
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
+from tqdm import tqdm
 
 from redunet._extras import require
 from redunet.files.atomic import atomic_write, check_place
@@ -29,8 +31,30 @@ class Graph(nn.Module):
     output_names: tuple[str, ...]
 
 
+class Labelled(Graph):
+    """A graph that also returns ``label``, the position of the class of each sample, ``(m,)``.
+
+    Parameters
+    ----------
+    graph : Graph
+        Its last output are memberships or logits ``(m, k)``.
+    """
+
+    def __init__(self, graph: Graph):
+        super().__init__()
+        self.network = graph  # torch keeps the name "graph" for itself
+        self.output_names = (*graph.output_names, "label")
+
+    def forward(self, X: Tensor) -> tuple[Tensor, ...]:
+        """Map samples to the outputs of the graph and to their labels."""
+        outputs = self.network(X)
+        return *outputs, outputs[-1].argmax(1)
+
+
 class Exportable(Protocol):
     """A network that has a form in real arithmetic, such as a ReduNet or a FineTuned network."""
+
+    classes_: np.ndarray
 
     def real_form(self) -> Graph:
         """The network in real arithmetic."""
@@ -40,14 +64,22 @@ class Exportable(Protocol):
 
 
 def export(
-    net: Exportable, path: str | os.PathLike[str], format: Literal["pt2", "onnx"] | None = None
+    net: Exportable,
+    path: str | os.PathLike[str],
+    format: Literal["pt2", "onnx"] | None = None,
+    *,
+    progress: bool = True,
 ) -> None:
     """Write a network to a file that runs without redunet, for batches of any size.
 
-    The graph takes samples ``X`` and returns ``features`` and ``membership``, which equal
-    ``net(X)`` and ``net.membership(X)`` up to rounding. For a fine-tuned network it returns
-    ``logits``. It computes the responses of all samples of a batch to all classes at once, which
-    takes F m k C numbers per layer.
+    The graph takes samples ``X``. Its first axis is called ``batch``. It returns ``features`` and
+    ``membership``, which equal ``net(X)`` and ``net.membership(X)`` up to rounding; for a
+    fine-tuned network it returns ``logits`` instead. The last output is ``label``, the positions of
+    the predicted classes in ``net.classes_`` (int64). The file holds these classes as a JSON list,
+    in ONNX under the key ``classes`` of its metadata, in pt2 as the extra file ``classes``.
+
+    The graph computes the responses of all samples of a batch to all classes at once, which takes
+    F m k C numbers per layer.
 
     Parameters
     ----------
@@ -61,6 +93,8 @@ def export(
         By default the ending of the file.
         "pt2" is for ``torch.export.load(path).module()``, and "onnx" is for ONNX runtimes. "onnx"
         needs ``pip install 'redunet[onnx]'``.
+    progress : bool
+        Show the steps on standard error: an export takes seconds.
 
     Raises
     ------
@@ -77,17 +111,25 @@ def export(
         raise ValueError(f"format is {name!r}, but {path} ends in .{ending}: leave format out")
     if name == "onnx":
         require("onnx")
-    graph = net.real_form().eval().cpu()  # a graph names the device of its tensors
+    graph = Labelled(net.real_form()).eval().cpu()  # a graph names the device of its tensors
+    classes = json.dumps(net.classes_.tolist())
     batch = torch.export.Dim("batch", min=1)
-    program = torch.export.export(graph, (net.example().cpu(),), dynamic_shapes=({0: batch},))
-    with atomic_write(path) as temporary:
+    with (
+        tqdm(total=2, desc=f"export to {name}", disable=not progress) as bar,
+        atomic_write(path) as temporary,
+    ):
+        program = torch.export.export(graph, (net.example().cpu(),), dynamic_shapes=({0: batch},))
+        bar.update()
         if name == "pt2":
-            torch.export.save(program, temporary)
+            torch.export.save(program, temporary, extra_files={"classes": classes})
         else:
-            _write_onnx(program, temporary, graph.output_names)
+            _write_onnx(program, temporary, graph.output_names, classes)
+        bar.update()
 
 
-def _write_onnx(program: ExportedProgram, path: Path, output_names: Sequence[str]) -> None:
+def _write_onnx(
+    program: ExportedProgram, path: Path, output_names: tuple[str, ...], classes: str
+) -> None:
     """Write a program without the exporter's warnings of deprecated calls and of torchvision."""
     log = logging.getLogger("torch.onnx._internal.exporter._registration")
     level = log.level
@@ -100,10 +142,12 @@ def _write_onnx(program: ExportedProgram, path: Path, output_names: Sequence[str
                 dynamo=True,
                 verbose=False,
                 input_names=["X"],
-                output_names=list(output_names),
+                output_names=output_names,
+                dynamic_shapes=({0: "batch"},),  # the name of the axis in the file
             )
     finally:
         log.setLevel(level)
     if exported is None:
         raise RuntimeError("torch.onnx.export returned no program")
+    exported.model.metadata_props["classes"] = classes
     exported.save(path)

@@ -6,7 +6,7 @@ its inverse is its transpose. The graph has no control flow that depends on the 
 number of samples.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from redunet.files.exporting import Graph
 from redunet.layers.layer import ReduLayer, extrapolate
 from redunet.layers.layer_list import LayerList
-from redunet.layers.operators import Operator, Responses
 from redunet.layers.reader import Reader, pooled
 from redunet.rates.spectrum import HalfSpectrum
 
@@ -58,7 +57,8 @@ class RealNetwork(Graph):
 
     def evaluate(self, X: Tensor) -> tuple[Tensor, Tensor]:
         """Features, and the residual norms ``(m, k)`` of the last layer."""
-        V = on_sphere(self.spectrum(X if self.lift is None else self.lift(X)))
+        V = self.spectrum(X if self.lift is None else self.lift(X))
+        V = on_sphere(at_moderate_scale(V))
         previous = V
         residual_norms = V
         for layer in self.layers:
@@ -126,32 +126,28 @@ class RealLayer(ReduLayer):
         )
 
     def step(self, V: Tensor) -> tuple[Tensor, Tensor]:
-        """Features after the layer, and residual norms before it."""
-        responses = WholeResponses(V, self.operators.compression)
-        ((_, compression),) = self._compress(V, responses, None)
+        """Features after the layer, and residual norms ``(m, k)`` before it."""
+        responses = self.operators.respond(V)  # (F, m, k, 2C)
+        residual_norms = torch.linalg.vector_norm(responses, dim=(0, 3))
+        if self.membership_rule.rectifies:
+            compression = self._rectified(V)
+        else:
+            weights = self.proportions * self.assign(residual_norms)
+            compression = (weights.unsqueeze(2) * responses).sum(2)
         moved = V + self.eta * (self.operators.expand(V) - compression)
-        return on_sphere(moved), responses.norms()
-
-
-class WholeResponses(Responses):
-    """Responses that are computed at once, without blocks."""
-
-    def __init__(self, V: Tensor, operator: Operator):
-        self.blocks = [slice(None)]
-        self._stack = operator.respond(V)
-
-    def norms(self) -> Tensor:
-        """‖Cʲ v‖ over all frequencies and channels, ``(m, k)``."""
-        return self._stack.square().sum((0, 3)).sqrt()
-
-    def combine(self, weights: Tensor) -> Iterator[Tensor]:
-        """Σ_j w_j Cʲ v with the weights ``(m, k)`` of each sample, ``(F, m, C)``."""
-        yield (weights[:, :, None] * self._stack).sum(2)
+        return on_sphere(moved), residual_norms
 
 
 def on_sphere(V: Tensor) -> Tensor:
     """Scale every sample of ``(F, m, C)`` to unit norm. A sample of norm zero stays zero."""
-    largest = V.abs().amax((0, 2))
-    V = V / torch.where(largest > 0, largest, 1)[:, None]  # so that no square overflows
-    length = V.square().sum((0, 2)).sqrt()
-    return V / torch.where(length > 0, length, 1)[:, None]
+    return _divided(V, torch.linalg.vector_norm(V, dim=(0, 2)))
+
+
+def at_moderate_scale(V: Tensor) -> Tensor:
+    """Scale every sample of ``(F, m, C)`` such that no square overflows."""
+    return _divided(V, V.abs().amax((0, 2)))
+
+
+def _divided(V: Tensor, lengths: Tensor) -> Tensor:
+    """Samples divided by lengths ``(m,)``, of which those that are zero have no effect."""
+    return V / lengths.clamp_min(torch.finfo(V.dtype).tiny).unsqueeze(1)

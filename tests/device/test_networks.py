@@ -161,7 +161,7 @@ def test_an_exported_graph_runs_on_the_host(shape, device, tmp_path):
     net = ReduNet.construct(X.to(device), labels, **SETTINGS)
     export(net, tmp_path / "net.pt2")
     assert {p.device.type for p in net.parameters()} == {device.type}
-    features, _ = torch.export.load(tmp_path / "net.pt2").module()(X)
+    features, _, _ = torch.export.load(tmp_path / "net.pt2").module()(X)
     assert_close(features, net(X.to(device)), atol=1e-5)
 
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from redunet import RandomCirculantLift, ReduNet, ScatteringLift, export, finetune
-from tests.exported import assert_graph_equals, graph_of
+from tests.exported import assert_graph_equals, classes_of, graph_of
 
 LIFT = RandomCirculantLift(1, 6, 3, 2)
 WAYS = {
@@ -63,8 +63,9 @@ def test_fine_tuned_networks_give_logits(head, format, tmp_path):
     tuned = finetune(net, X, torch.arange(40) % 3, head=head, epochs=1, validation=None)
     path = tmp_path / f"net.{format}"
     export(tuned, path, format)
-    (logits,) = graph_of(path)(X[:7])
+    logits, labels = graph_of(path)(X[:7])
     torch.testing.assert_close(logits, tuned(X[:7]), rtol=1e-4, atol=1e-5)
+    assert tuned.classes_[labels].tolist() == tuned.predict(X[:7]).tolist()
 
 
 def test_a_format_that_is_none(tmp_path):
@@ -73,12 +74,20 @@ def test_a_format_that_is_none(tmp_path):
         export(net, tmp_path / "net.pkl", "pkl")
 
 
+def test_names_of_classes_go_into_the_file_and_steps_to_standard_error(tmp_path, capsys):
+    X = torch.randn(40, 12, generator=torch.Generator().manual_seed(0))
+    net = ReduNet.construct(X, [["cat", "dog"][n % 2] for n in range(40)], num_layers=1)
+    export(net, tmp_path / "net.pt2")
+    assert "export to pt2: 100%" in capsys.readouterr().err
+    assert classes_of(tmp_path / "net.pt2") == ["cat", "dog"]
+
+
 def test_a_failed_export_leaves_the_old_file(tmp_path, monkeypatch):
     net, _ = network((12,))
     path = tmp_path / "net.pt2"
     path.write_text("old")
 
-    def fail(program, unfinished):
+    def fail(program, unfinished, **options):
         unfinished.write_text("half")
         raise OSError("disk full")
 

@@ -125,5 +125,5 @@ def test_networks_with_principal_components_are_exported(tmp_path):
     X = samples(30, 1, 6, 6).float()
     net = ReduNet.construct(X, LABELS, lift=LIFTS["PCALift"]().fit(X), num_layers=1)
     export(net, tmp_path / "net.pt2")
-    features, _ = torch.export.load(tmp_path / "net.pt2").module()(X)
+    features, _, _ = torch.export.load(tmp_path / "net.pt2").module()(X)
     torch.testing.assert_close(features, net(X), rtol=1e-4, atol=1e-5)

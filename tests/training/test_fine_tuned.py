@@ -118,5 +118,5 @@ def test_an_exported_graph_gives_the_logits(tuned, tmp_path):
     model, X = tuned
     model.save(tmp_path / "tuned.safetensors")
     export(FineTuned.load(tmp_path / "tuned.safetensors"), tmp_path / "tuned.pt2")
-    (logits,) = torch.export.load(tmp_path / "tuned.pt2").module()(X)
+    logits, _ = torch.export.load(tmp_path / "tuned.pt2").module()(X)
     torch.testing.assert_close(logits, model(X), rtol=1e-4, atol=1e-4)

@@ -35,7 +35,7 @@ class DenseOperator(Operator):
     def respond(self, V: Tensor, frequencies: slice = ALL) -> Tensor:
         """The products of every sample with all matrices, ``(F, m, k, C)``, in one product."""
         values = self.values[frequencies]
-        return (V @ values.flatten(1, 2).mT).unflatten(2, values.shape[1:3])
+        return torch.bmm(V, values.flatten(1, 2).mT).unflatten(2, values.shape[1:3])
 
     def responder(self) -> Callable[[Tensor], Responses]:
         """A function that maps blocks of samples ``(F, m, C)`` to their responses."""
