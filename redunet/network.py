@@ -20,6 +20,7 @@ from redunet._checks import (
     check_flag,
     check_sample_shape,
 )
+from redunet._keywords import suggests
 from redunet._names import Names
 from redunet._precision import makes_operators
 from redunet._processes import Processes
@@ -105,6 +106,7 @@ class ReduNet(nn.Module):
         return None if distributions is None else self.classes_[distributions.argmax(1).cpu()]
 
     @classmethod
+    @suggests
     @makes_operators
     def construct(
         cls,

@@ -25,6 +25,7 @@ from redunet._checks import (
     check_device,
     check_sample_shape,
 )
+from redunet._keywords import suggests
 from redunet._names import Names
 from redunet.construction.sources import known_labels
 from redunet.estimators.validation import TensorClassifierMixin, on_host, validated, validated_pair
@@ -119,6 +120,7 @@ class ReduNetClassifier(
     True
     """
 
+    @suggests
     def __init__(
         self,
         num_layers: int = 1,

@@ -7,6 +7,7 @@ from sklearn.utils import Tags
 from torch import Tensor
 
 from redunet._checks import Array, check_count, check_flag
+from redunet._keywords import suggests
 from redunet.estimators.validation import SpectralMixin, TensorClassifierMixin, validated_pair
 from redunet.rates.decomposition import leading_directions
 from redunet.rates.grouping import ClassBatch
@@ -52,6 +53,7 @@ class NearestSubspaceClassifier(SpectralMixin, TensorClassifierMixin, BaseEstima
     ``center``, μ_j = 0 and U_j are the leading singular vectors of the class.
     """
 
+    @suggests
     def __init__(
         self, n_components: int = 10, *, center: bool = False, shift_invariant: bool = False
     ):

@@ -14,6 +14,7 @@ from redunet._checks import (
     check_counts,
     check_number,
 )
+from redunet._keywords import suggests
 from redunet.lifts.base import Lift
 from redunet.rates.spectrum import moderate_scale
 
@@ -106,6 +107,7 @@ class RandomCirculantLift(CirculantLift):
     Chan et al., ReduNet (JMLR 2022), Section 4.2, eqs. 36, 40 and 41.
     """
 
+    @suggests
     def __init__(
         self,
         in_channels: int,

@@ -5,6 +5,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from redunet._checks import Array, as_samples, check_positive
+from redunet._keywords import suggests
 from redunet.rates.covariance import log_det
 from redunet.rates.partition import Partition
 from redunet.rates.spectrum import HalfSpectrum, moderate_scale
@@ -18,6 +19,7 @@ class RateReduction(NamedTuple):
     compression: Tensor
 
 
+@suggests
 def coding_rate(Z: Array, eps_sq: float) -> Tensor:
     """Coding rate of all samples together, in nats.
 
@@ -51,6 +53,7 @@ def coding_rate(Z: Array, eps_sq: float) -> Tensor:
     return expansion_rate(spectrum(Z / scale), spectrum, eps_sq / scale**2)
 
 
+@suggests
 def rate_reduction(Z: Array, labels: Array, eps_sq: float) -> RateReduction:
     """Coding rate of all samples together minus the coding rate of the separate classes.
 

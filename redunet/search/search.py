@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from redunet._checks import Array, check_count, check_positive
+from redunet._keywords import suggests
 from redunet._precision import makes_operators
 from redunet._processes import Processes
 from redunet.construction.sources import Data, KnownSamples, Source, as_source
@@ -175,6 +176,7 @@ class Search:
     loss_: float
     accuracy_: float
 
+    @suggests
     def __init__(
         self,
         candidates: Sequence[nn.Module | None] | None = None,

@@ -6,6 +6,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from redunet._checks import Array, as_samples, check_count, check_positive, check_sample_shape
+from redunet._keywords import suggests
 from redunet._labels import as_labels
 from redunet._precision import full_precision, has_overflowed, undefined_loss
 from redunet._processes import Processes
@@ -56,6 +57,7 @@ class MCR2Loss(nn.Module):
 
     of_features = True
 
+    @suggests
     def __init__(
         self,
         eps_sq: float = 0.5,
@@ -187,6 +189,7 @@ class VariationalMCR2Loss(nn.Module):
     dictionary: Tensor
     codes: Tensor
 
+    @suggests
     def __init__(
         self,
         num_classes: int,
