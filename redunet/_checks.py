@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from numbers import Integral, Real
 from typing import Any, TypeAlias
 
@@ -150,20 +149,16 @@ def _as_numbers(array: np.ndarray, columns: Iterable[object]) -> np.ndarray:
         return array.astype(np.float64)
     except (TypeError, ValueError) as error:
         check_equal_shapes(array)
-        cells = zip(columns, array.T, strict=False)
-        texts = [name for name, column in cells if not _are_numbers(column)]
+        texts = []
+        for name, column in zip(columns, array.T, strict=False):
+            try:
+                column.astype(np.float64)
+            except (TypeError, ValueError):
+                texts.append(name)
         where = f" in the columns {', '.join(map(repr, texts[:5]))}" if texts else ""
         raise TypeError(
             f"expected an array of numbers, got one of objects{where}: {error}"
         ) from error
-
-
-def _are_numbers(column: np.ndarray) -> bool:
-    try:
-        column.astype(np.float64)
-    except (TypeError, ValueError):
-        return False
-    return True
 
 
 def check_real(X: Tensor, name: str) -> None:
@@ -274,7 +269,7 @@ def check_number(**values: object) -> Any:
     TypeError
         If a value is not a number.
     """
-    return _each(values, Real, "a number", _number)
+    return _each(values, Real, "a number")
 
 
 def check_positive(**values: object) -> Any:
@@ -287,7 +282,8 @@ def check_positive(**values: object) -> Any:
     ValueError
         If a value is not positive or not finite.
     """
-    return _each(values, Real, "a number", _positive)
+    bound = "a positive number"
+    return _each(values, Real, "a number", bound, lambda number: 0 < number < math.inf)
 
 
 def check_count(minimum: int | None = 1, **values: object) -> Any:
@@ -300,7 +296,10 @@ def check_count(minimum: int | None = 1, **values: object) -> Any:
     ValueError
         If a value is less than ``minimum``.
     """
-    return _each(values, Integral, "an integer", partial(_count, minimum))
+    if minimum is None:
+        return _each(values, Integral, "an integer")
+    bound = f"at least {minimum}"
+    return _each(values, Integral, "an integer", bound, lambda number: number >= minimum)
 
 
 def check_counts(*, repeat: int = 1, **values: object) -> tuple[int, ...]:
@@ -327,7 +326,7 @@ def check_flag(**values: object) -> Any:
     TypeError
         If a value is not a boolean.
     """
-    return _each(values, bool, "True or False", lambda name, value: value)
+    return _each(values, bool, "True or False")
 
 
 def set_fields(instance: object, **values: object) -> None:
@@ -337,7 +336,11 @@ def set_fields(instance: object, **values: object) -> None:
 
 
 def _each(
-    values: dict[str, object], kind: type, expected: str, check: Callable[[str, Any], object]
+    values: dict[str, object],
+    kind: type,
+    expected: str,
+    bound: str = "",
+    is_within: Callable[[float], bool] = lambda number: True,
 ) -> Any:
     """The checked values, which must be of a kind or None; a single one without a tuple."""
     checked = []
@@ -346,25 +349,12 @@ def _each(
         is_kind = isinstance(value, kind) and isinstance(value, bool) == (kind is bool)
         if not is_kind and (value is not None or kind is bool):
             raise TypeError(f"{name} must be {expected}, got {value!r}")
-        checked.append(value if value is None else check(name, value))
+        if isinstance(value, Real) and kind is not bool:
+            value = int(value) if isinstance(value, Integral) else float(value)
+            if not is_within(value):
+                raise ValueError(f"{name} must be {bound}, got {value}")
+        checked.append(value)
     return tuple(checked) if len(checked) > 1 else checked[0]
-
-
-def _number(name: str, value: Real) -> int | float:
-    return int(value) if isinstance(value, Integral) else float(value)
-
-
-def _positive(name: str, value: Real) -> int | float:
-    number = _number(name, value)
-    if not (number > 0 and math.isfinite(number)):
-        raise ValueError(f"{name} must be a positive number, got {number}")
-    return number
-
-
-def _count(minimum: int | None, name: str, value: Integral) -> int:
-    if minimum is not None and value < minimum:
-        raise ValueError(f"{name} must be at least {minimum}, got {value}")
-    return int(value)
 
 
 def check_sample_shape(

@@ -1,3 +1,4 @@
+import io
 import json
 import os
 import subprocess
@@ -158,6 +159,26 @@ def test_a_reader_that_closes_the_output_is_no_error(folder, arguments):
     os.close(writing)
     assert done.stderr == ""
     assert done.returncode in (0, 1)
+
+
+def test_characters_that_the_output_does_not_have_are_escaped(monkeypatch):
+    ascii_only = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", ascii_only)
+    with pytest.raises(SystemExit):
+        main(["construct", "--help"])
+    assert rb"squared precision \u03b5\xb2" in ascii_only.buffer.getvalue()
+
+
+def test_an_output_that_is_closed_or_full(folder, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stdout", None)
+    assert main(["info", str(folder / "net.safetensors")]) == 0
+    full = open("/dev/full", "w", encoding="utf-8")  # noqa: SIM115
+    monkeypatch.setattr(sys, "stdout", full)
+    with pytest.raises(SystemExit) as stopped:
+        main(["info", str(folder / "net.safetensors")])
+    full.close()
+    assert stopped.value.code == 1
+    assert "redunet: error: [Errno 28] No space left on device" in capsys.readouterr().err
 
 
 def test_help_names_the_command_and_each_default_once(capsys):

@@ -13,6 +13,7 @@ import os
 import sys
 import warnings
 from importlib import import_module
+from io import TextIOWrapper
 
 from redunet.cli.arguments import check, parser
 
@@ -24,18 +25,31 @@ EXPECTED = (ValueError, TypeError, OSError, MemoryError, ModuleNotFoundError)
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command. Returns the exit status: 0, or 1 after an error; wrong usage exits with 2."""
+    for name, stream in (("stdout", sys.stdout), ("stderr", sys.stderr)):
+        if stream is None:  # the caller has closed it
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+        elif isinstance(stream, TextIOWrapper):  # the locale may not have all characters
+            stream.reconfigure(errors="backslashreplace")
     try:
-        try:
-            return _run(sys.argv[1:] if arguments is None else arguments)
-        finally:
-            sys.stdout.flush()
+        return _run(sys.argv[1:] if arguments is None else arguments)
     except BrokenPipeError:
-        # The reader of the output, such as `head`, needs no more. Python flushes again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt:
         print("redunet: interrupted", file=sys.stderr)
         return 130
+    finally:
+        _flush()
+
+
+def _flush() -> None:
+    """Write what is left to standard output. Its reader, such as `head`, may need no more."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError):
+            print(f"redunet: error: {_one_line(error)} (standard output)", file=sys.stderr)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes at exit
+        sys.exit(1)
 
 
 def _run(arguments: list[str]) -> int:
@@ -45,13 +59,13 @@ def _run(arguments: list[str]) -> int:
         try:
             check(options)
             result = import_module("redunet.cli.commands").COMMANDS[options.command](options)
+            if result is not None:
+                _print(result, as_json="json" in options)
         except EXPECTED as error:
             if "debug" in options or isinstance(error, BrokenPipeError):
                 raise
             print(f"redunet: error: {_one_line(error)}", file=sys.stderr)
             return 1
-    if result is not None:
-        _print(result, as_json="json" in options)
     return 0
 
 

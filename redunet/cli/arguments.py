@@ -270,5 +270,8 @@ def _check_construction(options: argparse.Namespace) -> None:
             f"--lift random is for signals and images, but {options.data} is a table: leave it "
             "out, or write --lift none for the table as it is"
         )
-    if "checkpoint" in options and options.checkpoint.is_file():
-        raise NotADirectoryError(f"--checkpoint {options.checkpoint} is a file, not a folder")
+    if "checkpoint" in options:
+        if options.checkpoint.is_file():
+            raise NotADirectoryError(f"--checkpoint {options.checkpoint} is a file, not a folder")
+        options.checkpoint.mkdir(parents=True, exist_ok=True)
+        check_place(options.checkpoint / "layers")

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TextIO
 
@@ -136,6 +137,8 @@ def predict(options: argparse.Namespace) -> Results | None:
 def _table(path: Path) -> Iterator[TextIO]:
     """Standard output for "-", or a file that is written completely or not at all."""
     if str(path) == "-":
+        if isinstance(sys.stdout, TextIOWrapper):  # names of classes stay as they are
+            sys.stdout.reconfigure(encoding="utf-8")
         yield sys.stdout
         return
     with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
