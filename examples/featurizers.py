@@ -65,6 +65,8 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="file from which to resume; with several objectives, each adds its name",
     )
+    parser.add_argument("--eps-sq", type=float, default=0.5, help="ε² (default: 0.5)")
+    parser.add_argument("--lr", type=float, help="learning rate (default: that of the objective)")
 
 
 def settings_of(options: argparse.Namespace) -> dict[str, str]:
@@ -254,14 +256,14 @@ class Objective(NamedTuple):
         return MultiStepLR(optimizer, self.milestones) if self.milestones else None
 
 
-def objectives(problem: Problem, device: str) -> dict[str, Objective]:
+def objectives(problem: Problem, device: str, eps_sq: float = 0.5) -> dict[str, Objective]:
     """Cross-entropy, MCR² and V-MCR², with learning rates for few epochs."""
     dim, atoms = problem.dim, problem.dim // 5
     cross_entropy = CrossEntropy(dim).to(device)
-    variational = VariationalMCR2Loss(NUM_CLASSES, dim, atoms, mu=0.1).to(device)
+    variational = VariationalMCR2Loss(NUM_CLASSES, dim, atoms, eps_sq=eps_sq, mu=0.1).to(device)
     return {
         "cross-entropy": Objective(cross_entropy, 0.5),
-        "MCR²": Objective(MCR2Loss(), 0.1),
+        "MCR²": Objective(MCR2Loss(eps_sq), 0.1),
         # The gradient of V-MCR² is a sum over the samples of a batch.
         "V-MCR²": Objective(variational, 1 / problem.batch_size),
     }

@@ -38,7 +38,7 @@ from redunet import MCR2Loss, datasets, rate_reduction
 from redunet.plots import PALETTE, plot_similarity
 from training import train
 
-# Samples in a batch, distortions of each sample, and γ₁ = γ₂, as in the paper.
+# Samples in a batch, distortions of each sample, and γ₁ and γ₂, as in the paper.
 SAMPLES, DISTORTIONS, GAMMA = 20, 50, 20.0
 
 
@@ -52,9 +52,9 @@ def main() -> None:
         epochs, distort = options.epochs or 20, distorted
     torch.manual_seed(options.seed)
     featurizer = problem.featurizer(options.device)
-    loss = RecordedMCR2Loss(gamma1=options.gamma, gamma2=options.gamma)
+    loss = RecordedMCR2Loss(eps_sq=options.eps_sq, gamma1=options.gamma1, gamma2=options.gamma2)
     schedule = setting.schedule._asdict() if setting else {"learning_rate": 1e-3}
-    objective = Objective(loss, **schedule)
+    objective = Objective(loss, **schedule | ({"learning_rate": options.lr} if options.lr else {}))
     adam = torch.optim.Adam(featurizer.parameters(), objective.learning_rate)
     optimizer = objective.optimizer(featurizer) if setting else adam
     train(
@@ -94,9 +94,10 @@ def main() -> None:
 
 def parsed() -> argparse.Namespace:
     parser = argument_parser(__doc__.splitlines()[0])
-    parser.add_argument(
-        "--gamma", type=float, default=GAMMA, help="γ₁ and γ₂ (default: 20; 1 is plain MCR²)"
-    )
+    for name in ("gamma1", "gamma2"):
+        parser.add_argument(
+            f"--{name}", type=float, default=GAMMA, help="(default: 20; 1 is plain MCR²)"
+        )
     parser.add_argument(
         "--clustered", type=int, default=80, help="test images of each class to cluster"
     )

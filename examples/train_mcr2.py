@@ -53,7 +53,7 @@ def main() -> None:
         if first:
             histories[name] = history
             trained[name] = tuple(t.cpu() for t in features(featurizer, problem.batches()))
-            rates = rate_reduction(*trained[name], eps_sq=0.5)
+            rates = rate_reduction(*trained[name], eps_sq=options.eps_sq)
             accuracy = nearest_subspace_accuracy(featurizer, problem)
             seconds = sum(history.seconds) / len(history.seconds)
             rows.append([name, *(r.item() for r in rates), accuracy, seconds])
@@ -111,10 +111,13 @@ def chosen_objectives(problem: Problem, options: argparse.Namespace) -> dict[str
         every = paper_objectives(problem, options)
     else:
         epochs = 150 if problem.name == "digits" else 30
-        every = objectives(problem, options.device)
+        every = objectives(problem, options.device, options.eps_sq)
         every = {name: objective._replace(epochs=epochs) for name, objective in every.items()}
     return {
-        name: objective._replace(epochs=options.epochs or objective.epochs)
+        name: objective._replace(
+            epochs=options.epochs or objective.epochs,
+            learning_rate=options.lr or objective.learning_rate,
+        )
         for name, objective in every.items()
         if name in [NAMES[short] for short in options.objectives]
     }

@@ -74,8 +74,14 @@ WRITE = {
 }
 
 
-def options_of(data, folder, paper="any"):
+def options_of(data, folder, paper="any", eps_sq=0.5):
     """Options of the trainings, as their command line gives them."""
     return argparse.Namespace(
-        data=data, data_dir=folder, paper=paper, per_class=None, batch_size=None, dim=None
+        data=data,
+        data_dir=folder,
+        paper=paper,
+        per_class=None,
+        batch_size=None,
+        dim=None,
+        eps_sq=eps_sq,
     )

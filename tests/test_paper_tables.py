@@ -10,7 +10,9 @@ from sklearn.preprocessing import normalize
 
 from benchmarks.paper_tables import __main__ as program
 from benchmarks.paper_tables import (
+    authors,
     clustering,
+    digits,
     invariance,
     slides,
     table_4,
@@ -20,6 +22,7 @@ from benchmarks.paper_tables import (
 )
 from benchmarks.paper_tables.cells import Machine, Results, Table, fill, selected, spread
 from redunet import NearestSubspaceClassifier, OLELoss, RandomCirculantLift, ReduNet, datasets
+from tests.paper_files import write_cifar10
 
 MACHINE = Machine(None, torch.device("cpu"))
 CELLS = [{"table": "made up", "size": size, "seed": seed} for size in (1, 2) for seed in (0, 1)]
@@ -190,6 +193,37 @@ def test_accuracies_on_shifts_are_those_of_shifted_samples():
     assert values["invariance test"] == classifier.score(net(tested[0]), tested[1])
     membership = (net.predict(tested[0]) == tested[1].numpy()).mean()
     assert values[invariance.MEMBERSHIP] == pytest.approx(membership)
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_tables_read_cifar_10_as_the_examples_do(split, tmp_path, imported):
+    write_cifar10(tmp_path)
+    found = digits.split("CIFAR-10", split, str(tmp_path))
+    expected = imported("natural_images").cifar10(split, str(tmp_path))
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
+def test_a_first_layer_of_large_samples_is_one_of_small_precision():
+    X, labels = (t[:60] for t in datasets.digits())
+    Z = RandomCirculantLift(1, 3, 3, ndim=2).double()(X.double())
+    norm = 40.0
+    Z *= norm / Z.flatten(1).norm(dim=1)[:, None, None, None]
+    train, test = (Z[:40], labels[:40]), (Z[40:], labels[40:])
+    seen, new = authors.after_first_layer(train, test, eta=0.5, eps_sq=0.1)
+    settings = {"eta": 0.5 / norm**2, "eps_sq": 0.1 / norm**2, "lam": authors.LAM / norm}
+    net = ReduNet.construct(*train, num_layers=1, **settings)
+    for found, samples in ((seen, train), (new, test)):
+        torch.testing.assert_close(found[0], net(samples[0]), rtol=0, atol=1e-10)
+
+
+def test_polar_pixels_are_half_a_row_of_rotated_images():
+    X = datasets.digits()[0][:3]
+    pixels = authors.polar_pixels(X, 5)  # 0, 90, …, 360 degrees
+    assert pixels.shape == (3, 5, 5)
+    bytes_of = (255 * X[:, 0]).round()
+    torch.testing.assert_close(pixels[:, :, 0], bytes_of[:, 4, :5])
+    torch.testing.assert_close(pixels[:, :, 2], bytes_of.flip(1, 2)[:, 4, :5])
 
 
 def test_features_and_classes_of_one_pass():

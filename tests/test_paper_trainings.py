@@ -8,6 +8,7 @@ import runpy
 import sys
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -78,7 +79,8 @@ def test_the_first_step_follows_the_gradient(data, paper, name, lr, decay, tmp_p
 
 
 def test_settings_are_those_of_the_papers(imported):
-    settings = imported("papers").SETTINGS
+    papers = imported("papers")
+    settings = papers.SETTINGS
     found = {name: s[:4] for name, s in settings["v-mcr2"].items() if name != "digits"}
     large = imported("resnet").resnet18_for_imagenet
     assert found == {
@@ -91,6 +93,15 @@ def test_settings_are_those_of_the_papers(imported):
     assert [s.border for s in settings["v-mcr2"].values()][:4] == [6, 8, 8, 0]
     (schedule,) = {s.schedules["V-MCR²"] for s in settings["v-mcr2"].values()}
     assert (schedule.learning_rate, schedule.epochs) == (1e-3, 2000)
+    for setting in settings["v-mcr2-table3"].values():
+        assert setting.network is imported("resnet").preact_resnet18
+        assert (setting.dim, setting.batch_size) == (500, 2000)
+        for schedule in setting.schedules.values():
+            assert schedule == (0.1, 2000, 0.9, 1e-4, (1000, 1500))
+    options = options_of("cifar100", None, "v-mcr2-table3", eps_sq=0.25)
+    found = papers.paper_objectives(SimpleNamespace(num_classes=3, dim=9), options)
+    assert list(found) == ["cross-entropy", "V-MCR²"]
+    assert (found["V-MCR²"].loss.mu, found["V-MCR²"].loss.eps_sq) == (0.1, 0.25)
     mainline = settings["mcr2"]["cifar10"]
     assert mainline.schedules["MCR²"] == (0.01, 500, 0.9, 5e-4, (200, 400))
     assert (mainline.dim, mainline.batch_size, mainline.components) == (128, 1000, 30)
@@ -98,7 +109,11 @@ def test_settings_are_those_of_the_papers(imported):
 
 @pytest.mark.parametrize(
     ("network", "count", "side"),
-    [("resnet18_for_cifar", 11_168_832, 4), ("resnet18_for_imagenet", 11_176_512, 1)],
+    [
+        ("resnet18_for_cifar", 11_168_832, 4),
+        ("resnet18_for_imagenet", 11_176_512, 1),
+        ("preact_resnet18", 11_167_040, 4),  # without normalisation in the three shortcuts
+    ],
 )
 def test_the_network_is_resnet_18(network, count, side, imported):
     featurizer = getattr(imported("resnet"), network)(3, 128).eval()

@@ -16,6 +16,7 @@ from benchmarks.paper_tables import (
     table_4,
     table_14,
     table_15,
+    table_16,
     table_17,
     table_18,
 )
@@ -31,6 +32,7 @@ TABLES: dict[str, Table] = {
     "14": table_14.TABLE,
     "15": table_15.TABLE,
     "15-settings": table_15.SETTINGS,
+    "16": table_16.TABLE,
     "17": table_17.TABLE,
     "18": table_18.TABLE,
     "slides-rotations": slides.ROTATIONS,
@@ -103,7 +105,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--data-dir",
         default=os.environ.get("REDUNET_DATA"),
-        help="folder of MNIST's IDX files (default: REDUNET_DATA, or else a download)",
+        help="folder of the files of MNIST or CIFAR-10 (default: REDUNET_DATA, or else a download)",
     )
     add_device_option(parser)
     return parser

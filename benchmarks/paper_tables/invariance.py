@@ -59,11 +59,13 @@ def shown_by_channels(
 ) -> str:
     """Means and standard deviations over the seeds of the kernels, beside the printed rows."""
     rows = []
-    for (channels,), seeds in groups(cells, "channels").items():
+    for (channels,), found in groups(cells, "channels").items():
         paper, reference = printed[channels]
         rows.append([str(channels), "paper", *paper, None])
         if any(reference):
             rows.append([str(channels), "reference", *reference, None])
-        ours = (spread(seeds, results, name) for name in (*COLUMNS, MEMBERSHIP))
-        rows.append([str(channels), "ours", *ours])
+        for (as_authors,), seeds in groups(found, "as_authors").items():
+            ours = (spread(seeds, results, name) for name in (*COLUMNS, MEMBERSHIP))
+            name = "ours, as the authors' code" if as_authors else "ours"
+            rows.append([str(channels), name, *ours])
     return markdown(rows, ["channels", "", *COLUMNS, MEMBERSHIP])
