@@ -5,11 +5,19 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from redunet._checks import Array, as_samples, check_count, check_positive, check_sample_shape
+from redunet._checks import (
+    Array,
+    as_samples,
+    check_count,
+    check_positive,
+    check_sample_shape,
+    is_traced,
+)
 from redunet._keywords import suggests
 from redunet._labels import as_labels
 from redunet._precision import full_precision, has_overflowed, undefined_loss
 from redunet._processes import Processes
+from redunet._warnings import warn
 from redunet.rates.coding_rates import compression_rate, expansion_rate, spectrum_of
 from redunet.rates.covariance import check_factors
 from redunet.rates.decomposition import leading_directions
@@ -22,15 +30,38 @@ from redunet.rates.dictionary import (
 )
 from redunet.rates.partition import Partition
 
+# Features whose norms differ from 1 by more than this are not normalised. Half precision rounds.
+NORM_TOLERANCE = 0.01
 
-class MCR2Loss(nn.Module):
+
+class UnitNormLoss(nn.Module):
+    """A loss on features of unit norm."""
+
+    _is_new = True
+
+    def _check_norms(self, Z: Tensor) -> None:
+        """Warn at the first batch if its features do not have unit norm."""
+        if not self._is_new or is_traced():
+            return
+        self._is_new = False
+        largest = torch.linalg.vector_norm(Z.detach().flatten(1), dim=1).max().item()
+        if largest > 0 and abs(largest - 1) > NORM_TOLERANCE:
+            warn(
+                f"features should have unit norm, but the largest norm in this batch is "
+                f"{largest:.3g}: end the featurizer with torch.nn.functional.normalize(Z, dim=1). "
+                "Otherwise their norms grow instead of the angles between classes"
+            )
+
+
+class MCR2Loss(UnitNormLoss):
     """The negative rate reduction, −ΔR = R_c − R, in nats.
 
     R grows without bound with the norms of the features, so a featurizer should end with a
-    normalisation. Values and gradients are finite even if features are not normalised, classes have
-    one sample, or a batch lacks a class. Features of half precision are computed in float32. If
-    they overflowed, or features inside of ``torch.autocast`` did, the loss is NaN with gradients of
-    NaN, as PyTorch's losses are, so that a ``GradScaler`` leaves the step out.
+    normalisation; the loss warns if the first batch has none. Values and gradients are finite even
+    if features are not normalised, classes have one sample, or a batch lacks a class. Features of
+    half precision are computed in float32. If they overflowed, or features inside of
+    ``torch.autocast`` did, the loss is NaN with gradients of NaN, as PyTorch's losses are, so that
+    a ``GradScaler`` leaves the step out.
 
     Parameters
     ----------
@@ -92,6 +123,7 @@ class MCR2Loss(nn.Module):
             return undefined_loss(Z)
         Z, labels = gathered(as_samples(Z, name="Z"), labels, self._group)
         partition = Partition.from_labels(labels, len(Z), device=Z.device, partial=True)
+        self._check_norms(Z)
         spectrum = spectrum_of(Z)
         V = spectrum(Z)
         expansion = expansion_rate(V, spectrum, self.eps_sq / self.gamma2) / self.gamma1
@@ -144,7 +176,7 @@ class OLELoss(nn.Module):
             return parts - nuclear_norm(Z)
 
 
-class VariationalMCR2Loss(nn.Module):
+class VariationalMCR2Loss(UnitNormLoss):
     """The variational form of the rate reduction, with a dictionary that all classes share.
 
     The second moment of every class is approximated by atoms of one dictionary,
@@ -232,6 +264,7 @@ class VariationalMCR2Loss(nn.Module):
             return undefined_loss(Z)
         with _full_precision(Z):
             Z, partition = self._batch(Z, labels)
+            self._check_norms(Z)
             counts = partition.counts.to(Z.dtype)
             energies = partition.sums((Z @ self.dictionary.mT).square())
             of_moments = (_squared_moments(Z, partition) / _positive(counts)).sum()

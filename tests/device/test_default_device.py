@@ -54,7 +54,7 @@ CALLS = {
     "PCA": lambda X, y: construct(X, y, lift=PCALift(3, 4, 3, ndim=1).fit(X)),
     "standardize": lambda X, y: construct(X, y, lift=Standardize(3).fit(X)),
     "search": lambda X, y: Search().fit(X, y),
-    "loss": lambda X, y: MCR2Loss()(X, y),
+    "loss": lambda X, y: MCR2Loss()(functional.normalize(X.flatten(1), dim=1), y),
     "variational loss": variational_loss,
     "meter": lambda X, y: RateReductionMeter().update(X, y),
     "coding length": lambda X, y: coding_length(X, 0.5),

@@ -23,7 +23,9 @@ VALUES = {
     "rate reduction": lambda Z, labels: rate_reduction(Z, labels, 0.5).delta,
     "coding rate": lambda Z, labels: coding_rate(Z, 0.5),
     "pairs": lambda Z, labels: pairwise_rate_reduction(Z, labels, 0.5).sum(),
-    "loss": lambda Z, labels: MCR2Loss()(Z, labels),
+    "loss": lambda Z, labels: MCR2Loss()(
+        nn.functional.normalize(Z.flatten(1), dim=1).view_as(Z), labels
+    ),
     "coding length": lambda Z, labels: coding_length(Z, 0.5, labels, center=True),
     "OLE": lambda Z, labels: OLELoss()(Z.flatten(1), labels),
 }

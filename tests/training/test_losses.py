@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn.functional import normalize
 
-from redunet import MCR2Loss, OLELoss, VariationalMCR2Loss, coding_rate, rate_reduction
+from redunet import (
+    MCR2Loss,
+    OLELoss,
+    ReduNetWarning,
+    VariationalMCR2Loss,
+    coding_rate,
+    rate_reduction,
+)
 from redunet.training.losses import nuclear_norm
 
 LABELS = torch.tensor([0, 0, 0, 1, 1, 1, 2, 0])  # of several sizes, one of them 1
@@ -15,7 +22,8 @@ LABELS = torch.tensor([0, 0, 0, 1, 1, 1, 2, 0])  # of several sizes, one of them
 
 def features(m, *shape, seed=0, dtype=torch.float64):
     generator = torch.Generator().manual_seed(seed)
-    return normalize(torch.randn(m, *shape, generator=generator, dtype=dtype), dim=1)
+    Z = torch.randn(m, *shape, generator=generator, dtype=dtype)
+    return normalize(Z.flatten(1), dim=1).view_as(Z)
 
 
 def with_gradient(loss, Z, labels):
@@ -367,6 +375,33 @@ LOSSES = {
 )
 def test_every_sample_may_be_a_class(labels):
     # A batch of few samples of many classes, as without labels; no warning either.
-    Z = torch.randn(40, 6, generator=torch.manual_seed(0), dtype=torch.float64)
+    Z = features(40, 6)
     rows = [MCR2Loss()(Z, labels), -rate_reduction(Z, labels, 0.5).delta]
     torch.testing.assert_close(*rows)
+
+
+@pytest.mark.parametrize("make", [MCR2Loss, lambda: VariationalMCR2Loss(3, 4, 2).double()])
+def test_features_without_unit_norm_are_one_warning(make):
+    loss, Z = make(), features(8, 4)
+    Z[0] = 0  # a blank sample
+    for unit in (Z, Z * 1.001, 0 * Z):
+        make()(unit, LABELS)
+    with pytest.warns(ReduNetWarning, match="the largest norm in this batch is 7.3: end") as told:
+        loss(7.3 * Z, LABELS)
+    loss(7.3 * Z, LABELS)
+    assert len(told) == 1
+    assert told[0].filename == __file__
+    with pytest.warns(ReduNetWarning, match="the largest norm in this batch is 0.1:"):
+        make()(Z / 10, LABELS)
+
+
+def test_the_gradient_of_a_batch_in_parts():
+    """The recipe of the page on losses, for a batch that does not fit into memory."""
+    featurizer, X = torch.nn.Linear(5, 4).double(), features(8, 5)
+    whole = torch.autograd.grad(MCR2Loss()(normalize(featurizer(X)), LABELS), featurizer.weight)
+    with torch.no_grad():
+        Z = torch.cat([normalize(featurizer(x)) for x in X.split(3)])
+    MCR2Loss()(Z.requires_grad_(), LABELS).backward()
+    for x, gradient in zip(X.split(3), Z.grad.split(3), strict=True):
+        normalize(featurizer(x)).backward(gradient)
+    torch.testing.assert_close(featurizer.weight.grad, whole[0])
