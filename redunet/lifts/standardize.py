@@ -5,8 +5,15 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from redunet._checks import Array, as_samples, check_count, check_flag
+from redunet._checks import Array, as_samples, check_count, check_flag, is_traced
+from redunet._warnings import warn
 from redunet.lifts.base import Lift
+
+# The first samples have another unit if they vary by this factor more or less than those of the
+# fit. Channels of fewer values say nothing.
+FACTOR = 50
+FEWEST_VALUES = 8
+EXAMPLES = 64
 
 
 class Standardize(Lift):
@@ -66,4 +73,21 @@ class Standardize(Lift):
         self._check_fitted(self.scale)
         shape = (-1, *[1] * (X.ndim - 2))
         X = (X - self.mean.view(shape)) / self.scale.view(shape)
+        if X.device.type == "cpu" and not is_traced():  # a GPU would make the host wait
+            _warn_of_other_units(X)
         return torch.cat([X, torch.ones_like(X[:, :1])], 1) if self.constant else X
+
+
+def _warn_of_other_units(X: Tensor) -> None:
+    """Warn if standardised channels vary far less, or far more, than by 1, in the median."""
+    channels = X[:EXAMPLES].detach().transpose(0, 1).flatten(1)
+    if channels.shape[1] < FEWEST_VALUES:
+        return
+    spreads = channels.std(1)
+    spread = spreads[spreads > 0].median()  # NaN if there are none
+    if spread < 1 / FACTOR or spread > FACTOR:
+        warn(
+            f"the samples vary {FACTOR} times {'less' if spread < 1 else 'more'} than those of the "
+            "construction: give all samples the same unit. If some are integers from 0 to 255 and "
+            "others numbers from 0 to 1, divide the integers by 255"
+        )

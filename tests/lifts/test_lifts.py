@@ -5,7 +5,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from redunet import PCALift, RandomCirculantLift, ReduNet, polar_samples
+from redunet import (
+    PCALift,
+    RandomCirculantLift,
+    ReduNet,
+    ReduNetWarning,
+    Standardize,
+    polar_samples,
+)
 from redunet.datasets import all_shifts, rotations
 from redunet.lifts import lift_from_json, lift_to_json
 
@@ -182,3 +189,20 @@ def test_a_list_of_lifts_holds_modules():
         TypeError, match="a lift must be a torch module, or a list of them, got str"
     ):
         ReduNet.construct(images(4, 1, 8, 8), [0, 0, 1, 1], num_layers=1, lift=["relu"])
+
+
+# Standardisation
+
+
+@pytest.mark.parametrize("shape", [(100, 3), (1, 3, 6, 6)])
+def test_samples_in_another_unit_are_a_warning(shape):
+    lift = Standardize(3).fit(255 * images(100, *shape[1:]))
+    X = images(*shape, seed=1)
+    lift(255 * X)
+    lift(10 * X)
+    lift(0 * X)  # blank
+    lift(X[:1, :, :1, :1] if X.ndim > 2 else X[:1])  # one value of each channel
+    with pytest.warns(ReduNetWarning, match=r"50 times less .* the same unit.* divide the int"):
+        lift(X)
+    with pytest.warns(ReduNetWarning, match=r"50 times more than those of the construction"):
+        lift(255 * 255 * X)
