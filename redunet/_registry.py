@@ -63,6 +63,32 @@ class Registry(Generic[Part]):
             )
         return self._kinds[name]
 
+    def instance(self, part: str | Part, **options: float | None) -> Part:
+        """The part itself, or an instance of the kind that has this name.
+
+        Options that are None are left out. The others are for a name alone.
+        """
+        given = {name: value for name, value in options.items() if value is not None}
+        if not isinstance(part, str):
+            if not isinstance(part, self._base):
+                raise TypeError(
+                    f"{self._part} must be a string or an instance of {self._base.__name__}, "
+                    f"got {part!r}"
+                )
+            for name in given:
+                raise ValueError(
+                    f"{name} is an option of the {self._part}: pass it to {part!r} instead"
+                )
+            return part
+        kind: Callable[..., Part] = self[part]
+        known = signature(kind).parameters
+        for name in given.keys() - known.keys():
+            raise ValueError(f"{self._part}={part!r} has no option {name}")
+        for name, parameter in known.items():
+            if parameter.default is parameter.empty and name not in given:
+                raise ValueError(f"{self._part}={part!r} needs the option {name}")
+        return kind(**given)
+
     @property
     def names(self) -> list[str]:
         """The names of all kinds, sorted."""

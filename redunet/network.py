@@ -27,11 +27,11 @@ from redunet._processes import Processes
 from redunet.construction.build import Parts, build
 from redunet.construction.extension import extended
 from redunet.construction.network_file import read_network, write_network
-from redunet.construction.settings import Settings, as_membership, as_operator_kind
+from redunet.construction.settings import Settings
 from redunet.construction.sources import Data, check_rereadable
 from redunet.files.atomic import check_path
 from redunet.files.tensors import fill
-from redunet.layers import Membership, OperatorKind, Reader, ReduLayer
+from redunet.layers import MEMBERSHIPS, OPERATOR_KINDS, Membership, OperatorKind, Reader, ReduLayer
 from redunet.layers.encoding import default_batch_size, encode
 from redunet.layers.layer import extrapolate, propagate, trajectory
 from redunet.layers.layer_list import LayerList
@@ -250,8 +250,8 @@ class ReduNet(nn.Module):
             num_layers=num_layers,
             eta=eta,
             eps_sq=eps_sq,
-            membership=as_membership(membership, lam),
-            operators=as_operator_kind(operators, rank),
+            membership=MEMBERSHIPS.instance(membership, lam=lam),
+            operators=OPERATOR_KINDS.instance(operators, rank=rank),
             momentum=momentum,
             tol=tol,
             true_membership=true_membership,

@@ -3,9 +3,9 @@
 The reasons and measurements for these values are in docs/choosing.md.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields, replace
-from typing import Self, TypedDict, TypeVar
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Self, TypedDict
 
 from redunet._checks import check_count, check_flag, check_number, check_positive, set_fields
 from redunet.construction.adaptive_steps import AdaptiveSteps
@@ -20,8 +20,6 @@ EPS_SQ_OF_VECTORS = 0.5
 # and after 50 layers at the latest.
 TOLERANCE = 0.01
 MOST_LAYERS = 50
-
-Kind = TypeVar("Kind", Membership, OperatorKind)
 
 
 class SettingsFields(TypedDict):
@@ -167,39 +165,3 @@ def check_steps(
             f"eta must be a number, or one for each of the {num_layers} layers, got {eta}"
         )
     return etas
-
-
-def as_membership(membership: str | Membership, lam: float | None) -> Membership:
-    """The membership rule for a name and λ, or for an instance."""
-    if isinstance(membership, str):
-        options = {} if lam is None else {"lam": lam}
-        return _with_options(MEMBERSHIPS[membership], f"membership={membership!r}", options)
-    if not isinstance(membership, Membership):
-        raise TypeError(f"membership must be a string or a Membership, got {membership!r}")
-    if lam is not None:
-        raise ValueError(f"lam is an option of the membership: pass it to {membership!r} instead")
-    return membership
-
-
-def as_operator_kind(operators: str | OperatorKind, rank: int | None) -> OperatorKind:
-    """The kind of operators for a name and a rank, or for an instance."""
-    if isinstance(operators, str):
-        options = {} if rank is None else {"rank": rank}
-        return _with_options(OPERATOR_KINDS[operators], f"operators={operators!r}", options)
-    if not isinstance(operators, OperatorKind):
-        raise TypeError(f"operators must be a string or an OperatorKind, got {operators!r}")
-    if rank is not None:
-        raise ValueError(f"rank is an option of the operators: pass it to {operators!r} instead")
-    return operators
-
-
-def _with_options(kind: type[Kind], setting: str, options: Mapping[str, float]) -> Kind:
-    """An instance of a kind with these options. Error messages refer to it by ``setting``."""
-    names = {field.name for field in fields(kind)}
-    for name in options.keys() - names:
-        raise ValueError(f"{setting} has no option {name}")
-    for field in fields(kind):
-        is_required = field.default is MISSING and field.default_factory is MISSING
-        if is_required and field.name not in options:
-            raise ValueError(f"{setting} needs the option {field.name}")
-    return kind(**options)

@@ -14,8 +14,7 @@ from redunet import ReduNet, rate_reduction
 from redunet._processes import Processes
 from redunet.construction import Construction, RateHistory, Settings
 from redunet.construction.features import FeatureStore, LabelledFeatures
-from redunet.construction.settings import as_membership, as_operator_kind
-from redunet.layers import DatasetInfo, Softmax, Variational
+from redunet.layers import MEMBERSHIPS, OPERATOR_KINDS, DatasetInfo, Softmax, Variational
 from redunet.rates.partition import Partition
 from redunet.rates.spectrum import HalfSpectrum, project_to_sphere
 from tests.samples import unit_samples as samples
@@ -36,8 +35,8 @@ def construct(X, labels, **options):
     lam, membership = options.pop("lam", 500.0), options.pop("membership", "softmax")
     operators, rank = options.pop("operators", "exact"), options.pop("rank", None)
     settings = Settings(
-        membership=as_membership(membership, lam),
-        operators=as_operator_kind(operators, rank),
+        membership=MEMBERSHIPS.instance(membership, lam=lam),
+        operators=OPERATOR_KINDS.instance(operators, rank=rank),
         **options,
     )
     features = FeatureStore(X.device, X.device)
