@@ -1,8 +1,10 @@
 """Time series, whose lengths may differ."""
 
+import math
 import os
 from collections.abc import Iterable
 from io import StringIO
+from numbers import Real
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -10,12 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from redunet._checks import Array, as_samples, as_tensor, check_count
+from redunet._checks import Array, as_samples, as_tensor, check_count, plain
 from redunet._shapes import CHANNELS_LAST
 from redunet.datasets.text import ADVICE, as_numbers, is_text, labels_from_text, read_text
 
-# What continues a short series: a value, a value for each channel, or its own mean.
-Fill: TypeAlias = Array | Literal["mean"]
+# What continues a short series: a value, or its own mean.
+Fill: TypeAlias = float | Literal["mean"]
 
 
 def pad_series(series: Iterable[Array], length: int | None = None, *, fill: Fill = 0.0) -> Tensor:
@@ -37,9 +39,9 @@ def pad_series(series: Iterable[Array], length: int | None = None, *, fill: Fill
     length : int, optional
         Length T of the result; by default the length of the longest series. Pass the length that a
         network was constructed for when you prepare new series for it.
-    fill : float, array-like of shape (C,) or "mean"
-        The value that continues short series, or one value for each channel, or the mean of each
-        series. Pass the same ``fill`` when you prepare new series.
+    fill : float or "mean"
+        The value that continues short series, or the mean of each series. Pass the same ``fill``
+        when you prepare new series.
 
     Returns
     -------
@@ -50,7 +52,7 @@ def pad_series(series: Iterable[Array], length: int | None = None, *, fill: Fill
     ------
     ValueError
         If there are no series, values are missing or infinite, numbers of channels differ, a series
-        is longer than ``length``, or ``fill`` does not fit the channels.
+        is longer than ``length``, or ``fill`` is not finite.
 
     Examples
     --------
@@ -78,19 +80,11 @@ def pad_series(series: Iterable[Array], length: int | None = None, *, fill: Fill
             f"length of at least {longest}, also for the samples of the construction, or cut the "
             "series"
         )
-    if isinstance(fill, str) and fill != "mean":
-        raise ValueError(
-            f'fill must be a number, a number for each channel, or "mean", got {fill!r}'
-        )
-    level = None if isinstance(fill, str) else as_tensor(fill)
-    if level is not None and not (level.isreal() & level.isfinite()).all():
-        raise ValueError(f"fill must be finite, got {fill!r}")
-    if level is not None and tuple(level.shape) not in ((), (channels[0],)):
-        raise ValueError(
-            f"fill must be a number, or {channels[0]} numbers for the channels, got shape "
-            f"{tuple(level.shape)}"
-        )
-    return torch.stack([_padded(part, length or longest, level) for part in parts])
+    fill = plain(fill)
+    is_value = isinstance(fill, Real) and math.isfinite(fill)
+    if not (is_value or (isinstance(fill, str) and fill == "mean")):
+        raise ValueError(f'fill must be a finite number or "mean", got {fill!r}')
+    return torch.stack([_padded(part, length or longest, fill) for part in parts])
 
 
 def _checked(one: Array, number: int) -> Tensor:
@@ -113,11 +107,12 @@ def _checked(one: Array, number: int) -> Tensor:
     return as_samples(values[None], name=f"series {number}")[0]
 
 
-def _padded(values: Tensor, length: int, level: Tensor | None) -> Tensor:
-    """Channels ``(C, T_i)``, continued to ``(C, T)`` by a level or by their means."""
-    level = values.mean(1) if level is None else level.to(values)
-    padding = level.reshape(-1, 1).expand(len(values), length - values.shape[1])
-    return torch.cat([values, padding], 1)
+def _padded(values: Tensor, length: int, fill: Fill) -> Tensor:
+    """Channels ``(C, T_i)``, continued to ``(C, T)`` by a value or by their means."""
+    padded = values.new_empty(len(values), length)
+    padded[:] = values.mean(1, keepdim=True) if fill == "mean" else fill
+    padded[:, : values.shape[1]] = values
+    return padded
 
 
 def read_ts(

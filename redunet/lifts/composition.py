@@ -1,6 +1,6 @@
 """Composition of lifts, and their description in files."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from torch import nn
@@ -33,11 +33,8 @@ def composed(lift: nn.Module | Sequence[nn.Module] | None) -> nn.Module | None:
     """One module that applies one lift, or several lifts one after the other."""
     if lift is None or isinstance(lift, nn.Module):
         return lift
-    if isinstance(lift, str | type) or not isinstance(lift, Iterable):
+    if not isinstance(lift, Sequence) or not all(isinstance(part, nn.Module) for part in lift):
         raise TypeError(f"a lift must be a torch module, or a list of them, got {lift!r}")
-    wrong = [type(part).__name__ for part in lift if not isinstance(part, nn.Module)]
-    if wrong:
-        raise TypeError(f"a lift must be a torch module, or a list of them, got {wrong[0]}")
     return nn.Sequential(*lift)
 
 

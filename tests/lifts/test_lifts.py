@@ -186,7 +186,7 @@ def test_a_network_on_components_is_saved(tmp_path):
 
 def test_a_list_of_lifts_holds_modules():
     with pytest.raises(
-        TypeError, match="a lift must be a torch module, or a list of them, got str"
+        TypeError, match=r"a lift must be a torch module, or a list of them, got \['relu'\]"
     ):
         ReduNet.construct(images(4, 1, 8, 8), [0, 0, 1, 1], num_layers=1, lift=["relu"])
 
