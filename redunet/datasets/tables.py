@@ -413,9 +413,9 @@ def _check_complete(X: np.ndarray, names: list[str], lines: list[int]) -> None:
 def _labels(column: Column, table: Table) -> np.ndarray:
     """A column as labels ``(m,)``."""
     cells = [cell.strip() for cell in column.cells]
-    numbers = as_numbers(cells, table.decimal)
+    numbers = as_numbers(cells)
     if numbers is None or np.isnan(numbers).all():  # "NA" (Namibia) is a class among texts
-        numbers, missing = np.zeros(len(cells)), np.isin(cells, [*MISSING_TEXTS])
+        missing = np.isin(cells, [*MISSING_TEXTS])
     else:
         missing = np.isnan(numbers)
     if missing.any():
@@ -424,7 +424,8 @@ def _labels(column: Column, table: Table) -> np.ndarray:
             f"labels are missing in {len(lines)} rows (lines {quoted(lines)}): leave these rows "
             "out, or give them a label of their own, such as -1, and pass unknown=-1 to construct"
         )
-    if (numbers % 1 > 0).any():
+    numbers = as_numbers(cells, table.decimal)
+    if numbers is not None and (numbers % 1 > 0).any():
         fraction = cells[(numbers % 1 > 0).argmax()]
         raise ValueError(
             f"labels must be integers or names of classes, got {fraction} in {column.name!r}: "
