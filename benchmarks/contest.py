@@ -272,6 +272,5 @@ def search(
     folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
     searched = GridSearchCV(model, grid, cv=folds, refit=False)
     searched.fit(X[chosen], y[chosen], groups=groups[chosen])
-    return {
-        name: float(value) for name, value in searched.best_params_.items()
-    }, searched.best_score_
+    best = {name: np.asarray(value).item() for name, value in searched.best_params_.items()}
+    return best, searched.best_score_

@@ -22,11 +22,11 @@ X, labels = images[rows].flatten(1).double(), classes[rows]
 # %%
 # Here is the computation that the formula avoids. For every sample and every class it takes the
 # members of the class without this sample, and solves a system of 64 equations. The result is the
-# squared relative residual: 0 if the class explains the sample, 1 if it explains nothing of it.
+# relative residual: 0 if the class explains the sample, 1 if it explains nothing of it.
 
 
 def left_out(X, labels, eps_sq):
-    """Squared relative residuals ``(m, k)``. Every sample is left out of its own class."""
+    """Relative residuals ``(m, k)``. Every sample is left out of its own class."""
     V, identity = X / X.norm(dim=1, keepdim=True), torch.eye(X.shape[1], dtype=X.dtype)
     table = torch.empty(len(V), 10, dtype=X.dtype)
     for i, v in enumerate(V):
@@ -34,7 +34,7 @@ def left_out(X, labels, eps_sq):
             others = (labels == j) & (torch.arange(len(V)) != i)
             alpha = X.shape[1] / ((labels == j).sum() * eps_sq)
             moment = V[others].T @ V[others]
-            table[i, j] = torch.linalg.solve(identity + alpha * moment, v).square().sum()
+            table[i, j] = torch.linalg.solve(identity + alpha * moment, v).norm()
     return table
 
 
@@ -62,9 +62,9 @@ own = torch.nn.functional.one_hot(labels, 10).bool()
 for name, chosen, style in (("another class", ~own, "C1."), ("own class", own, "C0.")):
     left.plot(table[chosen], best.residuals[chosen], style, markersize=4, label=name)
 left.plot([0, 1], [0, 1], color="0.6", linewidth=1, zorder=0)
-left.set(xlabel="leaving out", ylabel="formula", title="Squared relative residuals")
+left.set(xlabel="leaving out", ylabel="formula", title="Relative residuals")
 left.legend(frameon=False)
-loss = torch.nn.functional.cross_entropy(-search.sharpness_ * table.sqrt(), labels)
+loss = torch.nn.functional.cross_entropy(-search.sharpness_ * table, labels)
 right.plot(best.precisions, best.losses, "C0o-", label="formula")
 right.plot(best.eps_sq, loss, "C1x", markersize=12, label="leaving out")
 right.set(xscale="log", xlabel="ε²", ylabel="log loss", title="Log loss of left-out samples")
@@ -81,7 +81,7 @@ plot_search(search)
 # %%
 # The band of 0 is the worst with every lift: it sees how often a kernel responds, but not where.
 # Candidates below the upper edge of the grey stripe are equally good as far as 100 digits can tell.
-# The network joins the best of them, which have rings. Its accuracy on left-out digits is close to
+# The network has the best of them, which has a ring. Its accuracy on left-out digits is close to
 # that on new digits. With 100 digits the estimate has a standard error of three points:
 
 net = ReduNet.construct(X, labels, num_layers=1, **search.arguments)

@@ -3,18 +3,18 @@ ROCKET is the frequency zero
 ============================
 
 ROCKET and MiniRocket classify series by random kernels. Of the responses of each kernel they keep
-the share that is above a bias. A network on the same responses sees this share too: it is the
-frequency zero. This lesson shows when the other frequencies help, and when they do not.
+the share that is above a bias, and read these shares by ridge regression. A network on the same
+responses has both: the ROCKET family is the frequency 0 of a lifted ReduNet, read by E. This lesson
+checks that, and shows when the other frequencies help.
 """
 
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from sklearn.linear_model import RidgeClassifierCV
-from sklearn.pipeline import make_pipeline
+from sklearn.linear_model import Ridge
 from sklearn.preprocessing import StandardScaler
 
-from redunet import Band, MultiScaleLift, ReduNetClassifier
+from redunet import Band, ExpansionRegression, MultiScaleLift, ReduNetClassifier
 
 LENGTH = 120
 
@@ -65,34 +65,46 @@ print(f"{shares.shape[1]} kernels with the dilations {lift.dilations}")
 print(f"largest difference: {(zero / LENGTH**0.5 - shares).abs().max():.0e}")
 
 # %%
-# A linear classifier on these shares, as in ROCKET, is compared with networks of one layer on bands
-# of 0, 1, 2, … The lift, its kernels and its biases are the same. Look at the step from 0 to 1: a
-# band of 1 also has the wave that passes once through the series, so it says where a kernel
-# responds, relative to other kernels.
+# ROCKET reads the shares by ridge regression. The matrix of such a regression is the operator E of
+# a layer: with standardised shares, the penalty is mε². ``ExpansionRegression`` chooses ε² by
+# leave-one-out, and has the same scores as scikit-learn's ridge regression of one-hot labels:
+
+reader = ExpansionRegression(lift).fit(X, labels)
+one_hot = (labels[:, None] == reader.classes_).astype(float)
+Z = StandardScaler().fit_transform(shares.double())
+ridge = Ridge(alpha=len(X) * reader.eps_sq_).fit(Z, one_hot)
+scores = reader(X).numpy()
+print(f"ε² = {reader.eps_sq_:.2g}, scores up to {abs(scores).max():.2f}")
+print(f"largest difference: {abs(ridge.predict(Z) - scores).max():.0e}")
+
+# %%
+# So ROCKET's features and its classifier are both parts of a network. The regression is compared
+# with the residuals of networks of one layer on bands of 0, 1, 2, … The lift, its kernels and its
+# biases are the same. Look at the step from 0 to 1: a band of 1 also has the wave that passes once
+# through the series, so it says where a kernel responds, relative to other kernels.
 
 BANDS = (0, 1, 2, 4, 8)
 
 
 def accuracies(make):
-    """The accuracy on test series of a ridge classifier, and of networks on bands."""
+    """The accuracy on test series of the regression, and of the residuals on bands."""
     X, labels = make(20, seed=0)
     X_test, labels_test = make(200, seed=1)
     lift = MultiScaleLift(1, ndim=1, nonlinearity="step").fit(X)
-    ridge = make_pipeline(StandardScaler(), RidgeClassifierCV(np.logspace(-3, 3, 10)))
-    ridge.fit(lift(X).mean(2).numpy(), labels)
+    reader = ExpansionRegression(lift).fit(X, labels)
     networks = [
         ReduNetClassifier(lift=[lift, Band(band)], standardize=False).fit(X, labels)
         for band in BANDS
     ]
-    of_ridge = ridge.score(lift(X_test).mean(2).numpy(), labels_test)
-    return of_ridge, [network.score(X_test, labels_test) for network in networks]
+    of_reader = np.mean(reader.predict(X_test) == labels_test)
+    return of_reader, [network.score(X_test, labels_test) for network in networks]
 
 
 figure, axes = plt.subplots(1, 2, figsize=(6.8, 3.8), sharey=True, layout="constrained")
 for ax, (title, make) in zip(axes, problems.items(), strict=True):
-    of_ridge, of_networks = accuracies(make)
-    ax.plot(range(len(BANDS)), of_networks, "C0o-", label="ReduNet")
-    ax.axhline(of_ridge, color="C1", linestyle="--", label="ridge on the shares")
+    of_reader, of_networks = accuracies(make)
+    ax.plot(range(len(BANDS)), of_networks, "C0o-", label="residuals")
+    ax.axhline(of_reader, color="C2", linestyle="--", label="regression on the shares")
     ax.set(title=title, xlabel="band", ylim=(0.5, 1.02))
     ax.set_xticks(range(len(BANDS)), BANDS)
 axes[0].set_ylabel("test accuracy")
@@ -104,8 +116,9 @@ axes[0].legend(frameon=False, loc="lower right")
 # network sees the order, although it does not see where the series starts. In a texture nothing has
 # a place. There, the shares are all that matters, and further frequencies only add noise.
 #
-# ``ReduNetClassifier()`` compares bands by leave-one-out, among them the band of 0, so it need not
-# be told which case it has.
+# ``ReduNetClassifier()`` compares bands by leave-one-out, among them the band of 0, and multiplies
+# the memberships of the residuals with those of the regression. So it need not be told which case
+# it has.
 
 plt.show()
 
