@@ -79,7 +79,7 @@ def test_the_search(shape, device):
 SIGNALS, IMAGES = (2, 32), (2, 12, 12)
 LIFTS = {
     "random": (RandomCirculantLift(2, 8, 3, ndim=2), IMAGES),
-    "hard": (RandomCirculantLift(2, 8, 3, ndim=1, threshold=0.2, hard=True), SIGNALS),
+    "soft": (RandomCirculantLift(2, 8, 3, ndim=1, threshold=0.2), SIGNALS),
     "pca": (PCALift(2, 6, 3, ndim=2), IMAGES),
     "scattering": (ScatteringLift((12, 12), 2), IMAGES),
     "scattering with phases": (ScatteringLift((12, 12), 2, phases=4), IMAGES),
