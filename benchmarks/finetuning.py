@@ -6,15 +6,13 @@ a linear head and cross-entropy, or with the residual head. The same network wit
 is trained in the same way.
 
 The defaults are the sizes of the paper, with all 60 000 digits of 28 × 28. ``--eta 0.5`` is the
-step size of its text. With ``--checkpoint FILE`` an interrupted training resumes after its last
-epoch.
+step size of its text.
 """
 
 import argparse
 import copy
 import os
 import time
-from pathlib import Path
 
 import torch
 from tabulate import tabulate
@@ -55,11 +53,6 @@ def main() -> None:
         help="η of the network that is trained (default: 0.1, which gives the paper's accuracy of "
         "the constructed network; its text has 0.5)",
     )
-    parser.add_argument(
-        "--checkpoint",
-        type=Path,
-        help="file from which to resume; '-random' or '-construction' is added to its name",
-    )
     add_device_option(parser)
     options = parser.parse_args()
     if not options.data_dir:
@@ -88,18 +81,15 @@ def main() -> None:
         net = construct(X[construction], labels[construction], options.eta, 500.0, options.layers)
         for name, start_from in (("random", randomised(net)), ("construction", net)):
             start = time.perf_counter()
-            tuned = tune(start_from, X[training], labels[training], name, options)
+            tuned = tune(start_from, X[training], labels[training], options)
             seconds = time.perf_counter() - start
             accuracy = (tuned.predict(X_test) == labels_test.numpy()).mean()
             rows.append([f"{STARTS[name]} + back-propagation", seconds, accuracy])
     print(tabulate(rows, ["", "seconds", "test accuracy"], "github", floatfmt=("", ".0f", ".4f")))
 
 
-def tune(
-    net: ReduNet, X: Tensor, labels: Tensor, name: str, options: argparse.Namespace
-) -> FineTuned:
+def tune(net: ReduNet, X: Tensor, labels: Tensor, options: argparse.Namespace) -> FineTuned:
     """Train a network and a linear head by back-propagation."""
-    path = options.checkpoint
     return finetune(
         net,
         X,
@@ -109,7 +99,6 @@ def tune(
         head=options.head,
         batch_size=options.batch_size,
         validation=None,
-        checkpoint=path and path.with_stem(f"{path.stem}-{name}"),
         progress=True,
     )
 

@@ -9,7 +9,6 @@ import json
 import math
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import fields, is_dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -79,7 +78,7 @@ def digest_of(*values: Tensor | np.ndarray | Mapping[str, object]) -> str:
 
 
 def settings_of(value: object) -> object:
-    """The settings of a module, a function or a plain value, without tensors, as JSON.
+    """The settings of a module, or a plain value, without tensors, as JSON.
 
     The settings of an object are its public attributes that are plain values, and those of the
     modules in it.
@@ -93,11 +92,6 @@ def settings_of(value: object) -> object:
         return [settings_of(each) for each in value]
     if isinstance(value, Mapping):
         return {str(key): settings_of(each) for key, each in value.items()}
-    if isinstance(value, partial):
-        return settings_of([value.func, value.args, value.keywords])
-    if name := getattr(value, "__qualname__", None):  # a function or a class
-        cells = [cell.cell_contents for cell in getattr(value, "__closure__", None) or ()]
-        return {"class": name, "closure": settings_of(cells)} if cells else name
     members: dict[str, object] = {}
     if isinstance(value, nn.Module):
         public = {n: m for n, m in vars(value).items() if n != "training" and n[0] != "_"}

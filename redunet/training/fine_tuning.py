@@ -2,12 +2,7 @@
 
 import copy
 import math
-import os
-import random
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,30 +11,15 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from redunet._checks import Array, check_count, check_number, check_positive
-from redunet._processes import Processes
 from redunet._warnings import warn
 from redunet.construction.sources import Data, check_rereadable, pair_of
-from redunet.files.atomic import check_path
-from redunet.files.identity import (
-    VERSION,
-    Digest,
-    Identity,
-    check_identity,
-    combined,
-    digest_of,
-    settings_of,
-)
-from redunet.files.tensors import from_stored, parse_header, read_tensors, write_tensors
 from redunet.network import ReduNet
 from redunet.rates.partition import Partition
-from redunet.training.fine_tuned import HEADS, FineTuned, FineTuningHistory, ResidualHead
+from redunet.training.fine_tuned import HEADS, FineTuned, ResidualHead
 from redunet.training.losses import takes_features
 
 Batch = tuple[Tensor, Tensor]  # samples, and the positions of their classes
 Batches = Iterable[Batch]
-
-# The key of the header of checkpoints.
-KEY = "redunet fine-tuning"
 
 # A loss that has risen by more than this, relatively or in nats, diverges.
 RISE = 0.1
@@ -67,7 +47,6 @@ def finetune(
     batch_size: int = 128,
     validation: float | tuple[Array, Array] | None = 0.1,
     patience: int | None = None,
-    checkpoint: str | os.PathLike[str] | None = None,
     seed: int = 0,
     progress: bool = False,
 ) -> FineTuned:
@@ -112,12 +91,9 @@ def finetune(
         Validation determines the best epoch. A Dataset or DataLoader needs a tuple or None.
     patience : int, optional
         Stop after this number of epochs without an improvement.
-    checkpoint : str or path, optional
-        A file that is written after each epoch. After an interruption, the same call resumes from
-        this file; with other samples, labels, networks or settings it is refused.
     seed : int
-        Seed of the head, of the batches and their transformations, and of the choice of held-out
-        samples. The generator of a DataLoader gets it too.
+        Seed of the random numbers of torch during the training, and of the choice of held-out
+        samples. The state of torch does not change in the end.
     progress : bool
         Show a progress bar on standard error.
 
@@ -146,41 +122,21 @@ def finetune(
     lr, seed = check_positive(lr=lr), check_count(0, seed=seed)
     if not isinstance(validation, tuple):
         validation = check_number(validation=validation)
-    checkpoint = check_path("checkpoint", checkpoint)
     if head not in HEADS:
         raise ValueError(f"head must be one of {sorted(HEADS)}, got {head!r}")
     if takes_features(loss) and head != "residual":
         raise ValueError("a loss on features does not train a linear head: use head='residual'")
     train, held_out = _split(net, X, labels, validation, batch_size, seed)
-    with _seeded(seed, train):
+    with torch.random.fork_rng(_devices()):
+        torch.manual_seed(seed)
         model = FineTuned(copy.deepcopy(net), HEADS[head](net))
         first = next(iter(train), None)
-    if first is None:
-        raise ValueError("X has no samples: it is empty")
-    model.head.fit(model.net, first[0])
-    model.net.layers.requires_grad_(True)
-    training = _Training(model, loss or nn.CrossEntropyLoss(), epochs, first, lr)
-    identity: Identity = {}
-    if checkpoint is not None:
-        settings = {"head": head, "epochs": epochs, "lr": lr, "batch_size": batch_size}
-        identity = VERSION | settings | {"seed": seed}
-        identity |= _identity(net, training.loss, train, held_out, seed)
-        identity = combined(identity, Processes())
-        if checkpoint.exists():
-            training.restore(checkpoint, identity)
-    done = training.epoch
-    with tqdm(total=epochs, initial=done, desc="epochs", disable=not progress) as bar:
-        while training.epoch < epochs and not (patience and training.age_of_best() >= patience):
-            try:
-                # The same batches after an interruption, also those of a loader that shuffles.
-                with _seeded(seed + training.epoch, train):
-                    training.run_epoch(train, held_out)
-            except FloatingPointError:
-                break
-            if checkpoint is not None:
-                training.save(checkpoint, identity)
-            bar.set_postfix({n: f"{v:.4g}" for n, v in model.history.latest().items()})
-            bar.update()
+        if first is None:
+            raise ValueError("X has no samples: it is empty")
+        model.head.fit(model.net, first[0])
+        model.net.layers.requires_grad_(True)
+        training = _Training(model, loss or nn.CrossEntropyLoss(), epochs, first, lr)
+        training.run(train, held_out, patience, progress=progress)
     with torch.no_grad():
         after = training.loss_of(*first).item()
     before = training.first_loss
@@ -238,6 +194,21 @@ class _Training:
             groups.append({"params": [p], **options})
         return torch.optim.Adam(groups, betas=BETAS)
 
+    def run(
+        self, train: Batches, held_out: Batch | None, patience: int | None, *, progress: bool
+    ) -> None:
+        """Train for all epochs, or until a loss is not finite or patience is lost."""
+        with tqdm(total=self.epochs, desc="epochs", disable=not progress) as bar:
+            while self.epoch < self.epochs and self.epoch - self.best_epoch < (
+                patience or math.inf
+            ):
+                try:
+                    self.run_epoch(train, held_out)
+                except FloatingPointError:
+                    return
+                bar.set_postfix({n: f"{v:.4g}" for n, v in self.model.history.latest().items()})
+                bar.update()
+
     def run_epoch(self, train: Batches, held_out: Batch | None) -> None:
         """Train for one epoch; keep a copy of the weights if they are the best so far.
 
@@ -283,57 +254,11 @@ class _Training:
         self.model.history.validation_accuracy.append(accuracy)
         return -loss if takes_features(self.loss) else accuracy - 1e-9 * loss
 
-    def age_of_best(self) -> int:
-        """Number of epochs since the best one."""
-        return self.epoch - self.best_epoch
-
     def best_model(self) -> FineTuned:
         """The model with its best weights, frozen."""
         self.model.load_state_dict(self.best)
         self.model.history.best_epoch = self.best_epoch
         return self.model.requires_grad_(False).eval()
-
-    def save(self, path: Path, identity: Identity) -> None:
-        """Write the state of the training to one file, completely or not at all."""
-        tensors = {f"model.{name}": t for name, t in self.model.state_dict().items()}
-        tensors |= {f"best.{name}": t for name, t in self.best.items()}
-        for i, state in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"adam.{i}.{name}": t for name, t in state.items()}
-        header = {
-            "identity": identity,
-            "history": asdict(self.model.history),
-            "epoch": self.epoch,
-            "best_epoch": self.best_epoch,
-            "best_score": self.best_score,
-        }
-        write_tensors(tensors, path, KEY, header)
-
-    def restore(self, path: Path, identity: Identity) -> None:
-        """Resume from a file that :meth:`save` wrote.
-
-        Raises
-        ------
-        ValueError
-            If the file belongs to another fine-tuning.
-        """
-        metadata, tensors = read_tensors(path)
-        header = parse_header(metadata, KEY, path, "a checkpoint of fine-tuning")
-        check_identity(header.get("identity", {}), identity, "fine-tuning", path, Processes())
-
-        def stored(name: str, like: Tensor) -> Tensor:
-            return from_stored(tensors[name], like).to(like.device)
-
-        current = self.model.state_dict()
-        self.best = {name: stored(f"best.{name}", t) for name, t in current.items()}
-        self.model.load_state_dict({n: stored(f"model.{n}", t) for n, t in current.items()})
-        for i, group in enumerate(self.optimizer.param_groups):
-            (p,) = group["params"]
-            if f"adam.{i}.step" in tensors:  # E of the last layer may not be used
-                means = {n: stored(f"adam.{i}.{n}", p) for n in ("exp_avg", "exp_avg_sq")}
-                self.optimizer.state[p] = {"step": tensors[f"adam.{i}.step"], **means}
-        self.epoch, self.best_epoch = header["epoch"], header["best_epoch"]
-        self.best_score = header["best_score"]
-        self.model.history = FineTuningHistory(**header["history"])
 
 
 def _better(
@@ -416,10 +341,10 @@ class _Loaded:
 
     def __init__(self, net: ReduNet, loader: DataLoader[Batch]):
         self._net = net
-        self.loader = loader
+        self._loader = loader
 
     def __iter__(self) -> Iterator[Batch]:
-        return (_checked(self._net, *pair_of(batch, "X")) for batch in self.loader)
+        return (_checked(self._net, *pair_of(batch, "X")) for batch in self._loader)
 
 
 def _checked(net: ReduNet, X: Array, labels: Array) -> Batch:
@@ -431,54 +356,9 @@ def _checked(net: ReduNet, X: Array, labels: Array) -> Batch:
     return X, partition.membership.argmax(1)
 
 
-def _identity(
-    net: ReduNet, loss: nn.Module, train: Batches, held_out: Batch | None, seed: int
-) -> Identity:
-    """What a checkpoint belongs to, besides the settings. The batches are read once."""
-    identity: Identity = {"the list of classes": net.classes_.tolist()}
-    for name, module, state in (("network", net, "weights"), ("loss", loss, "starting values")):
-        identity[f"the {name}"] = {"kind": settings_of(module)}
-        if isinstance(module, nn.Module):
-            identity[f"the {state} of the {name}"] = digest_of(module.state_dict())
-    samples, labels, count = Digest(), Digest(), 0
-    with _seeded(seed, train):
-        for X, targets in train:
-            samples.add(X)
-            labels.add(targets)
-            count += 1
-    identity |= {"the number of batches": count, "the samples": str(samples)}
-    identity["the labels"] = str(labels)
-    if held_out is not None:
-        for name, values in zip(("samples", "labels"), held_out, strict=True):
-            identity[f"the validation {name}"] = digest_of(values)
-    return identity
-
-
-@contextmanager
-def _seeded(seed: int, batches: Batches) -> Iterator[None]:
-    """Let all random numbers follow from a seed. The global generators do not change in the end.
-
-    These are those of torch, NumPy and Python, from which samples may be transformed, and those of
-    a loader and its samplers.
-    """
-    numpy_state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002
-    owners: list[object] = [getattr(batches, "loader", None)]
-    for owner in owners:  # samplers may be in samplers
-        parts = (getattr(owner, name, None) for name in ("sampler", "batch_sampler"))
-        owners += [part for part in parts if part is not None]
-    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
-    with torch.random.fork_rng(devices):
-        torch.manual_seed(seed)
-        np.random.seed(seed % 2**32)  # noqa: NPY002
-        random.seed(seed)
-        for generator in (getattr(owner, "generator", None) for owner in owners):
-            if isinstance(generator, torch.Generator):
-                generator.manual_seed(seed)
-        try:
-            yield
-        finally:
-            np.random.set_state(numpy_state)  # noqa: NPY002
-            random.setstate(python_state)
+def _devices() -> Iterable[int]:
+    """The GPUs that have been used, whose random numbers have a state."""
+    return range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
 
 
 def _finite(loss: Tensor) -> float:

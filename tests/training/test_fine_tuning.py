@@ -18,9 +18,7 @@ from redunet import (
     finetune,
     rate_reduction,
 )
-from redunet.files.tensors import write_tensors
 from redunet.training import ResidualHead
-from redunet.training.fine_tuning import _Training
 
 HARD = Softmax(math.inf)  # leaves a reader no say
 
@@ -124,29 +122,18 @@ def test_factors_of_any_norm_have_residuals():
     torch.testing.assert_close(operators.responder()(V).norms(), expected)
 
 
-def test_an_interrupted_training_goes_on(digits, tmp_path, monkeypatch):
+def test_results_follow_from_the_seed(digits):
     X, labels, *_ = digits
-    net, samples = network(X, labels, "images")
-    options = {"epochs": 4, "patience": 3}
-    expected = finetune(net, samples, labels, **options)
-
-    epochs = iter([_Training.run_epoch] * 2)  # and no more
-
-    path = tmp_path / "tuning.safetensors"
-    with monkeypatch.context() as patch:
-        patch.setattr(_Training, "run_epoch", lambda self, *args: next(epochs)(self, *args))
-        with pytest.raises(StopIteration):
-            finetune(net, samples, labels, checkpoint=path, **options)
-    resumed = finetune(net, samples, labels, checkpoint=path, **options)
-    torch.testing.assert_close(resumed.state_dict(), expected.state_dict(), rtol=0, atol=0)
-    assert resumed.history == expected.history
-    finished = finetune(net, samples, labels, checkpoint=path, **options)
-    torch.testing.assert_close(finished.state_dict(), expected.state_dict(), rtol=0, atol=0)
-    with pytest.raises(ValueError, match=r"to another fine-tuning: lr is None, expected 0\.02"):
-        finetune(net, samples, labels, checkpoint=path, lr=0.02, **options)
-    write_tensors({"a": torch.zeros(1)}, path, "other", {})
-    with pytest.raises(ValueError, match="is not a checkpoint of fine-tuning"):
-        finetune(net, samples, labels, checkpoint=path, **options)
+    net, samples = network(X, labels)
+    data = DataLoader(TensorDataset(samples, labels), 100, shuffle=True)
+    options = {"epochs": 2, "head": "linear", "validation": None}
+    for source in ((samples, labels), (data,)):
+        state = torch.get_rng_state()
+        first, second = (finetune(net, *source, **options) for _ in range(2))
+        assert torch.equal(torch.get_rng_state(), state)
+        torch.testing.assert_close(first.state_dict(), second.state_dict(), rtol=0, atol=0)
+        assert first.history == second.history
+        assert finetune(net, *source, seed=1, **options).history != first.history
 
 
 def test_the_best_epoch_is_kept_and_training_stops(digits):
@@ -184,7 +171,7 @@ def test_a_training_that_does_harm_returns_the_constructed_network(digits, head,
     assert (tuned.predict(X_test) == net.predict(X_test)).all()
 
 
-def test_a_loss_that_is_not_finite_stops_the_training(digits, tmp_path):
+def test_a_loss_that_is_not_finite_stops_the_training(digits):
     X, labels, *_ = digits
     net, samples = network(X, labels, "vectors")
 
@@ -195,7 +182,7 @@ def test_a_loss_that_is_not_finite_stops_the_training(digits, tmp_path):
             self.calls += 1  # the first batch; then epochs of two batches
             return super().forward(logits, targets) * (torch.nan if self.calls > 3 else 1)
 
-    options = {"batch_size": 200, "validation": None, "checkpoint": tmp_path / "a.safetensors"}
+    options = {"batch_size": 200, "validation": None}
     with pytest.warns(ReduNetWarning, match="fine-tuning diverges"):
         tuned = finetune(net, samples, labels, loss=Broken(), **options)
     assert len(tuned.history.loss) == tuned.history.best_epoch == 1
@@ -292,3 +279,27 @@ def test_errors_say_what_is_wrong(digits, options, message):
     options = {"X": samples, "labels": labels, **options}
     with pytest.raises(ValueError, match=message):
         finetune(net, **options)
+
+
+@pytest.mark.parametrize(
+    ("data", "error", "message"),
+    [
+        (
+            DataLoader(TensorDataset(torch.zeros(3, 64), torch.zeros(3)), 8, drop_last=True),
+            ValueError,
+            "X has no samples",
+        ),
+        (
+            DataLoader([{"x": torch.zeros(64), "y": 1}]),
+            TypeError,
+            "got dictionaries with the keys x, y",
+        ),
+        (TensorDataset(*[torch.zeros(4, 64)] * 3), TypeError, "X must give pairs .* of 3 parts"),
+        (TensorDataset(torch.zeros(4, 64)), TypeError, "got samples without labels"),
+    ],
+)
+def test_streams_that_do_not_fit_are_refused_by_name(digits, data, error, message):
+    X, labels, *_ = digits
+    net, _ = network(X, labels)
+    with pytest.raises(error, match=message):
+        finetune(net, data, validation=None)
