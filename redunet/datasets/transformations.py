@@ -49,17 +49,23 @@ def rotations(images: Array, count: int) -> Tensor:
     count = check_count(count=count)
     images = as_samples(images, name="images")
     height, width = images.shape[2:]
-    rotated = []
-    for step in range(count):
-        angle = 2 * math.pi * step / count
-        cos, sin = math.cos(angle), math.sin(angle)
-        # The affine map takes each target pixel to its source; coordinates run over [−1, 1].
-        aspect = max(1, height - 1) / max(1, width - 1)
-        affine = torch.tensor([[cos, -sin * aspect, 0], [sin / aspect, cos, 0]], dtype=images.dtype)
-        grid = functional.affine_grid(
-            affine.to(images.device).expand(len(images), 2, 3),
-            list(images.shape),
-            align_corners=True,
-        )
-        rotated.append(functional.grid_sample(images, grid, align_corners=True))
-    return torch.stack(rotated, 1)
+    x = torch.arange(width).to(images) - (width - 1) / 2
+    y = (height - 1) / 2 - torch.arange(height).to(images)[:, None]
+    angles = [2 * math.pi * step / count for step in range(count)]
+    turned = [
+        (math.cos(angle) * x + math.sin(angle) * y, math.cos(angle) * y - math.sin(angle) * x)
+        for angle in angles
+    ]
+    return torch.stack([at_points(images, *points) for points in turned], 1)
+
+
+def at_points(images: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """Images ``(m, C, H, W)`` at points ``(h, w)``, ``(m, C, h, w)``.
+
+    Bilinearly interpolated; zero outside. Points are in pixels from the centre, and y points up.
+    """
+    height, width = images.shape[2:]
+    # In coordinates of grid_sample, the centres of the outermost pixels are at ±1; y points down.
+    grid = torch.stack([2 * x / max(1, width - 1), -2 * y / max(1, height - 1)], -1)
+    grid = grid.expand(len(images), -1, -1, -1)
+    return functional.grid_sample(images, grid, align_corners=True)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from redunet._checks import Array, as_samples, check_count, check_number, plain
+from redunet.datasets.transformations import at_points
 
 
 def polar_samples(images: Array, radii: int | Sequence[float], angles: int) -> Tensor:
@@ -43,15 +44,8 @@ def polar_samples(images: Array, radii: int | Sequence[float], angles: int) -> T
     angles, radii = check_count(angles=angles), plain(radii)
     if not isinstance(radii, Iterable):
         radii = range(check_count(radii=radii))
-    m, _, height, width = images.shape
-    dtype, device = images.dtype, images.device
-    radius = torch.tensor(
-        [check_number(radii=radius) for radius in radii], dtype=dtype, device=device
-    )[:, None]
-    angle = torch.arange(angles, dtype=dtype, device=device) * (2 * math.pi / angles)
-    # In coordinates of grid_sample, the centres of the outermost pixels are at ±1; y points down.
-    x = 2 * radius * angle.cos() / max(1, width - 1)
-    y = -2 * radius * angle.sin() / max(1, height - 1)
-    grid = torch.stack([x, y], -1).expand(m, -1, -1, -1)
-    sampled = torch.nn.functional.grid_sample(images, grid, align_corners=True)
+    lengths = [check_number(radii=radius) for radius in radii]
+    radius = torch.tensor(lengths, dtype=torch.float64).to(images)[:, None]
+    angle = torch.arange(angles).to(images) * (2 * math.pi / angles)
+    sampled = at_points(images, radius * angle.cos(), radius * angle.sin())
     return sampled.flatten(1, 2)  # (m, C, R, Γ) to (m, C·R, Γ)
