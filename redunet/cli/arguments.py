@@ -125,8 +125,8 @@ def _add_data(
     add(
         "--label",
         metavar="COLUMN",
-        help="column of the labels in a table: last, first, its name, or its position from 0 "
-        f"(default: {label})",
+        help="column of the labels in a table: last, first, its name, or its position from 0; or "
+        f"the array of the labels in an .npz file (default: {label}, or y)",
     )
     add("--header", choices=("yes", "no"), help="whether a table has a header")
     add("--drop", action="append", metavar="COLUMN", help="leave out a column; may be repeated")
