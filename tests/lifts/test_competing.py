@@ -119,8 +119,9 @@ def test_constant_places_do_not_compete(shape):
     assert not competing(1, len(shape), dilations=[1]).fit(flat)(flat).any()
 
 
-@pytest.mark.parametrize("shape", [(2, 17), (1, 6, 7), (4,)])
-@pytest.mark.parametrize("mean", [False, True])
+@pytest.mark.parametrize(
+    ("shape", "mean"), [((2, 17), False), ((2, 17), True), ((1, 6, 7), True), ((4,), False)]
+)
 def test_networks_are_saved_and_exported(shape, mean, tmp_path):
     X = samples(12, *shape)
     lift = competing(shape[0], len(shape) - 1, nonlinearity=["relu", "competing"], mean=mean)

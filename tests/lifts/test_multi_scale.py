@@ -129,8 +129,10 @@ def test_blocks_of_samples_give_the_same(monkeypatch):
     assert torch.equal(lift(X), whole)
 
 
-@pytest.mark.parametrize("nonlinearity", NONLINEARITIES)
-@pytest.mark.parametrize("shape", [(2, 17), (1, 6, 7), (4,)])
+@pytest.mark.parametrize(
+    ("nonlinearity", "shape"),
+    [("soft step", (2, 17)), ("step", (1, 6, 7)), ("relu", (1, 6, 7)), ("step", (4,))],
+)
 def test_networks_are_saved_and_exported(nonlinearity, shape, tmp_path):
     X = samples(12, *shape)
     lift = MultiScaleLift(
@@ -142,13 +144,6 @@ def test_networks_are_saved_and_exported(nonlinearity, shape, tmp_path):
     assert torch.equal(twin(X), net(X))
     assert repr(twin.lift) == repr(net.lift)
     assert_graph_equals(net, tmp_path / "net.pt2", X, features=1e-9, membership=1e-9)
-
-
-def test_onnx_has_the_same(tmp_path):
-    X = samples(6, 1, 16).float()
-    lift = MultiScaleLift(1, 1, kernels_per_scale=4, nonlinearity="soft step").fit(X)
-    net = ReduNet.construct(X, [0, 1] * 3, num_layers=1, lift=lift)
-    assert_graph_equals(net, tmp_path / "net.onnx", X, membership=1e-4)
 
 
 def test_digits_that_are_shifted_anywhere():
