@@ -58,7 +58,7 @@ def _run(arguments: list[str]) -> int:
         warnings.showwarning = _show
         try:
             check(options)
-            result = import_module("redunet.cli.commands").COMMANDS[options.command](options)
+            result = getattr(import_module("redunet.cli.commands"), options.command)(options)
             if result is not None:
                 _print(result, as_json="json" in options)
         except EXPECTED as error:

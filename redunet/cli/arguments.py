@@ -142,12 +142,8 @@ def _add_data(
 
 
 def _add_train(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--train",
-        type=_path,
-        metavar="DATA",
-        help="training samples for an RBF SVM, whose accuracy is shown for comparison",
-    )
+    text = "training samples for an RBF SVM, whose accuracy is shown for comparison"
+    command.add_argument("--train", type=_path, metavar="DATA", help=text)
 
 
 def _add_output(command: argparse.ArgumentParser, text: str, default: str | None = None) -> None:

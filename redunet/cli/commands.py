@@ -21,8 +21,8 @@ from redunet._formats import OPTIONS, kind_of
 from redunet._names import Names
 from redunet.datasets.folders import image_files, is_image, read_images
 from redunet.datasets.tables import LabelledSamples, first_row
+from redunet.files import exporting
 from redunet.files.atomic import atomic_write
-from redunet.files.exporting import export
 from redunet.files.tensors import read_metadata
 from redunet.inspection.summary import constructed, description, evaluation
 from redunet.layers.encoding import default_batch_size
@@ -193,9 +193,9 @@ def plot(options: argparse.Namespace) -> Results:
     return {"written": str(options.output)}
 
 
-def write_report(options: argparse.Namespace) -> Results:
+def report(options: argparse.Namespace) -> Results:
     """Write an HTML report on a saved network and its results on labelled samples."""
-    from redunet.inspection.html_report import report
+    from redunet.inspection import html_report
 
     model = _model(options)
     net = constructed(model)
@@ -204,13 +204,13 @@ def write_report(options: argparse.Namespace) -> Results:
     train = _load(options.train, options, net) if "train" in options else None
     images = image_files(options.data) if options.data.is_dir() else None
     names = None if images is None else [str(file.relative_to(options.data)) for file in images]
-    report(model, X, y, options.output, title=title, train=train, names=names)
+    html_report.report(model, X, y, options.output, title=title, train=train, names=names)
     return {"written": str(options.output)}
 
 
-def export_network(options: argparse.Namespace) -> Results:
+def export(options: argparse.Namespace) -> Results:
     """Export a saved network to a torch.export file (.pt2) or an ONNX file (.onnx)."""
-    export(_model(options), options.output)
+    exporting.export(_model(options), options.output)
     return {"written": str(options.output)}
 
 
@@ -290,15 +290,3 @@ def _images(path: Path) -> list[Path]:
     if not files:
         raise ValueError(f"expected images in {path}, found none")
     return files
-
-
-# The function of each command.
-COMMANDS = {
-    "construct": construct,
-    "evaluate": evaluate,
-    "predict": predict,
-    "info": info,
-    "plot": plot,
-    "report": write_report,
-    "export": export_network,
-}
