@@ -2,14 +2,12 @@
 
 import pytest
 
-from redunet import finetune
 from redunet.cli import main
-from tests.small import LABELS, X, construct
+from tests.small import construct
 
 TAKING = {
     "construct": lambda path: construct(checkpoint=path),
     "workdir": lambda path: construct(workdir=path),
-    "finetune": lambda path: finetune(construct(), X, LABELS, checkpoint=path),
 }
 
 
