@@ -86,6 +86,7 @@ class ScatteringLift(Lift):
             self.coefficients = scattering
         else:
             self.coefficients = RectifiedWavelets(filters, shape, phases)
+        self.to(torch.get_default_device())  # kymatio makes filters in host memory
 
     def forward(self, X: Tensor) -> Tensor:
         """Lift ``(m, C, *shape)`` to ``(m, C · coefficients, *shape / 2^J)``."""

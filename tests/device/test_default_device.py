@@ -75,3 +75,19 @@ def test_calls(name, where, as_default):
     X, labels = data((3, 16), dtype=torch.float32)
     place = as_default if where == "device" else "cpu"
     CALLS[name](X.to(place), labels.to(place))
+
+
+LIFTS = {
+    "random": lambda X: RandomCirculantLift(3, 8, 3, ndim=1),
+    "multi-scale": lambda X: MultiScaleLift(3, 1).fit(X),
+    "PCA": lambda X: PCALift(3, 4, 3, ndim=1).fit(X),
+    "Fourier": lambda X: ShortTimeFourierLift(8),
+    "scattering": lambda X: ScatteringLift(16, 2, phases=4),
+    "scattering as printed": lambda X: ScatteringLift(16, 2),
+}
+
+
+@pytest.mark.parametrize("name", LIFTS)
+def test_a_lift_is_made_on_the_default_device(name, as_default):
+    X, _ = data((3, 16), dtype=torch.float32)
+    assert LIFTS[name](X.to(as_default))(X.to(as_default)).device.type == as_default.type
