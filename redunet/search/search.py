@@ -435,8 +435,13 @@ def _gathered(own: list[Candidate], processes: Processes, device: torch.device) 
     """The candidates of all processes. Candidates that share a lift still share it."""
     if processes.size == 1:
         return own
-    everyone = [c for part in processes.all_gather_object(own) for c in part]
-    for candidate in everyone:  # tensors arrive on the GPU of the process that sent them
-        if candidate.lift is not None:
-            candidate.lift.to(device)
-    return [replace(c, residuals=c.residuals.to(device)) for c in everyone]
+    # They travel in host memory: a GPU of one process may not exist on the machine of another.
+    parts = processes.all_gather_object([_on(candidate, "cpu") for candidate in own])
+    return [_on(candidate, device) for part in parts for candidate in part]
+
+
+def _on(candidate: Candidate, device: torch.device | str) -> Candidate:
+    """The candidate on a device. Its lift is moved itself, because others share it."""
+    if candidate.lift is not None:
+        candidate.lift.to(device)
+    return replace(candidate, residuals=candidate.residuals.to(device))

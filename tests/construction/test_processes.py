@@ -1,11 +1,14 @@
 """Constructions whose samples are shared by processes end in the network of all samples."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
+from torch.utils.data import DataLoader, TensorDataset
 
-from redunet import ReduNet, SharedDictionary, Variational
+from redunet import ReduNet, Search, SharedDictionary, Variational
 from redunet._processes import Processes
 from tests.two_processes import needs_two_processes, run_two
 
@@ -34,8 +37,12 @@ CASES = [
     ("signals", LABELS, {"stop": 2}),
     ("signals", PARTIAL, {"unknown": "?"}),
     ("many channels", PARTIAL, {"unknown": "?", "stop": 2}),
-    ("signals", LABELS, {"lift": "auto", "eps_sq": None}),
+    ("signals", PARTIAL, {"lift": "auto", "eps_sq": None, "unknown": "?"}),
     ("vectors", LABELS, {"lift": "auto", "eps_sq": None}),
+    ("signals", LABELS, {"lift": Search(most_samples=9), "eps_sq": None}),
+    ("signals", LABELS, {"operators": "extensible", "eta": 0.1}),
+    ("few samples", LABELS, {"workdir": True, "offload": True}),
+    ("signals", LABELS, {"loader": True}),
 ]
 
 pytestmark = needs_two_processes
@@ -44,6 +51,12 @@ pytestmark = needs_two_processes
 def construct(case, run, folder, group=None, num_layers=3):
     name, labels, options = case
     options = {"num_layers": num_layers, "eps_sq": 0.2, "batch_size": 3, **options}
+    if options.get("workdir"):
+        options["workdir"] = Path(folder).parent
+    if options.pop("loader", False):
+        classes = torch.from_numpy(np.searchsorted(["a", "b", "c"], labels[run]))
+        samples = DataLoader(TensorDataset(X[name][run], classes), 4)
+        return ReduNet.construct(samples, **options, process_group=group)
     if "validation" in options:
         options["validation"] = (X[name][run] ** 2, labels[run])
     if "stop" in options:  # and go on from a checkpoint
@@ -89,6 +102,8 @@ def test_two_processes_equal_one(number, folder, tmp_path):
     one, other = (ReduNet.load(folder / f"{number}-{rank}.safetensors") for rank in (0, 1))
     for key, tensor in one.state_dict().items():
         torch.testing.assert_close(tensor, other.state_dict()[key], rtol=0, atol=0)
+    if isinstance(case[2].get("lift"), Search):
+        return  # each process draws its own samples
     torch.testing.assert_close(one(X[name]), alone(X[name]), rtol=0, atol=1e-9)
     np.testing.assert_allclose(one.history.delta, alone.history.delta, rtol=1e-9)
     if alone.history.validation:

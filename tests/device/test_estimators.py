@@ -24,7 +24,9 @@ from redunet import (
     Standardize,
     polar_samples,
 )
+from redunet._processes import Processes
 from redunet.search import Candidate
+from redunet.search.search import _gathered
 from tests.device.samples import SETTINGS, SHAPES, assert_close, data
 
 CLASSIFIERS = {
@@ -74,6 +76,30 @@ def test_the_search(shape, device):
     net = ReduNet.construct(there, labels, **found.arguments, num_layers=1)
     assert next(net.parameters()).device.type == device.type
     assert net.predict(X).shape == (48,)
+
+
+class Two(Processes):
+    """The first of two processes, whose other one sends the same."""
+
+    size = 2
+
+    def all_gather_object(self, value):
+        self.sent = value
+        return [copy.deepcopy(value), copy.deepcopy(value)]
+
+    def __init__(self):
+        pass
+
+
+def test_candidates_travel_between_processes_in_host_memory(device):
+    X, labels = data((2, 16), m=48)
+    own = Search([Standardize(2)], bands=[1, 2]).fit(X.to(device), labels).candidates_
+    two = Two()
+    everyone = _gathered(own, two, device)
+    for candidates, place in ((two.sent, "cpu"), (everyone, device.type)):
+        parts = [t for c in candidates for t in (c.residuals, *c.lift.buffers())]
+        assert {t.device.type for t in parts} == {place}
+    assert [c.loss for c in everyone] == 2 * [c.loss for c in own]
 
 
 SIGNALS, IMAGES = (2, 32), (2, 12, 12)

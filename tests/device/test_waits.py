@@ -14,12 +14,18 @@ from redunet import (
     LossyCodingClustering,
     MCR2Loss,
     MICLClassifier,
+    MultiScaleLift,
     NearestSubspaceClassifier,
     OLELoss,
+    PCALift,
+    RandomCirculantLift,
     RateReductionMeter,
     ReduNet,
+    ScatteringLift,
     Search,
     SharedDictionary,
+    ShortTimeFourierLift,
+    Standardize,
     VariationalMCR2Loss,
     finetune,
 )
@@ -53,6 +59,7 @@ LAYERS = {  # shape, settings, and the most operations and waits of one more lay
     "vectors": ((40,), {}, (80, 2)),
     "images": ((12, 6, 6), {}, (80, 2)),
     "few samples": ((500,), {}, (80, 2)),
+    "few images": ((30, 3, 3), {}, (80, 2)),
     "variational": ((40,), {"operators": "variational", "rank": 3}, (115, 2)),
     "shared dictionary": ((40,), {"operators": SharedDictionary(60)}, (190, 2)),
     "momentum": ((40,), {"momentum": 0.5}, (105, 3)),
@@ -64,7 +71,8 @@ LAYERS = {  # shape, settings, and the most operations and waits of one more lay
 @pytest.mark.parametrize("way", LAYERS)
 def test_a_layer(way, sizes, device, count):
     shape, options, bounds = LAYERS[way]
-    X, labels = (t.to(device) for t in data(shape, *sizes))
+    m, k = sizes if not way.startswith("few") else (10 * sizes[1], sizes[1])
+    X, labels = (t.to(device) for t in data(shape, m, k))
     options = {"eta": 0.02, "eps_sq": 0.1, **options}
     four, seven = (
         count(lambda n=n: ReduNet.construct(X, labels, num_layers=n, **options)) for n in (4, 7)
@@ -115,15 +123,43 @@ def test_a_step_of_fine_tuning(sizes, device, count):
 
 
 @pytest.mark.parametrize("shape", [(40,), (2, 16), (1, 6, 6)], ids=["vectors", "series", "images"])
-def test_the_waits_of_a_search_do_not_depend_on_samples_and_classes(shape, device, count):
-    waits = []
-    for m, k in ((90, 3), (180, 6)):
-        X, labels = (t.to(device) for t in data(shape, m, k))
-        search = Search()
-        waits.append(count(lambda s=search, X=X, y=labels: s.fit(X, y)).waits)
-        candidates = len(search.candidates_)
-    assert waits[1] <= waits[0] + candidates
-    assert waits[0] <= 45 * candidates
+def test_the_waits_of_a_search_follow_from_its_candidates(shape, device, count):
+    found = []
+    for m, k, length in ((90, 3, 1), (180, 6, 2)):
+        X, labels = data((*shape[:-1], length * shape[-1]), m, k)
+        search = Search([None], bands=[1, 2])
+        waits = count(lambda s=search, X=X, y=labels: s.fit(X.to(device), y)).waits
+        found.append((len(search.candidates_), waits))
+    assert found[0] == found[1]
+    candidates, waits = found[0]
+    assert waits <= 30 * candidates + 40
+
+
+LIFTS = {  # and the most waits to fit them
+    "multi-scale": (lambda: MultiScaleLift(2, 1), 12),
+    "means": (lambda: MultiScaleLift(2, 1, nonlinearity=("soft step", "competing"), mean=True), 12),
+    "PCA": (lambda: PCALift(2, 4, 3, ndim=1), 5),
+    "standardize": (lambda: Standardize(2), 3),
+    "random": (lambda: RandomCirculantLift(2, 4, 3, ndim=1), None),
+    "Fourier": (lambda: ShortTimeFourierLift(8, phases=4), None),
+    "scattering": (lambda: ScatteringLift(32, 2, phases=4), None),
+}
+
+
+@pytest.mark.parametrize("name", LIFTS)
+def test_lifts_never_wait(name, device, count):
+    make, bound = LIFTS[name]
+    found = []
+    for m in (60, 180):
+        X = data((2, 32), m, 3)[0].to(device)
+        lift = make().to(device)
+        if bound is not None:
+            found.append(count(lambda lift=lift, X=X: lift.fit(X)))
+        lift = lift.double()
+        assert count(lambda lift=lift, X=X: lift(X)).waits == 0
+    if bound is not None:
+        assert found[0] == found[1]
+        assert found[0].waits <= bound
 
 
 READERS = {
@@ -150,4 +186,4 @@ def test_a_merge_of_clusters(device, count):
     forty, eighty = (
         count(lambda m=m: LossyCodingClustering(0.5).fit(X[:m].to(device))) for m in (40, 80)
     )
-    assert (eighty - forty).waits <= 6 * 40
+    assert (eighty - forty).waits <= 3 * 40
