@@ -34,6 +34,7 @@ BENCHMARKS = {
         "each reader alone, and both, on few samples", "more packages for half", 30
     ),
     "probabilities": Benchmark("log loss of new samples, beside a calibrated SVM", "", 5),
+    "uneven": Benchmark("classes of uneven size, with and without weights", "a CSV for a part", 2),
     "unknown_labels": Benchmark("accuracy with few labels", "MNIST for a part", 60),
     "forgetting": Benchmark("accuracy when new classes arrive", "MNIST", 30),
     "micl": Benchmark("minimum incremental coding length", "MNIST for a part", 10),

@@ -21,7 +21,7 @@ from sklearn.svm import SVC
 
 from benchmarks.contest import Method, Task, add_options, random_shifts, report, run
 from benchmarks.machine import describe
-from redunet import ReduNetClassifier
+from redunet import ReduNetClassifier, Search
 from redunet.datasets import digits, mnist, subsample
 
 UNKNOWN = -1
@@ -140,7 +140,7 @@ def main() -> None:
     parser.add_argument("--datasets", choices=SETS, default=SETS, nargs="+", metavar="SET")
     parser.add_argument("--labels", type=int, default=[1, 5, 20], nargs="+", help="of each class")
     parser.add_argument("--images", type=int, default=2000, help="number of MNIST images")
-    vectors = contestants({"samples": pixels}, lift=None, standardize=False, eps_sq=0.5)
+    vectors = contestants({"samples": pixels}, lift=Search([None], eps_sq=0.5))
     images = contestants({"pixels": pixels, "amplitudes": amplitudes})
     add_options(parser, list(vectors | images))
     options = parser.parse_args()

@@ -116,6 +116,7 @@ class ReduNet(nn.Module):
         # What the samples are.
         feature_names: Sequence[str] | None = None,
         unknown: int | str | None = None,
+        sample_weight: Array | None = None,
         num_classes: int | None = None,
         # How layers are made.
         lift: Literal["auto"] | Search | nn.Module | Sequence[nn.Module] | None = None,
@@ -163,6 +164,10 @@ class ReduNet(nn.Module):
         unknown : int or str, optional
             The label of samples whose class is not known, such as −1; masked labels are not known
             either. Their memberships also ascend ΔR; see ``net.transduction_``.
+        sample_weight : array-like of shape (m,), optional
+            Weights of the samples, at least 0. A weight of 2 counts as two equal samples, and 0 as
+            none. Second moments, rates and a search are weighted; lifts are fitted to all samples
+            alike. The labels of all samples must be known.
         num_classes : int, optional
             Number of classes if no label is known. Clusters by lossy coding are the beginning.
         lift : "auto", Search, nn.Module or list of them, optional
@@ -270,6 +275,7 @@ class ReduNet(nn.Module):
                 X,
                 labels,
                 unknown=unknown,
+                sample_weight=sample_weight,
                 batch_size=batch_size,
                 device=device,
                 process_group=process_group,
@@ -287,6 +293,7 @@ class ReduNet(nn.Module):
             reader=reader,
             names=names,
             unknown=unknown,
+            sample_weight=sample_weight,
             num_classes=num_classes,
             validation=validation,
             batch_size=batch_size,

@@ -10,8 +10,9 @@ variables like the features, and both ascend the rate reduction.
 import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.semi_supervised import LabelSpreading
+from torch import nn
 
-from redunet import Band, MultiScaleLift, ReduNet, ReduNetClassifier, Softmax, datasets
+from redunet import Band, MultiScaleLift, ReduNet, ReduNetClassifier, Search, Softmax, datasets
 from redunet.inspection.style import class_colors
 
 # %%
@@ -71,10 +72,10 @@ X, y = (part.numpy() for part in datasets.digits())
 X, y, random = X[:300], y[:300], np.random.default_rng(0)
 X = np.stack([np.roll(image, random.integers(8, size=2), axis=(1, 2)) for image in X])
 amplitudes = np.abs(np.fft.rfft2(X)).reshape(len(X), -1)
-lift = [
+lift = nn.Sequential(
     MultiScaleLift(1, 2, kernels_per_scale=16, dilations=(1, 2), nonlinearity="relu").fit(X),
     Band(2),
-]
+)
 
 
 def accuracies(per_class, seed):
@@ -83,9 +84,9 @@ def accuracies(per_class, seed):
     kept = datasets.subsample(y, per_class, seed=seed).numpy()
     labels[kept] = y[kept]
     hidden = labels < 0
-    settings = {"lift": lift, "eps_sq": 0.004, "standardize": False}
-    semi = ReduNetClassifier(**settings, unknown=-1).fit(X, labels)
-    few = ReduNetClassifier(**settings).fit(X[kept], y[kept])
+    search = Search([lift], bands=[None], eps_sq=0.004)
+    semi = ReduNetClassifier(lift=search, unknown=-1).fit(X, labels)
+    few = ReduNetClassifier(lift=search).fit(X[kept], y[kept])
     spread = [
         LabelSpreading(kernel="knn", n_neighbors=k).fit(amplitudes, labels).transduction_
         for k in (5, 7, 10, 15)

@@ -14,7 +14,7 @@ import torch
 from sklearn.linear_model import Ridge
 from sklearn.preprocessing import StandardScaler
 
-from redunet import Band, ExpansionRegression, MultiScaleLift, ReduNetClassifier
+from redunet import Band, ExpansionRegression, MultiScaleLift, ReduNetClassifier, Search
 
 LENGTH = 120
 
@@ -93,8 +93,7 @@ def accuracies(make):
     lift = MultiScaleLift(1, ndim=1, nonlinearity="step").fit(X)
     reader = ExpansionRegression(lift).fit(X, labels)
     networks = [
-        ReduNetClassifier(lift=[lift, Band(band)], standardize=False).fit(X, labels)
-        for band in BANDS
+        ReduNetClassifier(lift=Search([lift], bands=[band])).fit(X, labels) for band in BANDS
     ]
     of_reader = np.mean(reader.predict(X_test) == labels_test)
     return of_reader, [network.score(X_test, labels_test) for network in networks]

@@ -60,6 +60,7 @@ def build(
     reader: Reader | None,
     names: Names,
     unknown: Label | None,
+    sample_weight: Array | None,
     num_classes: int | None,
     validation: tuple[Array, Array] | Data | None,
     batch_size: int | None,
@@ -79,7 +80,9 @@ def build(
     if labels is None and num_classes and not isinstance(X, Dataset | DataLoader):
         labels = np.ma.masked_all(len(as_samples(X)), int)
     unlabelled = num_classes is not None
-    source = as_source(X, labels, device, unlabelled=unlabelled, unknown=unknown)
+    source = as_source(
+        X, labels, device, unlabelled=unlabelled, unknown=unknown, sample_weight=sample_weight
+    )
     encoder = Encoder(source.example, lift, batch_size=batch_size, processes=processes)
     names.check(encoder.sample_shape)
     settings.operators.check(encoder.feature_shape[0])

@@ -90,6 +90,8 @@ class Encoder:
         if zeros:
             warn(f"{zeros} of {sum(sizes)} samples have zero norm and stay zero")
         partition, known = self._partition(source.labels, sum(sizes), classes)
+        if source.weights is not None:
+            partition = partition.weighted(torch.from_numpy(source.weights).to(self.device))
         digests = (str(digest), _digest_of(partition)) if digested else ("", "")
         return LabelledFeatures(features, partition, sizes, known, digests)
 

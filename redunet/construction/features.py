@@ -203,7 +203,11 @@ class LabelledFeatures:
         self.current = moved
 
     def _membership(self, number: int) -> Tensor | None:
-        return self.partitions[number].membership if self.true_membership else None
+        if not self.true_membership:
+            return None
+        partition = self.partitions[number]
+        weights = partition.weights
+        return partition.membership if weights is None else partition.membership / weights[:, None]
 
 
 @contextmanager

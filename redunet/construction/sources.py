@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate
 
-from redunet._checks import Array, as_samples
+from redunet._checks import Array, as_samples, as_tensor
 from redunet._labels import Label, as_array, as_labels
 from redunet._processes import Processes
 from redunet._shapes import check_layout
@@ -39,10 +39,13 @@ class Source(Protocol):
         One sample.
     home : torch.device
         Device of the samples.
+    weights : numpy array (m,) or None
+        Positive weights of the samples; None if all are 1.
     """
 
     example: Tensor
     home: torch.device
+    weights: np.ndarray | None
 
     @property
     def labels(self) -> np.ndarray:
@@ -68,6 +71,8 @@ class ArraySource:
         Name of the samples in error messages.
     unknown : int or str, optional
         The label of samples whose class is not known. It is masked.
+    sample_weight : array-like of shape (m,), optional
+        Samples of weight 0 are left out.
     """
 
     def __init__(
@@ -77,6 +82,7 @@ class ArraySource:
         device: torch.device | str | None,
         name: str = "X",
         unknown: Label | None = None,
+        sample_weight: Array | None = None,
     ):
         if labels is None:
             raise ValueError(
@@ -88,6 +94,14 @@ class ArraySource:
             labels, len(self.X), unknown=unknown, partial=True, memberships=True
         )
         check_layout(self.X, name)
+        self.weights = None
+        if sample_weight is not None:
+            if np.ma.is_masked(self.labels):
+                raise ValueError("sample_weight needs the labels of all samples: leave it out")
+            weights = check_weights(sample_weight, len(self.X))
+            kept = np.flatnonzero(weights)
+            self.X = self.X[torch.from_numpy(kept).to(self.X.device)]
+            self.labels, self.weights = self.labels[kept], weights[kept]
         self.example = self.X[:1]
         self.home = self.X.device
 
@@ -106,7 +120,7 @@ class DatasetSource:
     """Samples of a PyTorch data set. Only one batch at a time is in memory.
 
     Every sample is read once in each pass, also by an iterator that can be read only once. The
-    global random state of torch does not change.
+    global random state of torch does not change. All weights are 1.
 
     Parameters
     ----------
@@ -121,6 +135,8 @@ class DatasetSource:
     unknown : int or str, optional
         The label of samples whose class is not known. It is masked.
     """
+
+    weights: np.ndarray | None = None
 
     def __init__(
         self,
@@ -299,38 +315,38 @@ def as_source(
     *,
     unlabelled: bool = False,
     unknown: Label | None = None,
+    sample_weight: Array | None = None,
 ) -> Source:
     """The source of samples that ``X`` and ``labels`` describe."""
     if not isinstance(X, Dataset | DataLoader):
-        return ArraySource(X, labels, device, name, unknown)
+        return ArraySource(X, labels, device, name, unknown, sample_weight)
+    if sample_weight is not None:
+        raise ValueError(
+            f"sample_weight is for arrays, but {name} is a {type(X).__name__}: leave it out; "
+            "Search(class_weight=) weighs the samples of a Dataset by their classes"
+        )
     if labels is not None:
         raise ValueError(f"{name} is a {type(X).__name__}, which has its own labels")
     return DatasetSource(X, device, name, unlabelled=unlabelled, unknown=unknown)
 
 
-class KnownSamples:
-    """The samples of a source whose class is known."""
+def check_weights(sample_weight: Array, num_samples: int) -> np.ndarray:
+    """Weights of samples as numbers of double precision, ``(m,)``.
 
-    def __init__(self, source: Source):
-        self._source = source
-        self.example = source.example
-        self.home = source.home
-
-    def batches(self, batch_size: int) -> Iterator[Tensor]:
-        """Batches of at most ``batch_size`` samples."""
-        return (X for X, _ in self.labelled_batches(batch_size))
-
-    def labelled_batches(self, batch_size: int) -> Iterator[tuple[Tensor, np.ndarray]]:
-        """Batches of at most ``batch_size`` samples with their labels."""
-        for X, labels in self._source.labelled_batches(batch_size):
-            known = known_labels(labels)
-            yield X[known], np.asarray(labels)[known]
-
-    @property
-    def labels(self) -> np.ndarray:
-        """Labels of the samples that have been read."""
-        labels = self._source.labels
-        return np.asarray(labels)[known_labels(labels)]
+    Raises
+    ------
+    ValueError
+        If the shape is wrong, weights are negative or not finite, or all are 0.
+    """
+    weights = as_tensor(sample_weight, device="cpu").double().numpy()
+    if weights.shape != (num_samples,):
+        raise ValueError(f"sample_weight must have shape ({num_samples},), got {weights.shape}")
+    if not (np.isfinite(weights) & (weights >= 0)).all() or not weights.any():
+        raise ValueError(
+            "sample_weight must be finite, at least 0, and not zero for all samples; got weights "
+            f"from {weights.min():g} to {weights.max():g}"
+        )
+    return weights
 
 
 def known_labels(labels: np.ndarray) -> np.ndarray:

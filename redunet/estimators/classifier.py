@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Sequence
+from functools import partial
 from math import prod
 from typing import Literal
 
@@ -27,12 +28,12 @@ from redunet._checks import (
 )
 from redunet._keywords import suggests
 from redunet._names import Names
-from redunet.construction.sources import known_labels
 from redunet.estimators.validation import TensorClassifierMixin, on_host, validated, validated_pair
 from redunet.layers import OperatorKind
 from redunet.lifts import Standardize, composed
 from redunet.network import ReduNet
 from redunet.search import Search
+from redunet.search.subset import ClassWeight
 
 
 class ReduNetClassifier(
@@ -54,13 +55,14 @@ class ReduNetClassifier(
         classes are orthogonal subspaces.
     eps_sq : float, optional
         ε², the squared precision of the code; by default found by the search.
-    eta : float, optional
-        Step size η; by default such that the step ηC/(mε²) is 2.
     lift : "auto", Search, nn.Module, sequence of nn.Module or None
         Applied to the samples first. "auto" lets a search choose from
         :func:`redunet.search.automatic_lifts`, and adds a second reader; a :class:`redunet.Search`
-        says what to compare, takes samples as they are, and has a seed of its own. With a lift of
-        your own, or with None for the samples themselves, only ε² and the sharpness are chosen.
+        says what to compare, takes samples as they are, and has ``eps_sq``, ``class_weight`` and a
+        seed of its own. With a lift of your own, or with None for the samples themselves, only ε²
+        and the sharpness are chosen. Samples are then standardised first: every feature of vectors,
+        or every channel of signals, gets zero mean and unit variance, and vectors get a constant
+        feature of 1, without which the network would ignore their norms.
     input_shape : tuple of int, optional
         Shape ``(C, *spatial)`` of one sample, if the values of a series or an image are a row of
         ``X``, as in pipelines.
@@ -68,11 +70,10 @@ class ReduNetClassifier(
         See :meth:`redunet.ReduNet.construct`.
     rank : int, optional
         Rank of variational operators.
-    standardize : bool
-        Whether samples are standardised before a ``lift`` that you pass. Every feature of vectors,
-        or every channel of signals, gets zero mean and unit variance, and vectors get a constant
-        feature of 1. Without it, the network would ignore their norms. Automatic lifts always do
-        this.
+    class_weight : "balanced", dict or None
+        Weights of the classes, as in scikit-learn. They multiply ``sample_weight``. "balanced"
+        chooses settings and fits the second reader as if all classes had as many samples; without
+        it, samples in doubt are put in large classes.
     unknown : int or str, optional
         The label of training samples whose class is not known, such as −1. Masked labels are not
         known either. The search leaves these samples out. Their memberships then move with the
@@ -97,8 +98,8 @@ class ReduNetClassifier(
         The network, which takes samples as they are.
     search_ : Search
         The search, with a table of all candidates.
-    eps_sq_, eta_ : float
-        ε² and η of the network.
+    eps_sq_ : float
+        ε² of the network.
     sharpness_ : float
         Sharpness t of the probabilities softmax(−t r).
     transduction_ : numpy array (m,)
@@ -126,12 +127,11 @@ class ReduNetClassifier(
         num_layers: int = 1,
         *,
         eps_sq: float | None = None,
-        eta: float | None = None,
         lift: Literal["auto"] | Search | nn.Module | Sequence[nn.Module] | None = "auto",
         input_shape: tuple[int, ...] | None = None,
         operators: Literal["exact", "extensible", "variational"] | OperatorKind = "exact",
         rank: int | None = None,
-        standardize: bool = True,
+        class_weight: ClassWeight | None = None,
         unknown: int | str | None = None,
         random_state: int | np.random.RandomState | None = 0,
         device: str | torch.device | None = None,
@@ -139,18 +139,17 @@ class ReduNetClassifier(
     ):
         self.num_layers = num_layers
         self.eps_sq = eps_sq
-        self.eta = eta
         self.lift = lift
         self.input_shape = input_shape
         self.operators = operators
         self.rank = rank
-        self.standardize = standardize
+        self.class_weight = class_weight
         self.unknown = unknown
         self.random_state = random_state
         self.device = device
         self.progress = progress
 
-    def fit(self, X: Array, y: Array) -> "ReduNetClassifier":
+    def fit(self, X: Array, y: Array, sample_weight: Array | None = None) -> "ReduNetClassifier":
         """Search for the settings, and construct the network.
 
         Parameters
@@ -160,18 +159,21 @@ class ReduNetClassifier(
             spatial axes, lifts of your own any number.
         y : array-like of shape (m,)
             Labels, integers or strings.
+        sample_weight : array-like of shape (m,), optional
+            Weights of the samples, at least 0. With given settings, a weight of 2 is the same as a
+            sample that occurs twice. In leave-one-out a sample is left out with its whole weight.
         """
         check_device(self.device)
-        self._check_input_shape()
+        if not isinstance(self.input_shape, tuple | list | None):
+            raise TypeError(
+                f"input_shape must be a tuple of integers, such as (3, 32, 32), got "
+                f"{self.input_shape!r}"
+            )
+        check_counts(input_shape=self.input_shape or ())
         names = Names.from_data(X, y)
         rows, labels = validated_pair(
             self, on_host(X), y, unknown=self.unknown, partial=True, dtype="numeric"
         )
-        self.classes_ = np.unique(np.asarray(labels)[known_labels(labels)])
-        if len(self.classes_) < 2:
-            raise ValueError(
-                f"at least two classes are needed, got 1 class: {self.classes_.tolist()}"
-            )
         if self.input_shape and prod(self.input_shape) != prod(rows.shape[1:]):
             raise ValueError(
                 f"input_shape {tuple(self.input_shape)} has {prod(self.input_shape)} values, "
@@ -182,17 +184,18 @@ class ReduNetClassifier(
         self.net_ = ReduNet.construct(
             samples,
             labels,
+            sample_weight=sample_weight,
             num_layers=check_count(num_layers=self.num_layers),
-            eta=self.eta,
             lift=self.search_,
             operators=self.operators,
             rank=self.rank,
             progress=self.progress,
         )
+        self.classes_ = self.net_.classes_
         self.net_.names = names._replace(features=None) if self.input_shape else names
         self.label_distributions_, self.transduction_ = self._transduction(labels)
         self.sharpness_ = self.search_.sharpness_
-        self.eps_sq_, self.eta_ = self.net_.settings.eps_sq, self.net_.settings.eta
+        self.eps_sq_ = self.net_.settings.eps_sq
         return self
 
     def transform(self, X: Array) -> np.ndarray:
@@ -254,14 +257,6 @@ class ReduNetClassifier(
             check_sample_shape(np.asarray(X), self.net_.sample_shape)
         return self._samples(validated(self, X, reset=False, dtype="numeric"))
 
-    def _check_input_shape(self) -> None:
-        if not isinstance(self.input_shape, tuple | list | None):
-            raise TypeError(
-                "input_shape must be a tuple of integers, such as (3, 32, 32), got "
-                f"{self.input_shape!r}"
-            )
-        check_counts(input_shape=self.input_shape or ())
-
     def _samples(self, X: Tensor) -> Tensor:
         """Samples in the shape that the network takes."""
         shaped = X.reshape(len(X), *self.input_shape) if self.input_shape else X
@@ -270,23 +265,21 @@ class ReduNetClassifier(
     def _search(self, channels: int, *, is_signal: bool) -> Search:
         """The search that the parameters ask for. A search among them does not change."""
         if isinstance(self.lift, Search):
-            if self.eps_sq is not None:
-                raise ValueError("a Search chooses eps_sq itself: pass it to Search(eps_sq=)")
+            for name in ("eps_sq", "class_weight"):
+                if getattr(self, name) is not None:
+                    raise ValueError(f"a Search chooses {name} itself: pass it to Search({name}=)")
             return copy.deepcopy(self.lift)
+        make = partial(
+            Search, eps_sq=self.eps_sq, class_weight=self.class_weight, seed=self.random_state
+        )
         if isinstance(self.lift, str):
             if self.lift != "auto":
                 raise ValueError(
                     'lift must be "auto", a Search, None, a module or a list of them, got '
                     f"{self.lift!r}"
                 )
-            if not self.standardize:
-                raise ValueError(
-                    "automatic lifts always standardise: standardize=False is for a lift of your "
-                    "own"
-                )
-            return Search(eps_sq=self.eps_sq, seed=self.random_state)
+            return make()
         lift = composed(self.lift)
-        if self.standardize:
-            parts = [] if lift is None else list(lift) if type(lift) is nn.Sequential else [lift]
-            lift = nn.Sequential(Standardize(channels, constant=not is_signal), *parts)
-        return Search([lift], bands=[None], eps_sq=self.eps_sq, seed=self.random_state)
+        parts = [] if lift is None else list(lift) if type(lift) is nn.Sequential else [lift]
+        standardize = Standardize(channels, constant=not is_signal)
+        return make([nn.Sequential(standardize, *parts)], bands=[None])

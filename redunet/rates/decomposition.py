@@ -93,6 +93,7 @@ def decompose(
     mask: Tensor | None = None,
     *,
     centred: bool = False,
+    constant: Tensor | None = None,
     with_shares: bool = False,
     moment: Tensor | None = None,
 ) -> Decomposition:
@@ -107,6 +108,9 @@ def decompose(
         True for samples, False for padding; needed if ``centred``.
     centred : bool
         Whether the moment at the first of the frequencies is about the mean.
+    constant : Tensor of shape (g, s), optional
+        The vector that members at the first frequency are orthogonal to if they are centred
+        already: the roots of their weights, divided by that of the sum of all weights.
     with_shares : bool
         Whether to compute the shares of the samples.
     moment : Tensor of shape (F, g, C, C), optional
@@ -119,8 +123,6 @@ def decompose(
         means = members[0].sum(1) / counts
         deviations = (members[0] - means.unsqueeze(1)) * mask.unsqueeze(2)
         members = torch.cat([deviations[None], members[1:]])
-    constant = None
-    if centred and mask is not None:
         ones = mask.to(members.real.dtype)
         constant = (ones / ones.sum(1, keepdim=True).clamp_min(1).sqrt()).to(members.dtype)
     if moment is None and members.shape[-2] <= members.shape[-1]:

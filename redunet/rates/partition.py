@@ -24,9 +24,12 @@ class Partition(ABC):
         The labels, sorted; ``0 … k−1`` for soft memberships.
     is_soft : bool
         Whether memberships were given instead of labels.
+    weights : Tensor of shape (m,) or None
+        Weights of the samples, which their memberships sum to; None if all are 1.
     """
 
     is_soft: ClassVar[bool]
+    weights: Tensor | None = None
 
     def __init__(self, classes: np.ndarray):
         self.classes = classes
@@ -92,6 +95,10 @@ class Partition(ABC):
     def from_membership(membership: Tensor, classes: np.ndarray) -> "Partition":
         """A partition from memberships ``(m, k)`` in these classes, which are not checked."""
         return _SoftPartition(classes, membership)
+
+    def weighted(self, weights: Tensor) -> "Partition":
+        """The memberships of every sample times its weight ``(m,)``, which is positive."""
+        return _SoftPartition(self.classes, self.membership * weights[:, None], weights)
 
     @abstractmethod
     def __len__(self) -> int:
@@ -200,9 +207,10 @@ class _SoftPartition(Partition):
 
     is_soft = True
 
-    def __init__(self, classes: np.ndarray, membership: Tensor):
+    def __init__(self, classes: np.ndarray, membership: Tensor, weights: Tensor | None = None):
         super().__init__(classes)
         self._membership = membership  # (m, k)
+        self.weights = weights
 
     def __len__(self) -> int:
         return len(self._membership)
@@ -232,7 +240,8 @@ class _SoftPartition(Partition):
         return self._membership.to(values.dtype) @ values
 
     def batch(self, run: slice) -> "_SoftPartition":
-        return _SoftPartition(self.classes, self._membership[run])
+        weights = None if self.weights is None else self.weights[run]
+        return _SoftPartition(self.classes, self._membership[run], weights)
 
 
 def _check_memberships(

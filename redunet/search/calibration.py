@@ -30,6 +30,7 @@ class Verdict(NamedTuple):
     loss: float
     standard_error: float
     accuracy: float
+    only: int | None  # position of the class that all samples of several classes are put in
 
 
 class Judge:
@@ -39,8 +40,10 @@ class Judge:
     ----------
     targets : Tensor of shape (m,)
         Positions of the true classes.
-    counts : Tensor of shape (k,)
+    sizes : Tensor of shape (k,)
         Number of samples in each class.
+    weights : Tensor of shape (m,), optional
+        Weights of the samples, by default 1.
 
     Attributes
     ----------
@@ -48,31 +51,37 @@ class Judge:
         Number of samples that are judged.
     """
 
-    def __init__(self, targets: Tensor, counts: Tensor):
-        self._judged = (counts[targets] >= LEAST_SAMPLES).nonzero()[:, 0]  # the host waits once
+    def __init__(self, targets: Tensor, sizes: Tensor, weights: Tensor | None = None):
+        self._judged = (sizes[targets] >= LEAST_SAMPLES).nonzero()[:, 0]  # the host waits once
         self._targets = targets[self._judged]
+        weights = torch.ones_like(targets, dtype=torch.float64) if weights is None else weights
+        self._weights = weights[self._judged]
         self.count = len(self._targets)
 
     def losses(self, residuals: Tensor) -> Tensor:
         """Mean log losses of tables ``(e, m, k)``, each at its best sharpness, ``(e,)``."""
-        return calibrate(residuals[:, self._judged], self._targets).losses.mean(1)
+        residuals = residuals[:, self._judged]
+        shares = shares_of(self._weights, residuals)
+        return calibrate(residuals, self._targets, self._weights).losses @ shares
 
     def verdict(self, residuals: Tensor) -> Verdict:
         """The verdict on one table ``(m, k)``."""
         if not self.count:
-            return Verdict(*[math.nan] * 4)
+            return Verdict(math.nan, math.nan, math.nan, math.nan, None)
         residuals = residuals[self._judged]
-        sharpness, losses = calibrate(residuals[None], self._targets)
-        right = residuals.argmin(1) == self._targets
-        return Verdict(
-            sharpness.item(),
-            losses.mean().item(),
-            losses.std(correction=0).item() / self.count**0.5,
-            right.double().mean().item(),
-        )
+        shares, nearest = shares_of(self._weights, residuals[None]), residuals.argmin(1)
+        sharpness, (losses,) = calibrate(residuals[None], self._targets, self._weights)
+        loss = losses @ shares
+        error = (shares * (losses - loss)).norm()
+        right = self._weights[nearest == self._targets].sum() / self._weights.sum()
+        is_one, are_many = (nearest == nearest[0]).all(), (self._targets != self._targets[0]).any()
+        only = int(nearest[0]) if bool(is_one & are_many) else None
+        return Verdict(sharpness.item(), loss.item(), error.item(), right.item(), only)
 
 
-def calibrate(residuals: Tensor, targets: Tensor, *, most: float = math.inf) -> Calibration:
+def calibrate(
+    residuals: Tensor, targets: Tensor, weights: Tensor | None = None, *, most: float = math.inf
+) -> Calibration:
     """The sharpness t of softmax(−t r) with the least log loss, a share of an error imagined.
 
     If every sample is nearest to its own class, the log loss falls for ever as t grows, and later
@@ -91,6 +100,9 @@ def calibrate(residuals: Tensor, targets: Tensor, *, most: float = math.inf) -> 
         Residuals of held-out samples in all classes, in several settings.
     targets : Tensor of shape (m,)
         Positions of the true classes.
+    weights : Tensor of shape (m,), optional
+        Weights of the samples, by default 1. Their unit does not matter. The number of samples
+        beside the imagined error is then (Σ w)²/Σ w², the effective number.
     most : float
         Largest sharpness.
 
@@ -98,22 +110,28 @@ def calibrate(residuals: Tensor, targets: Tensor, *, most: float = math.inf) -> 
     ----------
     Platt, Probabilistic Outputs for Support Vector Machines (1999), Section 2.2.
     """
-    (_, m, k), own_class = residuals.shape, targets[None, :, None]
+    shares, k, own_class = shares_of(weights, residuals), residuals.shape[2], targets[None, :, None]
     own = residuals.gather(2, own_class.expand(len(residuals), -1, 1)).squeeze(2)  # (e, m)
     others = residuals.scatter(2, own_class.expand(len(residuals), -1, 1), torch.inf)
     gaps = others.amin(2) - own
-    share = IMAGINED / (m + IMAGINED)
+    share = IMAGINED / (1 / shares.square().sum() + IMAGINED)
     expected = own + share * gaps
     # At the minimum, share · mean |gap| < (k − 1)/(e t), because g exp(−t g) < 1/(e t).
-    unit = gaps.abs().mean(1)
+    unit = gaps.abs() @ shares
     unit = torch.where(unit > 0, unit, 1)
     low, high = (LEAST / unit).log(), (k / (share * unit)).log()
     for _ in range(BISECTIONS):  # the loss is convex in t
         middle = (low + high) / 2
         membership = torch.softmax(-middle.exp()[:, None, None] * residuals, 2)
-        slope = (expected - (membership * residuals).sum(2)).mean(1)
+        slope = (expected - (membership * residuals).sum(2)) @ shares
         low = torch.where(slope < 0, middle, low)
         high = torch.where(slope < 0, high, middle)
     sharpness = ((low + high) / 2).exp().clamp(max=most)
     losses = (-sharpness[:, None, None] * residuals).logsumexp(2) + sharpness[:, None] * own
     return Calibration(sharpness, losses)
+
+
+def shares_of(weights: Tensor | None, residuals: Tensor) -> Tensor:
+    """Weights of samples, by default equal ones, as shares ``(m,)`` that sum to 1."""
+    weights = residuals.new_ones(residuals.shape[1]) if weights is None else weights
+    return (weights / weights.sum()).to(residuals)

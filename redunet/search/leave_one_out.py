@@ -11,6 +11,7 @@ summed over the frequencies. Only s_i depends on ε². One decomposition thus se
 A sample of class j is itself part of M_j. Taking it out at the same a = α_j/w gives, by the formula
 of Sherman and Morrison, (I + a (M − vv*))⁻¹ v = (I + aM)⁻¹ v / (1 − a q) with q = v* (I + aM)⁻¹ v.
 At every frequency the residual without the sample is thus the residual with it, divided by 1 − a q.
+A sample of weight π is left out with its whole weight: M loses π vv*, and the divisor is 1 − a π q.
 """
 
 import torch
@@ -43,7 +44,7 @@ def held_out_residuals(
     V : Tensor of shape (F, m, C)
         Half spectra of the samples, of unit norm.
     partition : Partition
-        Their classes. No sample belongs to two classes.
+        Their classes. No sample belongs to two classes. Memberships are weights of samples.
     weights : Tensor of shape (F,)
         Parseval weights of the frequencies.
     eps_sq : Tensor of shape (e,)
@@ -52,7 +53,7 @@ def held_out_residuals(
         Second moments of the classes in a larger set that contains these samples; by default those
         of the samples.
     counts : Tensor of shape (k,), optional
-        Number of samples in each class of the larger set.
+        Number of samples, or the sum of their weights, in each class of the larger set.
 
     Returns
     -------
@@ -78,6 +79,8 @@ def held_out_residuals(
             remaining = parts.shares.remaining(shrunk)  # 1 − a q
             least = torch.finfo(remaining.dtype).eps
             own = (own / remaining.clamp_min(least).square()).sum(0).to(others.dtype)  # (g, s, e)
+            if batch.weights is not None:  # members are samples times the roots of their weights
+                own /= torch.where(mask, batch.weights, 1)[..., None]
             places = torch.arange(len(classes), device=V.device)[:, None].expand_as(samples)
             others[:, samples[mask], places[mask]] = own[mask].T
             squares[:, :, classes] += others

@@ -1,6 +1,6 @@
 """A reader of the frequency zero that pools all classes: ridge regression by the operator E."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -11,13 +11,12 @@ from torch import Tensor, nn
 from redunet._checks import Array, as_network_input, check_count, check_positive
 from redunet._precision import makes_operators
 from redunet._processes import Processes
-from redunet.construction.sources import Data, KnownSamples, Source, as_source
+from redunet.construction.sources import Data, Source, as_source
 from redunet.layers.reader import READERS, Reader
 from redunet.lifts import Band, UnknownLiftError, composed, lift_from_json, lift_to_json
 from redunet.lifts.base import fitted_copy, in_blocks
 from redunet.rates.decomposition import Decomposition, decompose
-from redunet.search.calibration import Judge
-from redunet.search.subset import Subset, draw
+from redunet.search.subset import Subset, batches, draw
 
 # Candidates for ε², and what is taken if no class is large enough to judge them.
 PRECISIONS = np.geomspace(1e-4, 1e4, 17)
@@ -115,6 +114,7 @@ class ExpansionRegression(Reader):
         labels: Array | None = None,
         *,
         unknown: int | str | None = None,
+        sample_weight: Array | None = None,
         device: torch.device | str | None = None,
         batch_size: int | None = None,
         process_group: "dist.ProcessGroup | None" = None,
@@ -123,12 +123,13 @@ class ExpansionRegression(Reader):
 
         Parameters
         ----------
-        X, labels, unknown, device, batch_size, process_group
+        X, labels, unknown, sample_weight, device, batch_size, process_group
             As in :meth:`redunet.ReduNet.construct`. Every sample has at most one label. Samples
-            whose label is not known are left out.
+            whose label is not known are left out. A sample is left out in turn with its whole
+            weight.
         """
         processes = Processes(process_group)
-        source = KnownSamples(as_source(X, labels, device, unknown=unknown))
+        source = as_source(X, labels, device, unknown=unknown, sample_weight=sample_weight)
         size = check_count(batch_size=batch_size) or max(64, 2**24 // source.example.numel())
         subset = draw(source, self.most_samples, size, self.seed, processes)
         return self.fit_subset(subset, source, size, processes)
@@ -145,20 +146,22 @@ class ExpansionRegression(Reader):
             The arguments and the result of :func:`redunet.search.subset.draw`.
         """
         self.sample_shape, self._dtype = tuple(subset.X.shape[1:]), subset.X.dtype
-        self.classes_ = subset.classes
+        self.classes_ = subset.partition.classes
         self.lift = None if self.lift is None else fitted_copy(self.lift, subset.X)
-        Z, Y = self._features(subset.X), self._one_hot(subset.labels, subset.X.device)
-        if not subset.is_whole:
-            sums = self._sums(source, subset, batch_size, processes)
-            ridge = Ridge.of_sums(sums, Z, Y, self._dtype)
-        elif len(Z) > Z.shape[1]:
-            ridge = Ridge.of_sums(Sums.of(Z, Y), Z, Y, self._dtype)
+        Z, of_classes = self._features(subset.X), subset.partition.membership
+        if subset.is_whole:
+            sums = Sums.of(Z, of_classes)
         else:
-            ridge = Ridge.of_samples(Z, Y, self._dtype)
-        judge = Judge(Y.argmax(1), torch.from_numpy(subset.counts).to(Z))
+            rest = (
+                (self._features(X.to(subset.X)), subset.partition_of(labels, weights).membership)
+                for X, labels, weights in batches(source, batch_size)
+            )
+            sums = Sums.of_batches(rest, Z.mean(0), len(self.classes_), processes)
+        ridge = Ridge.of(Z, of_classes, sums, self._dtype)
+        judge = subset.judge()
         grid = PRECISIONS if judge.count else np.array([DEFAULT_PRECISION])
         grid = grid if self.eps_sq is None else np.array([self.eps_sq])
-        alphas = Z.shape[1] / (subset.total * torch.from_numpy(grid).to(Z))
+        alphas = Z.shape[1] / (sums.size * torch.from_numpy(grid).to(Z))
         best = 0
         if len(grid) > 1:
             losses = torch.cat([judge.losses(-ridge.held_out(alpha)[None]) for alpha in alphas])
@@ -167,8 +170,8 @@ class ExpansionRegression(Reader):
         verdict = judge.verdict(-self.held_out_)
         self.loss_, self.accuracy_ = verdict.loss, verdict.accuracy
         self.sharpness = Z.new_tensor(verdict.sharpness if judge.count else DEFAULT_SHARPNESS)
-        self.mean, self.weights = ridge.mean, ridge.weights(alphas[best])
-        self.offset = ridge.mean_target
+        self.mean, self.weights = sums.mean, ridge.weights(alphas[best])
+        self.offset = sums.mean_target
         return self
 
     @property
@@ -219,7 +222,6 @@ class ExpansionRegression(Reader):
             "classes": self.classes_.tolist(),
             "sample_shape": self.sample_shape,
             "dtype": str(self._dtype),
-            "precision": str(self.mean.dtype),
             "shapes": {name: list(t.shape) for name, t in self.named_buffers(recurse=False)},
         }
 
@@ -234,15 +236,14 @@ class ExpansionRegression(Reader):
                 "register it first, as docs/extending.md shows"
             ) from None
         reader = cls(lift)
-        types = {str(t): t for t in (torch.float32, torch.float64)}
-        reader._dtype, precision = types[description["dtype"]], types[description["precision"]]
+        reader._dtype = torch.float32 if description["dtype"] == "torch.float32" else torch.float64
         if reader.lift is not None:
             reader.lift.to(reader._dtype)
         reader.eps_sq_ = description["eps_sq"]
         reader.classes_ = np.array(description["classes"])
         reader.sample_shape = tuple(description["sample_shape"])
         for name, shape in description["shapes"].items():
-            setattr(reader, name, torch.empty(shape, dtype=precision, device="meta"))
+            setattr(reader, name, torch.empty(shape, dtype=torch.float64, device="meta"))
         return reader
 
     def _features(self, X: Tensor) -> Tensor:
@@ -250,65 +251,48 @@ class ExpansionRegression(Reader):
         lift = nn.Identity() if self.lift is None else self.lift
         return in_blocks(lift, X, Band(0)).flatten(1).double()
 
-    def _one_hot(self, labels: np.ndarray, device: torch.device) -> Tensor:
-        """Labels as rows ``(m, k)``."""
-        places = torch.from_numpy(np.searchsorted(self.classes_, labels)).to(device)
-        return nn.functional.one_hot(places, len(self.classes_)).double()
-
-    def _sums(self, source: Source, subset: Subset, size: int, processes: Processes) -> "Sums":
-        """The sums of all samples of all processes."""
-        total: Sums | None = None
-        for batch, labels in source.labelled_batches(size):
-            Z = self._features(batch.to(subset.X.device, subset.X.dtype))
-            sums = Sums.of(Z, self._one_hot(labels, Z.device))
-            total = sums if total is None else total + sums
-        assert total is not None  # a source has samples
-        return total.of_all(processes)
-
 
 class Sums(NamedTuple):
-    """Sums over samples, which add up over batches and processes."""
+    """Weighted sums over samples, which give a regression with an intercept."""
 
-    size: Tensor  # m, a scalar
+    size: Tensor  # Σ w, a scalar
     mean: Tensor  # (C,)
     mean_target: Tensor  # (k,)
-    moment: Tensor  # (C, C) of deviations from the mean
-    cross: Tensor  # (C, k) of deviations from both means
+    variance: Tensor  # (C,)
+    cross: Tensor  # (C, k) products of deviations from both means
+    moment: Tensor | None = None  # (C, C) of deviations from the mean; None if Z is all samples
 
     @classmethod
-    def of(cls, Z: Tensor, Y: Tensor) -> "Sums":
-        """The sums of samples ``(m, C)`` with targets ``(m, k)``."""
-        size = Z.new_tensor(len(Z))
-        mean, mean_target = Z.sum(0) / max(1, len(Z)), Y.sum(0) / max(1, len(Z))
+    def of(cls, Z: Tensor, of_classes: Tensor) -> "Sums":
+        """The sums of samples ``(m, C)``, whose rows of memberships ``(m, k)`` sum to weights."""
+        weights = of_classes.sum(1)
+        size = weights.sum()
+        mean, mean_target = weights @ Z / size, of_classes.sum(0) / size
         deviations = Z - mean
-        moment, cross = deviations.mT @ deviations, deviations.mT @ (Y - mean_target)
-        return cls(size, mean, mean_target, moment, cross)
+        cross = deviations.mT @ (of_classes - weights[:, None] * mean_target)
+        return cls(size, mean, mean_target, weights @ deviations.square() / size, cross)
 
-    def __add__(self, other: "Sums") -> "Sums":  # type: ignore[override]
-        """The sums of both sets of samples."""
-        size = self.size + other.size
-        share = other.size / size.clamp_min(1)
-        step, target_step = other.mean - self.mean, other.mean_target - self.mean_target
-        between = self.size * share * step[:, None]
-        return Sums(
-            size,
-            self.mean + share * step,
-            self.mean_target + share * target_step,
-            self.moment + other.moment + between * step,
-            self.cross + other.cross + between * target_step,
-        )
-
-    def of_all(self, processes: Processes) -> "Sums":
-        """The sums of the samples of all processes."""
-        if processes.size == 1:
-            return self
-        sums = (self.size, self.size * self.mean, self.size * self.mean_target)
-        size, mean, mean_target = (processes.all_reduce(t.clone()) for t in sums)
-        mean, mean_target = mean / size, mean_target / size
-        step = self.size * (self.mean - mean)[:, None]
-        moment = processes.all_reduce(self.moment + step * (self.mean - mean))
-        cross = processes.all_reduce(self.cross + step * (self.mean_target - mean_target))
-        return Sums(size, mean, mean_target, moment, cross)
+    @classmethod
+    def of_batches(
+        cls,
+        batches: Iterable[tuple[Tensor, Tensor]],
+        origin: Tensor,
+        num_classes: int,
+        processes: Processes,
+    ) -> "Sums":
+        """The sums over the batches of all processes, about an origin that is near the mean."""
+        channels = len(origin)
+        total = origin.new_zeros(1 + channels, 1 + channels + num_classes)
+        for Z, of_classes in batches:
+            rows = nn.functional.pad(Z - origin, (1, 0), value=1)  # a constant and the deviations
+            weighted = of_classes.sum(1, keepdim=True) * rows
+            total += torch.cat([weighted.mT @ rows, rows.mT @ of_classes], 1)
+        processes.all_reduce(total)
+        size = total[0, 0]
+        step, mean_target = (total[0, 1:] / size).tensor_split([channels])
+        moments = total[1:, 1:] - total[1:, :1] * (total[0, 1:] / size)
+        moment, cross = moments.tensor_split([channels], 1)
+        return cls(size, origin + step, mean_target, moment.diagonal() / size, cross, moment)
 
 
 class Ridge(NamedTuple):
@@ -316,56 +300,46 @@ class Ridge(NamedTuple):
 
     Let Z be the centred samples with standardised channels, and Y their centred targets. The
     coefficients are (Z*Z + 1/α)⁻¹ Z*Y = E Z*Y, with the expansion operator E of
-    :mod:`redunet.layers`.
+    :mod:`redunet.layers`. With weights, samples and targets are those times the roots of them.
 
     The prediction for a sample by all others differs from its target by r_i/(1 − h_i), where r_i is
     its residual in the regression on all samples, and h_i its entry on the diagonal of the hat
     matrix (the PRESS statistic). Both are sums over eigenvectors.
     """
 
-    mean: Tensor  # (C,)
-    mean_target: Tensor  # (k,)
     gain: Tensor  # (C,) 1/(√C standard deviation); 0 for channels that do not vary
     parts: Decomposition  # of Z*Z
     projections: Tensor  # (m, r) of the samples onto the directions
     coordinates: Tensor  # (r, k) Z*Y along the directions
     targets: Tensor  # (m, k)
-    intercept: Tensor  # what the intercept adds to every h_i beside the shares
+    mean_target: Tensor  # (k,)
 
     @classmethod
-    def of_samples(cls, Z: Tensor, Y: Tensor, dtype: torch.dtype) -> "Ridge":
-        """The regression of targets ``(m, k)`` on samples ``(m, C)``, on their side.
+    def of(cls, Z: Tensor, of_classes: Tensor, sums: Sums, dtype: torch.dtype) -> "Ridge":
+        """The regression of all samples that were summed.
 
-        ``dtype`` is the precision of the samples, whose rounding is no variance.
+        ``Z`` and ``of_classes`` are those that are left out in turn: all or some of them. ``dtype``
+        is the precision of the samples, whose rounding is no variance.
         """
-        mean, mean_target = Z.mean(0), Y.mean(0)
-        gain = _gain(mean, Z.var(0, correction=0), dtype)
-        Z = (Z - mean) * gain
-        mask = torch.ones(1, len(Z), dtype=torch.bool, device=Z.device)
-        parts = decompose(Z[None, None], mask, centred=True, with_shares=True).one()
-        projections = Z @ parts.directions
-        coordinates = projections.mT @ (Y - mean_target)
-        return cls(mean, mean_target, gain, parts, projections, coordinates, Y, Z.new_zeros(()))
-
-    @classmethod
-    def of_sums(cls, sums: Sums, Z: Tensor, Y: Tensor, dtype: torch.dtype) -> "Ridge":
-        """The regression of all samples that were summed, on the side of the channels.
-
-        ``Z`` and ``Y`` are the samples that are left out in turn: all or some of them.
-        """
-        gain = _gain(sums.mean, sums.moment.diagonal() / sums.size, dtype)
-        Z, moment = (Z - sums.mean) * gain, gain[:, None] * sums.moment * gain
-        parts = decompose(Z, with_shares=True, moment=moment)
+        varies = sums.variance.sqrt() > 10 * torch.finfo(dtype).eps * sums.mean.abs()
+        gain = torch.where(varies, (Z.shape[1] * sums.variance).rsqrt(), 0)
+        Z, weights = (Z - sums.mean) * gain, of_classes.sum(1, keepdim=True)
+        moment = None if sums.moment is None else (gain[:, None] * sums.moment * gain)[None, None]
+        parts = decompose(
+            (weights.sqrt() * Z)[None, None],
+            constant=(weights.T / sums.size).sqrt(),  # the intercept has a share of every sample
+            with_shares=True,
+            moment=moment,
+        ).one()
         coordinates = parts.directions.mT @ (gain[:, None] * sums.cross)
-        projections = Z @ parts.directions
-        intercept = 1 / sums.size
-        return cls(sums.mean, sums.mean_target, gain, parts, projections, coordinates, Y, intercept)
+        targets = of_classes / weights
+        return cls(gain, parts, Z @ parts.directions, coordinates, targets, sums.mean_target)
 
     def held_out(self, alpha: Tensor) -> Tensor:
         """Predictions ``(m, k)`` for samples that are left out one at a time."""
         assert self.parts.shares is not None
         shrunk = 1 / (1 + alpha * self.parts.values)
-        remaining = self.parts.shares.remaining(shrunk[:, None]) - self.intercept  # 1 − h_i
+        remaining = self.parts.shares.remaining(shrunk[:, None])  # 1 − h_i
         found = self.projections @ (alpha * shrunk[:, None] * self.coordinates)
         residuals = self.targets - self.mean_target - found
         return self.targets - residuals / remaining.clamp_min(torch.finfo(remaining.dtype).eps)
@@ -374,12 +348,6 @@ class Ridge(NamedTuple):
         """Coefficients ``(C, k)`` of channels that are centred, but not standardised."""
         shrunk = alpha / (1 + alpha * self.parts.values)
         return self.gain[:, None] * (self.parts.directions @ (shrunk[:, None] * self.coordinates))
-
-
-def _gain(mean: Tensor, variance: Tensor, dtype: torch.dtype) -> Tensor:
-    """Factors of the channels; channels that vary by rounding alone are left out."""
-    varies = variance.sqrt() > 10 * torch.finfo(dtype).eps * mean.abs()
-    return torch.where(varies, (len(mean) * variance).rsqrt(), 0)
 
 
 READERS.register("regression", ExpansionRegression)

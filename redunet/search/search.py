@@ -16,28 +16,26 @@ from redunet._checks import Array, check_count, check_positive
 from redunet._keywords import suggests
 from redunet._precision import makes_operators
 from redunet._processes import Processes
-from redunet.construction.sources import Data, KnownSamples, Source, as_source
+from redunet._warnings import warn
+from redunet.construction.sources import Data, Source, as_source
 from redunet.layers import Extensible, Membership, OperatorKind, Reader, Softmax
 from redunet.layers.encoding import default_batch_size, encode
 from redunet.layers.operators.moments import add_class_moments_
 from redunet.lifts import Band
 from redunet.lifts.base import fitted_copy, in_blocks
 from redunet.lifts.composition import check_lifts, name_of
-from redunet.rates import HalfSpectrum, Partition
+from redunet.rates import HalfSpectrum
 from redunet.search.automatic import automatic_bands, automatic_lifts, automatic_reader
-from redunet.search.calibration import Judge
 from redunet.search.leave_one_out import held_out_residuals
-from redunet.search.regression import ExpansionRegression
-from redunet.search.subset import Subset, draw
+from redunet.search.regression import DEFAULT_PRECISION, DEFAULT_SHARPNESS, ExpansionRegression
+from redunet.search.subset import ClassWeight, Subset, batches, draw
 
 # Candidates for ε², times the number of frequencies.
 PRECISIONS = np.geomspace(1e-4, 1e2, 13)
 
-# If no class is large enough to judge the candidates, ε² times the number of frequencies, the band
-# and the sharpness are these.
-DEFAULT_PRECISION = 0.1
+# If no class is large enough to judge the candidates, this is the band. ε² times the number of
+# frequencies, and the sharpness, are then those of the regression.
 DEFAULT_BAND = 2
-DEFAULT_SHARPNESS = 10.0
 
 
 class Arguments(TypedDict):
@@ -61,8 +59,6 @@ class Candidate:
         The fitted lift, without the band. The candidates of one lift share it.
     band : int or None
         Largest frequency that is kept; None for all.
-    channels : int
-        Number of channels, C.
     precisions : numpy array (e,)
         The values of ε² that were compared.
     losses : numpy array (e,)
@@ -79,7 +75,6 @@ class Candidate:
     name: str
     lift: nn.Module | None
     band: int | None
-    channels: int
     precisions: np.ndarray
     losses: np.ndarray
     eps_sq: float
@@ -87,10 +82,6 @@ class Candidate:
     standard_error: float
     accuracy: float
     residuals: Tensor = field(repr=False)
-
-    def is_like(self, other: "Candidate") -> bool:
-        """Whether both have the same lift and band."""
-        return self.lift is other.lift and self.band == other.band
 
     @property
     def whole(self) -> nn.Module | None:
@@ -133,6 +124,9 @@ class Search:
         The second reader, which is fitted to the samples. "auto" stands for
         :func:`automatic_reader` beside the default candidates, and for None beside candidates of
         your own.
+    class_weight : "balanced", dict or None
+        Weights of the classes, as in scikit-learn. They multiply the weights of samples. With
+        "balanced", all samples of a class together weigh as much as those of another class.
     most_samples : int
         Largest number of samples that are compared. With more, a random subset determines lifts
         and bands. ε² and the sharpness then follow from the operators of all samples, each sample
@@ -184,6 +178,7 @@ class Search:
         bands: Sequence[int | None] | None = None,
         eps_sq: float | None = None,
         reader: Literal["auto"] | ExpansionRegression | None = "auto",
+        class_weight: ClassWeight | None = None,
         most_samples: int = 5000,
         seed: int | np.random.RandomState | None = 0,
     ):
@@ -195,7 +190,7 @@ class Search:
             raise ValueError(
                 f'reader must be "auto", an ExpansionRegression or None, got {reader!r}'
             )
-        self.reader = reader
+        self.reader, self.class_weight = reader, class_weight
         self.most_samples = check_count(most_samples=most_samples)
         is_state = isinstance(seed, np.random.RandomState)
         self.seed = seed if is_state else check_count(0, seed=seed)
@@ -210,23 +205,25 @@ class Search:
         batch_size: int | None = None,
         process_group: "dist.ProcessGroup | None" = None,
         unknown: int | str | None = None,
+        sample_weight: Array | None = None,
         progress: bool = False,
     ) -> Self:
         """Compare all candidates.
 
         Parameters
         ----------
-        X, labels, device, batch_size, process_group, unknown, progress
+        X, labels, device, batch_size, process_group, unknown, sample_weight, progress
             As in :meth:`redunet.ReduNet.construct`. Every sample has at most one label. Samples
-            whose label is not known are left out.
+            whose label is not known are left out. A sample is left out in turn with its whole
+            weight, and its log loss has this weight.
         """
         from sklearn.utils import check_random_state
 
         processes, batch_size = Processes(process_group), check_count(batch_size=batch_size)
-        source = KnownSamples(as_source(X, labels, device, unknown=unknown))
+        source = as_source(X, labels, device, unknown=unknown, sample_weight=sample_weight)
         size = batch_size or max(64, 2**24 // source.example.numel())
         seed = int(check_random_state(self.seed).randint(2**31 - 1))
-        subset = draw(source, self.most_samples, size, seed, processes)
+        subset = draw(source, self.most_samples, size, seed, processes, self.class_weight)
         comparison = Comparison(subset, self.bands, self.eps_sq)
         lifts, reader = self._asked_for(tuple(subset.X.shape[1:]), seed)
         lifts = lifts[processes.rank :: processes.size]
@@ -240,15 +237,25 @@ class Search:
         judge = comparison.judge
         verdict = judge.verdict(self.best_.residuals)
         self.sharpness_ = verdict.sharpness if judge.count else DEFAULT_SHARPNESS
-        self.reader_ = reader = reader if subset.counts.max() > 1 else None
+        self.reader_ = reader = reader if subset.sizes.max() > 1 else None
         if reader is not None:
             reader.fit_subset(subset, source, size, processes)
+            if self.class_weight is not None:  # residuals treat classes alike, whatever they weigh
+                priors = torch.from_numpy(subset.counts / subset.counts.mean()).to(reader.offset)
+                step = priors.log() / reader.sharpness
+                reader.offset, reader.held_out_ = reader.offset + step, reader.held_out_ + step
             logits = reader.sharpness * reader.held_out_
             verdict = judge.verdict(self.sharpness_ * self.best_.residuals - logits)
             if judge.count:  # both have the same say
                 self.sharpness_ *= verdict.sharpness
                 reader.sharpness *= verdict.sharpness
         self.loss_, self.accuracy_ = verdict.loss, verdict.accuracy
+        if verdict.only is not None and self.class_weight is None:
+            label = subset.partition.classes.tolist()[verdict.only]
+            warn(
+                f"every sample that is left out is put in the class {label!r}: pass "
+                'class_weight="balanced" if the other classes matter as much'
+            )
         return self
 
     @property
@@ -274,8 +281,9 @@ class Search:
         """A table of the candidates. Stars mark what forms the network; the reader comes last."""
         from tabulate import tabulate
 
+        best = self.best_.lift, self.best_.band
         rows = [
-            ["*" if c.is_like(self.best_) else "", c.name, c.band, c.eps_sq, c.loss, c.accuracy]
+            ["*" * ((c.lift, c.band) == best), c.name, c.band, c.eps_sq, c.loss, c.accuracy]
             for c in self.candidates_
         ]
         if (reader := self.reader_) is not None:
@@ -299,14 +307,8 @@ class Comparison:
     """
 
     def __init__(self, subset: Subset, bands: Sequence[int | None] | None, eps_sq: float | None):
-        self._X, self._classes, device = subset.X, subset.classes, subset.X.device
+        self._subset, self._X, self.judge = subset, subset.X, subset.judge()
         self._bands, self._eps_sq = bands, eps_sq
-        self._counts = torch.from_numpy(subset.counts).to(device).double()
-        self._partition = Partition.from_labels(
-            subset.labels, len(subset.X), device=device, classes=subset.classes
-        )
-        targets = np.searchsorted(subset.classes, subset.labels)
-        self.judge = Judge(torch.from_numpy(targets).to(device), self._counts)
 
     def bands_of(self, lift: nn.Module | None) -> Iterator[Candidate]:
         """The results of one lift with each band."""
@@ -335,16 +337,13 @@ class Comparison:
         lift, X = candidate.whole, self._X
         features = X if lift is None else in_blocks(lift, X)
         spectrum = HalfSpectrum(features.shape[2:]).to(X.device)
-        channels, k = candidate.channels, len(self._counts)
+        channels, k = features.shape[1], len(self._subset.counts)
         size = batch_size or default_batch_size(spectrum, channels)
         dtype = torch.complex128 if spectrum.shape else torch.float64
         moments = torch.zeros(len(spectrum), k, channels, channels, dtype=dtype, device=X.device)
-        for batch, labels in source.labelled_batches(size):
-            V = encode(batch.to(X.dtype), lift, spectrum)
-            partition = Partition.from_labels(
-                labels, len(batch), device=X.device, classes=self._classes, partial=True
-            )
-            add_class_moments_(moments, V, partition)
+        for batch, labels, weights in batches(source, size):
+            V = encode(batch.to(X), lift, spectrum)
+            add_class_moments_(moments, V, self._subset.partition_of(labels, weights))
         moments = processes.all_reduce(moments)
         return self._candidate(candidate.name, candidate.lift, candidate.band, features, moments)
 
@@ -366,26 +365,25 @@ class Comparison:
             precisions = np.array([DEFAULT_PRECISION / spectrum.size])
         table = held_out_residuals(
             V,
-            self._partition,
+            self._subset.partition,
             spectrum.weights,
             torch.from_numpy(precisions).to(V.device),
             moments=moments,
-            counts=None if moments is None else self._counts,
+            counts=None if moments is None else torch.from_numpy(self._subset.counts).to(V.device),
         )
         losses = self.judge.losses(table).cpu().numpy()
         best = int(losses.argmin())
-        _, loss, standard_error, accuracy = self.judge.verdict(table[best])
+        verdict = self.judge.verdict(table[best])
         return Candidate(
             name,
             lift,
             band,
-            features.shape[1],
             precisions,
             losses,
             float(precisions[best]),
-            loss,
-            standard_error,
-            accuracy,
+            verdict.loss,
+            verdict.standard_error,
+            verdict.accuracy,
             table[best],
         )
 
@@ -408,27 +406,24 @@ def as_search(
     ValueError
         If another word than "auto" is given, or a setting that does not go with a search.
     """
-    is_word = isinstance(lift, str)
-    if is_word and lift != "auto":
-        raise ValueError(f'lift must be "auto", a torch module or a list of them, got {lift!r}')
-    search = Search() if isinstance(lift, str) else lift
-    advice = {
-        "eps_sq": (eps_sq is not None, f"lift=Search(eps_sq={eps_sq})"),
-        "lam": (lam is not None, "a lift of your own"),
-        "membership": (membership != "softmax", "a lift of your own"),
-        "reader": (reader is not None, "lift=Search(reader=…)"),
-    }
-    for name, (is_given, instead) in advice.items():
-        if is_given:
-            chooser = 'lift="auto"' if is_word else "a Search"
+    chooser = "a Search"
+    if isinstance(lift, str):
+        if lift != "auto":
+            raise ValueError(f'lift must be "auto", a torch module or a list of them, got {lift!r}')
+        lift, chooser = Search(), 'lift="auto"'
+    advice = {"eps_sq": f"lift=Search(eps_sq={eps_sq})", "reader": "lift=Search(reader=…)"}
+    rule = None if membership == "softmax" else membership
+    for name, value in {"eps_sq": eps_sq, "lam": lam, "membership": rule, "reader": reader}.items():
+        if value is not None:
+            instead = advice.get(name, "a lift of your own")
             raise ValueError(f"{chooser} chooses {name} itself: leave it out, or pass {instead}")
-    has_reader = search.candidates is None if search.reader == "auto" else search.reader is not None
+    has_reader = lift.candidates is None if lift.reader == "auto" else lift.reader is not None
     if isinstance(operators, Extensible) and has_reader:
         raise ValueError(
             "extensible operators take no second reader, because it needs all samples: pass "
             "lift=Search(reader=None)"
         )
-    return search
+    return lift
 
 
 def _gathered(own: list[Candidate], processes: Processes, device: torch.device) -> list[Candidate]:

@@ -1,75 +1,128 @@
 """A random subset of labelled samples that are read batch by batch."""
 
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from redunet._checks import check_sample_shape
+from redunet._labels import Label
 from redunet._processes import Processes
-from redunet.construction.sources import Source
+from redunet.construction.sources import Source, known_labels
+from redunet.rates import Partition
+from redunet.search.calibration import Judge
+
+# Weights of classes, as in scikit-learn.
+ClassWeight: TypeAlias = Literal["balanced"] | Mapping[Label, float]
+
+# Samples with their labels and weights, and also with random numbers.
+Batch: TypeAlias = tuple[Tensor, np.ndarray, np.ndarray]
+Drawn: TypeAlias = tuple[Tensor, np.ndarray, np.ndarray, np.ndarray]
 
 
 class Subset(NamedTuple):
     """Some of the samples of a source, and the classes of all of them."""
 
     X: Tensor  # (m', *sample_shape)
-    labels: np.ndarray  # (m',)
-    classes: np.ndarray  # (k,) sorted labels of all samples
-    counts: np.ndarray  # (k,) number of all samples in each class
-
-    @property
-    def total(self) -> int:
-        """Number of all samples."""
-        return int(self.counts.sum())
+    partition: Partition  # of these samples; memberships are their weights
+    sizes: np.ndarray  # (k,) number of all samples in each class
+    counts: np.ndarray  # (k,) sum of their weights
+    partition_of: Callable[[np.ndarray, np.ndarray], Partition]  # of any labels and weights
 
     @property
     def is_whole(self) -> bool:
         """Whether all samples are in the subset."""
-        return len(self.X) == self.total
+        return len(self.X) == self.sizes.sum()
+
+    def judge(self) -> Judge:
+        """What judges tables of the samples."""
+        membership, sizes = self.partition.membership, torch.from_numpy(self.sizes)
+        return Judge(membership.argmax(1), sizes.to(self.X.device), membership.sum(1))
 
 
-def draw(source: Source, most: int, batch_size: int, seed: int, processes: Processes) -> Subset:
+def batches(source: Source, size: int) -> Iterator[Batch]:
+    """Samples whose class is known, with their labels and weights."""
+    start = 0
+    for X, labels in source.labelled_batches(size):
+        stop, known = start + len(X), known_labels(labels)
+        weights = np.ones(len(X)) if source.weights is None else source.weights[start:stop]
+        yield X[torch.from_numpy(known).to(X.device)], np.asarray(labels)[known], weights[known]
+        start = stop
+
+
+def draw(
+    source: Source,
+    most: int,
+    batch_size: int,
+    seed: int,
+    processes: Processes,
+    class_weight: ClassWeight | None = None,
+) -> Subset:
     """At most ``most`` random samples of all processes, in one pass over the source.
 
     Every sample gets a random number, and those with the smallest numbers are kept. If all samples
     are kept, they stay in order.
     """
     random = np.random.default_rng([seed, processes.rank])
-    X, keys, kept = source.example[:0], np.empty(0), np.empty(0, int)
-    start = 0
-    for batch in source.batches(batch_size):
-        check_sample_shape(batch, tuple(source.example.shape[1:]))
-        X = torch.cat([X, batch])
-        keys = np.concatenate([keys, random.random(len(batch))])
-        kept = np.concatenate([kept, np.arange(start, start + len(batch))])
-        start += len(batch)
-        X, keys, kept = _smallest(most, X, keys, kept)
-    labels = source.labels
-    if labels.ndim != 1 or len(labels) != start:
-        raise ValueError(
-            f"a search needs one label for each of {start} samples, got labels of shape "
-            f"{labels.shape}; for soft memberships choose lift and eps_sq yourself"
-        )
-    drawn = labels[kept]
+    drawn: list[Drawn] = []
+    everyone: list[tuple[np.ndarray, np.ndarray]] = []
+    for X, labels, weights in batches(source, batch_size):
+        check_sample_shape(X, tuple(source.example.shape[1:]))
+        if labels.ndim > 1:
+            raise ValueError(
+                f"a search needs one label for each sample, got labels of shape {labels.shape}; "
+                "for soft memberships choose lift and eps_sq yourself"
+            )
+        everyone.append((labels, weights))
+        drawn = [_smallest(most, [*drawn, (X, labels, weights, random.random(len(X)))])]
+    home = source.example.device
     if processes.size > 1:
-        parts = processes.all_gather_object((X.cpu(), keys, drawn, labels))
-        samples, numbers, some, everything = zip(*parts, strict=True)
-        X = torch.cat(samples).to(X.device)
-        X, _, kept = _smallest(most, X, np.concatenate(numbers), np.arange(len(X)))
-        drawn, labels = np.concatenate(some)[kept], np.concatenate(everything)
-    classes, counts = np.unique(labels, return_counts=True)
+        X, labels, weights, keys = drawn[0]
+        drawn = processes.all_gather_object((X.cpu(), labels, weights, keys))
+        everyone = [part for parts in processes.all_gather_object(everyone) for part in parts]
+    X, labels, weights, _ = _smallest(most, drawn)
+    all_labels, all_weights = (np.concatenate(column) for column in zip(*everyone, strict=True))
+    classes, places = np.unique(all_labels, return_inverse=True)
     if len(classes) < 2:
         raise ValueError(f"at least two classes are needed, got 1 class: {classes.tolist()}")
-    return Subset(X, drawn, classes, counts)
+    counts = np.bincount(places, all_weights)
+    factors = _class_weights(class_weight, classes, counts)
+    is_weighted = class_weight is not None or bool((all_weights != 1).any())
+
+    def partition_of(labels: np.ndarray, weights: np.ndarray) -> Partition:
+        """The classes of samples. Memberships are the weights of samples times those of classes."""
+        partition = Partition.from_labels(
+            labels, len(labels), device=home, classes=classes, partial=True
+        )
+        weights = weights * factors[np.searchsorted(classes, labels)]
+        return partition.weighted(torch.from_numpy(weights).to(home)) if is_weighted else partition
+
+    partition = partition_of(labels, weights)
+    return Subset(X.to(home), partition, np.bincount(places), counts * factors, partition_of)
 
 
-def _smallest(
-    most: int, X: Tensor, keys: np.ndarray, kept: np.ndarray
-) -> tuple[Tensor, np.ndarray, np.ndarray]:
-    """The samples with the smallest keys, in the same order as before."""
-    if len(keys) <= most:
-        return X, keys, kept
+def _smallest(most: int, parts: Sequence[Drawn]) -> Drawn:
+    """The samples of some batches that have the smallest random numbers, in the same order."""
+    samples, *columns = zip(*parts, strict=True)
+    X, (labels, weights, keys) = torch.cat(samples), map(np.concatenate, columns)
+    if len(X) <= most:
+        return X, labels, weights, keys
     chosen = np.sort(np.argpartition(keys, most)[:most])
-    return X[torch.from_numpy(chosen).to(X.device)], keys[chosen], kept[chosen]
+    X = X[torch.from_numpy(chosen).to(X.device)]
+    return X, labels[chosen], weights[chosen], keys[chosen]
+
+
+def _class_weights(
+    class_weight: ClassWeight | None, classes: np.ndarray, counts: np.ndarray
+) -> np.ndarray:
+    """The weight of each class, of which ``counts`` are the sums of the weights of samples."""
+    if isinstance(class_weight, str) and class_weight == "balanced":
+        return counts.sum() / (len(classes) * counts)
+    from sklearn.utils.class_weight import compute_class_weight
+
+    weights = compute_class_weight(class_weight, classes=classes, y=classes)
+    if not (np.isfinite(weights) & (weights > 0)).all():
+        raise ValueError(f"weights of classes must be positive, got {class_weight!r}")
+    return weights

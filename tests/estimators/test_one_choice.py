@@ -88,11 +88,6 @@ def test_settings_are_checked_before_the_search(options, message, monkeypatch):
         ReduNet.construct(*table(), lift=Search(), **options)
 
 
-def test_automatic_lifts_always_standardise():
-    with pytest.raises(ValueError, match="standardize=False is for a lift of your own"):
-        ReduNetClassifier(standardize=False).fit(*table())
-
-
 def test_more_than_three_spatial_axes_need_a_lift_of_ones_own():
     X, y = np.random.default_rng(0).normal(size=(12, 1, 3, 3, 3, 3)), np.arange(12) % 2
     for run in (ReduNetClassifier().fit, lambda X, y: ReduNet.construct(X, y, lift="auto")):

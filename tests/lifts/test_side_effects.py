@@ -44,7 +44,7 @@ def test_lifts_that_write_into_their_input(make):
     net = ReduNet.construct(array, LABELS, num_layers=1, lift=make())
     net(array), net.predict(X), explain(net, X[0])
     Search([make(), None]).fit(array, LABELS)
-    ReduNetClassifier(lift=make(), standardize=False).fit(array, LABELS).predict(array)
+    ReduNetClassifier(lift=make()).fit(array, LABELS).predict(array)
     assert torch.equal(X, before)
 
 

@@ -94,4 +94,5 @@ def test_small_classes_are_not_judged():
     assert judge.count == 3
     assert judge.verdict(squares).accuracy == 2 / 3
     nobody = Judge(targets, torch.tensor([2, 2])).verdict(squares)
-    assert all(math.isnan(value) for value in nobody)
+    assert all(math.isnan(value) for value in nobody[:4])
+    assert nobody.only is None

@@ -227,7 +227,7 @@ def test_progress_and_bad_labels(capsys):
     X, labels = series(12)
     Search(lifts(), bands=[1]).fit(X, labels, progress=True)
     assert "2/2" in capsys.readouterr().err
-    with pytest.raises(ValueError, match="a search needs one label for each of 12 samples"):
+    with pytest.raises(ValueError, match="a search needs one label for each sample"):
         Search().fit(X, np.full((12, 3), 1 / 3))
     with pytest.raises(ValueError, match="at least two classes are needed"):
         Search().fit(X, np.zeros(12, int))

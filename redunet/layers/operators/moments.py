@@ -20,7 +20,7 @@ from redunet.layers.operators.responses import block_entries
 from redunet.rates.coding_rates import RateReduction, mean_rate
 from redunet.rates.covariance import RegularisedCovariance, check_factors, second_moment
 from redunet.rates.partition import Partition
-from redunet.rates.spectrum import HalfSpectrum
+from redunet.rates.spectrum import HalfSpectrum, scaled
 
 # The largest C/ε² in units of the inverse rounding error, up to which second moments are summed in
 # the type of the samples. It bounds the condition of the matrices to be inverted. Above it they are
@@ -266,6 +266,8 @@ class TotalMoment(SummedMoments):
 
     def add(self, V: Tensor, partition: Partition) -> None:
         """Add a batch of samples ``(F, m, C)``."""
+        if partition.weights is not None:
+            V = scaled(V, partition.weights.sqrt().to(V.real.dtype)[:, None])
         self.sums += second_moment(V.to(self.info.moment_dtype)).unsqueeze(1)
 
 
