@@ -1,8 +1,8 @@
 """Time, memory and files of networks from few samples of many features.
 
-The first table is for 100 vectors of Gaussian noise around 5 centres. The second is for images: a
-network in a file that holds its operators, and in a file that holds its samples instead. The images
-are those of MNIST if its folder is given, otherwise embedded digits.
+The first table is for 100 vectors of Gaussian noise around 5 centres. The second is for networks
+that chose their settings themselves, and for one of 6 layers: each in a file that holds its
+operators, and in a file that holds its samples instead.
 """
 
 import argparse
@@ -12,15 +12,57 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
+from sklearn.datasets import load_breast_cancer, load_iris, load_wine
 from tabulate import tabulate
+from torch import Tensor
 
 from benchmarks.machine import describe
 from redunet import RandomCirculantLift, ReduNet, datasets
 
 SAMPLES, CLASSES = 100, 5
+PER_CLASS = 20
+
+
+def table(load: Callable[..., tuple[np.ndarray, np.ndarray]]) -> tuple[Tensor, np.ndarray]:
+    """A table of scikit-learn in single precision."""
+    X, labels = load(return_X_y=True)
+    return torch.as_tensor(X, dtype=torch.float32), labels
+
+
+def categories(m: int, columns: int, values: int, numbers: int) -> tuple[Tensor, np.ndarray]:
+    """A simulated table of numbers and of categories as indicators, with two classes."""
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 2, m)
+    drawn = random.integers(0, values, (m, columns))
+    drawn = np.where(random.random(drawn.shape) < 0.15, labels[:, None], drawn)
+    continuous = random.normal(labels[:, None] / 2, size=(m, numbers))
+    X = np.hstack([continuous, np.eye(values)[drawn].reshape(m, -1)])
+    return torch.as_tensor(X, dtype=torch.float32), labels
+
+
+def few(X: Tensor, labels: Tensor, per_class: int = PER_CLASS) -> tuple[Tensor, Tensor]:
+    """Some samples of each class."""
+    rows = datasets.subsample(labels, per_class)
+    return X[rows], labels[rows]
+
+
+SETS: dict[str, Callable[[str], tuple[Tensor, Tensor | np.ndarray]]] = {
+    "iris": lambda _: table(load_iris),
+    "wine": lambda _: table(load_wine),
+    "breast cancer": lambda _: table(load_breast_cancer),
+    "5 numbers, 1 category": lambda _: categories(891, 1, 7, 5),
+    "75 categories": lambda _: categories(1500, 75, 5, 0),
+    "series": lambda _: datasets.sinusoids(),
+    "20 digits of each class": lambda _: few(*datasets.digits()),
+    "all digits": lambda _: datasets.digits(),
+    "20 of each class of MNIST": lambda folder: few(*datasets.mnist("train", folder)),
+}
+DEEP = "20 digits of each class, 6 layers"
 
 
 def main() -> None:
@@ -29,7 +71,7 @@ def main() -> None:
         "--data", default=os.environ.get("REDUNET_DATA"), help="folder of MNIST's IDX files"
     )
     parser.add_argument("--features", type=int, nargs="+", default=[1000, 10_000, 100_000])
-    parser.add_argument("--per-class", type=int, default=30, help="images of each class")
+    parser.add_argument("--sets", choices=[*SETS, DEEP], nargs="+", help="default: all")
     parser.add_argument("--child", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
@@ -39,9 +81,12 @@ def main() -> None:
     rows = [[count, *measured(count)] for count in options.features]
     headers = ["features", "construction [s]", "peak [MiB]", "file [MiB]"]
     print(tabulate(rows, headers, "github", floatfmt=("d", ".2f", ".0f", ".1f")), end="\n\n")
-    headers = ["images", "operators [MiB]", "samples [MiB]", "loading samples [s]", "largest error"]
-    formats = ("", ".1f", ".2f", ".1f", ".1g")
-    print(tabulate(images(options), headers, "github", floatfmt=formats))
+    chosen = options.sets or [n for n in (*SETS, DEEP) if "MNIST" not in n or options.data]
+    headers = ["samples", "shape", "float32 [kB]", "operators [kB]", "samples= [kB]"]
+    headers += ["saving [s]", "loading [s]", "largest error"]
+    formats = ("", "", *[".1f"] * 3, ".2f", ".2f", ".1g")
+    rows = [files(name, options.data) for name in chosen]
+    print(tabulate(rows, headers, "github", floatfmt=formats))
 
 
 def measured(features: int) -> list[float]:
@@ -66,32 +111,27 @@ def vectors(features: int) -> tuple[float, float, float]:
         return seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, mebibytes(path)
 
 
-def images(options: argparse.Namespace) -> list[list[object]]:
-    """Sizes of both files, and what loading the samples takes and changes."""
-    X, labels = datasets.mnist("train", options.data) if options.data else datasets.digits()
-    rows = datasets.subsample(labels, options.per_class)
-    new = X[-200:]
-    X, labels = X[rows], labels[rows]
-    ways = {
-        "searched lift, 1 layer": {"lift": "auto"},
-        "16 random channels, 6 layers": {
-            "lift": RandomCirculantLift(1, 16, 5, ndim=2, seed=0),
-            "num_layers": 6,
-        },
-    }
-    table = []
-    for name, settings in ways.items():
-        net = ReduNet.construct(X, labels, **settings)
-        with tempfile.TemporaryDirectory() as folder:
-            whole, short = Path(folder, "whole.safetensors"), Path(folder, "short.safetensors")
-            net.save(whole)
-            net.save(short, samples=(X, labels))
-            start = time.perf_counter()
-            twin = ReduNet.load(short)
-            seconds = time.perf_counter() - start
-            error = (twin(new) - net(new)).abs().max().item()
-            table.append([name, mebibytes(whole), mebibytes(short), seconds, error])
-    return table
+def files(name: str, folder: str) -> list[object]:
+    """Sizes of both files of a network, processor time of samples, and changes of memberships."""
+    if name == DEEP:
+        X, labels = few(*datasets.digits())
+        lift = RandomCirculantLift(1, 16, 5, ndim=2, seed=0)
+        net = ReduNet.construct(X, labels, lift=lift, num_layers=6)
+    else:
+        X, labels = SETS[name](folder)
+        net = ReduNet.construct(X, labels, lift="auto")
+    with tempfile.TemporaryDirectory() as temporary:
+        whole, short = Path(temporary, "whole.safetensors"), Path(temporary, "short.safetensors")
+        net.save(whole)
+        start = time.process_time()
+        net.save(short, samples=(X, labels))
+        saved = time.process_time()
+        twin = ReduNet.load(short)
+        loaded = time.process_time()
+        error = (twin.membership(X) - net.membership(X)).abs().max().item()
+        sizes = [size / 1000 for size in (X.nbytes, whole.stat().st_size, short.stat().st_size)]
+    shape = " × ".join(map(str, X.shape))
+    return [name, shape, *sizes, saved - start, loaded - saved, error]
 
 
 def mebibytes(path: Path) -> float:

@@ -344,14 +344,16 @@ class ReduNet(nn.Module):
         """Write the network to one safetensors file, completely or not at all.
 
         The operators are its tensors, everything else is JSON in its header. Nothing is pickled.
+        The file holds no samples unless you pass them.
 
         Parameters
         ----------
         path : str or path
             Conventionally ``*.safetensors``.
         samples : tuple of (X, labels), optional
-            The samples of the construction. The file then holds them instead of the operators,
-            which takes far less room if they are few. :meth:`load` makes the operators again.
+            The samples of the construction. **They are then in the file, and everybody who has the
+            file can read them**, if they take less room than the operators: often a hundredth.
+            :meth:`load` makes the lift, the operators and the reader again.
 
         Raises
         ------
@@ -374,7 +376,7 @@ class ReduNet(nn.Module):
         ----------
         path : str or path
         device : torch.device or str, optional
-            Device of the network; by default the CPU.
+            Device of the network, and of the work if the file holds samples; by default the CPU.
         lift : nn.Module, optional
             A module with the architecture of the network's lift, if the class of that lift is not
             registered. The file contains its weights, but not its code.
@@ -382,11 +384,11 @@ class ReduNet(nn.Module):
         Raises
         ------
         ValueError
-            If the file holds no network, its tensors do not fit its header, or the lift that is
-            passed does not fit the network or is not needed.
+            If the file holds no network, its tensors do not fit its header, its samples do not give
+            the network on this machine, or the lift that is passed does not fit or is not needed.
         """
         check_device(device)
-        parts, tensors = read_network(path, lift)
+        parts, tensors = read_network(path, lift, device)
         net = cls(parts)
         fill(net, tensors, path)
         return net.requires_grad_(False).to(device)

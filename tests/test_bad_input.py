@@ -239,9 +239,9 @@ def test_places_and_formats_of_results_are_checked_first(tmp_path, monkeypatch):
         with pytest.raises(error, match=message):
             report(net, X, LABELS, place)
         with pytest.raises(error, match=message):
-            export(net, place, "pt2")
-    with pytest.raises(ValueError, match=r"format is 'pt2', but .* ends in \.onnx"):
-        export(net, tmp_path / "net.onnx", "pt2")
+            export(net, place)
+    with pytest.raises(ValueError, match=r"file must end in \.pt2 or \.onnx, got .*net\.pkl"):
+        export(net, tmp_path / "net.pkl")
     monkeypatch.setitem(PACKAGES, "onnx", ("none",))
     with pytest.raises(ModuleNotFoundError, match=r"needs none, .*pip install 'redunet\[onnx\]'"):
         export(net, tmp_path / "net.onnx")

@@ -130,14 +130,15 @@ def test_a_size_is_fitted_to_a_budget(monkeypatch):
 
 
 def test_few_samples(capsys, monkeypatch):
-    arguments = ["few_samples", "--features", "300", "--per-class", "3"]
+    arguments = ["few_samples", "--features", "300", "--sets", "iris", few_samples.DEEP]
     monkeypatch.setattr(sys, "argv", arguments)
     monkeypatch.delenv("REDUNET_DATA", raising=False)
     few_samples.main()
     rows = [line.split("|") for line in capsys.readouterr().out.splitlines() if "|" in line]
     assert int(rows[2][1]) == 300
+    assert [row[1].strip() for row in rows[5:]] == ["iris", few_samples.DEEP]
     for row in rows[5:]:
-        whole, short, _, error = (float(cell) for cell in row[2:6])
-        # Both files of a searched network hold its second reader.
-        assert short < whole / (3 if row[1].strip().startswith("searched") else 10)
+        samples, whole, short, _, _, error = (float(cell) for cell in row[3:9])
+        assert short < 2 * samples
+        assert short < whole / 10
         assert error < 1e-4

@@ -29,7 +29,7 @@ from redunet.files.identity import (
     digest_of,
     settings_of,
 )
-from redunet.files.tensors import read_module, write_module
+from redunet.files.tensors import fill, read_tensors, write_tensors
 from redunet.layers import ReduLayer
 from redunet.layers.layer import LayerFields
 from redunet.rates import HalfSpectrum
@@ -81,7 +81,7 @@ class FolderCheckpoint:
             "features": sorted(features),
         }
         with atomic_folder(final) as folder:
-            write_module(layers[-1], folder / OPERATORS)
+            write_tensors(layers[-1].state_dict(), folder / OPERATORS)
             for name, batches in features.items():
                 for number, V in enumerate(batches):
                     write_array(folder / f"{name}-{number:06d}.npy", V)
@@ -172,7 +172,8 @@ class FolderCheckpoint:
         self, number: int, description: LayerFields, spectrum: HalfSpectrum
     ) -> ReduLayer:
         layer = ReduLayer.empty(description, spectrum)
-        read_module(layer, self._folder_of(number) / OPERATORS)
+        path = self._folder_of(number) / OPERATORS
+        fill(layer, read_tensors(path)[1], path)
         return layer.to(spectrum.weights.device)
 
     def _read_features(self, number: int, name: str) -> FeatureStore:

@@ -1,8 +1,8 @@
 """The file of a network: a header that describes it, and its tensors or its samples.
 
 Operators are functions of the second moments of the samples. If samples are few and features are
-large, the samples take far less room in a file than the operators. The layers are then made again
-from the samples and from the steps of their construction.
+large, the samples take far less room in a file than the operators. The lift, the layers and the
+reader are then made again from the samples, their settings, and the steps of the construction.
 """
 
 import copy
@@ -16,8 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from redunet._checks import Array, as_samples, check_sample_shape, listed, memory_advice
-from redunet._labels import as_labels
+from redunet._checks import Array, as_samples, check_sample_shape, memory_advice
 from redunet._names import Names
 from redunet._registry import encoded
 from redunet.construction.build import Parts
@@ -34,11 +33,13 @@ from redunet.files.tensors import (
     fill,
     parse_header,
     read_tensors,
+    smallest,
     write_tensors,
 )
 from redunet.layers import READERS, Reader, ReduLayer
 from redunet.lifts import UnknownLiftError, lift_from_json, lift_to_json
-from redunet.rates import HalfSpectrum
+from redunet.lifts.base import fitted_copy
+from redunet.rates import HalfSpectrum, Partition
 
 # What JSON gives for a header.
 Header: TypeAlias = Mapping[str, Any]
@@ -47,13 +48,17 @@ Header: TypeAlias = Mapping[str, Any]
 KEY = "redunet"
 
 # The version of the header.
-FORMAT = 5
+FORMAT = 6
 
-# Names of the tensors that hold the samples in a file.
-SAMPLES, LABELS = "samples.X", "samples.labels"
+# Names of the tensors that hold the samples in a file, their labels, and the logits that the reader
+# gives to the first of them.
+SAMPLES, LABELS, LOGITS = "samples.X", "samples.labels", "samples.logits"
 
-# Operators from the same samples differ by at most this many units of rounding error.
+# Tensors from the same samples differ by at most this many units of rounding error.
 ROUNDING = 10_000
+
+# Rates and logits of a network that is made again differ by at most this share.
+TOLERANCE = 1e-4
 
 
 def write_network(
@@ -71,7 +76,7 @@ def write_network(
         All tensors of the network.
     path : str or path
     samples : tuple of (X, labels), or None
-        The samples of the construction, to be written instead of the tensors of the layers.
+        The samples of the construction, which are written instead if they take less room.
 
     Raises
     ------
@@ -81,13 +86,14 @@ def write_network(
     check_ending(path)
     header = header_of(parts)
     if samples is not None:
-        others = {name: t for name, t in tensors.items() if not name.startswith("layers.")}
-        tensors = others | samples_for(parts, *samples)
+        X, labels = samples_of(parts, *samples)
+        if smallest(X).nbytes < sum(as_stored(t).nbytes for t in tensors.values()):
+            tensors = sufficient(parts, header, X, labels)
     write_tensors(tensors, path, KEY, header)
 
 
 def read_network(
-    path: str | PathLike[str], lift: nn.Module | None
+    path: str | PathLike[str], lift: nn.Module | None, device: torch.device | str | None
 ) -> tuple[Parts, dict[str, Tensor]]:
     """The parts of a network in a file, with layers on the meta device, and all of its tensors.
 
@@ -96,17 +102,20 @@ def read_network(
     path : str or path
     lift : nn.Module or None
         The network's lift, if its class is not registered.
+    device : torch.device, str or None
+        Where a network is made again from its samples; by default on the CPU.
 
     Raises
     ------
     ValueError
-        If the file does not hold a network, or its values are not finite.
+        If the file does not hold a network, its values are not finite, or its samples do not give
+        the network on this machine.
     """
     metadata, tensors = read_tensors(path)
     header = parse_header(metadata, KEY, path, "a network that ReduNet.save wrote")
     check_values(tensors, path)
     parts = parts_of(header, lift, path)
-    return parts, with_layers(parts, tensors, path)
+    return parts, with_remade(parts, tensors, path, device) if SAMPLES in tensors else tensors
 
 
 def header_of(parts: Parts) -> Header:
@@ -119,6 +128,7 @@ def header_of(parts: Parts) -> Header:
     ValueError
         If the network has operators or memberships of a kind that is not registered.
     """
+    reader = parts.reader
     fields = {
         "format": FORMAT,
         "settings": parts.settings.to_json(),
@@ -131,7 +141,7 @@ def header_of(parts: Parts) -> Header:
         "history": parts.history.to_json(),
         "lift": lift_to_json(parts.lift),
         "names": parts.names._asdict(),
-        "reader": _reader_to_json(parts.reader),
+        "reader": reader and {"kind": READERS.name_of(reader), **reader.describe()},
     }
     try:
         header: Header = json.loads(json.dumps(encoded(fields)))
@@ -196,6 +206,7 @@ def _parts_of(header: Header, lift: nn.Module | None) -> Parts:
             raise ValueError(
                 f"the lift gives features of shape {shape}, but the network takes {feature_shape}"
             ) from None
+    columns, reader = header["names"]["features"], header["reader"]
     return Parts(
         layers,
         np.array(header["classes"], dtype=header["classes_dtype"]),
@@ -205,28 +216,13 @@ def _parts_of(header: Header, lift: nn.Module | None) -> Parts:
         feature_shape,
         lift,
         header["batch_size"],
-        _names_of(header["names"]),
-        reader=_reader_of(header["reader"]),
+        Names(columns and tuple(columns), header["names"]["label"]),
+        reader=reader and READERS[reader["kind"]].empty(reader),
     )
 
 
-def _reader_to_json(reader: Reader | None) -> dict[str, object] | None:
-    if reader is None:
-        return None
-    return {"kind": READERS.name_of(reader), **reader.describe()}
-
-
-def _reader_of(description: Header | None) -> Reader | None:
-    return None if description is None else READERS[description["kind"]].empty(description)
-
-
-def _names_of(names: Header) -> Names:
-    features = names["features"]
-    return Names(None if features is None else tuple(features), names["label"])
-
-
-def samples_for(parts: Parts, X: Array, labels: Array) -> dict[str, Tensor]:
-    """The samples of a network as tensors of a file, after a check that they give its operators.
+def samples_of(parts: Parts, X: Array, labels: Array) -> tuple[Tensor, Tensor]:
+    """The samples of a network and their classes, as tensors.
 
     Parameters
     ----------
@@ -234,58 +230,118 @@ def samples_for(parts: Parts, X: Array, labels: Array) -> dict[str, Tensor]:
     X : array-like or Tensor of shape (m, *sample_shape)
     labels : array-like or Tensor of shape (m,) or (m, k)
 
+    Returns
+    -------
+    X : Tensor of shape (m, *sample_shape)
+        In the type and on the device of the network.
+    labels : Tensor of shape (m,) or (m, k)
+        Positions of the classes, or soft memberships.
+    """
+    samples = as_samples(parts.names.in_order(X)).to(parts.layers[0].proportions)
+    check_sample_shape(samples, parts.sample_shape)
+    membership = Partition.from_labels(labels, len(samples), classes=parts.classes).membership
+    is_hard = bool((membership.amax(1) == 1).all())
+    return samples, (membership.argmax(1) if is_hard else membership).cpu()
+
+
+def sufficient(parts: Parts, header: Header, X: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    """Samples, and those tensors of their network that do not follow from them.
+
+    Parameters
+    ----------
+    parts : Parts
+    header : mapping
+        Made by :func:`header_of`.
+    X, labels : Tensor
+        Made by :func:`samples_of`.
+
     Raises
     ------
     ValueError
         If layers made from these samples differ from those of the network.
     """
-    like = parts.layers[0].proportions
-    samples = as_samples(parts.names.in_order(X)).to(like)
-    check_sample_shape(samples, parts.sample_shape)
-    labels = as_labels(labels, len(samples), classes=parts.classes, memberships=True)
-    if labels.ndim == 1:
-        if not np.isin(labels, parts.classes).all():
-            unknown = np.setdiff1d(labels, parts.classes)
-            raise ValueError(
-                f"labels {listed(unknown)} are not among {listed(parts.classes, 'classes')}"
-            )
-        labels = np.searchsorted(parts.classes, labels)
-    stored = {SAMPLES: samples, LABELS: torch.from_numpy(labels)}
-    for layer, again in zip(parts.layers, _replayed(parts, stored), strict=True):
-        if not _equal(layer, again):
-            raise ValueError(
-                "the network does not follow from these samples: it was fine-tuned or extended, "
-                "or constructed from other samples, or some labels were missing; save it without "
-                "samples"
-            )
-    return stored
-
-
-def with_layers(
-    parts: Parts, tensors: dict[str, Tensor], path: str | PathLike[str]
-) -> dict[str, Tensor]:
-    """The tensors of a file, with those of the layers in place of the samples.
-
-    Files without samples stay as they are. The layers of ``parts`` may be on the meta device.
-    """
-    if SAMPLES not in tensors:
-        return tensors
+    layers = _replayed(parts, X, labels).layers
+    if any(_differing(layer, again) for layer, again in zip(parts.layers, layers, strict=True)):
+        raise ValueError(
+            "the network does not follow from these samples: it was fine-tuned or extended, or "
+            "constructed from other samples, or some labels were missing; save it without samples"
+        )
+    tensors = {SAMPLES: smallest(X), LABELS: smallest(labels)}
+    try:
+        lift, reader = _fitted(parts, lift_from_json(header["lift"]), X, labels)
+    except UnknownLiftError:  # its settings are not in the file
+        lift, reader = _fitted(parts, None, X, labels)
     if parts.lift is not None:
-        prefix = "lift."
-        own = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
-        fill(parts.lift, own, path)
-    others = {name: t for name, t in tensors.items() if name not in (SAMPLES, LABELS)}
-    return others | {
+        tensors |= _differing(parts.lift, lift, "lift.")
+    if parts.reader is not None:
+        tensors |= _differing(parts.reader, reader, "reader.")
+        tensors[LOGITS] = parts.reader.logits(X[:1])
+    return tensors
+
+
+def with_remade(
+    parts: Parts,
+    tensors: dict[str, Tensor],
+    path: str | PathLike[str],
+    device: torch.device | str | None,
+) -> dict[str, Tensor]:
+    """All tensors of a network, from those of a file that holds its samples.
+
+    The layers of ``parts`` and the buffers of its reader may be on the meta device. Tensors that
+    the file holds are not made again.
+
+    Raises
+    ------
+    ValueError
+        If the samples do not give the network on this machine.
+    """
+    samples = {name: tensors.pop(name) for name in (SAMPLES, LABELS, LOGITS) if name in tensors}
+    X, labels = samples[SAMPLES].to(device, parts.layers[0].proportions.dtype), samples[LABELS]
+    labels = labels if labels.ndim > 1 else labels.long()
+    lift, reader = _fitted(parts, parts.lift, X, labels)
+    for name, part in (("lift", lift), ("reader", reader)):
+        if part is not None:
+            made = {f"{name}.{key}": as_stored(t) for key, t in part.state_dict().items()}
+            tensors = made | tensors
+            fill(part, {key.removeprefix(f"{name}."): tensors[key] for key in made}, path)
+            part.to(device)
+    construction = _replayed(parts._replace(lift=lift), X, labels)
+    pairs = [
+        (construction.history.expansion, parts.history.expansion),
+        (construction.history.compression, parts.history.compression),
+    ]
+    if reader is not None:
+        pairs.append((reader.logits(X[:1]).cpu().numpy(), samples[LOGITS].numpy()))
+    if not all(np.allclose(now, then, TOLERANCE, TOLERANCE) for now, then in pairs):
+        raise ValueError(
+            f"the samples in {path} give another network on this machine than on the one that "
+            f"saved it ({construction.history} instead of {parts.history}), because its random "
+            "numbers or its arithmetic differ: load the file there, and save it without samples"
+        )
+    return tensors | {
         f"layers.{number}.{name}": as_stored(t)
-        for number, layer in enumerate(_replayed(parts, tensors))
+        for number, layer in enumerate(construction.layers)
         for name, t in layer.state_dict().items()
     }
 
 
 @torch.no_grad()
-def _replayed(parts: Parts, tensors: dict[str, Tensor]) -> list[ReduLayer]:
-    """All layers, constructed from stored samples with the steps of the layers of ``parts``."""
-    X, labels = tensors[SAMPLES], tensors[LABELS]
+def _fitted(
+    parts: Parts, lift: nn.Module | None, X: Tensor, labels: Tensor
+) -> tuple[nn.Module | None, Reader | None]:
+    """A copy of a lift, and the reader of a network, fitted to samples; None if they are not.
+
+    The sharpness of the reader may differ.
+    """
+    lift = None if lift is None else fitted_copy(lift, X)
+    if parts.reader is None or labels.ndim > 1:
+        return lift, None
+    return lift, parts.reader.fitted_again(X, parts.classes[labels.numpy()])
+
+
+@torch.no_grad()
+def _replayed(parts: Parts, X: Tensor, labels: Tensor) -> Construction:
+    """The construction of all layers from samples, with the steps of the layers of ``parts``."""
     encoder = Encoder(X[:1], parts.lift, batch_size=parts.batch_size)
     classes = np.arange(len(parts.classes))
     with memory_advice(encoder.batch_size):
@@ -297,19 +353,21 @@ def _replayed(parts: Parts, tensors: dict[str, Tensor]) -> list[ReduLayer]:
         )
         construction = Construction(settings, info, samples, steps=steps)
         construction.run()
-    return construction.layers
+    return construction
 
 
-def _equal(layer: ReduLayer, other: ReduLayer) -> bool:
-    """Whether the tensors of two layers are equal up to rounding."""
-    tensors, others = layer.state_dict(), other.state_dict()
-    return tensors.keys() == others.keys() and all(
-        t.shape == others[name].shape and _close(t, others[name]) for name, t in tensors.items()
-    )
+def _differing(part: nn.Module, again: nn.Module | None, prefix: str = "") -> dict[str, Tensor]:
+    """The tensors of a module that are not those of another one up to rounding."""
+    others = {} if again is None else again.state_dict()
+    return {
+        prefix + name: t
+        for name, t in part.state_dict().items()
+        if name not in others or not _close(t, others[name])
+    }
 
 
 def _close(t: Tensor, other: Tensor) -> bool:
-    if not (t.is_floating_point() or t.is_complex()):
+    if t.shape != other.shape or not (t.is_floating_point() or t.is_complex()):
         return torch.equal(t, other)
     bound = ROUNDING * torch.finfo(t.dtype).eps * t.abs().max()
     return bool((t - other).abs().max() <= bound)

@@ -5,7 +5,7 @@ import logging
 import os
 import warnings
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -15,8 +15,6 @@ from tqdm import tqdm
 
 from redunet._extras import require
 from redunet.files.atomic import atomic_write, check_place
-
-FORMATS = ("pt2", "onnx")
 
 
 class Graph(nn.Module):
@@ -29,26 +27,6 @@ class Graph(nn.Module):
     """
 
     output_names: tuple[str, ...]
-
-
-class Labelled(Graph):
-    """A graph that also returns ``label``, the position of the class of each sample, ``(m,)``.
-
-    Parameters
-    ----------
-    graph : Graph
-        Its last output are memberships or logits ``(m, k)``.
-    """
-
-    def __init__(self, graph: Graph):
-        super().__init__()
-        self.network = graph  # torch keeps the name "graph" for itself
-        self.output_names = (*graph.output_names, "label")
-
-    def forward(self, X: Tensor) -> tuple[Tensor, ...]:
-        """Map samples to the outputs of the graph and to their labels."""
-        outputs = self.network(X)
-        return *outputs, outputs[-1].argmax(1)
 
 
 class Exportable(Protocol):
@@ -66,7 +44,6 @@ class Exportable(Protocol):
 def export(
     net: Exportable,
     path: str | os.PathLike[str],
-    format: Literal["pt2", "onnx"] | None = None,
     *,
     progress: bool = True,
 ) -> None:
@@ -87,31 +64,25 @@ def export(
         The network. Its lift must be exportable, as convolutions are. Lifts that compute with
         complex numbers, such as scattering, can be exported to "pt2" only.
     path : str or path
-        Path of the file, conventionally ``*.pt2`` or ``*.onnx``. The file is written completely or
-        not at all.
-    format : {"pt2", "onnx"}, optional
-        By default the ending of the file.
-        "pt2" is for ``torch.export.load(path).module()``, and "onnx" is for ONNX runtimes. "onnx"
-        needs ``pip install 'redunet[onnx]'``.
+        A path that ends in ``.pt2``, for ``torch.export.load(path).module()``, or in ``.onnx``, for
+        ONNX runtimes, which needs ``pip install 'redunet[onnx]'``. The file is written completely
+        or not at all.
     progress : bool
         Show the steps on standard error: an export takes seconds.
 
     Raises
     ------
     ValueError
-        If ``format`` is not one of these, or the ending of the file is that of another one.
+        If the ending is another one.
     ModuleNotFoundError
         If the packages for "onnx" are missing.
     """
-    name = format or Path(path).suffix.removeprefix(".")
-    if name not in FORMATS:
-        raise ValueError(f"format must be one of {list(FORMATS)}, got {name!r}")
-    ending = check_place(path).suffix.removeprefix(".")
-    if ending in FORMATS and ending != name:
-        raise ValueError(f"format is {name!r}, but {path} ends in .{ending}: leave format out")
+    name = check_place(path).suffix.removeprefix(".")
+    if name not in ("pt2", "onnx"):
+        raise ValueError(f"the name of the file must end in .pt2 or .onnx, got {path}")
     if name == "onnx":
         require("onnx")
-    graph = Labelled(net.real_form()).eval().cpu()  # a graph names the device of its tensors
+    graph = net.real_form().eval().cpu()  # a graph names the device of its tensors
     classes = json.dumps(net.classes_.tolist())
     batch = torch.export.Dim("batch", min=1)
     with (

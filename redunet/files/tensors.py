@@ -134,17 +134,6 @@ def check_values(tensors: dict[str, Tensor], path: str | os.PathLike[str]) -> No
             )
 
 
-def write_module(module: nn.Module, path: str | os.PathLike[str]) -> None:
-    """Write the parameters and buffers of a module to a file."""
-    write_tensors(module.state_dict(), path)
-
-
-def read_module(module: nn.Module, path: str | os.PathLike[str]) -> None:
-    """Give a module the tensors that :func:`write_module` wrote."""
-    _, tensors = read_tensors(path)
-    fill(module, tensors, path)
-
-
 def fill(module: nn.Module, tensors: dict[str, Tensor], path: str | os.PathLike[str]) -> None:
     """Give a module the tensors of a file. Its own tensors may be on the meta device.
 
@@ -162,28 +151,60 @@ def fill(module: nn.Module, tensors: dict[str, Tensor], path: str | os.PathLike[
         )
     filled = {}
     for name, expected in state.items():
-        stored, template = tensors[name], as_stored(expected)
-        if stored.shape != template.shape or stored.dtype != template.dtype:
+        stored, shapes = tensors[name], _stored_shapes(expected)
+        if stored.shape not in shapes or stored.dtype != expected.dtype.to_real():
             raise ValueError(
-                f"{path}: tensor {name} should be {template.dtype} of shape "
-                f"{tuple(template.shape)}, got {stored.dtype} of shape {tuple(stored.shape)}"
+                f"{path}: tensor {name} should be {expected.dtype.to_real()} of shape {shapes[0]}, "
+                f"got {stored.dtype} of shape {tuple(stored.shape)}"
             )
         filled[name] = from_stored(stored, expected)
     module.load_state_dict(filled, assign=True)
 
 
 def as_stored(t: Tensor) -> Tensor:
-    """A tensor as it is stored: complex numbers become pairs of real numbers.
+    """A tensor as it is stored: Hermitian matrices as triangles, complex numbers as pairs.
 
     Safetensors has no complex128 and ignores lazy conjugation.
     """
-    t = t.detach()
-    return (torch.view_as_real(t.resolve_conj()) if t.is_complex() else t).contiguous()
+    t = t.detach().resolve_conj()
+    if t.ndim > 1 and t.shape[-1] == t.shape[-2] and torch.equal(t, t.mH):
+        rows, columns = _triangle(t)
+        t = t[..., rows, columns]
+    return (torch.view_as_real(t) if t.is_complex() else t).contiguous()
 
 
 def from_stored(stored: Tensor, like: Tensor) -> Tensor:
-    """The inverse of :func:`as_stored`, for a tensor of the type of ``like``."""
-    return torch.view_as_complex(stored) if like.is_complex() else stored
+    """The inverse of :func:`as_stored`, for a tensor of the type and shape of ``like``."""
+    t = torch.view_as_complex(stored) if like.is_complex() else stored
+    if t.shape == like.shape:
+        return t
+    rows, columns = _triangle(like)
+    whole = t.new_empty(like.shape)
+    whole[..., columns, rows] = t.conj()
+    whole[..., rows, columns] = t
+    return whole
+
+
+def _triangle(matrices: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows and columns of the lower triangle of matrices ``(…, n, n)``."""
+    rows, columns = torch.tril_indices(*matrices.shape[-2:], device="cpu")
+    return rows, columns
+
+
+def _stored_shapes(t: Tensor) -> list[tuple[int, ...]]:
+    """The shapes in which :func:`as_stored` may store a tensor."""
+    shapes = [tuple(t.shape)]
+    if t.ndim > 1 and t.shape[-1] == t.shape[-2]:
+        shapes.append((*t.shape[:-2], t.shape[-1] * (t.shape[-1] + 1) // 2))
+    return [(*shape, 2) if t.is_complex() else shape for shape in shapes]
+
+
+def smallest(t: Tensor) -> Tensor:
+    """The same numbers in the smallest type that holds all of them."""
+    for dtype in (torch.uint8, torch.float16, torch.float32):
+        if dtype.itemsize < t.dtype.itemsize and torch.equal(t.to(dtype).to(t.dtype), t):
+            return t.to(dtype)
+    return t
 
 
 def _shortened(names: list[str]) -> str:

@@ -148,12 +148,12 @@ class ReduLayer(nn.Module):
     ) -> Iterator[tuple[slice, Tensor]]:
         """Blocks of frequencies, with Σ_j γ_j π_j Cʲ v at these frequencies (eq. 24)."""
         if membership is None and self.membership_rule.rectifies:
-            return iter([(ALL, self._rectified(V))])
+            return iter([(ALL, self.rectified(V))])
         if membership is None:
             membership = self.assign(responses.norms())
         return zip(responses.blocks, responses.combine(self.proportions * membership), strict=True)
 
-    def _rectified(self, V: Tensor) -> Tensor:
+    def rectified(self, V: Tensor) -> Tensor:
         """α (v − Σ_j ReLU(Pʲ v)), at all frequencies together (eq. 25); see :class:`Rectified`."""
         gamma, spectrum, compressed = self.proportions[:, None], self.spectrum, []
         blocks: tuple[Tensor, ...] = (V,)

@@ -42,6 +42,18 @@ class Reader(nn.Module, ABC):
     def empty(cls, description: Mapping[str, Any]) -> Self:
         """A reader that fits a description. Its tensors may be on the meta device."""
 
+    def fitted_again(self, X: Tensor, labels: np.ndarray) -> Self | None:
+        """A reader with the same settings, fitted to its training samples; None if it cannot be.
+
+        Files of networks that hold these samples then hold no reader. Its sharpness may differ.
+
+        Parameters
+        ----------
+        X : Tensor of shape (m, *sample_shape)
+        labels : numpy array (m,)
+        """
+        return None
+
     def logits(self, X: Tensor) -> Tensor:
         """t s_j for samples ``(m, *sample_shape)``, ``(m, k)``."""
         return self.sharpness * self(X)

@@ -6,6 +6,7 @@ its inverse is its transpose. The graph has no control flow that depends on the 
 number of samples.
 """
 
+import copy
 from collections.abc import Iterable
 
 import torch
@@ -19,7 +20,7 @@ from redunet.rates.spectrum import HalfSpectrum
 
 
 class RealNetwork(Graph):
-    """A network in real arithmetic, from samples to features and memberships.
+    """A network in real arithmetic, from samples to features, memberships and labels.
 
     Parameters
     ----------
@@ -32,7 +33,7 @@ class RealNetwork(Graph):
         Multiplies the memberships of the last layer.
     """
 
-    output_names = ("features", "membership")
+    output_names = ("features", "membership", "label")
 
     def __init__(
         self,
@@ -45,15 +46,15 @@ class RealNetwork(Graph):
         self.lift, self.reader = lift, reader
         layers = list(layers)
         self.spectrum = RealSpectrum(spectrum, like=layers[0].proportions)
-        self.layers = LayerList(RealLayer(layer, self.spectrum) for layer in layers)
+        self.layers = LayerList(real_layer(layer, self.spectrum) for layer in layers)
 
-    def forward(self, X: Tensor) -> tuple[Tensor, Tensor]:
-        """Map samples to features ``(m, *feature_shape)`` and memberships ``(m, k)``."""
+    def forward(self, X: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Map samples to features, memberships ``(m, k)`` and positions of classes ``(m,)``."""
         features, residual_norms = self.evaluate(X)
         membership = self.layers[-1].assign(residual_norms)
         if self.reader is not None:
             membership = pooled(membership, self.reader.logits(X))
-        return features, membership
+        return features, membership, membership.argmax(1)
 
     def evaluate(self, X: Tensor) -> tuple[Tensor, Tensor]:
         """Features, and the residual norms ``(m, k)`` of the last layer."""
@@ -63,7 +64,7 @@ class RealNetwork(Graph):
         residual_norms = V
         for layer in self.layers:
             q = extrapolate(V, previous, layer.momentum)
-            (V, residual_norms), previous = layer.step(q), V
+            (V, residual_norms), previous = step(layer, q), V
         return self.spectrum.inverse(V), residual_norms
 
 
@@ -104,38 +105,24 @@ class RealSpectrum(HalfSpectrum):
         return torch.einsum("zfn,fmzc->mcn", self.matrix, parts).unflatten(2, self.shape)
 
 
-class RealLayer(ReduLayer):
-    """A layer on real and imaginary parts ``(F, m, 2C)``.
+def real_layer(layer: ReduLayer, spectrum: RealSpectrum) -> ReduLayer:
+    """A copy of a layer on real and imaginary parts ``(F, m, 2C)``."""
+    real = copy.deepcopy(layer)
+    real.operators, real.spectrum = layer.operators.real_form(), spectrum
+    return real
 
-    Parameters
-    ----------
-    layer : ReduLayer
-        The layer, whose values are copied.
-    spectrum : RealSpectrum
-    """
 
-    def __init__(self, layer: ReduLayer, spectrum: RealSpectrum):
-        super().__init__(
-            layer.operators.real_form(),
-            proportions=layer.proportions.clone(),
-            alpha=layer.alpha.clone(),
-            eta=layer.eta,
-            membership_rule=layer.membership_rule,
-            spectrum=spectrum,
-            momentum=layer.momentum,
-        )
-
-    def step(self, V: Tensor) -> tuple[Tensor, Tensor]:
-        """Features after the layer, and residual norms ``(m, k)`` before it."""
-        responses = self.operators.respond(V)  # (F, m, k, 2C)
-        residual_norms = torch.linalg.vector_norm(responses, dim=(0, 3))
-        if self.membership_rule.rectifies:
-            compression = self._rectified(V)
-        else:
-            weights = self.proportions * self.assign(residual_norms)
-            compression = (weights.unsqueeze(2) * responses).sum(2)
-        moved = V + self.eta * (self.operators.expand(V) - compression)
-        return on_sphere(moved), residual_norms
+def step(layer: ReduLayer, V: Tensor) -> tuple[Tensor, Tensor]:
+    """Features after a layer, and residual norms ``(m, k)`` before it, without any blocks."""
+    responses = layer.operators.respond(V)  # (F, m, k, 2C)
+    residual_norms = torch.linalg.vector_norm(responses, dim=(0, 3))
+    if layer.membership_rule.rectifies:
+        compression = layer.rectified(V)
+    else:
+        weights = layer.proportions * layer.assign(residual_norms)
+        compression = (weights.unsqueeze(2) * responses).sum(2)
+    moved = V + layer.eta * (layer.operators.expand(V) - compression)
+    return on_sphere(moved), residual_norms
 
 
 def on_sphere(V: Tensor) -> Tensor:

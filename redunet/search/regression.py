@@ -214,6 +214,10 @@ class ExpansionRegression(Reader):
         """The label with the largest score for each sample, a numpy array ``(m,)``."""
         return self.classes_[self.membership(X).argmax(1).cpu().numpy()]
 
+    def fitted_again(self, X: Tensor, labels: np.ndarray) -> Self:
+        """The regression of the same samples, with the same ε² and a lift that is fitted again."""
+        return type(self)(self.lift, eps_sq=self.eps_sq_).fit(X, labels)
+
     def describe(self) -> dict[str, object]:
         """A description of all but the values of the tensors, for JSON."""
         return {

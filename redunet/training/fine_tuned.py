@@ -315,17 +315,17 @@ class RealClassifier(Graph):
     head : Head
     """
 
-    output_names = ("logits",)
+    output_names = ("logits", "label")
 
     def __init__(self, net: RealNetwork, head: Head):
         super().__init__()
         self.net = net
         self.head = copy.deepcopy(head)
 
-    def forward(self, X: Tensor) -> tuple[Tensor]:
-        """Map samples ``(m, *sample_shape)`` to logits ``(m, k)``."""
+    def forward(self, X: Tensor) -> tuple[Tensor, Tensor]:
+        """Map samples to logits ``(m, k)`` and positions of classes ``(m,)``."""
         features, residual_norms = self.net.evaluate(X)
         logits = self.head.logits(residual_norms if self.head.takes_residuals else features)
         if isinstance(self.head, ResidualHead) and self.net.reader is not None:
             logits = logits + self.head.share * self.net.reader.logits(X).to(logits)
-        return (logits,)
+        return logits, logits.argmax(1)

@@ -1,14 +1,16 @@
 """Networks in files that hold the samples of the construction instead of the operators."""
 
+import copy
+import json
 import math
 
 import numpy as np
 import pytest
 import torch
-from safetensors import safe_open
 
-from redunet import ReduNet, Search, datasets
-from redunet.files.tensors import read_tensors
+from redunet import ExpansionRegression, MultiScaleLift, ReduNet, Search, datasets
+from redunet.construction.network_file import KEY
+from redunet.files.tensors import read_tensors, write_tensors
 from redunet.layers.operators import responses as module
 from tests.samples import samples
 
@@ -50,18 +52,55 @@ def test_the_operators_come_back(shape, options, tmp_path):
     assert not any(p.requires_grad for p in twin.parameters())
 
 
-def test_a_searched_network_of_few_images_takes_little_room(tmp_path):
+def test_a_searched_network_of_few_images_takes_less_room_than_they(tmp_path):
     X, labels = datasets.digits()
     X, labels = X[:100], labels[:100]
-    net = ReduNet.construct(X, labels, lift=Search(reader=None))
-    whole, short = tmp_path / "whole.safetensors", tmp_path / "short.safetensors"
-    net.save(whole)
-    net.save(short, samples=(X.numpy(), labels.tolist()))
-    assert short.stat().st_size < whole.stat().st_size / 50
-    twin = ReduNet.load(short)
-    torch.testing.assert_close(twin(X), net(X), rtol=0, atol=1e-4)
-    with safe_open(short, framework="pt") as file:
-        assert torch.equal(file.get_tensor("samples.X"), X)
+    net = ReduNet.construct(X, labels, lift=Search(bands=[2, 3]))
+    net.save(tmp_path / "net.safetensors", samples=(X.numpy(), labels.tolist()))
+    assert (tmp_path / "net.safetensors").stat().st_size < X.nbytes
+    twin = ReduNet.load(tmp_path / "net.safetensors")
+    torch.testing.assert_close(twin(X), net(X), rtol=0, atol=1e-5)
+    torch.testing.assert_close(twin.membership(X), net.membership(X), rtol=0, atol=1e-5)
+    tensors = read_tensors(tmp_path / "net.safetensors")[1]
+    assert sorted(tensors) == [
+        *("reader.sharpness", "samples.X", "samples.labels", "samples.logits")
+    ]
+    assert tensors["samples.X"].dtype == torch.float16  # which holds them exactly
+    assert torch.equal(tensors["samples.X"].float(), X)
+
+
+def test_operators_that_take_less_room_are_written_instead(tmp_path):
+    X, labels = datasets.gaussians(per_class=50)
+    net = ReduNet.construct(X, labels, num_layers=1)
+    net.save(tmp_path / "net.safetensors", samples=(X, labels))
+    assert not any("samples" in name for name in read_tensors(tmp_path / "net.safetensors")[1])
+    assert torch.equal(ReduNet.load(tmp_path / "net.safetensors")(X), net(X))
+
+
+@pytest.mark.parametrize("part", ["lift", "reader"])
+def test_other_random_numbers_are_noticed(part, tmp_path):
+    X = samples(20, 40, dtype=torch.float32)
+    labels = np.arange(20) % 2
+    lift = MultiScaleLift(40, 0, kernels_per_scale=80, nonlinearity="relu", seed=3).fit(X)
+    reader = ExpansionRegression(copy.deepcopy(lift), eps_sq=0.1).fit(X, labels)
+    net = ReduNet.construct(X, labels, lift=lift, reader=reader, num_layers=2)
+    path = tmp_path / "net.safetensors"
+    net.save(path, samples=(X, labels))
+    assert "lift.kernels" not in read_tensors(path)[1]
+    assert torch.equal(ReduNet.load(path).membership(X), net.membership(X))
+    metadata, tensors = read_tensors(path)
+    header = json.loads(metadata[KEY])
+    (header["lift"] if part == "lift" else header["reader"]["lift"])["seed"] = 4
+    write_tensors(tensors, path, KEY, header)
+    with pytest.raises(ValueError, match="give another network on this machine than on the one"):
+        ReduNet.load(path)
+
+
+def test_a_lift_that_only_the_user_knows_stays_in_the_file(tmp_path):
+    net, X, labels = constructed(30, lift=torch.nn.Linear(30, 40))
+    net.save(tmp_path / "net.safetensors", samples=(X, labels))
+    twin = ReduNet.load(tmp_path / "net.safetensors", lift=torch.nn.Linear(30, 40))
+    torch.testing.assert_close(twin(X), net(X), rtol=0, atol=1e-8)
 
 
 def test_soft_labels_come_back(tmp_path):

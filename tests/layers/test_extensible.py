@@ -126,7 +126,7 @@ def test_exported_graphs_are_equal(format, tmp_path):
 def test_the_real_form_needs_no_moments():
     X = samples(20, 3, 6)
     net = construct(X)
-    features, membership = net.real_form()(X)
+    features, membership, _ = net.real_form()(X)
     torch.testing.assert_close(features, net(X), rtol=0, atol=1e-10)
     torch.testing.assert_close(membership, net.membership(X), rtol=0, atol=1e-10)
     assert not any("moments" in name for name in net.real_form().state_dict())
