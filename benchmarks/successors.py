@@ -1,12 +1,11 @@
 """Networks that came after ReduNet, beside it: layers, seconds and accuracy.
 
-Two papers change the layer of Algorithm 1. They are written anew here, from their formulas. What
-a method leaves to choose is the same for all: ε², the samples, and the classifiers of the features.
+Two papers change the layer of Algorithm 1. They are written anew here, from their formulas. ε², the
+samples and the classifiers of the features are the same for all methods.
 
 - ESS-ReduNet gives the expansion a weight w = min(exp(τ), u), and corrects memberships by Bayes'
-  rule on training samples. The public descriptions that we could read do not say how τ grows with
-  the layers, what u and η are, or which condition number ends the construction. Here τ is constant,
-  with a row for each value, η is 0.5, and the number of layers is given.
+  rule. The descriptions that we could read do not say how τ grows, what u and η are, or which
+  condition number ends the construction. Here τ is constant, and the number of layers is given.
 - Multi-ReduNet expands each class by its own samples. Its variant LastNorm projects onto the sphere
   only after the last layer. Published are 5 layers, ε² = 0.1, and η = 0.05 or from 0.01 to 0.5.
 
@@ -227,15 +226,17 @@ def main() -> None:
     parser.add_argument("--eps-sq", type=float, default=0.1)
     parser.add_argument("--layers", type=int, default=15)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--no-decade", action="store_true", help="leave out other values of η")
     options = parser.parse_args()
     print(describe(torch.device("cpu")))
     for name in options.only or [*(["MNIST"] if options.data else []), *TABLES]:
         for per_class in options.per_class if name == "MNIST" else [None]:
             drawn = [task(name, seed, options.data, per_class) for seed in range(options.seeds)]
             title = f"{name}, {per_class} of each class" if per_class else name
-            print(f"\n{title}, ε² = {options.eps_sq:g}\n")
-            print(comparison(drawn, options.eps_sq, options.layers), flush=True)
-            print(f"\n{sensitivity(drawn, options.eps_sq)}", flush=True)
+            table = comparison(drawn, options.eps_sq, options.layers)
+            print(f"\n{title}, ε² = {options.eps_sq:g}\n\n{table}", flush=True)
+            if not options.no_decade:
+                print(f"\n{sensitivity(drawn, options.eps_sq)}", flush=True)
 
 
 def task(name: str, seed: int, folder: str | None, per_class: int | None) -> Task:
