@@ -236,7 +236,9 @@ def test_tables_are_data(tmp_path, capsys):
         files[part] = tmp_path / f"{part}.csv"
         files[part].write_text("\n".join(["species,a,b,c,d", *lines]))
     net = tmp_path / "net.safetensors"
-    assert run(capsys, "construct", files["train"], "-o", net, "--label", "species")[0] == 0
+    options = ("-o", net, "--label", "species", "--samples")
+    assert run(capsys, "construct", files["train"], *options)[0] == 0
+    assert net.stat().st_size < 5000
     assert ReduNet.load(net).classes_.tolist() == ["setosa", "versicolor", "virginica"]
     arguments = (net, files["test"], "--label", "first", "--train", files["train"])
     status, printed, _ = run(capsys, "evaluate", *arguments, "--json")

@@ -160,6 +160,13 @@ def _add_construction(command: argparse.ArgumentParser) -> None:
     add = command.add_argument
     add("--color", action="store_true", help="read images in a folder in colour")
     add(
+        "--samples",
+        action="store_true",
+        default=False,
+        help="store the samples and labels in the file instead of the operators, if they take less "
+        "room; everybody who has the file can read them",
+    )
+    add(
         "--lift",
         choices=("auto", "random", "flatten", "none"),
         default="auto",

@@ -57,7 +57,7 @@ def construct(options: argparse.Namespace) -> Results:
     )
     seconds = time.perf_counter() - start
     net.names = Names(net.names.features, data.label)
-    net.save(options.output)
+    net.save(options.output, samples=(X, labels) if options.samples else None)
     classes, counts = np.unique(labels, return_counts=True)
     names: Results = {} if data.columns is None else {"columns": list(data.columns)}
     names |= {} if data.label is None else {"label": data.label}
