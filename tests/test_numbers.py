@@ -29,7 +29,10 @@ ROOT = Path(__file__).parents[1]
 PAGES = {page.stem: page for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))}
 TEXTS = {stem: page.read_text(encoding="utf-8") for stem, page in PAGES.items()}
 
-RUN = ("README", "algorithm", "classifier", "losses", "own_data", "start")
+RUN = (
+    *("README", "algorithm", "classifier", "losses", "own_data", "own_loop", "photographs"),
+    *("pipelines", "start", "windows"),
+)
 
 # These pages state no results of their own: names, rules, terms, and formulas with their checks.
 WITHOUT_RESULTS = {"api", "contributing", "changelog", "extending", "glossary", "results", "theory"}
@@ -98,7 +101,7 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")
     X, labels = datasets.digits()
     for i, (image, label) in enumerate(zip(X[:300, 0], labels[:300].tolist(), strict=True)):
-        images = tmp_path / "pets" / ("train" if i < 200 else "test") / f"pet {label}"
+        images = tmp_path / "parts" / ("train" if i < 200 else "test") / f"part {label}"
         images.mkdir(parents=True, exist_ok=True)
         Image.fromarray((255 * image).to(torch.uint8).numpy()).save(images / f"{i}.png")
     return tmp_path

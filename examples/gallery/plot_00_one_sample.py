@@ -76,9 +76,9 @@ for (left, right), Z, when in zip(axes, (X, plane(X)), ("before", "after"), stri
 # A layer has one matrix E for all samples, and one matrix Cʲ for each class. They are inverses of
 # the matrix in the formula above, up to a factor: large where samples are missing, and small where
 # there are many. A layer moves a sample z along E z, into directions that no sample fills. It moves
-# it back along the part of C z of its own class: out of the directions that its class does not
-# fill. The arrows show both for one sample, each at the same length. The crosses are where 1, 10
-# and 100 layers put it.
+# it against Cʲ z of its own class, out of the directions that this class does not fill. The arrows
+# show both for one sample, each at the same length. The crosses are where 10, 30, 100 and 300
+# layers put it.
 
 paths = torch.stack(list(plane.trajectory(X)))
 E, C = (matrices.numpy() for matrices in plane.layers[0].kernels())

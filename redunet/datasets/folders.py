@@ -38,8 +38,8 @@ def image_folder(
     Parameters
     ----------
     folder : str or path
-        For example ``pets``, with the files ``pets/cat/1.jpg``, ``pets/dog/7.png``, … Images in
-        folders of a class, such as ``pets/cat/2020/2.jpg``, belong to the class too.
+        For example ``parts``, with the files ``parts/bolt/1.jpg``, ``parts/nut/7.png``, … Images in
+        folders of a class, such as ``parts/bolt/2020/2.jpg``, belong to the class too.
     size : int or tuple of int
         Height and width of the result, in this order; Pillow's sizes are (width, height). One
         integer stands for both.
