@@ -24,6 +24,7 @@ from redunet._keywords import suggests
 from redunet._names import Names
 from redunet._precision import makes_operators
 from redunet._processes import Processes
+from redunet._tables import description, html_pairs
 from redunet.construction.build import Parts, build
 from redunet.construction.extension import extended
 from redunet.construction.network_file import read_network, write_network
@@ -392,6 +393,9 @@ class ReduNet(nn.Module):
         net = cls(parts)
         fill(net, tensors, path)
         return net.requires_grad_(False).to(device)
+
+    def _repr_html_(self) -> str:
+        return html_pairs(description(self))
 
     def parts(self) -> Parts:
         """The parts that the constructor takes."""

@@ -6,15 +6,14 @@ Functions that draw on one set of axes take and return ``ax``. Functions that dr
 
 from redunet.inspection.plots.explanation import plot_decision, plot_explanation
 from redunet.inspection.plots.features import plot_similarity, plot_singular_values
-from redunet.inspection.plots.network import plot_architecture, plot_eigenvalues, plot_rates
+from redunet.inspection.plots.network import plot_eigenvalues, plot_rates
+from redunet.inspection.plots.reliability import plot_reliability
 from redunet.inspection.plots.search import plot_search
-from redunet.inspection.reliability import plot_reliability
 from redunet.inspection.style import PALETTE, class_colors
 
 __all__ = [
     "PALETTE",
     "class_colors",
-    "plot_architecture",
     "plot_decision",
     "plot_eigenvalues",
     "plot_explanation",

@@ -14,9 +14,9 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from redunet import ReduNet, __version__
+from redunet._tables import three_digits
 from redunet.cli import main
 from redunet.inspection import html_report
-from redunet.inspection.text import three_digits
 
 CONSTRUCT = ["--lift", "random", "--num-layers", "3", "--eps-sq", "0.01", "--channels", "8"]
 

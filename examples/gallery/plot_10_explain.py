@@ -11,7 +11,6 @@ import matplotlib.pyplot as plt
 from redunet import RandomCirculantLift, ReduNet, datasets, explain
 from redunet.inspection import Decision
 from redunet.plots import (
-    plot_architecture,
     plot_decision,
     plot_eigenvalues,
     plot_explanation,
@@ -20,12 +19,9 @@ from redunet.plots import (
 X, labels = datasets.digits()
 lift = RandomCirculantLift(in_channels=1, out_channels=32, kernel_size=3, ndim=2)
 net = ReduNet.construct(X[:1000], labels[:1000], num_layers=12, eps_sq=0.01, lift=lift)
-plot_architecture(net)
+net
 
 # %%
-# The picture shows the path of a sample: the blue boxes from the image to the membership, and the
-# orange boxes inside one layer. The numbers are shapes and settings.
-#
 # The first test digit that the network classifies wrongly:
 
 X_test, labels_test = X[1000:], labels[1000:]
@@ -49,8 +45,8 @@ plot_explanation(explanation)
 print(explanation)
 
 # %%
-# The difference between the squared residuals of two classes is a sum of shares: of places, of
-# frequencies and of kernels. This picture compares the predicted class with the true one. Blue
+# The difference between the squared residuals of two classes is a sum of shares: of places, or of
+# frequencies. This picture compares the predicted class with the true one. Blue
 # places speak for the predicted class, orange places for the true class.
 
 true_class = int(labels_test[wrong])
@@ -72,4 +68,4 @@ plot_eigenvalues(net)
 
 plt.show()
 
-# sphinx_gallery_thumbnail_number = 4
+# sphinx_gallery_thumbnail_number = 3

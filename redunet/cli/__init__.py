@@ -75,7 +75,7 @@ def _print(result: dict[str, object], *, as_json: bool) -> None:
         print(json.dumps(result, indent=2))
         return
     tabulate = import_module("tabulate").tabulate
-    readable = import_module("redunet.inspection.text").readable
+    readable = import_module("redunet._tables").readable
     rows = [(name, readable(value)) for name, value in result.items()]
     print(tabulate(rows, tablefmt="plain", disable_numparse=True))
 

@@ -26,6 +26,7 @@ from torch import Tensor
 from torch.nn import functional
 from tqdm import tqdm
 
+from redunet._tables import bar_options
 from redunet.coding.length import Code, centred
 from redunet.rates.covariance import PrecisionError
 from redunet.rates.decomposition import leading_directions
@@ -270,7 +271,7 @@ def merge(
     k, m = partition.num_classes, len(partition)
     pairs, costs, names = np.zeros((k - 1, 2), dtype=int), np.zeros(k - 1), np.arange(k)
     initial = forest.length + m * math.log(m)
-    for step in tqdm(range(k - 1), desc="merges", disable=not progress):
+    for step in tqdm(range(k - 1), desc="merges", **bar_options(progress)):
         pair, costs[step] = forest.merge_closest()
         pairs[step] = sorted(names[pair])
         names[pair[0]] = k + step

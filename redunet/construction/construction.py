@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from redunet._tables import bar_options
 from redunet._warnings import warn
 from redunet.construction.features import LabelledFeatures
 from redunet.construction.history import RateHistory
@@ -106,10 +107,11 @@ class Construction:
             total=self.settings.num_layers,
             initial=len(self.layers),
             desc="layers",
-            disable=not progress,
+            **bar_options(progress),
         ) as bar:
             while not self.is_finished():
-                bar.set_postfix(rate_reduction=f"{self.history.delta[-1]:.4g}")
+                rate = f"{self.history.delta[-1]:.4g}"
+                bar.set_postfix(rate_reduction=rate, refresh=False)
                 self._add_layer()
                 if checkpoint:
                     checkpoint.save()

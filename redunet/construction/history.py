@@ -7,6 +7,7 @@ from typing import Self, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
+from redunet._tables import table
 from redunet.rates import RateReduction
 
 Rates = NDArray[np.float64]
@@ -46,6 +47,11 @@ class RateHistory:
         layers = max(0, len(self.delta) - 1)
         change = f", ΔR {self.delta[0]:.3g} → {self.delta[-1]:.3g}" if len(self.delta) else ""
         return f"{type(self).__name__}({layers} layer{'s' * (layers != 1)}{change})"
+
+    def _repr_html_(self) -> str:
+        layers = range(len(self.delta))
+        rows = zip(layers, self.delta, self.expansion, self.compression, strict=True)
+        return table(["layer", "ΔR", "R", "R_c"], rows, html=True)
 
     def append(self, rates: RateReduction) -> None:
         """Add the rates after one more layer."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Self, TypedDict
 
 from redunet._checks import check_count, check_flag, check_number, check_positive, set_fields
+from redunet._tables import html_fields
 from redunet.construction.adaptive_steps import AdaptiveSteps
 from redunet.construction.steps import GivenSteps, Steps, longest_constant_step
 from redunet.layers import MEMBERSHIPS, OPERATOR_KINDS, Membership, OperatorKind
@@ -91,6 +92,9 @@ class Settings:
             tol=tol,
             true_membership=check_flag(true_membership=self.true_membership),
         )
+
+    def _repr_html_(self) -> str:
+        return html_fields(self)
 
     def with_choice(self, eps_sq: float, membership: Membership) -> Self:
         """The settings with those that a search chose.

@@ -14,6 +14,7 @@ from torch.export import ExportedProgram
 from tqdm import tqdm
 
 from redunet._extras import require
+from redunet._tables import bar_options
 from redunet.files.atomic import atomic_write, check_place
 
 
@@ -86,7 +87,7 @@ def export(
     classes = json.dumps(net.classes_.tolist())
     batch = torch.export.Dim("batch", min=1)
     with (
-        tqdm(total=2, desc=f"export to {name}", disable=not progress) as bar,
+        tqdm(total=2, desc=f"export to {name}", **bar_options(progress)) as bar,
         atomic_write(path) as temporary,
     ):
         program = torch.export.export(graph, (net.example().cpu(),), dynamic_shapes=({0: batch},))

@@ -1,7 +1,6 @@
 """The decision between two classes for one sample, as a sum over its parts."""
 
 import copy
-import html
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Self
@@ -15,15 +14,15 @@ from redunet._checks import Array, listed
 from redunet._labels import Label, as_array, as_labels
 from redunet._names import as_row
 from redunet._precision import full_precision
+from redunet._tables import html_pairs
 from redunet.layers.layer import ReduLayer, extrapolate, propagate
-from redunet.lifts import Band, MultiScaleLift, Standardize
+from redunet.lifts import Band, Standardize
 from redunet.lifts.band import resampled
 from redunet.lifts.base import in_blocks
-from redunet.lifts.composition import name_of
 from redunet.network import ReduNet
 from redunet.rates.spectrum import as_double, squared_moduli
 
-# Numbers of columns or channels, and of frequencies and scales, that are printed.
+# Numbers of columns or channels, and of frequencies, that are printed.
 PRINTED_INPUTS = 6
 PRINTED_SHARES = 3
 
@@ -63,9 +62,9 @@ class Decision:
         The sample, in the order of columns of the network.
     by_input : dict from str to float
         The share of each column of a vector, or of each channel of a signal; empty if there is only
-        one. If the lift is linear, it is the share v_i* (D v)_i of what the lift makes of the
-        column minus its mean. Otherwise it is by how much the difference grows if the column moves
-        from its mean to its value while others are at their means or values, on average over
+        one channel. If the lift is linear, it is the share v_i* (D v)_i of what the lift makes of
+        the column minus its mean. Otherwise it is by how much the difference grows if the column
+        moves from its mean to its value while others are at their means or values, on average over
         random orders of the columns and their reverses (Shapley values).
     by_place : numpy array with the spatial axes
         The share of each place of the sample, by all channels of the lift there. A channel of the
@@ -75,10 +74,6 @@ class Decision:
         The frequency of each share along each axis. A frequency stands for its opposite too.
     by_frequency : numpy array (F,)
         The share of each frequency.
-    by_scale : dict from str to float
-        The share of each scale. For signals, the channels of a :class:`redunet.MultiScaleLift` have
-        one scale for each dilation. The channels of any other lift have one scale, which has the
-        name of the lift.
     is_linear : bool
         Whether ``by_input`` are shares by a linear lift.
     means : numpy array (C,)
@@ -104,7 +99,6 @@ class Decision:
     by_place: np.ndarray
     frequency: np.ndarray
     by_frequency: np.ndarray
-    by_scale: dict[str, float]
     is_linear: bool
     means: np.ndarray
     scores: tuple[float, float] | None = None
@@ -152,9 +146,6 @@ class Decision:
         pair = (best if classes is None else _positions(classes, net.classes_)).tolist()
         squares, point, pull = _pull(chosen, point, pair)
         shares = (point.conj() * pull).real[:, 0]  # (F, C)
-        by_scale: dict[str, float] = {}
-        for scale, share in zip(_scales(net.lift, X), shares.sum(0).tolist(), strict=True):
-            by_scale[scale] = by_scale.get(scale, 0.0) + share
 
         def lead(X: Tensor) -> Tensor:
             """The lead of the first class: the difference, or log odds if there is a reader."""
@@ -170,7 +161,7 @@ class Decision:
         is_linear = not number and net.reader is None and _is_linear(net.lift)
         kind, count = "column" if X.ndim == 2 else "channel", X.shape[1]
         names = net.names.features or [f"{kind} {i}" for i in range(count)]
-        if count == 1:
+        if count == 1 and X.ndim > 2:
             by_input = {}
         elif is_linear:
             by_input = dict(zip(names, _by_linear_input(net, X, means, point, pull), strict=True))
@@ -187,7 +178,6 @@ class Decision:
             by_place=_by_place(net, None if number else X, point, pull).cpu().numpy(),
             frequency=net.spectrum.frequencies.cpu().numpy(),
             by_frequency=shares.sum(1).cpu().numpy(),
-            by_scale=by_scale,
             is_linear=is_linear,
             means=means.cpu().numpy(),
             scores=None if net.reader is None else (scores[0], scores[1]),
@@ -229,38 +219,42 @@ class Decision:
         """Shares in percent of the absolute value of the difference, or of another total."""
         return 100 * np.asarray(shares) / (abs(self.difference if total is None else total) or 1.0)
 
-    def __str__(self) -> str:
-        """The two classes, their residuals, and the largest shares of each kind."""
+    def _texts(self) -> dict[str, str]:
+        """The classes, their residuals, and the largest shares of each kind."""
         (winner, other), (smaller, larger) = self.classes, self.residuals
-        lines = [
-            f"{winner} rather than {other}",
-            f"residuals: {smaller:.4f} and {larger:.4f}; squared, they differ by "
-            f"{self.difference:.4g}",
-            f"shares of the difference, positive for {winner} and negative for {other}:",
-        ]
+        difference = f"squared, they differ by {self.difference:.4g}"
+        texts = {
+            "decision": f"{winner} rather than {other}",
+            "residuals": f"{smaller:.4f} and {larger:.4f}; {difference}",
+        }
         if self.scores is not None:
-            scores = f"scores of the reader: {self.scores[0]:.3f} and {self.scores[1]:.3f}"
-            lines.insert(2, f"{scores}; log odds with residuals: {self.log_odds:.3f}")
+            texts["scores of the reader"] = (
+                f"{self.scores[0]:.3f} and {self.scores[1]:.3f}; log odds with residuals: "
+                f"{self.log_odds:.3f}"
+            )
+        texts["shares"] = f"positive for {winner}, negative for {other}"
         if self.by_input:
             shares = self.percentages(list(self.by_input.values()), self.lead)
             rest = "constant" if self.is_linear else "at their means"
             total = "" if self.log_odds is None else ", of the log odds"
-            lines.append(
-                f"  {self.input_kind}{total}: {_largest(self.by_input, shares, PRINTED_INPUTS)}; "
+            texts[f"{self.input_kind}{total}"] = (
+                f"{_largest(self.by_input, shares, PRINTED_INPUTS)}; "
                 f"{_largest([rest], self.percentages([self.rest], self.lead))}"
             )
-        if self.frequency.shape[1]:
-            shares = self.percentages(self.by_frequency)
-            lines.append(f"  frequencies: {_largest(self.frequency_names, shares)}")
-        shares = self.percentages(list(self.by_scale.values()))
-        lines.append(f"  scales: {_largest(self.by_scale, shares)}")
-        return "\n".join(lines)
+        if len(self.by_frequency) > 1:
+            texts["frequencies"] = _largest(
+                self.frequency_names, self.percentages(self.by_frequency)
+            )
+        return texts
+
+    def __str__(self) -> str:
+        return "\n".join(f"{name}: {text}" for name, text in self._texts().items())
 
     def __repr__(self) -> str:
         return f"Decision({self.classes[0]!r} rather than {self.classes[1]!r})"
 
     def _repr_html_(self) -> str:
-        return f"<pre>{html.escape(str(self))}</pre>"
+        return html_pairs(self._texts())
 
 
 def _largest(names: Iterable[str], percentages: np.ndarray, count: int = PRINTED_SHARES) -> str:
@@ -389,19 +383,3 @@ def _grid(features: Tensor, shape: Sequence[int]) -> tuple[int, ...]:
     pairs = zip(lengths, shape, strict=False)
     fits = all(length == places or (length < places and length % 2) for length, places in pairs)
     return tuple(shape) if fits and len(lengths) == len(shape) else tuple(lengths)
-
-
-def _scales(lift: nn.Module | None, X: Tensor) -> list[str]:
-    """The scale of each channel that a lift gives samples ``X``."""
-    scales = [name_of(None)] * X.shape[1]
-    if lift is None:
-        return scales
-    for part in lift if type(lift) is nn.Sequential else [lift]:
-        features = in_blocks(part, X)
-        if isinstance(part, MultiScaleLift) and part.ndim:
-            dilations = part.dilations or ()
-            scales = [f"dilation {d}" for d in dilations for _ in range(part.channels_per_scale)]
-        elif not isinstance(part, Band | nn.Identity):
-            scales = [name_of(part)] * features.shape[1]
-        X = features
-    return scales

@@ -1,6 +1,5 @@
 """Explanations of single samples: a decision, and what each layer does."""
 
-import html
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -12,6 +11,7 @@ from redunet._checks import Array, listed
 from redunet._labels import Label, as_array
 from redunet._names import as_row
 from redunet._precision import full_precision
+from redunet._tables import html_pairs, table
 from redunet.inspection.decision import Decision, compared
 from redunet.layers.layer import extrapolate, trajectory
 from redunet.network import ReduNet
@@ -34,7 +34,7 @@ class Explanation:
     ----------
     decision : Decision
         Why the first layer prefers a class to another one: the shares of columns or channels, of
-        places, frequencies and scales. It compares the two nearest classes, or the nearest one with
+        places and frequencies. It compares the two nearest classes, or the nearest one with
         the true class if that is known.
     classes : numpy array (k,)
         The labels of the network.
@@ -108,22 +108,21 @@ class Explanation:
             columns += [self.residuals[:, j], self.memberships[:, j], self.compression[:, j]]
         return headers, list(zip(*columns, strict=True))
 
+    def _texts(self) -> dict[str, str]:
+        true = {} if self.label is None else {"true class": str(self.label)}
+        return {"prediction": str(self.prediction)} | true
+
     def __str__(self) -> str:
         """The decision of the first layer, and a row for each layer with the nearest classes."""
-        from tabulate import tabulate
-
-        headers, rows = self.table()
-        lines = [str(self.decision), "", tabulate(rows, headers, floatfmt=".3f")]
-        lines.append(f"prediction: {self.prediction}")
-        if self.label is not None:
-            lines.append(f"true class: {self.label}")
-        return "\n".join(lines)
+        texts = [f"{name}: {text}" for name, text in self._texts().items()]
+        return "\n".join([str(self.decision), "", table(*self.table()), *texts])
 
     def __repr__(self) -> str:
         return f"Explanation(prediction={self.prediction!r}, layers={len(self.angles)})"
 
     def _repr_html_(self) -> str:
-        return f"<pre>{html.escape(str(self))}</pre>"
+        texts = self._texts() | self.decision._texts()
+        return html_pairs(texts) + table(*self.table(), html=True)
 
 
 @torch.no_grad()

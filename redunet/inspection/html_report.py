@@ -2,11 +2,13 @@
 
 import base64
 import hashlib
+import html
 import io
 import math
 import os
 from collections.abc import Sequence
 from importlib.resources import files
+from pathlib import Path
 from typing import NamedTuple
 
 from redunet._extras import require
@@ -22,6 +24,7 @@ from sklearn.metrics import ConfusionMatrixDisplay, confusion_matrix
 from torch import Tensor
 
 from redunet._checks import Array
+from redunet._tables import readable
 from redunet._version import __version__
 from redunet.files.atomic import atomic_write, check_place
 from redunet.inspection.decision import compared
@@ -34,12 +37,12 @@ from redunet.inspection.plots.features import (
     shown_rows,
     similarity_over_shifts,
 )
-from redunet.inspection.plots.network import plot_architecture, plot_rates
+from redunet.inspection.plots.network import plot_rates
+from redunet.inspection.plots.reliability import draw_reliability
 from redunet.inspection.plots.search import plot_search
-from redunet.inspection.reliability import Reliability, draw_reliability, labels_among
+from redunet.inspection.reliability import Reliability, labels_among
 from redunet.inspection.style import literal
 from redunet.inspection.summary import constructed, description, evaluation
-from redunet.inspection.text import readable
 from redunet.network import ReduNet
 from redunet.search.search import Search
 from redunet.training.fine_tuned import FineTuned
@@ -66,13 +69,26 @@ class Picture(NamedTuple):
     width: int  # in pixels
 
 
+class Report(NamedTuple):
+    """A report. A notebook shows it below the cell whose last value it is."""
+
+    page: str  # HTML
+    path: Path | None
+
+    def __repr__(self) -> str:
+        return f"Report({'not written' if self.path is None else str(self.path)!r})"
+
+    def _repr_html_(self) -> str:
+        style = "width: 100%; height: 40rem; border: 1px solid #ddd"
+        return f'<iframe srcdoc="{html.escape(self.page)}" style="{style}"></iframe>'
+
+
 class Explained(NamedTuple):
     """A sample with the reasons for its class."""
 
     name: str
     link: str
     explanation: Explanation
-    sample: Picture
     decision: Picture
     layers: Picture
 
@@ -81,15 +97,15 @@ def report(
     net: ReduNet | FineTuned,
     X: Array,
     labels: Array,
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | None = None,
     *,
     title: str = "ReduNet",
     worst: int = 5,
     train: tuple[Array, Array] | None = None,
     names: Sequence[str] | None = None,
     search: Search | None = None,
-) -> None:
-    """Write an HTML report on a network and its results on samples.
+) -> Report:
+    """Write an HTML report on a network and its results on samples, and show it in a notebook.
 
     The report shows a summary, the rates and the accuracy by layer, the accuracy by confidence,
     residuals, similarities and singular values before and after the network, the confusion matrix,
@@ -109,8 +125,9 @@ def report(
         Samples, preferably other samples than those of the construction.
     labels : array-like or Tensor of shape (m,)
         Labels of the samples.
-    path : str or path
-        Conventionally ``*.html``. The file is written completely or not at all.
+    path : str or path, optional
+        Conventionally ``*.html``. The file is written completely or not at all. By default no file
+        is written.
     title : str
         Title of the report.
     worst : int
@@ -125,6 +142,11 @@ def report(
         The search that chose the settings, for example ``model.search_`` of a
         :class:`redunet.ReduNetClassifier`. The report then shows its candidates.
 
+    Returns
+    -------
+    Report
+        Its ``page`` is the HTML. A notebook shows it.
+
     Raises
     ------
     ValueError
@@ -132,7 +154,8 @@ def report(
         network, or if the number of names differs from that of the samples.
     """
     layers = constructed(net)
-    check_place(path)
+    if path is not None:
+        check_place(path)
     X = layers.samples(X)
     labels = labels_among(layers.classes_, labels, len(X))
     names = [f"Sample {number}" for number in range(len(X))] if names is None else list(names)
@@ -148,8 +171,10 @@ def report(
         results=evaluation(net, X, labels, train=train),
         **_contents(net, X, labels, names, worst, search),
     )
-    with atomic_write(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+    if path is not None:
+        with atomic_write(path) as temporary:
+            temporary.write_text(page, encoding="utf-8")
+    return Report(page, None if path is None else Path(path))
 
 
 @torch.no_grad()
@@ -175,7 +200,6 @@ def _contents(
     rows = shown_rows(labels)
     order = rows[np.argsort(labels[rows], kind="stable")]
     pictures = {
-        "architecture": picture(plot_architecture(net)),
         "rates": picture(plot_rates(net.history, ax=_panel())),
         "reliability": picture(draw_reliability(_panel(), reliability)),
         "residuals": picture(_draw_residuals(residuals[order], net.classes_)),
@@ -244,7 +268,6 @@ def _explained(
         name,
         f"sample-{number}",
         explanation,
-        sample=picture(_draw_sample(x.cpu().numpy())),
         decision=picture(plot_decision(explanation.decision)),
         layers=picture(plot_explanation(explanation)),
     )
@@ -295,22 +318,6 @@ def _draw_confusion(classes: np.ndarray, labels: np.ndarray, predictions: np.nda
         xticks_rotation="vertical" if max(map(len, names)) > 3 else "horizontal",
         values_format="d",
     )
-    return ax
-
-
-def _draw_sample(x: np.ndarray) -> Axes:
-    """An image as such, and any other sample as one curve per channel."""
-    ax = plt.subplots(figsize=(3.4, 2.9), layout="constrained")[1]
-    ax.set_title("The sample", fontsize="medium")
-    if x.ndim == 3 and x.shape[0] in (1, 3):
-        grey = x.shape[0] == 1
-        picture = x[0] if grey else np.moveaxis(x - x.min(), 0, -1) / max(np.ptp(x), 1e-12)
-        ax.imshow(picture, cmap="gray_r" if grey else None)
-        ax.set(xticks=[], yticks=[])
-    else:
-        ax.plot(x.reshape(len(x), -1).T if x.ndim > 1 else x, linewidth=0.8)
-        ax.set_xlabel("place" if x.ndim > 1 else "entry")
-        ax.margins(x=0)
     return ax
 
 

@@ -1,18 +1,12 @@
 """Whether probabilities can be trusted: reliability by confidence, and its mean error."""
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
-import torch
 from sklearn.metrics import log_loss
 
-from redunet._checks import Array, check_count, listed
+from redunet._checks import Array, listed
 from redunet._labels import as_labels
-from redunet.network import ReduNet
-from redunet.training.fine_tuned import FineTuned
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 # Number of bins of equal width.
 BINS = 10
@@ -26,18 +20,16 @@ class Reliability(NamedTuple):
     samples: np.ndarray  # (b,) number of samples
 
     @classmethod
-    def from_membership(
-        cls, membership: np.ndarray, targets: np.ndarray, bins: int = BINS
-    ) -> "Reliability":
+    def from_membership(cls, membership: np.ndarray, targets: np.ndarray) -> "Reliability":
         """Reliability of memberships ``(m, k)``, given the positions ``(m,)`` of the true classes.
 
         The bins of the confidence, the largest membership of a sample, have the same width.
         """
         confidence, right = membership.max(1), membership.argmax(1) == targets
-        place = np.minimum((confidence * bins).astype(int), bins - 1)
-        count = np.bincount(place, minlength=bins)
+        place = np.minimum((confidence * BINS).astype(int), BINS - 1)
+        count = np.bincount(place, minlength=BINS)
         filled = count > 0
-        sure, hits = (np.bincount(place, values, bins)[filled] for values in (confidence, right))
+        sure, hits = (np.bincount(place, values, BINS)[filled] for values in (confidence, right))
         return cls(sure / count[filled], hits / count[filled], count[filled])
 
     @property
@@ -76,80 +68,3 @@ def labels_among(classes: np.ndarray, labels: Array, count: int | None = None) -
             f"{listed(unknown, 'labels')}"
         )
     return labels
-
-
-class Classifier(Protocol):
-    """A classifier of scikit-learn with probabilities."""
-
-    classes_: np.ndarray
-
-    def predict_proba(self, X: Array) -> np.ndarray:
-        """Probabilities ``(m, k)`` of samples."""
-
-
-@torch.no_grad()
-def plot_reliability(
-    model: ReduNet | FineTuned | Classifier,
-    X: Array,
-    labels: Array,
-    *,
-    bins: int = BINS,
-    ax: "Axes | None" = None,
-) -> "Axes":
-    """Plot the accuracy of predictions against their confidence.
-
-    The confidence of a prediction is the probability of the predicted class. If probabilities can
-    be trusted, the points lie on the diagonal: of the samples with a confidence of 0.8, 80 % are
-    right. Points below it are too sure. Areas of points are proportional to their numbers of
-    samples. The title has the expected calibration error, the mean distance from the diagonal.
-
-    Parameters
-    ----------
-    model : ReduNet, FineTuned, or a classifier with predict_proba
-    X : array-like or Tensor of shape (m, *sample_shape)
-        Samples that are not those of the construction.
-    labels : array-like or Tensor of shape (m,)
-        True labels of the samples.
-    bins : int
-        Number of bins of the confidence, of equal width.
-    ax : matplotlib Axes, optional
-        Axes to draw on; by default those of a new figure.
-
-    Returns
-    -------
-    matplotlib Axes
-
-    Raises
-    ------
-    ValueError
-        If a label is not a label of the model.
-    """
-    bins, labels = check_count(bins=bins), labels_among(model.classes_, labels)
-    if isinstance(model, ReduNet | FineTuned):
-        membership = model.membership(X).cpu().numpy()
-    else:
-        membership = np.asarray(model.predict_proba(X))
-    targets = np.searchsorted(model.classes_, labels)
-    from redunet.inspection.style import given_or_new
-
-    return draw_reliability(
-        given_or_new(ax), Reliability.from_membership(membership, targets, bins)
-    )
-
-
-def draw_reliability(ax: "Axes", reliability: Reliability) -> "Axes":
-    """Draw the accuracy by confidence, and the diagonal."""
-    from redunet.inspection.style import PALETTE
-
-    ax.plot([0, 1], [0, 1], color=PALETTE[6], linestyle=":", linewidth=1)
-    ax.plot(reliability.confidence, reliability.accuracy, color=PALETTE[0])
-    sizes = 300 * reliability.samples / reliability.samples.sum()
-    ax.scatter(reliability.confidence, reliability.accuracy, 10 + sizes, color=PALETTE[0])
-    ax.set(
-        xlabel="confidence",
-        ylabel="accuracy",
-        xlim=(-0.03, 1.03),
-        ylim=(-0.03, 1.03),
-        title=f"Reliability, expected calibration error {reliability.error:.3f}",
-    )
-    return ax

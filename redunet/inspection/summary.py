@@ -7,10 +7,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
+from redunet import _tables
 from redunet._checks import Array, as_samples
 from redunet._labels import as_labels
 from redunet.inspection.reliability import calibration, labels_among
-from redunet.inspection.text import with_three_digits
 from redunet.network import ReduNet
 from redunet.rates.coding_rates import spectral_rate_reduction, spectrum_of
 from redunet.rates.partition import Partition
@@ -19,25 +19,8 @@ from redunet.training.fine_tuned import FineTuned
 
 def description(model: ReduNet | FineTuned) -> dict[str, object]:
     """Layers, shapes, parameters, memory, settings and rates of a network, as plain values."""
-    net = constructed(model)
-    parameters = list(net.layers.parameters())
-    return {
-        "layers": len(net.layers),
-        "classes": net.classes_.tolist(),
-        "sample shape": list(net.sample_shape),
-        "feature shape": list(net.feature_shape),
-        "operators": net.layers[0].operators.description,
-        "parameters": sum(p.numel() for p in parameters),
-        "memory [MiB]": round(sum(p.nbytes for p in parameters) / 2**20, 1),
-        "eps_sq": net.settings.eps_sq,
-        "eta": net.settings.eta,
-        "membership": with_three_digits(str(net.settings.membership)),
-        **({} if net.reader is None else {"reader": type(net.reader).__name__}),
-        "momentum": net.settings.momentum,
-        **({"head": type(model.head).__name__} if isinstance(model, FineTuned) else {}),
-        "rate reduction before": float(net.history.delta[0]),
-        "rate reduction after": float(net.history.delta[-1]),
-    }
+    head = {"head": type(model.head).__name__} if isinstance(model, FineTuned) else {}
+    return _tables.description(constructed(model)) | head
 
 
 def constructed(model: ReduNet | FineTuned) -> ReduNet:

@@ -1,6 +1,7 @@
 """A list of modules with a type for its entries."""
 
 from collections.abc import Iterable, Iterator
+from textwrap import indent
 from typing import TYPE_CHECKING, Generic, Self, TypeVar, overload
 
 from torch import nn
@@ -22,3 +23,9 @@ class LayerList(nn.ModuleList, Generic[Entry]):
         @overload
         def __getitem__(self, idx: int) -> Entry: ...
         def __getitem__(self, idx: int | slice) -> Entry | Self: ...
+
+    def __repr__(self) -> str:
+        """The first layer stands for all, which have the same parts."""
+        layers = f"{len(self)} layer{'s' * (len(self) != 1)}"
+        first = f", the first:\n{indent(repr(self[0]), '  ')}\n" if len(self) else ""
+        return f"{type(self).__name__}({layers}{first})"

@@ -73,11 +73,6 @@ class Membership(ABC):
         )
         return shares / alpha
 
-    @property
-    def formula(self) -> str:
-        """The formula of the rule in matplotlib's mathtext, for diagrams of the network."""
-        return type(self).__name__
-
 
 @dataclass(frozen=True)
 class Softmax(Membership):
@@ -124,12 +119,6 @@ class Softmax(Membership):
         """True if ``balanced``."""
         return self.balanced
 
-    @property
-    def formula(self) -> str:
-        """The formula of the rule, for diagrams of the network."""
-        scale = "/α_j" if self.balanced else ""
-        return f"softmax of\n$-λ\\|C^jv\\|{scale}$, $λ={self.lam:g}$"
-
 
 @dataclass(frozen=True)
 class Rectified(Membership):
@@ -162,11 +151,6 @@ class Rectified(Membership):
     def __call__(self, residuals: Tensor, proportions: Tensor) -> Tensor:
         """``(m, k)`` to ``(m, k)``."""
         return soft_membership(residuals, self.lam)
-
-    @property
-    def formula(self) -> str:
-        """The formula of the rule, for diagrams of the network."""
-        return "rectified"
 
 
 def soft_membership(residuals: Tensor, lam: float) -> Tensor:

@@ -16,6 +16,7 @@ from redunet._checks import Array, check_count, check_positive
 from redunet._keywords import suggests
 from redunet._precision import makes_operators
 from redunet._processes import Processes
+from redunet._tables import bar_options, table
 from redunet._warnings import warn
 from redunet.construction.sources import Data, Source, as_source
 from redunet.layers import Extensible, Membership, OperatorKind, Reader, Softmax
@@ -227,7 +228,7 @@ class Search:
         comparison = Comparison(subset, self.bands, self.eps_sq)
         lifts, reader = self._asked_for(tuple(subset.X.shape[1:]), seed)
         lifts = lifts[processes.rank :: processes.size]
-        with tqdm(lifts, desc="lifts", disable=not progress) as bar:
+        with tqdm(lifts, desc="lifts", **bar_options(progress)) as bar:
             own = [candidate for lift in bar for candidate in comparison.bands_of(lift)]
         everyone = _gathered(own, processes, subset.X.device)
         self.candidates_ = sorted(everyone, key=lambda candidate: candidate.loss)
@@ -277,10 +278,22 @@ class Search:
             return lifts, copy.deepcopy(self.reader)
         return lifts, automatic_reader(shape, seed) if self.candidates is None else None
 
+    def __repr__(self) -> str:
+        best: Candidate | None = getattr(self, "best_", None)
+        if best is None:
+            return "Search()"
+        return f"Search(best: {best.name}, band {best.band}, accuracy {self.accuracy_:.3f})"
+
     def __str__(self) -> str:
         """A table of the candidates. Stars mark what forms the network; the reader comes last."""
-        from tabulate import tabulate
+        return self._table()
 
+    def _repr_html_(self) -> str:
+        return self._table(html=True)
+
+    def _table(self, *, html: bool = False) -> str:
+        if not hasattr(self, "best_"):
+            return repr(self)
         best = self.best_.lift, self.best_.band
         rows = [
             ["*" * ((c.lift, c.band) == best), c.name, c.band, c.eps_sq, c.loss, c.accuracy]
@@ -290,7 +303,8 @@ class Search:
             name = type(reader).__name__
             rows.append(["*", name, 0, reader.eps_sq_, reader.loss_, reader.accuracy_])
         headers = ["", "lift", "band", "ε²", "log loss", "accuracy"]
-        return tabulate(rows, headers, floatfmt=("", "", "g", ".3g", ".3f", ".3f"), missingval="–")
+        formats = ("", "", "g", ".3g", ".3f", ".3f")
+        return table(headers, rows, html=html, floatfmt=formats, missingval="–")
 
 
 class Comparison:

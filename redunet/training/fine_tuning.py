@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from redunet._checks import Array, check_count, check_number, check_positive
+from redunet._tables import bar_options
 from redunet._warnings import warn
 from redunet.construction.sources import Data, check_rereadable, pair_of
 from redunet.network import ReduNet
@@ -198,7 +199,7 @@ class _Training:
         self, train: Batches, held_out: Batch | None, patience: int | None, *, progress: bool
     ) -> None:
         """Train for all epochs, or until a loss is not finite or patience is lost."""
-        with tqdm(total=self.epochs, desc="epochs", disable=not progress) as bar:
+        with tqdm(total=self.epochs, desc="epochs", **bar_options(progress)) as bar:
             while self.epoch < self.epochs and self.epoch - self.best_epoch < (
                 patience or math.inf
             ):
@@ -206,7 +207,8 @@ class _Training:
                     self.run_epoch(train, held_out)
                 except FloatingPointError:
                     return
-                bar.set_postfix({n: f"{v:.4g}" for n, v in self.model.history.latest().items()})
+                latest = {n: f"{v:.4g}" for n, v in self.model.history.latest().items()}
+                bar.set_postfix(latest, refresh=False)
                 bar.update()
 
     def run_epoch(self, train: Batches, held_out: Batch | None) -> None:

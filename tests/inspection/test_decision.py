@@ -92,7 +92,6 @@ def check(net, x, decision, layer=0, bands=False):
     assert decision.by_place.shape == net.sample_shape[1:]
     difference = pytest.approx(decision.difference, rel=1e-11, abs=1e-15)
     assert decision.by_frequency.sum() == difference
-    assert sum(decision.by_scale.values()) == difference
     assert decision.by_place.sum() == difference
     assert by_channel.sum() == difference
     return by_channel
@@ -107,8 +106,7 @@ def test_shares_of_plain_operators(shape, options):
     net = ReduNet.construct(X, labels, num_layers=2, membership=BALANCED, eps_sq=0.1, **options)
     for layer in (0, 1):
         decision = Decision.from_network(net, X[4], layer=layer)
-        by_channel = check(net, X[4], decision, layer)
-        assert decision.by_scale == {"samples": pytest.approx(by_channel.sum(), rel=1e-11)}
+        check(net, X[4], decision, layer)
         assert decision.difference > 0
         assert decision.frequency.tolist() == net.spectrum.frequencies.tolist()
 
@@ -121,19 +119,7 @@ def test_shares_of_lifts(shape, bands, number):
     X, labels = problem(*shape)
     net = searched(X, labels, number, bands)
     decision = Decision.from_network(net, X[7])
-    by_channel = check(net, X[7], decision, bands=True)
-    last = lifts(shape[0], len(shape) - 1)[number]
-    last = last[-1] if isinstance(last, nn.Sequential) else last
-    if last is None:
-        names = ["samples"] * shape[0]
-    elif bands is None:
-        names = [f"MultiScaleLift, {last.nonlinearity}"] * last.biases.numel()
-    else:
-        names = [f"dilation {d}" for d in last.dilations for _ in range(len(last.biases[0]))]
-    assert set(decision.by_scale) == set(names)
-    for name, share in decision.by_scale.items():
-        own = by_channel[np.array(names) == name].sum()
-        assert share == pytest.approx(own, rel=1e-9, abs=1e-14)
+    check(net, X[7], decision, bands=True)
 
 
 def test_residuals_are_those_of_the_inverse():
@@ -168,8 +154,6 @@ def test_named_classes_and_the_opposite():
     assert one.residuals == two.residuals[::-1]
     np.testing.assert_allclose(one.by_frequency, -two.by_frequency, rtol=1e-12)
     np.testing.assert_allclose(one.by_place, -two.by_place, rtol=1e-12)
-    for name, share in two.by_scale.items():
-        assert one.by_scale[name] == pytest.approx(-share, rel=1e-12)
     for name, share in two.by_input.items():
         assert one.by_input[name] == pytest.approx(-share, rel=1e-9)
     check(net, X[0], one, bands=True)
@@ -194,8 +178,6 @@ def test_shares_move_with_the_sample(band):
     np.testing.assert_allclose(moved.by_frequency, still.by_frequency, rtol=1e-9, atol=1e-14)
     rolled = np.roll(still.by_place, (3, 1), (0, 1))
     np.testing.assert_allclose(moved.by_place, rolled, rtol=1e-9, atol=1e-14)
-    assert list(still.by_scale) == ["dilation 1", "dilation 2"]
-    assert moved.by_scale == pytest.approx(still.by_scale, rel=1e-9)
 
 
 def test_momentum_and_later_layers():
@@ -217,7 +199,6 @@ def test_lifts_that_change_the_places():
         decision = Decision.from_network(net, X[1])
         assert decision.by_place.shape == shape
         assert decision.by_place.sum() == pytest.approx(decision.difference, rel=1e-11)
-        assert list(decision.by_scale) == [type(last).__name__]
     net = ReduNet.construct(X, labels, num_layers=1, lift=[kernels, nn.AdaptiveAvgPool1d(5)])
     check(net, X[1], Decision.from_network(net, X[1]))
 
@@ -252,7 +233,7 @@ def test_networks_in_single_precision_and_on_any_device(device):
     net.classes_ = np.arange(10)
     assert Decision.from_network(net, X[7], classes=labels[:2]).classes == (0, 1)
     assert Decision.from_network(net, X[7], classes=(labels[1], 5)).classes == (1, 5)
-    for shares in (decision.by_frequency, decision.by_place, [*decision.by_scale.values()]):
+    for shares in (decision.by_frequency, decision.by_place):
         assert np.sum(shares) == pytest.approx(decision.difference, rel=1e-10)
     expected = net.residual_norms(X[7:8], 0)[0] * net.layers[0].proportions / net.layers[0].alpha
     np.testing.assert_allclose(decision.residuals, expected.sort().values[:2].cpu(), rtol=1e-4)
@@ -267,25 +248,22 @@ def test_it_prints_the_largest_shares():
         by_place=np.zeros((2, 2)),
         frequency=np.array([[0, 0], [0, 1], [-1, 1], [2, 0]]),
         by_frequency=np.array([0.016, 0.16, -0.048, 0.032]),
-        by_scale={"dilation 1": 0.2, "dilation 2": -0.04},
         is_linear=False,
         means=np.zeros(2),
     )
     assert str(decision).splitlines() == [
-        "cat rather than dog",
+        "decision: cat rather than dog",
         "residuals: 0.3000 and 0.5000; squared, they differ by 0.16",
-        "shares of the difference, positive for cat and negative for dog:",
-        "  channels: red: +125 %, blue: −100 %; at their means: +75 %",
-        "  frequencies: (0, 1): +100 %, (−1, 1): −30 %, (2, 0): +20 %",
-        "  scales: dilation 1: +125 %, dilation 2: −25 %",
+        "shares: positive for cat, negative for dog",
+        "channels: red: +125 %, blue: −100 %; at their means: +75 %",
+        "frequencies: (0, 1): +100 %, (−1, 1): −30 %, (2, 0): +20 %",
     ]
     assert repr(decision) == "Decision('cat' rather than 'dog')"
-    assert "dilation 1: +125 %" in decision._repr_html_()
+    assert "red: +125 %, blue" in decision._repr_html_()
     X, labels = problem(4)
     vectors = str(explain(ReduNet.construct(X, labels, num_layers=1), X[0]).decision)
     assert "frequencies" not in vectors
-    assert vectors.endswith("scales: samples: +100 %")
-    assert "  columns: column " in vectors
+    assert "columns: column " in vectors
     assert "constant: +0 %" in vectors
     silent = Decision.from_network(ReduNet.construct(X, labels, num_layers=1), 0 * X[0])
     assert silent.difference == 0
@@ -399,7 +377,7 @@ def test_columns_have_shares_of_the_log_odds_if_there_is_a_reader(shape):
     assert decision.rest == pytest.approx(at_means, rel=1e-9)
     shares = sum(decision.by_input.values())
     assert shares == pytest.approx(expected - at_means, rel=1e-9)
-    assert "  columns, of the log odds: " in str(decision) or X.ndim > 2
+    assert "columns, of the log odds: " in str(decision) or X.ndim > 2
     assert decision.by_place.sum() == pytest.approx(decision.difference, rel=1e-9)
 
 

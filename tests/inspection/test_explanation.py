@@ -64,7 +64,7 @@ def test_it_prints_the_nearest_classes():
     assert text.count(": residual") == 3
     assert text.startswith(str(explanation.decision))
     assert repr(explanation) == f"Explanation(prediction={explanation.prediction!r}, layers=3)"
-    assert f"prediction: {explanation.prediction}" in explanation._repr_html_()
+    assert f"prediction </td><td>{explanation.prediction}" in explanation._repr_html_()
     assert text.endswith(f"prediction: {explanation.prediction}")
     assert f"{explanation.expansion[1]:.3f}" in text
     closeness = explanation.memberships.mean(0)

@@ -16,7 +16,7 @@ TARGETS = np.array([0, 0, 0, 1])
 
 
 def test_bins_have_their_mean_confidence_and_accuracy():
-    found = Reliability.from_membership(MEMBERSHIP, TARGETS, bins=4)
+    found = Reliability.from_membership(MEMBERSHIP, TARGETS)
     np.testing.assert_allclose(found.confidence, [0.6, 0.9])
     np.testing.assert_allclose(found.accuracy, [1, 0.5])
     np.testing.assert_array_equal(found.samples, [2, 2])
@@ -51,8 +51,8 @@ def test_samples_of_one_class_or_one_sample_have_a_log_loss():
 
 def test_the_plot_and_the_report_show_the_error(problem, tmp_path):
     net, X, labels = problem
-    found = Reliability.from_membership(net.membership(X).numpy(), labels.numpy(), bins=5)
-    ax = plot_reliability(net, X, labels, bins=5)
+    found = Reliability.from_membership(net.membership(X).numpy(), labels.numpy())
+    ax = plot_reliability(net, X, labels)
     _, line = ax.get_lines()
     np.testing.assert_allclose(line.get_xydata(), np.stack(found[:2], 1))
     assert f"expected calibration error {found.error:.3f}" in ax.get_title()

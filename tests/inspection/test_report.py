@@ -13,8 +13,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from redunet import ReduNet, ReduNetClassifier, Search, datasets, report
+from redunet._tables import three_digits
 from redunet.cli import main
-from redunet.inspection.text import three_digits
 from tests.inspection.report_page import Page
 
 
@@ -22,7 +22,7 @@ def test_a_page_that_holds_everything(path, problem):
     net, X, names = problem
     page = Page(path)
     assert page.open == []
-    assert len(page.images) == 10 + 2 * 3
+    assert len(page.images) == 9 + 2 * 2
     for alt, source in page.images:
         assert alt
         kind, data = source.split(",")
@@ -119,7 +119,7 @@ def test_samples_of_any_shape_are_drawn(shape, tmp_path, device):
     net = ReduNet.construct(X, labels, num_layers=1)
     report(net, X, labels, tmp_path / "report.html", worst=1)
     page = Page(tmp_path / "report.html")
-    assert len(page.images) == 9 + 3
+    assert len(page.images) == 8 + 2
     assert ("over all cyclic shifts" in page.text) == (len(shape) > 1)
 
 

@@ -9,8 +9,8 @@ from redunet import (
     Softmax,
     report,
 )
+from redunet._tables import three_digits
 from redunet.inspection import Decision
-from redunet.inspection.text import three_digits
 from tests.inspection.report_page import Page
 
 

@@ -38,7 +38,7 @@ MARKED_LAYERS = 30
 
 
 def plot_decision(decision: Decision, *, figure: FigureBase | None = None) -> np.ndarray:
-    """Draw the shares of a decision: by column or channel, by place, by frequency and by scale.
+    """Draw the shares of a decision: by column or channel, by place and by frequency.
 
     All shares are in percent of the difference between the squared residuals, and those of columns
     and channels in percent of the log odds if the network has a reader. Blue shares speak for the
@@ -56,11 +56,11 @@ def plot_decision(decision: Decision, *, figure: FigureBase | None = None) -> np
 
     Returns
     -------
-    numpy array of one to four matplotlib Axes
+    numpy array of one to three matplotlib Axes
     """
     names = ["inputs"] * bool(decision.by_input) + ["places"] * _has_places(decision)
     names += ["frequencies"] * (len(decision.by_frequency) > 1)
-    names += ["scales"] * (len(decision.by_scale) > 1 or not names)
+    names = names or ["frequencies"]
     rows = -(-len(names) // 2)
     if figure is None:
         size = (6.8, 3.2 * rows) if len(names) > 1 else (6.8, 3.6)
@@ -69,10 +69,9 @@ def plot_decision(decision: Decision, *, figure: FigureBase | None = None) -> np
     for ax in axes[len(names) :]:
         ax.remove()
     draw = {
-        "inputs": draw_inputs,
-        "places": draw_places,
+        "inputs": _draw_inputs,
+        "places": _draw_places,
         "frequencies": _draw_frequencies,
-        "scales": _draw_scales,
     }
     for name, ax in zip(names, axes, strict=False):
         draw[name](ax, decision)
@@ -83,13 +82,11 @@ def plot_decision(decision: Decision, *, figure: FigureBase | None = None) -> np
 
 
 def plot_explanation(explanation: Explanation, *, figure: FigureBase | None = None) -> np.ndarray:
-    """Plot the decision of the first layer, and residuals, memberships and steps by layer.
+    """Plot residuals, memberships and the parts of the step by layer.
 
-    The first panel has the shares of columns or channels in the decision, or, if there is one
-    channel, those of places; see :func:`plot_decision`. In the other panels, the five classes
-    nearest to the sample have colours, and so has its true class, if the explanation knows it. A
-    class has the same colour in the plots of all samples. If there is only one layer, bars show
-    these classes.
+    The five classes nearest to the sample have colours, and so has its true class, if the
+    explanation knows it. A class has the same colour in the plots of all samples. If there is only
+    one layer, bars show these classes. :func:`plot_decision` draws the reasons.
 
     Parameters
     ----------
@@ -100,29 +97,20 @@ def plot_explanation(explanation: Explanation, *, figure: FigureBase | None = No
 
     Returns
     -------
-    numpy array of four matplotlib Axes
-        The decision, residuals, memberships, and the lengths of the parts of the step.
+    numpy array of three matplotlib Axes
+        Residuals, memberships, and the lengths of the parts of the step.
     """
-    figure = plt.figure(figsize=(6.8, 6), layout="constrained") if figure is None else figure
-    axes: np.ndarray = figure.subplots(2, 2).flatten()
-    decision = explanation.decision
-    if decision.by_input:
-        draw_inputs(axes[0], decision)
-    elif _has_places(decision):
-        draw_places(axes[0], decision)
-    else:
-        _draw_scales(axes[0], decision)
-    winner, other = decision.classes
-    axes[0].set_title(literal(f"{winner} (blue), not {other} (orange)"), fontsize="medium")
-    _draw_classes(axes[1], explanation, explanation.residuals)
-    axes[1].set(title="Relative residual", ylabel=r"$\|C^j v\| / \alpha_j$")
-    _draw_classes(axes[2], explanation, explanation.memberships)
-    axes[2].set(title="Membership", ylabel=r"$\hat{\pi}_j$", ylim=(-0.03, 1.03))
-    _draw_classes(axes[3], explanation, explanation.compression, explanation.expansion)
-    axes[3].set(title="Parts of the step", ylabel="length", ylim=(0, None))
+    figure = plt.figure(figsize=(9, 3), layout="constrained") if figure is None else figure
+    axes: np.ndarray = figure.subplots(1, 3)
+    _draw_classes(axes[0], explanation, explanation.residuals)
+    axes[0].set(title="Relative residual", ylabel=r"$\|C^j v\| / \alpha_j$")
+    _draw_classes(axes[1], explanation, explanation.memberships)
+    axes[1].set(title="Membership", ylabel=r"$\hat{\pi}_j$", ylim=(-0.03, 1.03))
+    _draw_classes(axes[2], explanation, explanation.compression, explanation.expansion)
+    axes[2].set(title="Parts of the step", ylabel="length", ylim=(0, None))
     if len(explanation.angles) > 1:
         draw_legend(
-            axes[3], fontsize="small", frameon=False, loc="center left", bbox_to_anchor=(1, 0.5)
+            axes[2], fontsize="small", frameon=False, loc="center left", bbox_to_anchor=(1, 0.5)
         )
     return axes
 
@@ -133,7 +121,7 @@ def _has_places(decision: Decision) -> bool:
     return spatial in (1, 2) and decision.sample.ndim == 1 + spatial
 
 
-def draw_inputs(ax: Axes, decision: Decision) -> None:
+def _draw_inputs(ax: Axes, decision: Decision) -> None:
     """Draw a bar for each column or channel with a large share, and one for the rest."""
     shares = decision.percentages(list(decision.by_input.values()), decision.lead)
     _draw_bars(ax, list(decision.by_input), shares)
@@ -148,7 +136,7 @@ def draw_inputs(ax: Axes, decision: Decision) -> None:
         ax.set_xlabel("share of the log odds [%]")
 
 
-def draw_places(ax: Axes, decision: Decision) -> None:
+def _draw_places(ax: Axes, decision: Decision) -> None:
     """Draw the shares of places over an image, or behind the curves of a series."""
     shares, sample = decision.percentages(decision.by_place), decision.sample
     limit = float(np.abs(shares).max()) or 1.0
@@ -191,13 +179,6 @@ def _draw_frequencies(ax: Axes, decision: Decision) -> None:
     else:
         _draw_bars(ax, decision.frequency_names, decision.percentages(decision.by_frequency))
     ax.set(title="By frequency")
-
-
-def _draw_scales(ax: Axes, decision: Decision) -> None:
-    """Draw a bar for each scale."""
-    shares = decision.percentages(list(decision.by_scale.values()))
-    _draw_bars(ax, list(decision.by_scale), shares)
-    ax.set(title="By scale")
 
 
 def _draw_bars(ax: Axes, names: list[str], percentages: np.ndarray) -> None:

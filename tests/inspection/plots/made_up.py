@@ -10,7 +10,6 @@ RATES = RateHistory(np.array([2.0, 3.0, 4.0]), np.array([1.0, 1.5, 1.0]))
 
 def decision(
     *shape,
-    scales=("dilation 1", "dilation 2"),
     classes=("yes", "no"),
     inputs=None,
     sample=None,
@@ -31,7 +30,6 @@ def decision(
         by_place=by_place,
         frequency=frequencies,
         by_frequency=by_frequency,
-        by_scale={name: difference / len(scales) for name in scales},
         is_linear=is_linear,
         means=np.zeros(1),
     )

@@ -32,13 +32,13 @@ def test_shares_are_drawn_on_an_image():
     assert names[9] == "16 others"
     largest = np.abs(shares.by_frequency).argmax()
     assert names[0] == shares.frequency_names[largest]
-    assert names_of(axes[2]) == ["dilation 1", "dilation 2"]
+    assert len(axes) == 2
 
 
 def test_shares_are_drawn_behind_a_series():
     shares = decision(7, sample=np.ones((2, 7)), inputs={"a": 0.5, "_b": -0.25})
     axes = plot_decision(shares)
-    assert len(axes) == 4
+    assert len(axes) == 3
     assert len(axes[1].lines) == 2
     (overlay,) = axes[1].get_images()
     np.testing.assert_allclose(
@@ -54,7 +54,7 @@ def test_shares_are_drawn_behind_a_series():
 def test_columns_come_first_and_bars_sum_to_the_difference(is_linear, rest):
     inputs = {f"$column {i}": 0.01 * i for i in range(12)}
     shares = decision(inputs=inputs, is_linear=is_linear)
-    ax, scales = plot_decision(shares)
+    (ax,) = plot_decision(shares)
     widths = [patch.get_width() for patch in ax.patches]
     assert names_of(ax) == [
         *(rf"\$column {i}" for i in range(11, 2, -1)),
@@ -65,16 +65,13 @@ def test_columns_come_first_and_bars_sum_to_the_difference(is_linear, rest):
     np.testing.assert_allclose(widths, shares.percentages(expected))
     assert np.sum(widths) == pytest.approx(100 * np.sign(shares.difference))
     assert ax.get_title() == "By column"
-    assert names_of(scales) == ["dilation 1", "dilation 2"]
 
 
 def test_shares_of_other_samples():
-    assert len(plot_decision(decision(7, scales=["samples"]))) == 2
-    assert len(plot_decision(decision(2, 2, 2))) == 2
-    (ax,) = plot_decision(decision(scales=["samples"]))
-    assert len(ax.patches) == 1
+    assert len(plot_decision(decision(7))) == 2
+    assert len(plot_decision(decision(2, 2, 2))) == 1
     (ax,) = plot_decision(decision(sample=np.ones((1, 4, 4))))  # features without places
-    assert len(ax.patches) == 2
+    assert len(ax.patches) == 1
 
 
 def test_a_decision_of_a_network_is_drawn(images):

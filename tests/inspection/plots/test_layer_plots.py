@@ -31,15 +31,15 @@ def test_an_explanation_is_drawn_as_it_is(images):
     net, X, _ = images
     explanation = explain(net, X[0])
     axes = plot_explanation(explanation)
-    assert len(axes) == 4
+    assert len(axes) == 3
     axes[0].figure.canvas.draw()
     arrays = explanation.residuals, explanation.memberships, explanation.compression
-    for ax, array in zip(axes[1:], arrays, strict=True):
+    for ax, array in zip(axes, arrays, strict=True):
         drawn = {line.get_label(): line.get_ydata() for line in ax.lines}
         for j in explanation.nearest_classes(5):
             np.testing.assert_array_equal(drawn[f"digit {j}"], array[:, j])
-        assert len(ax.lines) == 10 + (ax is axes[3])
-    assert len(axes[3].get_legend().get_texts()) == 6
+        assert len(ax.lines) == 10 + (ax is axes[2])
+    assert len(axes[2].get_legend().get_texts()) == 6
 
 
 def colors_of(ax):
@@ -51,7 +51,7 @@ def test_a_class_has_the_same_colour_for_all_samples(images):
     net, X, _ = images
     found = {}
     for x in X[:8]:
-        for ax in plot_explanation(explain(net, x))[1:]:
+        for ax in plot_explanation(explain(net, x)):
             for name, color in colors_of(ax).items():
                 assert found.setdefault(name, color) == color
     assert found.pop("$E$") == "black"
@@ -62,7 +62,7 @@ def test_the_true_class_has_a_colour(images):
     net, X, _ = images
     furthest = explain(net, X[0]).nearest_classes(10)[-1]
     explanation = explain(net, X[0], label=f"digit {furthest}")
-    assert f"digit {furthest}" in colors_of(plot_explanation(explanation)[2])
+    assert f"digit {furthest}" in colors_of(plot_explanation(explanation)[1])
 
 
 def test_one_layer_has_bars(circle):
@@ -72,9 +72,9 @@ def test_one_layer_has_bars(circle):
     axes = plot_explanation(explanation)
     arrays = explanation.residuals, explanation.memberships, explanation.compression
     order = explanation.nearest_classes(2)
-    for ax, array in zip(axes[1:], arrays, strict=True):
+    for ax, array in zip(axes, arrays, strict=True):
         heights = [patch.get_height() for patch in ax.patches]
         np.testing.assert_allclose(heights[-2:], array[0, order])
         names = [tick.get_text() for tick in ax.get_xticklabels()]
         assert names[-2:] == [str(net.classes_[j]) for j in order]
-    assert axes[3].patches[0].get_height() == explanation.expansion[0]
+    assert axes[2].patches[0].get_height() == explanation.expansion[0]

@@ -1,6 +1,6 @@
 """Numbers as text."""
 
-from redunet.inspection.text import readable, three_digits, with_three_digits
+from redunet._tables import readable, three_digits, with_three_digits
 
 
 def test_numbers_have_three_digits():

@@ -1,0 +1,129 @@
+"""Numbers, lists and tables as text, and tables as HTML for notebooks."""
+
+import math
+import re
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
+from itertools import accumulate
+from typing import TYPE_CHECKING, TypedDict
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+    from redunet.network import ReduNet
+
+# Lists of more entries, or of more characters, are not written out.
+WRITTEN_ENTRIES = 20
+WRITTEN_CHARACTERS = 80
+
+# Tables of more rows have their first and last ones, half of so many each.
+WRITTEN_ROWS = 20
+
+
+def three_digits(value: float) -> str:
+    """A number with three significant digits, without an exponent if it is at least 0.0001."""
+    if not math.isfinite(value) or value == 0:
+        return f"{value:g}"
+    rounded = float(f"{value:.2e}")
+    order = math.floor(math.log10(abs(rounded)))
+    if order < -4:
+        return f"{value:.2e}"
+    return f"{rounded:.{max(0, 2 - order)}f}" if order <= 2 else f"{value:.0f}"
+
+
+def with_three_digits(text: str) -> str:
+    """A text whose numbers with more than three decimals have three significant digits."""
+    return re.sub(r"\d+\.\d{4,}(e-?\d+)?", lambda found: three_digits(float(found.group())), text)
+
+
+def readable(value: object) -> str:
+    """A value of a summary as text: numbers with three digits, and lists with commas."""
+    if isinstance(value, float):
+        return three_digits(value)
+    if value is None or isinstance(value, bool):
+        return {None: "–", True: "yes", False: "no"}[value]
+    if isinstance(value, dict):
+        value = [f"{name}: {readable(part)}" for name, part in value.items()]
+    if isinstance(value, list):
+        texts = [str(entry) for entry in value]
+        lengths = accumulate(len(text) + len(", ") for text in texts)
+        fitting = sum(length <= WRITTEN_CHARACTERS for length in lengths)
+        count = max(1, min(WRITTEN_ENTRIES, fitting))
+        shown = ", ".join(texts[:count])
+        return shown if len(texts) <= count else f"{shown}, … ({len(texts)})"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+class BarOptions(TypedDict):
+    """Options of ``tqdm``."""
+
+    disable: bool
+    mininterval: float
+
+
+def bar_options(progress: bool) -> BarOptions:
+    """Options of progress bars. A log keeps every drawing of a bar, so it gets few."""
+    is_live = sys.stderr.isatty() or "ipykernel" in sys.modules
+    return {"disable": not progress, "mininterval": 0.1 if is_live else 30.0}
+
+
+def table(
+    headers: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    html: bool = False,
+    floatfmt: str | Sequence[str] = ".3f",
+    missingval: str = "…",
+    are_numbers: bool = True,
+) -> str:
+    """A table as text, or as HTML for a notebook. Options are those of ``tabulate``."""
+    from tabulate import tabulate
+
+    rows, half = list(rows), WRITTEN_ROWS // 2
+    if html and len(rows) > WRITTEN_ROWS:
+        rows = [*rows[:half], ["…", *[None] * (len(rows[0]) - 1)], *rows[-half:]]
+    return tabulate(
+        rows,
+        headers,
+        tablefmt="html" if html else "simple",
+        floatfmt=floatfmt,
+        missingval=missingval,
+        disable_numparse=not are_numbers,
+    )
+
+
+def html_pairs(values: Mapping[str, object]) -> str:
+    """Names and values as a table in HTML."""
+    rows = [(name, with_three_digits(readable(value))) for name, value in values.items()]
+    return table((), rows, html=True, are_numbers=False)
+
+
+def html_fields(instance: "DataclassInstance") -> str:
+    """The fields of a dataclass as a table in HTML."""
+    return html_pairs({field.name: getattr(instance, field.name) for field in fields(instance)})
+
+
+def description(net: "ReduNet") -> dict[str, object]:
+    """Layers, shapes, parameters, memory, settings and rates of a network, as plain values."""
+    parameters, lift = list(net.layers.parameters()), net.lift
+    parts = [] if lift is None else [lift]
+    if lift is not None and type(lift).__name__ == "Sequential":
+        parts = list(lift.children())
+    return {
+        "layers": len(net.layers),
+        "classes": net.classes_.tolist(),
+        "sample shape": list(net.sample_shape),
+        "feature shape": list(net.feature_shape),
+        "lift": [type(part).__name__ for part in parts],
+        "operators": net.layers[0].operators.description,
+        "parameters": sum(p.numel() for p in parameters),
+        "memory [MiB]": round(sum(p.nbytes for p in parameters) / 2**20, 1),
+        "eps_sq": net.settings.eps_sq,
+        "eta": net.settings.eta,
+        "membership": with_three_digits(str(net.settings.membership)),
+        **({} if net.reader is None else {"reader": type(net.reader).__name__}),
+        "momentum": net.settings.momentum,
+        "rate reduction before": float(net.history.delta[0]),
+        "rate reduction after": float(net.history.delta[-1]),
+    }
