@@ -104,7 +104,6 @@ def evaluated(data: Data, size: int, seed: int) -> list[float]:
     classes = model.classes_
     places = np.searchsorted(classes, y_test)
     P = model.predict_proba(X_test)
-    residuals = model.net_.relative_residuals(model.net_.samples(X_test), 0).numpy()
     flat, flat_test = X.reshape(len(X), -1), X_test.reshape(len(X_test), -1)
     micl = MICLClassifier().fit(flat, y)
     folds = min(5, np.unique(y, return_counts=True)[1].min())
@@ -112,7 +111,7 @@ def evaluated(data: Data, size: int, seed: int) -> list[float]:
     return [
         (P.argmax(1) == places).mean(),
         log_loss(y_test, P, labels=classes),
-        best_loss(residuals, places),
+        best_loss(-np.log(P.clip(np.finfo(P.dtype).tiny)), places),
         Reliability.of(P, places).error,
         log_loss(y_test, micl.predict_proba(flat_test), labels=classes),
         best_loss(micl.increments(flat_test), places),

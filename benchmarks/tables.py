@@ -31,7 +31,7 @@ from benchmarks.machine import describe
 from redunet import ReduNetClassifier
 
 MOST_ROWS = 2000
-GRID = {"learning_rate": (0.03, 0.1), "max_leaf_nodes": (7, 31)}
+RATES = (0.03, 0.1)
 
 
 def read(file: str) -> pd.DataFrame:
@@ -65,12 +65,12 @@ SETS = {
 
 
 class SearchedBoosting(ClassifierMixin, BaseEstimator):
-    """Gradient boosting with the learning rate and the leaves that are best in five folds."""
+    """Gradient boosting with the learning rate that is the best in five folds."""
 
     def fit(self, X: np.ndarray, y: np.ndarray) -> "SearchedBoosting":
-        """Choose the settings, and fit the trees to all samples."""
-        self.model_ = HistGradientBoostingClassifier(max_iter=150, random_state=0)
-        self.details_, _ = search(self.model_, GRID, X, y)
+        """Choose the learning rate, and fit the trees to all samples."""
+        self.model_ = HistGradientBoostingClassifier(max_leaf_nodes=15, random_state=0)
+        self.details_, _ = search(self.model_, {"learning_rate": RATES}, X, y)
         self.model_.set_params(**self.details_).fit(X, y)
         return self
 

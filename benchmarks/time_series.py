@@ -29,7 +29,7 @@ from benchmarks.contest import (
     run,
 )
 from benchmarks.machine import describe
-from redunet import ReduNetClassifier, Search
+from redunet import ReduNetClassifier
 
 SETS = [
     "ACSF1",
@@ -60,13 +60,8 @@ def multi_rocket(seed: int) -> MultiRocketHydraClassifier:
     return MultiRocketHydraClassifier(random_state=seed)
 
 
-def subspaces(seed: int) -> ReduNetClassifier:
-    return ReduNetClassifier(lift=Search(reader=None, seed=seed))
-
-
 METHODS = {
     "ReduNet": Method(lambda seed: ReduNetClassifier(random_state=seed)),
-    "ReduNet, subspaces alone": Method(subspaces),
     "MiniRocket": Method(mini_rocket),
     "MultiRocket-Hydra": Method(multi_rocket),
     "1-NN DTW": Method(dtw, random=False),
@@ -74,7 +69,6 @@ METHODS = {
     "SVM on amplitudes": Method(lambda seed: SearchedSVM(amplitudes), random=False),
     "MiniRocket, ten shifts": Method(lambda seed: OnShifts(mini_rocket(seed), 10, seed)),
     "MultiRocket-Hydra, ten shifts": Method(lambda seed: OnShifts(multi_rocket(seed), 10, seed)),
-    "SVM, ten shifts": Method(lambda seed: SearchedSVM(copies=10, random_state=seed)),
 }
 COMPILED = [mini_rocket, multi_rocket, dtw]
 
@@ -86,7 +80,7 @@ def main() -> None:
     options = parser.parse_args()
     methods = {name: METHODS[name] for name in options.methods}
     sets = {name: partial(task, name) for name in options.datasets}
-    if not all(name.startswith("ReduNet") for name in methods):
+    if list(methods) != ["ReduNet"]:
         compile_all()
     results = run(methods, sets, options.seeds, options.out)
     print(describe(torch.device("cpu")))
