@@ -174,8 +174,6 @@ def test_the_classifier_has_names():
     for changed in (frame[COLUMNS[::-1]], frame.assign(id=1), frame.drop(columns="mass")):
         with pytest.raises(ValueError, match="feature names"):
             model.predict(changed)
-    images = ReduNetClassifier(lift=None, input_shape=(1, 2, 2)).fit(frame, kinds)
-    assert images.net_.names == Names(None, "kind")
 
 
 def test_validation_samples_are_put_in_order():

@@ -13,7 +13,6 @@ from redunet import (
     MICLClassifier,
     NearestSubspaceClassifier,
     ReduNet,
-    ReduNetClassifier,
     Search,
 )
 
@@ -44,19 +43,6 @@ def test_settings_of_a_construction(settings, error, message):
 def test_flags_of_estimators_are_true_or_false(kind, name, value):
     with pytest.raises(TypeError, match=f"{name} must be True or False"):
         kind(**{name: value}).fit(X, LABELS)
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"input_shape": 3}, r"input_shape must be a tuple of integers, .*, got 3"),
-        ({"input_shape": "3"}, r"input_shape must be a tuple of integers, .*, got '3'"),
-        ({"input_shape": (1.5, 2)}, "input_shape must be an integer, got 1.5"),
-    ],
-)
-def test_settings_of_a_classifier(settings, message):
-    with pytest.raises(TypeError, match=message):
-        ReduNetClassifier(**settings).fit(X, LABELS)
 
 
 @pytest.mark.parametrize(

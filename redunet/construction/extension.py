@@ -71,7 +71,8 @@ def extended(parts: Parts, X: Array, labels: Array) -> Parts:
     if parts.reader is not None:
         raise ValueError(
             "a network with a reader cannot be extended, because the reader needs all samples: "
-            "construct it without a reader"
+            'construct it with operators="extensible" and lift=Search(reader=None), or without '
+            "reader="
         )
     kept = kept_sums(parts)
     like = parts.layers[0].proportions

@@ -22,7 +22,6 @@ from redunet._checks import (
     Array,
     as_samples,
     check_count,
-    check_counts,
     check_device,
     check_sample_shape,
 )
@@ -63,9 +62,6 @@ class ReduNetClassifier(
         and the sharpness are chosen. Samples are then standardised first: every feature of vectors,
         or every channel of signals, gets zero mean and unit variance, and vectors get a constant
         feature of 1, without which the network would ignore their norms.
-    input_shape : tuple of int, optional
-        Shape ``(C, *spatial)`` of one sample, if the values of a series or an image are a row of
-        ``X``, as in pipelines.
     operators : {"exact", "extensible", "variational"} or OperatorKind
         See :meth:`redunet.ReduNet.construct`.
     rank : int, optional
@@ -128,7 +124,6 @@ class ReduNetClassifier(
         *,
         eps_sq: float | None = None,
         lift: Literal["auto"] | Search | nn.Module | Sequence[nn.Module] | None = "auto",
-        input_shape: tuple[int, ...] | None = None,
         operators: Literal["exact", "extensible", "variational"] | OperatorKind = "exact",
         rank: int | None = None,
         class_weight: ClassWeight | None = None,
@@ -140,7 +135,6 @@ class ReduNetClassifier(
         self.num_layers = num_layers
         self.eps_sq = eps_sq
         self.lift = lift
-        self.input_shape = input_shape
         self.operators = operators
         self.rank = rank
         self.class_weight = class_weight
@@ -164,22 +158,11 @@ class ReduNetClassifier(
             sample that occurs twice. In leave-one-out a sample is left out with its whole weight.
         """
         check_device(self.device)
-        if not isinstance(self.input_shape, tuple | list | None):
-            raise TypeError(
-                f"input_shape must be a tuple of integers, such as (3, 32, 32), got "
-                f"{self.input_shape!r}"
-            )
-        check_counts(input_shape=self.input_shape or ())
         names = Names.from_data(X, y)
-        rows, labels = validated_pair(
+        samples, labels = validated_pair(
             self, on_host(X), y, unknown=self.unknown, partial=True, dtype="numeric"
         )
-        if self.input_shape and prod(self.input_shape) != prod(rows.shape[1:]):
-            raise ValueError(
-                f"input_shape {tuple(self.input_shape)} has {prod(self.input_shape)} values, "
-                f"X has {rows.shape[1]} features"
-            )
-        samples = self._samples(rows)
+        samples = as_samples(samples, device=self.device)
         self.search_ = self._search(samples.shape[1], is_signal=samples.ndim > 2)
         self.net_ = ReduNet.construct(
             samples,
@@ -192,8 +175,11 @@ class ReduNetClassifier(
             progress=self.progress,
         )
         self.classes_ = self.net_.classes_
-        self.net_.names = names._replace(features=None) if self.input_shape else names
-        self.label_distributions_, self.transduction_ = self._transduction(labels)
+        self.net_.names = names
+        found = self.net_.label_distributions_
+        known = (labels[:, None] == self.classes_).astype(float)
+        self.label_distributions_ = known if found is None else found.cpu().numpy()
+        self.transduction_ = labels.copy() if found is None else self.net_.transduction_
         self.sharpness_ = self.search_.sharpness_
         self.eps_sq_ = self.net_.settings.eps_sq
         return self
@@ -240,27 +226,15 @@ class ReduNetClassifier(
         of_reader = net.reader_logits(samples) / self.sharpness_
         return (of_reader - net.relative_residuals(samples, 0)).cpu().numpy()
 
-    def _transduction(self, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Memberships and labels of the training samples, those that were found among them."""
-        found = self.net_.label_distributions_
-        if found is None:
-            return (labels[:, None] == self.classes_).astype(float), labels.copy()
-        memberships = found.cpu().numpy()
-        return memberships, self.classes_[memberships.argmax(1)]
-
     def _validated(self, X: Array) -> Tensor:
         check_is_fitted(self)
         if not hasattr(self, "feature_names_in_"):  # scikit-learn knows names that are strings
             X = self.net_.names.in_order(X)
         X = on_host(X)
-        if len(self.net_.sample_shape) > 1 and not self.input_shape and np.ndim(X) > 1:
+        if len(self.net_.sample_shape) > 1 and np.ndim(X) > 1:
             check_sample_shape(np.asarray(X), self.net_.sample_shape)
-        return self._samples(validated(self, X, reset=False, dtype="numeric"))
-
-    def _samples(self, X: Tensor) -> Tensor:
-        """Samples in the shape that the network takes."""
-        shaped = X.reshape(len(X), *self.input_shape) if self.input_shape else X
-        return as_samples(shaped, device=self.device)
+        samples = validated(self, X, reset=False, dtype="numeric")
+        return as_samples(samples, device=self.device)
 
     def _search(self, channels: int, *, is_signal: bool) -> Search:
         """The search that the parameters ask for. A search among them does not change."""

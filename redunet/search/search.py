@@ -232,10 +232,11 @@ class Search:
             own = [candidate for lift in bar for candidate in comparison.bands_of(lift)]
         everyone = _gathered(own, processes, subset.X.device)
         self.candidates_ = sorted(everyone, key=lambda candidate: candidate.loss)
-        self.best_ = comparison.best(self.candidates_)
+        judge = comparison.judge
+        usual = [c for c in self.candidates_ if c.band in (DEFAULT_BAND, None)]
+        self.best_ = self.candidates_[0] if judge.count or not usual else usual[0]
         if not subset.is_whole:
             self.best_ = comparison.refined(self.best_, source, batch_size, processes)
-        judge = comparison.judge
         verdict = judge.verdict(self.best_.residuals)
         self.sharpness_ = verdict.sharpness if judge.count else DEFAULT_SHARPNESS
         self.reader_ = reader = reader if subset.sizes.max() > 1 else None
@@ -336,13 +337,6 @@ class Comparison:
         for band in bands:
             limited = features if band is None else Band(band)(features)
             yield self._candidate(name_of(lift), fitted, band, limited)
-
-    def best(self, candidates: Sequence[Candidate]) -> Candidate:
-        """The first of sorted candidates, or a default one if none of them has a loss."""
-        if self.judge.count:
-            return candidates[0]
-        wanted = [c for c in candidates if c.band in (DEFAULT_BAND, None)]
-        return (wanted or candidates)[0]
 
     def refined(
         self, candidate: Candidate, source: Source, batch_size: int | None, processes: Processes

@@ -8,7 +8,7 @@ from sklearn.base import clone
 from sklearn.datasets import load_digits, load_iris, load_wine
 from sklearn.model_selection import GridSearchCV, cross_val_score, train_test_split
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import MinMaxScaler
+from sklearn.preprocessing import FunctionTransformer, MinMaxScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from redunet import MultiScaleLift, RandomCirculantLift, ReduNetClassifier, Search
@@ -88,14 +88,15 @@ def test_rows_with_a_shape_are_images():
     X, y = load_digits(return_X_y=True)
     images, random = X.reshape(-1, 1, 8, 8), np.random.default_rng(0)
     train, test = random.permutation(len(X))[:300].reshape(2, 150)
-    rows = ReduNetClassifier(2, input_shape=(1, 8, 8)).fit(X[train], y[train])
+    shape = FunctionTransformer(lambda X: X.reshape(-1, 1, 8, 8))
+    rows = make_pipeline(shape, ReduNetClassifier(2)).fit(X[train], y[train])
     model = ReduNetClassifier(2).fit(images[train], y[train])
     np.testing.assert_array_equal(rows.predict(X[test]), model.predict(images[test]))
     shifted = all_shifts(torch.tensor(images[test[:8]]), 3)
     predictions = model.predict(shifted.flatten(0, 1).numpy()).reshape(8, -1)
     assert (predictions == model.predict(images[test[:8]])[:, None]).all()
     assert model.score(images[test], y[test]) > 0.85
-    assert model.transform(images[:3]).shape == (3, *rows.get_feature_names_out().shape)
+    assert model.transform(images[:3]).shape == (3, *rows[-1].get_feature_names_out().shape)
 
 
 def test_series_with_the_lift_of_a_user():
@@ -156,17 +157,12 @@ def test_seeds_give_other_kernels():
     assert not np.array_equal(one, other)
 
 
-def test_a_shape_that_does_not_fit():
-    X, y = load_digits(return_X_y=True)
-    with pytest.raises(ValueError, match=r"input_shape \(1, 8, 9\) has 72 values, X has 64"):
-        ReduNetClassifier(input_shape=(1, 8, 9)).fit(X, y)
-
-
 def test_a_lift_stays_as_it_is():
     X, y = load_digits(return_X_y=True)
+    X, y = X[:100].reshape(-1, 1, 8, 8), y[:100]
     lift = RandomCirculantLift(1, 4, 3, 2)
     kernels = lift.kernels.clone()
-    model = ReduNetClassifier(input_shape=(1, 8, 8), lift=lift, eps_sq=0.01).fit(X[:100], y[:100])
+    model = ReduNetClassifier(lift=lift, eps_sq=0.01).fit(X, y)
     assert model.net_.lift[1].kernels.dtype == torch.float64
     assert lift.kernels.dtype == torch.float32
     assert torch.equal(lift.kernels, kernels)

@@ -94,6 +94,17 @@ def small(**options):
     return Search([None], bands=[None], reader=ExpansionRegression(), **options)
 
 
+def test_files_keep_weighted_networks(tmp_path):
+    X, path = problem(30), tmp_path / "net.safetensors"
+    net = ReduNet.construct(X, LABELS, lift=small(class_weight={0: 5.0}))
+    for samples_too in (None, (X, LABELS)):
+        net.save(path, samples=samples_too)
+        torch.testing.assert_close(ReduNet.load(path).membership(X), net.membership(X))
+    weighted = ReduNet.construct(X, LABELS, num_layers=1, sample_weight=WEIGHTS)
+    with pytest.raises(ValueError, match="samples"):
+        weighted.save(path, samples=(X, LABELS))
+
+
 def test_a_search_weighs_classes_and_leaves_out_what_has_no_weight():
     X = problem(4, m=60)
     labels = np.where(np.arange(60) < 40, "many", np.where(np.arange(60) < 52, "some", "few"))
