@@ -8,6 +8,7 @@ from torch import Tensor
 from redunet._checks import Array, as_samples, check_count, check_flag, is_traced
 from redunet._warnings import warn
 from redunet.lifts.base import Lift
+from redunet.rates.spectrum import moderate_scale
 
 # The first samples have another unit if they vary by this factor more or less than those of the
 # fit. Channels of fewer values say nothing.
@@ -59,9 +60,9 @@ class Standardize(Lift):
         X = as_samples(X)
         self._check_shape(X)
         self.to(X.device, X.dtype)
-        channels = X.transpose(0, 1).flatten(1).double()
-        scale = channels.std(1, correction=0)
-        mean = channels.mean(1)
+        unit = moderate_scale(X)
+        channels = X.transpose(0, 1).flatten(1).double() / unit
+        scale, mean = channels.std(1, correction=0) * unit, channels.mean(1) * unit
         rounding = 10 * torch.finfo(X.dtype).eps * mean.abs()
         self.mean.copy_(mean)
         self.scale.copy_(torch.where(scale > rounding, scale, 1))

@@ -206,3 +206,10 @@ def test_samples_in_another_unit_are_a_warning(shape):
         lift(X)
     with pytest.warns(ReduNetWarning, match=r"50 times more than those of the construction"):
         lift(255 * 255 * X)
+
+
+@pytest.mark.parametrize("unit", [1e-200, 1e200])
+def test_very_large_and_very_small_samples_are_standardised(unit):
+    X = images(20, 3)
+    found = Standardize(3).fit(unit * X)(unit * X)
+    torch.testing.assert_close(found, Standardize(3).fit(X)(X), rtol=1e-12, atol=0)
