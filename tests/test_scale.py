@@ -101,7 +101,7 @@ def test_classes_far_from_each_other():
 def test_clusters_do_not_depend_on_the_origin(options, dtype, offset):
     shape = (2, 9) if "shift_invariant" in options else (8,)
     far, near = moved(classes(*shape), dtype, offset)
-    model = LossyCodingClustering(center=True, random_state=0, **options)
+    model = LossyCodingClustering(center=True, **options)
     found, expected = (model.fit(X).labels_.tolist() for X in (far, near))
     assert found == expected
     assert model.fit(far).predict(far).tolist() == model.fit(near).predict(near).tolist()

@@ -1,21 +1,16 @@
 """Clustering by lossy coding, which finds the number of clusters."""
 
-from typing import Literal, TypeAlias
-
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClusterMixin
 from sklearn.isotonic import isotonic_regression
-from sklearn.utils import check_random_state
 from torch import Tensor
 
 from redunet._checks import (
     Array,
-    as_tensor,
     check_flag,
     check_positive,
-    plain,
 )
 from redunet._labels import as_labels
 from redunet.coding.increment import CodedClasses
@@ -24,14 +19,11 @@ from redunet.estimators.validation import SpectralMixin, validated
 from redunet.rates.partition import Partition
 from redunet.rates.spectrum import minus_origin, norms
 
-Initial: TypeAlias = Literal["auto", "samples"] | ArrayLike
-
 # The default ε², as a share of the mean squared norm of the samples at each place.
 DEFAULT_SHARE = 0.01
 
-# Above this number of samples, the default begins with the clusters of a random subset.
-LARGEST_START = 5000
-SUBSET = 2500
+# Largest number of samples that are merged one by one.
+MOST_SINGLE = 5000
 
 
 class LossyCodingClustering(SpectralMixin, ClusterMixin, BaseEstimator):
@@ -61,14 +53,10 @@ class LossyCodingClustering(SpectralMixin, ClusterMixin, BaseEstimator):
     shift_invariant : bool
         If false, samples are flattened. If true, samples are ``(m, C, *spatial)``, and cyclic
         shifts of single samples do not change the clusters.
-    initial : {"auto", "samples"}, int or array-like of shape (m,)
-        Clusters to begin with: each sample alone (``"samples"``), or groups with the given labels,
-        for example by k-means. ``"auto"`` takes single samples up to 5000 samples. Of larger
-        sets it first clusters 2500 random samples, assigns all samples to these clusters as
-        :meth:`predict` does, and begins with them. Clusters of less than a thousandth of a large
-        set may be missed.
-    random_state : int, RandomState instance or None
-        Random state of the random subset.
+    initial : array-like of shape (m,), optional
+        Labels of the groups to begin with, for example by k-means. By default each sample is alone,
+        up to 5000 samples. For larger sets, clusters of some samples can be the beginning:
+        ``first = LossyCodingClustering(eps_sq).fit(X[::10])``, and ``initial=first.predict(X)``.
     progress : bool
         Show a progress bar on standard error.
 
@@ -115,15 +103,13 @@ class LossyCodingClustering(SpectralMixin, ClusterMixin, BaseEstimator):
         *,
         center: bool = False,
         shift_invariant: bool = False,
-        initial: Initial = "auto",
-        random_state: int | np.random.RandomState | None = None,
+        initial: ArrayLike | None = None,
         progress: bool = False,
     ):
         self.eps_sq = eps_sq
         self.center = center
         self.shift_invariant = shift_invariant
         self.initial = initial
-        self.random_state = random_state
         self.progress = progress
 
     @torch.no_grad()
@@ -203,28 +189,21 @@ class LossyCodingClustering(SpectralMixin, ClusterMixin, BaseEstimator):
 
     def _initial_groups(self, V: Tensor) -> np.ndarray:
         """Labels of the initial clusters, ``(m,)``."""
-        m, initial = V.shape[1], self.initial
-        if np.ndim(initial) == 0:
-            if initial not in ("auto", "samples"):
+        m = V.shape[1]
+        if self.initial is None:
+            if m > MOST_SINGLE:
                 raise ValueError(
-                    "initial must be 'auto', 'samples' or labels, such as "
-                    f"KMeans(50).fit_predict(X), got {initial!r}"
+                    f"{m} samples are too many to merge one by one: begin with the clusters of "
+                    "some, initial=LossyCodingClustering(eps_sq).fit(X[::10]).predict(X), or with "
+                    "those of k-means"
                 )
-            if initial == "samples" or m <= LARGEST_START:
-                return np.arange(m)
-            return self._by_subset(V)
+            return np.arange(m)
         try:
-            return as_labels(initial, m)
+            return as_labels(self.initial, m)
         except (TypeError, ValueError) as error:
-            raise type(error)(f"initial: {error}") from error
-
-    def _by_subset(self, V: Tensor) -> np.ndarray:
-        """Clusters of a random subset, and the samples that lengthen their codes least."""
-        chosen = check_random_state(plain(self.random_state)).permutation(V.shape[1])[:SUBSET]
-        part = V[:, as_tensor(chosen, device=V.device)]
-        merging = self._merged(part, np.arange(len(chosen)))
-        coded = self._code(part, merging.labels(merging.shortest))
-        return coded.increments(V).argmin(1).cpu().numpy()
+            raise type(error)(
+                f"initial: {error}; pass labels, such as KMeans(50).fit_predict(X)"
+            ) from error
 
 
 def linkage(merging: Merging) -> tuple[np.ndarray, float]:

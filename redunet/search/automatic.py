@@ -90,7 +90,7 @@ def automatic_reader(sample_shape: Sequence[int], seed: int = 0) -> ExpansionReg
         A regression that is not fitted yet.
     """
     lift = _kernels(sample_shape, READ_KERNELS, seed, ALL_NONLINEARITIES, mean=True)
-    return ExpansionRegression(lift, seed=seed)
+    return ExpansionRegression(lift)
 
 
 def automatic_bands(feature_shape: Sequence[int]) -> list[int | None]:

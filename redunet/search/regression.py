@@ -49,8 +49,6 @@ class ExpansionRegression(Reader):
     most_samples : int
         Largest number of samples that are in memory together. If there are more, sums over batches
         give the regression, and random samples of this number are left out in turn.
-    seed : int
-        Seed of the choice of these samples.
 
     Attributes
     ----------
@@ -98,12 +96,10 @@ class ExpansionRegression(Reader):
         *,
         eps_sq: float | None = None,
         most_samples: int = 5000,
-        seed: int = 0,
     ):
         super().__init__()
         self.lift, self.eps_sq = composed(lift), check_positive(eps_sq=eps_sq)
         self.most_samples = check_count(most_samples=most_samples)
-        self.seed = check_count(None, seed=seed)
         for name in ("mean", "weights", "offset", "sharpness"):
             self.register_buffer(name, torch.empty(0, dtype=torch.float64))
 
@@ -131,7 +127,7 @@ class ExpansionRegression(Reader):
         processes = Processes(process_group)
         source = as_source(X, labels, device, unknown=unknown, sample_weight=sample_weight)
         size = check_count(batch_size=batch_size) or max(64, 2**24 // source.example.numel())
-        subset = draw(source, self.most_samples, size, self.seed, processes)
+        subset = draw(source, self.most_samples, size, 0, processes)
         return self.fit_subset(subset, source, size, processes)
 
     @makes_operators

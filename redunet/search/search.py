@@ -54,8 +54,6 @@ class Candidate:
 
     Attributes
     ----------
-    name : str
-        The lift in words.
     lift : nn.Module or None
         The fitted lift, without the band. The candidates of one lift share it.
     band : int or None
@@ -73,7 +71,6 @@ class Candidate:
         The relative residuals at this ε².
     """
 
-    name: str
     lift: nn.Module | None
     band: int | None
     precisions: np.ndarray
@@ -83,6 +80,11 @@ class Candidate:
     standard_error: float
     accuracy: float
     residuals: Tensor = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        """The lift in words."""
+        return name_of(self.lift)
 
     @property
     def whole(self) -> nn.Module | None:
@@ -336,7 +338,7 @@ class Comparison:
         features = in_blocks(whole, self._X, None if widest == math.inf else Band(int(widest)))
         for band in bands:
             limited = features if band is None else Band(band)(features)
-            yield self._candidate(name_of(lift), fitted, band, limited)
+            yield self._candidate(fitted, band, limited)
 
     def refined(
         self, candidate: Candidate, source: Source, batch_size: int | None, processes: Processes
@@ -353,11 +355,10 @@ class Comparison:
             V = encode(batch.to(X), lift, spectrum)
             add_class_moments_(moments, V, self._subset.partition_of(labels, weights))
         moments = processes.all_reduce(moments)
-        return self._candidate(candidate.name, candidate.lift, candidate.band, features, moments)
+        return self._candidate(candidate.lift, candidate.band, features, moments)
 
     def _candidate(
         self,
-        name: str,
         lift: nn.Module | None,
         band: int | None,
         features: Tensor,
@@ -383,7 +384,6 @@ class Comparison:
         best = int(losses.argmin())
         verdict = self.judge.verdict(table[best])
         return Candidate(
-            name,
             lift,
             band,
             precisions,

@@ -136,19 +136,16 @@ def test_merging_may_begin_with_groups():
     assert adjusted_rand_score(labels, clustering.labels_) == 1
 
 
-def test_large_sets_begin_with_the_clusters_of_a_subset(monkeypatch):
-    monkeypatch.setattr(lossy_coding, "LARGEST_START", 160)
-    monkeypatch.setattr(lossy_coding, "SUBSET", 120)
+def test_large_sets_begin_with_the_clusters_of_some_samples(monkeypatch):
     X, labels = subspaces()
-    for chosen, count in ((X[:160], 160), (X, 4)):
-        clustering = LossyCodingClustering(random_state=0).fit(chosen)
-        assert len(clustering.lengths_) == count
+    first = LossyCodingClustering(0.05).fit(X[::2]).predict(X)
+    monkeypatch.setattr(lossy_coding, "MOST_SINGLE", 160)
+    assert len(LossyCodingClustering().fit(X[:160]).lengths_) == 160
+    with pytest.raises(ValueError, match="170 samples are too many to merge one by one: begin"):
+        LossyCodingClustering().fit(X)
+    clustering = LossyCodingClustering(0.05, initial=first).fit(X)
+    assert adjusted_rand_score(first, clustering.initial_labels_) == 1
     assert adjusted_rand_score(labels, clustering.labels_) > 0.95
-    subset = np.random.RandomState(0).permutation(170)[:120]
-    of_subset = LossyCodingClustering(clustering.eps_sq_).fit(X[subset])
-    groups = of_subset.predict(X)
-    assert adjusted_rand_score(groups, clustering.initial_labels_) == 1
-    assert len(LossyCodingClustering(initial="samples").fit(X).lengths_) == len(X)
 
 
 @pytest.mark.parametrize("shift_invariant", [False, True])
@@ -192,10 +189,9 @@ def test_errors_say_what_was_expected():
     X = samples(10, 3)
     with pytest.raises(ValueError, match="eps_sq must be a positive number, got -1"):
         LossyCodingClustering(-1).fit(X)
-    with pytest.raises(ValueError, match="initial must be 'auto', 'samples' or labels"):
-        LossyCodingClustering(initial="groups").fit(X)
-    with pytest.raises(ValueError, match=r"KMeans\(50\).fit_predict\(X\), got 40"):
-        LossyCodingClustering(initial=40).fit(X)
+    for initial in ("groups", 40):
+        with pytest.raises(ValueError, match=r"got \(\) for 10 samples; pass .* KMeans\(50\)"):
+            LossyCodingClustering(initial=initial).fit(X)
     with pytest.raises(
         ValueError, match=r"initial: labels must have shape \(10,\): got \(4,\) for 10 samples"
     ):
