@@ -1,6 +1,6 @@
 """Everything that a GPU can tell, in one run that ends in time, as a section for RESULTS.md.
 
-The parts come in the order of their worth: the tests that need a GPU, what decides between two ways
+The parts come in the order of their worth: the tests on the device, what decides between two ways
 of computing, times, and where the time goes. MNIST takes part if ``--data`` names its folder. Every
 measurement first runs at a small size. If the full size would take more than its share of the time,
 fewer samples are measured, and the row says so. Each part is printed as soon as it ends, so a run
@@ -53,7 +53,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--minutes",
         type=float,
-        default=8.0,
+        default=6.0,
         help="time for everything; less than 1 is a trial with small sizes",
     )
     parser.add_argument("--data", default=os.environ.get("REDUNET_DATA"), help="folder of MNIST")

@@ -15,6 +15,7 @@ from benchmarks.workloads import SETTINGS, WORKLOADS
 from redunet import ReduNet
 from redunet.layers.operators import responses
 from redunet.lifts import MultiScaleLift, RandomCirculantLift, ShortTimeFourierLift
+from redunet.rates.spectrum import as_double, scaled
 
 PRECISIONS = {
     torch.float32: "float32",
@@ -42,6 +43,8 @@ INVERSES = [
     (torch.float32, 2048, 11),
     (torch.float64, 784, 11),
 ]
+# Entries of the matrices that are inverted by blocks at once; they fit into the cache.
+BLOCK = 2**19
 # Frequencies, samples, channels, and columns of all operators.
 PRODUCTS = [(420, 4000, 16, 176), (420, 1000, 75, 825)]
 
@@ -89,7 +92,10 @@ def not_a_number(context: Context) -> str:
 
 
 def inverses(context: Context) -> str:
-    """An inverse from its Cholesky factor: by ``cholesky_inverse``, and by a product."""
+    """Inverses from Cholesky factors, by ``cholesky_inverse`` and by a product, and by blocks.
+
+    The last columns are relative errors for matrices whose eigenvalues lie between 1 and 10⁴.
+    """
     rows = []
     for dtype, size, count in _sizes(INVERSES, context):
         A = _positive(count, size, dtype, context.device)
@@ -100,17 +106,41 @@ def inverses(context: Context) -> str:
             half = torch.linalg.solve_triangular(factor, identity, upper=False)
             return half.mH @ half
 
-        rows.append(
-            [
-                f"{count} of {size} × {size}, {PRECISIONS[dtype]}",
-                context.milliseconds(lambda A=A: torch.linalg.cholesky_ex(A)),
-                context.milliseconds(lambda factor=factor: torch.cholesky_inverse(factor)),
-                context.milliseconds(product),
-                (A @ product() - identity).abs().max().item(),
-            ]
+        runs = (
+            lambda A=A: torch.linalg.cholesky_ex(A),
+            lambda factor=factor: torch.cholesky_inverse(factor),
+            product,
+            lambda A=A: [by_blocks(part) for part in A.split(max(1, BLOCK // A[0].numel()))],
         )
-    headers = ["ms for all", "factor", "cholesky_inverse", "triangle and product", "error"]
-    return tabulate(rows, headers, "github", floatfmt=("", *[".3g"] * 3, ".0e"))
+        graded = _graded(5, size, dtype, context.device)
+        exact = torch.linalg.inv(as_double(graded))
+        found = torch.cholesky_inverse(torch.linalg.cholesky(graded)), by_blocks(graded)
+        errors = [((t - exact).norm() / exact.norm()).item() for t in found]
+        name = f"{count} of {size} × {size}, {PRECISIONS[dtype]}"
+        rows.append([name, *map(context.milliseconds, runs), *errors])
+    headers = ["ms for all", "factor", "cholesky_inverse", "triangle and product"]
+    headers += ["all by blocks", "error of the factor", "by blocks"]
+    return tabulate(rows, headers, "github", floatfmt=("", *[".3g"] * 4, ".0e", ".0e"))
+
+
+def by_blocks(A: Tensor, leaf: int = 24) -> Tensor:
+    """The inverse of positive definite matrices by 2 × 2 blocks and Schur complements.
+
+    Only blocks of at most ``leaf`` rows are factorised. Everything else is batched products. It
+    multiplies by inverses, so its error grows with the square of the condition.
+    """
+    size = A.shape[-1]
+    if size <= leaf:
+        return torch.cholesky_inverse(torch.linalg.cholesky_ex(A).L)
+    half = (size + 1) // 2
+    first = by_blocks(A[:, :half, :half], leaf)
+    moved = first @ A[:, :half, half:]
+    second = by_blocks(A[:, half:, half:] - A[:, half:, :half] @ moved, leaf)
+    inverse, corner = torch.empty_like(A), moved @ second
+    inverse[:, :half, :half] = torch.baddbmm(first, corner, moved.mH)
+    inverse[:, :half, half:], inverse[:, half:, :half] = -corner, -corner.mH
+    inverse[:, half:, half:] = second
+    return inverse
 
 
 def eigendecompositions(context: Context) -> str:
@@ -136,12 +166,10 @@ def products(context: Context) -> str:
     rows = []
     for shape in PRODUCTS:
         F, m, C, columns = (max(2, n // 8) if context.is_trial else n for n in shape)
-        generator = torch.Generator(context.device).manual_seed(0)
-        options = {"generator": generator, "device": context.device}
-        V = torch.randn(F, m, C, dtype=torch.complex64, **options)
-        operators = torch.randn(F, C, columns, dtype=torch.complex64, **options)
-        X = torch.randn(F, m, 2 * C, **options)
-        matrices = torch.randn(F, 2 * C, 2 * columns, **options)
+        V = _random(F, m, C, dtype=torch.complex64, device=context.device)
+        operators = _random(F, C, columns, dtype=torch.complex64, device=context.device)
+        X = _random(F, m, 2 * C, dtype=torch.float32, device=context.device)
+        matrices = _random(F, 2 * C, 2 * columns, dtype=torch.float32, device=context.device)
         complex_ms = context.milliseconds(lambda V=V, operators=operators: V @ operators)
         real_ms = context.milliseconds(lambda X=X, matrices=matrices: X @ matrices)
         rows.append([f"{F} × ({m} × {C}) ({C} × {columns})", complex_ms, real_ms])
@@ -216,7 +244,7 @@ def _with(
     table: dict[str, float], values: list[float], run: Callable[[], object], context: Context
 ) -> Iterator[float]:
     """Milliseconds of a function with each of the values in the place of a constant."""
-    key = context.device.type
+    key = context.device.type if context.device.type in table else "cuda"
     before = table[key]
     try:
         for value in values:
@@ -237,6 +265,18 @@ def _sizes(
 
 def _positive(count: int, size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Random positive definite matrices with eigenvalues of at least 0.05."""
-    generator = torch.Generator(device).manual_seed(0)
-    A = torch.randn(count, size, size, generator=generator, dtype=dtype, device=device)
+    A = _random(count, size, size, dtype=dtype, device=device)
     return A @ A.mH / size + 0.05 * torch.eye(size, dtype=dtype, device=device)
+
+
+def _graded(count: int, size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Random positive definite matrices with eigenvalues from 1 to 10⁴."""
+    directions = torch.linalg.qr(_random(count, size, size, dtype=dtype, device=device)).Q
+    values = torch.logspace(0, 4, size, dtype=dtype.to_real(), device=device)
+    return scaled(directions, values) @ directions.mH
+
+
+def _random(*shape: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Normal numbers, the same on every device."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(shape, generator=generator, dtype=dtype, device="cpu").to(device)

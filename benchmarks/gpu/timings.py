@@ -265,8 +265,10 @@ def mnist(context: Context) -> str:
 def _searched(context: Context) -> str:
     """Seconds to search and construct a network from MNIST, with as many digits as fit."""
     (X, y), (X_test, y_test) = (datasets.mnist(split, context.data) for split in ("train", "test"))
+    if context.is_trial:
+        X_test, y_test = X_test[:100], y_test[:100]
     rows, seconds = [], 0.0
-    for per_class in (20, 100, 500, None):
+    for per_class in (2,) if context.is_trial else (20, 100, 500, None):
         if 12 * seconds > context.budget.left:
             break
         chosen = slice(None) if per_class is None else datasets.subsample(y, per_class)
