@@ -24,7 +24,7 @@ BENCHMARKS = {
     "few_samples": Benchmark("time, memory and files of few samples", "", 1),
     "gpu": Benchmark("tests, constants and all timings of a GPU", "a CUDA device", 8),
     "layers": Benchmark("ΔR by layer with several ways to choose the step", "", 10),
-    "successors": Benchmark("ESS-ReduNet and Multi-ReduNet", "MNIST for a part", 15),
+    "successors": Benchmark("ESS-ReduNet and Multi-ReduNet", "MNIST for a part", 25),
     "mnist": Benchmark("networks with each kind of operators", "MNIST", 10),
     "large_search": Benchmark("a search and a construction on many samples", "", 30),
     "time_series": Benchmark("accuracy on series, beside other methods", "aeon", 60),
