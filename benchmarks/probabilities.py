@@ -112,7 +112,7 @@ def evaluated(data: Data, size: int, seed: int) -> list[float]:
         (P.argmax(1) == places).mean(),
         log_loss(y_test, P, labels=classes),
         best_loss(-np.log(P.clip(np.finfo(P.dtype).tiny)), places),
-        Reliability.of(P, places).error,
+        Reliability.from_membership(P, places).error,
         log_loss(y_test, micl.predict_proba(flat_test), labels=classes),
         best_loss(micl.increments(flat_test), places),
         log_loss(y_test, svm.predict_proba(flat_test), labels=classes),
