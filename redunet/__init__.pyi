@@ -26,7 +26,13 @@ from redunet.lifts import (
     polar_samples,
 )
 from redunet.network import ReduNet
-from redunet.rates import RateReduction, RateReductionMeter, coding_rate, rate_reduction
+from redunet.rates import (
+    RateReduction,
+    RateReductionMeter,
+    coding_rate,
+    optimal_rate_reduction,
+    rate_reduction,
+)
 from redunet.search import ExpansionRegression, Search
 from redunet.training import (
     FineTuned,
@@ -76,6 +82,7 @@ __all__ = [
     "explain",
     "export",
     "finetune",
+    "optimal_rate_reduction",
     "plots",
     "polar_samples",
     "rate_reduction",

@@ -1,6 +1,7 @@
 """Checks of input. Public functions call these once; the code behind them trusts its input."""
 
 import math
+import reprlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from numbers import Integral, Real
@@ -107,6 +108,8 @@ def as_tensor(X: Array, *, device: torch.device | str | None = None) -> Tensor:
     except ValueError:
         check_equal_shapes(X)  # nested lists of different lengths
         raise
+    if array.ndim == 0 and array.dtype.kind in "OUS":
+        raise TypeError(f"expected an array of numbers, got {reprlib.repr(X)}")
     if array.dtype.kind in "OUS" or array.dtype.char == "g":
         array = _as_numbers(array, getattr(X, "columns", ()))
     if not array.dtype.isnative:

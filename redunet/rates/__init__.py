@@ -3,6 +3,7 @@
 from redunet.rates.coding_rates import RateReduction, coding_rate, rate_reduction
 from redunet.rates.grouping import ClassBatch
 from redunet.rates.meter import RateReductionMeter
+from redunet.rates.optimum import optimal_rate_reduction
 from redunet.rates.pairs import pairwise_rate_reduction
 from redunet.rates.partition import Partition
 from redunet.rates.spectrum import HalfSpectrum, Spectrum, scaled, squared_norms
@@ -15,6 +16,7 @@ __all__ = [
     "RateReductionMeter",
     "Spectrum",
     "coding_rate",
+    "optimal_rate_reduction",
     "pairwise_rate_reduction",
     "rate_reduction",
     "scaled",

@@ -111,3 +111,6 @@ def test_one_sample_is_asked_for():
     net, X = network()
     with pytest.raises(ValueError, match=r"expected samples of shape \(1, 8, 8\)"):
         explain(net, X[:2])
+    for nothing in ("a", None, b"a", {"a": 1}):
+        with pytest.raises(TypeError, match=r"expected an array of numbers, got ('a'|None|b|\{)"):
+            explain(net, nothing)
