@@ -30,13 +30,18 @@ def test_a_regression_is_the_same_on_a_device(shape, options, device):
     assert_close(membership, expected.membership(X))
 
 
-def test_a_network_with_a_reader(device):
+@pytest.mark.parametrize("is_weighted", [False, True])
+def test_a_network_with_a_reader(is_weighted, device):
     X, labels = data((2, 12), 60, 3)
-    lift = MultiScaleLift(2, 1, nonlinearity="relu", **OPTIONS)
-    nets = [
-        ReduNet.construct(x, labels, lift=Search([lift], bands=[2], reader=reader_for((2, 12))))
-        for x in (X, X.to(device))
-    ]
+    weights = torch.arange(60) % 3 + 1.0
+    lift, nets = MultiScaleLift(2, 1, nonlinearity="relu", **OPTIONS), []
+    for place in ("cpu", device):
+        search = Search([lift], bands=[2], reader=reader_for((2, 12)))
+        options = {}
+        if is_weighted:
+            search.class_weight, search.most_samples = {0: 3.0}, 50
+            options["sample_weight"] = weights.to(place)
+        nets.append(ReduNet.construct(X.to(place), labels, lift=search, num_layers=2, **options))
     expected, found = (net.membership(X.to(net.layers[0].proportions.device)) for net in nets)
     assert_close(found, expected)
 
