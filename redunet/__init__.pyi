@@ -38,8 +38,6 @@ from redunet.training import (
     FineTuned,
     MCR2Loss,
     OLELoss,
-    ReduConvLayer,
-    ReduConvNet,
     VariationalMCR2Loss,
     finetune,
 )
@@ -62,8 +60,6 @@ __all__ = [
     "RateReduction",
     "RateReductionMeter",
     "Rectified",
-    "ReduConvLayer",
-    "ReduConvNet",
     "ReduNet",
     "ReduNetClassifier",
     "ReduNetWarning",
