@@ -127,7 +127,7 @@ def test_errors_are_one_line(folder, capsys):
         (["construct", folder / "text.npz"], "text.npz is not an .npz file of plain arrays"),
         (["info", folder / "train.npz"], "not a complete safetensors file"),
         (["construct", folder / "few.npz", "--eta", "-1"], "eta must be a positive number"),
-        (["export", folder / "net.safetensors", "-o", "net.pkl"], "format must be one of"),
+        (["export", folder / "net.safetensors", "-o", "net.pkl"], "must end in .pt2 or .onnx"),
     ):
         status, printed, error = run(capsys, *arguments)
         assert status == 1

@@ -167,12 +167,6 @@ class MultiScaleLift(Lift):
         self.register_buffer("biases", torch.zeros(shape[:2], dtype=dtype))
         self.register_buffer("spreads", torch.zeros(shape[:2], dtype=dtype))
 
-    @property
-    def channels_per_scale(self) -> int:
-        """Number of output channels of each dilation."""
-        kinds = self._nonlinearities
-        return self.kernels_per_scale * (len(kinds) + kinds.count("competing"))
-
     @torch.no_grad()
     def fit(self, X: Array) -> Self:
         """Determine the biases, and the dilations if they are not given.

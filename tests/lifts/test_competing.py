@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from redunet import MultiScaleLift, ReduNet, Standardize
-from redunet.inspection import Decision
 from redunet.lifts.multi_scale import BLOCK_ENTRIES, GROUP, NONLINEARITIES
 from redunet.rates import HalfSpectrum
 from tests.exported import assert_graph_equals
@@ -131,17 +130,6 @@ def test_networks_are_saved_and_exported(shape, mean, tmp_path):
     assert torch.equal(twin(X), net(X))
     assert repr(twin.lift) == repr(net.lift)
     assert_graph_equals(net, tmp_path / "net.pt2", X, features=1e-9, membership=1e-9)
-
-
-@pytest.mark.parametrize("mean", [False, True])
-def test_decisions_know_the_scales_of_competing_kernels(mean):
-    X, options = samples(12, 1, 20), {"nonlinearity": ALL, "mean": mean}
-    lift = competing(1, 1, kernels_per_scale=8, dilations=(1, 3), **options).fit(X)
-    assert lift(X).shape[1] == 2 * lift.channels_per_scale
-    net = ReduNet.construct(X, np.arange(12) % 3, num_layers=1, lift=lift)
-    decision = Decision.from_network(net, X[5])
-    assert list(decision.by_scale) == ["dilation 1", "dilation 3"]
-    assert sum(decision.by_scale.values()) == pytest.approx(decision.difference, rel=1e-9)
 
 
 def test_onnx_has_the_same(tmp_path):
