@@ -115,7 +115,7 @@ def description(net: "ReduNet") -> dict[str, object]:
         "classes": net.classes_.tolist(),
         "sample shape": list(net.sample_shape),
         "feature shape": list(net.feature_shape),
-        "lift": [type(part).__name__ for part in parts],
+        "lift": [type(part).__name__ for part in parts] or None,
         "operators": net.layers[0].operators.description,
         "parameters": sum(p.numel() for p in parameters),
         "memory [MiB]": round(sum(p.nbytes for p in parameters) / 2**20, 1),

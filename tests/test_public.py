@@ -69,6 +69,7 @@ def test_docstrings_name_every_parameter(documented, function):
         "inspection.explanation",
         "network",
         "rates.meter",
+        "rates.optimum",
         "training.losses",
     ],
 )
