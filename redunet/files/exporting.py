@@ -119,7 +119,6 @@ def _write_onnx(
             )
     finally:
         log.setLevel(level)
-    if exported is None:
-        raise RuntimeError("torch.onnx.export returned no program")
+    assert exported is not None  # it is None only if the exporter writes the file itself
     exported.model.metadata_props["classes"] = classes
     exported.save(path)
