@@ -4,13 +4,10 @@ import math
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
 from itertools import accumulate
 from typing import TYPE_CHECKING, TypedDict
 
 if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
-
     from redunet.network import ReduNet
 
 # Lists of more entries, or of more characters, are not written out.
@@ -97,11 +94,6 @@ def html_pairs(values: Mapping[str, object]) -> str:
     """Names and values as a table in HTML."""
     rows = [(name, with_three_digits(readable(value))) for name, value in values.items()]
     return table((), rows, html=True, are_numbers=False)
-
-
-def html_fields(instance: "DataclassInstance") -> str:
-    """The fields of a dataclass as a table in HTML."""
-    return html_pairs({field.name: getattr(instance, field.name) for field in fields(instance)})
 
 
 def description(net: "ReduNet") -> dict[str, object]:

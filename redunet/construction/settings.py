@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Self, TypedDict
 
 from redunet._checks import check_count, check_flag, check_number, check_positive, set_fields
-from redunet._tables import html_fields
+from redunet._tables import html_pairs
 from redunet.construction.adaptive_steps import AdaptiveSteps
 from redunet.construction.steps import GivenSteps, Steps, longest_constant_step
 from redunet.layers import MEMBERSHIPS, OPERATOR_KINDS, Membership, OperatorKind
@@ -94,7 +94,7 @@ class Settings:
         )
 
     def _repr_html_(self) -> str:
-        return html_fields(self)
+        return html_pairs(vars(self))
 
     def with_choice(self, eps_sq: float, membership: Membership) -> Self:
         """The settings with those that a search chose.

@@ -28,7 +28,7 @@ from redunet._tables import readable
 from redunet._version import __version__
 from redunet.files.atomic import atomic_write, check_place
 from redunet.inspection.decision import compared
-from redunet.inspection.explanation import Explanation, explain
+from redunet.inspection.explanation import explain
 from redunet.inspection.plots.explanation import plot_decision, plot_explanation
 from redunet.inspection.plots.features import (
     cosine_similarity,
@@ -81,16 +81,6 @@ class Report(NamedTuple):
     def _repr_html_(self) -> str:
         style = "width: 100%; height: 40rem; border: 1px solid #ddd"
         return f'<iframe srcdoc="{html.escape(self.page)}" style="{style}"></iframe>'
-
-
-class Explained(NamedTuple):
-    """A sample with the reasons for its class."""
-
-    name: str
-    link: str
-    explanation: Explanation
-    decision: Picture
-    layers: Picture
 
 
 def report(
@@ -225,7 +215,7 @@ def _contents(
     if search is not None and not math.isnan(search.candidates_[0].loss):
         pictures["search"] = picture(plot_search(search))
         printed = "\n".join(str(search).splitlines()[: LISTED + 2])
-    explained: list[Explained] = []
+    explained: list[dict[str, object]] = []
     table: list[list[object]] = []
     if worst and not any(layer.membership_rule.rectifies for layer in net.layers):
         order, table = _worst(net.classes_, residuals, targets, predictions, names)
@@ -261,16 +251,16 @@ def _worst(
 
 def _explained(
     model: ReduNet | FineTuned, x: Tensor, label: np.generic, name: str, number: int
-) -> Explained:
-    """The explanation of a sample, with its pictures."""
+) -> dict[str, object]:
+    """A sample with the reasons for its class."""
     explanation = explain(model, x, label=label)
-    return Explained(
-        name,
-        f"sample-{number}",
-        explanation,
-        decision=picture(plot_decision(explanation.decision)),
-        layers=picture(plot_explanation(explanation)),
-    )
+    return {
+        "name": name,
+        "link": f"sample-{number}",
+        "explanation": explanation,
+        "decision": picture(plot_decision(explanation.decision)),
+        "layers": picture(plot_explanation(explanation)),
+    }
 
 
 def _errors(classes: np.ndarray, labels: np.ndarray, predictions: np.ndarray) -> list[list[object]]:
