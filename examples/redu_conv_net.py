@@ -11,9 +11,9 @@ import torch
 from torch import nn
 from tqdm import trange
 
-from convolutional import ReduConvNet
 from featurizers import NUM_CLASSES, Problem, argument_parser
 from redunet.plots import PALETTE
+from redunet.training.convolutional import ReduConvNet
 
 
 def main() -> None:

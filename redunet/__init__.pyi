@@ -38,6 +38,8 @@ from redunet.training import (
     FineTuned,
     MCR2Loss,
     OLELoss,
+    ReduConvLayer,
+    ReduConvNet,
     VariationalMCR2Loss,
     finetune,
 )
@@ -60,6 +62,8 @@ __all__ = [
     "RateReduction",
     "RateReductionMeter",
     "Rectified",
+    "ReduConvLayer",
+    "ReduConvNet",
     "ReduNet",
     "ReduNetClassifier",
     "ReduNetWarning",

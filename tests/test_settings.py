@@ -36,6 +36,7 @@ from redunet import (
 )
 from redunet.layers import Rectified, Softmax, Variational
 from redunet.rates import pairwise_rate_reduction
+from redunet.training import ReduConvLayer
 
 RNG = np.random.default_rng(0)
 Y = np.arange(24) % 2
@@ -72,6 +73,7 @@ KEEPING = [
                            "mu": 2.0, "step_size": 4.0}),
     (RateReductionMeter, {"eps_sq": 0.25}),
     (Search, {"eps_sq": 0.25, "most_samples": 10, "seed": 3}),
+    (ReduConvLayer, {"channels": 2, "num_classes": 3, "eta": 0.5, "lam": 2.0}),
 ]  # fmt: skip
 
 # Everything that computes with its settings.

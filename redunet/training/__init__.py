@@ -1,5 +1,6 @@
 """Training by back-propagation: losses of features, and fine-tuning of constructed networks."""
 
+from redunet.training.convolutional import ReduConvLayer, ReduConvNet
 from redunet.training.fine_tuned import FineTuned, FineTuningHistory, LinearHead, ResidualHead
 from redunet.training.fine_tuning import finetune
 from redunet.training.losses import MCR2Loss, OLELoss, VariationalMCR2Loss, gathered
@@ -10,6 +11,8 @@ __all__ = [
     "LinearHead",
     "MCR2Loss",
     "OLELoss",
+    "ReduConvLayer",
+    "ReduConvNet",
     "ResidualHead",
     "VariationalMCR2Loss",
     "finetune",

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from redunet._checks import check_count, check_positive
 from redunet.layers.membership import soft_membership
 
 
@@ -32,7 +33,8 @@ class ReduConvLayer(nn.Module):
 
     def __init__(self, channels: int, num_classes: int, eta: float = 1.0, lam: float = 1.0):
         super().__init__()
-        self.num_classes, self.eta, self.lam = num_classes, eta, lam
+        channels, self.num_classes = check_count(channels=channels, num_classes=num_classes)
+        self.eta, self.lam = check_positive(eta=eta, lam=lam)
         self.expansion = _convolutions(channels, 1)
         self.compression = _convolutions(channels, self.num_classes)
 
@@ -85,6 +87,9 @@ class ReduConvNet(nn.Sequential):
     def __init__(
         self, in_channels: int, num_classes: int, channels: int = 16, *, relu: bool = True
     ):
+        in_channels, num_classes, channels = check_count(
+            in_channels=in_channels, num_classes=num_classes, channels=channels
+        )
         layers = [ReduConvLayer(channels, num_classes) for _ in range(4)]
         super().__init__(
             nn.Conv2d(in_channels, channels, 3, padding=1),

@@ -1,22 +1,17 @@
-"""The networks of trainable convolutions of ``examples/convolutional.py``."""
-
 import pytest
 import torch
 from torch import nn
 
-
-@pytest.fixture
-def convolutional(imported):
-    return imported("convolutional")
+from redunet.training.convolutional import ReduConvLayer, ReduConvNet
 
 
 def images(*shape):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(0))
 
 
-def test_a_layer_is_its_formula(convolutional):
+def test_a_layer_is_its_formula():
     torch.manual_seed(0)
-    layer, Z = convolutional.ReduConvLayer(3, 4, eta=0.5, lam=0.1), images(2, 3, 6, 5)
+    layer, Z = ReduConvLayer(3, 4, eta=0.5, lam=0.1), images(2, 3, 6, 5)
 
     def operator(modules, j):
         """One of the operators by itself, with whole layer normalisations."""
@@ -43,10 +38,10 @@ def test_a_layer_is_its_formula(convolutional):
 
 
 @pytest.mark.parametrize("relu", [True, False])
-def test_a_network_learns(relu, device, convolutional):
+def test_a_network_learns(relu, device):
     torch.manual_seed(0)
-    net = convolutional.ReduConvNet(1, 3, channels=4, relu=relu).to(device)
-    assert sum(isinstance(m, convolutional.ReduConvLayer) for m in net) == 4
+    net = ReduConvNet(1, 3, channels=4, relu=relu).to(device)
+    assert sum(isinstance(m, ReduConvLayer) for m in net) == 4
     assert any(isinstance(m, nn.ReLU) for m in net.modules()) == relu
     labels = (torch.arange(30) % 3).to(device)
     X = images(30, 1, 8, 8).to(device) + 3 * torch.eye(8).to(device).roll(2, 0) * labels.view(
@@ -62,3 +57,10 @@ def test_a_network_learns(relu, device, convolutional):
         losses.append(loss.item())
     assert losses[-1] < 0.3 * losses[0]
     assert (net(X).argmax(1) == labels).float().mean() > 0.9
+
+
+def test_settings():
+    with pytest.raises(ValueError, match="num_classes must be at least 1, got 0"):
+        ReduConvLayer(3, 0)
+    with pytest.raises(ValueError, match="lam must be a positive number"):
+        ReduConvLayer(3, 2, lam=-1)
