@@ -39,7 +39,7 @@ def test_names_come_from_frames_and_series(net):
     assert named.names == net.names
 
 
-def use(name, net, frame, kinds, tmp_path):
+def use(name, net, frame, kinds):
     """Numbers that follow from samples and labels, in one of the ways to use a network."""
     return {
         "net": lambda: net(frame).tolist(),
@@ -52,7 +52,7 @@ def use(name, net, frame, kinds, tmp_path):
         "finetune": lambda: (
             finetune(net, frame, kinds, epochs=1, validation=(frame, kinds)).predict(frame).tolist()
         ),
-        "report": lambda: report(net, frame, kinds, tmp_path / "report.html", worst=0),
+        "report": lambda: report(net, frame, kinds, worst=0).page,
     }[name]()
 
 
@@ -74,22 +74,22 @@ WAYS = pytest.mark.parametrize(
 
 @WAYS
 @pytest.mark.filterwarnings("ignore:the constructed network is returned as it was")
-def test_columns_are_put_in_order(way, net, tmp_path):
+def test_columns_are_put_in_order(way, net):
     frame, kinds = measurements(seed=1)
-    expected = None if way == "report" else use(way, net, frame, kinds, tmp_path)
+    expected = use(way, net, frame, kinds)
     for changed in (
         frame[COLUMNS[::-1]],
         frame[["mass", "length", "volume", "width"]],
         frame[COLUMNS[::-1]].assign(kind=kinds),  # the column of the labels is not a measurement
         frame.set_axis(range(4), axis=1),  # without names, columns are taken as they stand
     ):
-        assert use(way, net, changed, kinds, tmp_path) == expected
+        assert use(way, net, changed, kinds) == expected
         if way == "report":
             break  # it takes a second
 
 
 @WAYS
-def test_missing_and_surplus_columns_are_named(way, net, tmp_path):
+def test_missing_and_surplus_columns_are_named(way, net):
     frame, kinds = measurements()
     for changed, message in (
         (frame.drop(columns="mass"), "'mass' missing$"),
@@ -99,7 +99,7 @@ def test_missing_and_surplus_columns_are_named(way, net, tmp_path):
         (frame.assign(**{str(i): 1 for i in range(9)}), r"'4', … \(9 in all\) not known"),
     ):
         with pytest.raises(ValueError, match=message):
-            use(way, net, changed, kinds, tmp_path)
+            use(way, net, changed, kinds)
 
 
 def test_columns_that_occur_twice_are_refused(net):

@@ -216,12 +216,12 @@ def test_arrays_of_integers_are_sequences_of_numbers():
 
 
 ESTIMATORS = [
-    (ReduNetClassifier, {"num_layers": 1, "eps_sq": 0.25, "eta": 0.0078125, "random_state": 3}),
+    (ReduNetClassifier, {"num_layers": 1, "eps_sq": 0.25, "random_state": 3}),
     (ReduNetClassifier, {"operators": "variational", "rank": 2, "unknown": -1}),
     (NearestSubspaceClassifier, {"n_components": 2, "center": True}),
     (MICLClassifier, {"eps_sq": 0.25, "center": True}),
     (MICLClassifier, {"eps_sq": 0.25}),
-    (LossyCodingClustering, {"eps_sq": 0.25, "random_state": 3}),
+    (LossyCodingClustering, {"eps_sq": 0.25}),
 ]
 
 
@@ -245,7 +245,7 @@ def test_estimators_take_such_numbers_and_keep_them(make, settings, kind):
     [
         (NearestSubspaceClassifier(center=True), {"n_components": np.arange(1, 3)}),
         (MICLClassifier(), {"eps_sq": np.geomspace(0.1, 1, 2)}),
-        (ReduNetClassifier(lift=None), {"num_layers": np.arange(1, 3), "eta": np.array([0.5, 1])}),
+        (ReduNetClassifier(lift=None), {"num_layers": np.arange(1, 3)}),
         (
             ReduNetClassifier(lift=None, operators="variational"),
             {"rank": np.arange(1, 3), "eps_sq": np.array([0.5], dtype=np.float32)},
