@@ -40,6 +40,7 @@ from redunet.training import (
     OLELoss,
     ReduConvLayer,
     ReduConvNet,
+    TokenStatisticsAttention,
     VariationalMCR2Loss,
     finetune,
 )
@@ -73,6 +74,7 @@ __all__ = [
     "ShortTimeFourierLift",
     "Softmax",
     "Standardize",
+    "TokenStatisticsAttention",
     "Variational",
     "VariationalMCR2Loss",
     "__version__",

@@ -49,6 +49,14 @@ def test_examples_run_and_draw(script, options, figure, example, tmp_path):
     assert (tmp_path / "figures" / figure).read_bytes().startswith(b"\x89PNG")
 
 
+def test_steps_of_attention_lower_the_compression(example):
+    first, *table = example("tokens.py", "--tokens", 8, 16, "--steps", 3).splitlines()
+    rates = [float(rate) for rate in first.partition(": ")[2].split(", ")]
+    assert rates == sorted(rates, reverse=True)
+    assert rates[-1] < rates[0] - 0.5
+    assert [row.split("|")[1].strip() for row in table[2:]] == ["8", "16"]
+
+
 def test_two_processes_share_their_samples(tmp_path):
     launch = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
     script = [ROOT / "examples" / "distributed.py", "--layers", "3", "--save", "net.safetensors"]

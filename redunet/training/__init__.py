@@ -4,6 +4,7 @@ from redunet.training.convolutional import ReduConvLayer, ReduConvNet
 from redunet.training.fine_tuned import FineTuned, FineTuningHistory, LinearHead, ResidualHead
 from redunet.training.fine_tuning import finetune
 from redunet.training.losses import MCR2Loss, OLELoss, VariationalMCR2Loss, gathered
+from redunet.training.token_statistics import TokenStatisticsAttention
 
 __all__ = [
     "FineTuned",
@@ -14,6 +15,7 @@ __all__ = [
     "ReduConvLayer",
     "ReduConvNet",
     "ResidualHead",
+    "TokenStatisticsAttention",
     "VariationalMCR2Loss",
     "finetune",
     "gathered",
