@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 from torch.autograd import forward_ad
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -284,3 +285,19 @@ def test_operators_are_circular_convolutions(shape, options):
     for j in range(2):
         found = net.spectrum.inverse(responses[:, :, j])
         torch.testing.assert_close(found, convolved(compression[j]))
+
+
+@pytest.mark.parametrize("pool", [nn.AvgPool2d(2), nn.MaxPool2d(2)])
+def test_a_network_may_be_a_stage_of_another_one(pool, tmp_path):
+    first, X = small_network((1, 6, 4))
+    net = ReduNet.construct(X, LABELS, **SETTINGS, lift=[first, pool])
+    assert net.feature_shape == (4, 3, 2)
+    direct = ReduNet.construct(pool(first(X)), LABELS, **SETTINGS)
+    torch.testing.assert_close(net(X), direct(pool(first(X))), rtol=0, atol=1e-12)
+    moved = X.roll((4, 2), (2, 3))  # by multiples of what is pooled
+    torch.testing.assert_close(net(moved), net(X).roll((2, 1), (2, 3)), rtol=0, atol=1e-12)
+    torch.testing.assert_close(net.membership(moved), net.membership(X), rtol=0, atol=1e-12)
+    net.save(tmp_path / "stages.safetensors")
+    stages = nn.Sequential(small_network((1, 6, 4))[0], pool)
+    loaded = ReduNet.load(tmp_path / "stages.safetensors", lift=stages)
+    torch.testing.assert_close(loaded(X), net(X), rtol=0, atol=0)
