@@ -17,7 +17,7 @@ ROUNDINGS = $(NUMERICAL) -k 'not ($(STRUCTURAL))' --hypothesis-profile roundings
 FAST = tests/rates/test_partition.py tests/test_algorithm.py tests/test_distribution.py tests/test_docs.py \
 	tests/test_layout.py
 
-.PHONY: install demo test test-roundings test-default test-compatible test-device test-lowest test-dist dist lock \
+.PHONY: install demo test test-roundings test-device test-lowest test-dist dist lock \
 	lint docs clean
 
 install: $(VENV)/.installed
@@ -41,17 +41,9 @@ lint: install
 test: lint
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal $(ARGS)
 
-# The tests of the mathematics once more, with the roundings of other processors. One after the other, so
-# that with `--jobs 2` the pages are made beside them.
+# The tests of the mathematics once more, with the roundings of other processors.
 test-roundings: install
-	$(MAKE) test-default
-	$(MAKE) test-compatible
-
-test-default: install
-	ATEN_CPU_CAPABILITY=default $(BIN)/python -m pytest $(ROUNDINGS) $(ARGS)
-
-test-compatible: install
-	MKL_CBWR=COMPATIBLE $(BIN)/python -m pytest $(ROUNDINGS) $(ARGS)
+	ATEN_CPU_CAPABILITY=default MKL_CBWR=COMPATIBLE $(BIN)/python -m pytest $(ROUNDINGS) $(ARGS)
 
 # Everything that users do, with samples on a simulated accelerator. REDUNET_TEST_DEVICE=cuda takes a GPU.
 test-device: install
