@@ -123,7 +123,7 @@ right.plot(x[~correct], y[~correct], "C6x", markersize=6, label="both together w
 right.axhline(0, color="0.6", linewidth=1, zorder=0)
 right.axvline(0, color="0.6", linewidth=1, zorder=0)
 right.set(xlabel="margin of the residuals", ylabel="margin of the regression")
-right.legend(frameon=False)
+right.legend(frameon=False, markerscale=2)
 
 # %%
 # The residuals are the better reader of digits, because frequencies above zero say where a kernel

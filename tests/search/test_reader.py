@@ -16,6 +16,7 @@ from redunet import (
 from redunet.inspection import Decision
 from redunet.layers import READERS, Reader
 from redunet.search import automatic_reader
+from tests.exported import assert_graph_equals
 from tests.samples import samples
 
 SHAPES = [(6,), (1, 12), (1, 6, 5), (1, 3, 4, 3)]
@@ -94,6 +95,13 @@ def test_files(shape, dtype, tmp_path):
         assert torch.equal(twin.membership(X), net.membership(X))
         assert (twin.reader.predict(X) == net.reader.predict(X)).all()
         assert twin.reader.describe() == net.reader.describe()
+
+
+@pytest.mark.parametrize("format", ["pt2", "onnx"])
+def test_graphs(format, tmp_path):
+    X, labels = problem(1, 12, dtype=torch.float32)
+    net = ReduNet.construct(X, labels, lift=small((1, 12)))
+    assert_graph_equals(net, tmp_path / f"net.{format}", X, membership=1e-4)
 
 
 @pytest.mark.parametrize("shape", [(6,), (1, 12)])
