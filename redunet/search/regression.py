@@ -15,12 +15,15 @@ from redunet.construction.sources import Data, Source, as_source
 from redunet.layers.reader import READERS, Reader
 from redunet.lifts import Band, UnknownLiftError, composed, lift_from_json, lift_to_json
 from redunet.lifts.base import fitted_copy, in_blocks
-from redunet.rates.decomposition import Decomposition, decompose
+from redunet.rates.decomposition import Decomposition, decompose, shrinkage
 from redunet.search.subset import Subset, batches, draw
 
 # Candidates for ε², and what is taken if no class is large enough to judge them.
 PRECISIONS = np.geomspace(1e-4, 1e4, 17)
 DEFAULT_PRECISION, DEFAULT_SHARPNESS = 0.1, 10.0
+
+# Number of held-out scores, for several values of ε², that are in memory together.
+BLOCK_ENTRIES = 2**22
 
 
 class ExpansionRegression(Reader):
@@ -160,9 +163,9 @@ class ExpansionRegression(Reader):
         alphas = Z.shape[1] / (sums.size * torch.from_numpy(grid).to(Z))
         best = 0
         if len(grid) > 1:
-            losses = torch.cat([judge.losses(-ridge.held_out(alpha)[None]) for alpha in alphas])
-            best = int(losses.argmin())
-        self.eps_sq_, self.held_out_ = float(grid[best]), ridge.held_out(alphas[best])
+            blocks = alphas.split(max(1, BLOCK_ENTRIES // of_classes.numel()))
+            best = int(torch.cat([judge.losses(-ridge.held_out(b)) for b in blocks]).argmin())
+        self.eps_sq_, self.held_out_ = float(grid[best]), ridge.held_out(alphas[best, None])[0]
         verdict = judge.verdict(-self.held_out_)
         self.loss_, self.accuracy_ = verdict.loss, verdict.accuracy
         self.sharpness = Z.new_tensor(verdict.sharpness if judge.count else DEFAULT_SHARPNESS)
@@ -335,14 +338,16 @@ class Ridge(NamedTuple):
         targets = of_classes / weights
         return cls(gain, parts, Z @ parts.directions, coordinates, targets, sums.mean_target)
 
-    def held_out(self, alpha: Tensor) -> Tensor:
-        """Predictions ``(m, k)`` for samples that are left out one at a time."""
+    def held_out(self, alphas: Tensor) -> Tensor:
+        """Predictions ``(e, m, k)``, for each of ``(e,)``, of samples left out one at a time."""
         assert self.parts.shares is not None
-        shrunk = 1 / (1 + alpha * self.parts.values)
-        remaining = self.parts.shares.remaining(shrunk[:, None])  # 1 − h_i
-        found = self.projections @ (alpha * shrunk[:, None] * self.coordinates)
+        shrunk = shrinkage(self.parts, alphas)  # (r, e)
+        remaining = self.parts.shares.remaining(shrunk)  # 1 − h_i, (m, e)
+        coordinates = (alphas * shrunk)[:, :, None] * self.coordinates[:, None]
+        found = torch.tensordot(self.projections, coordinates, 1).transpose(0, 1)
         residuals = self.targets - self.mean_target - found
-        return self.targets - residuals / remaining.clamp_min(torch.finfo(remaining.dtype).eps)
+        least = torch.finfo(remaining.dtype).eps
+        return self.targets - residuals / remaining.T.clamp_min(least)[:, :, None]
 
     def weights(self, alpha: Tensor) -> Tensor:
         """Coefficients ``(C, k)`` of channels that are centred, but not standardised."""
