@@ -13,6 +13,12 @@ from tests.device import simulated
 NAME = os.environ.get("REDUNET_TEST_DEVICE", "sim")
 
 
+def pytest_collection_finish():
+    """Register the device before any test: torch counts devices in its first backward pass."""
+    if NAME == "sim" and simulated.can_be_compiled():
+        simulated.load()
+
+
 @pytest.fixture(scope="session")
 def device():
     if NAME != "sim":

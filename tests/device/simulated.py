@@ -23,7 +23,10 @@ def can_be_compiled() -> bool:
 
 @cache
 def load() -> torch.device:
-    """Compile the device, unless that was done before, and register it."""
+    """Compile the device, unless that was done before, and register it.
+
+    Gradients on it need that no backward pass ran before in this process.
+    """
     library = _library()
     if not library.exists():
         BUILD.mkdir(parents=True, exist_ok=True)
