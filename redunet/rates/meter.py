@@ -6,24 +6,18 @@ from torch import Tensor
 
 from redunet._checks import Array, as_samples, check_positive, check_sample_shape, label_kind
 from redunet._labels import as_labels
-from redunet.rates.coding_rates import (
-    RateReduction,
-    mean_rate,
-    spectral_rate_reduction,
-    spectrum_of,
-)
-from redunet.rates.covariance import RegularisedCovariance, check_factors, second_moment
+from redunet.rates.coding_rates import RateReduction, mean_rate, spectrum_of
+from redunet.rates.covariance import RegularisedCovariance, check_factors
 from redunet.rates.partition import Partition
-from redunet.rates.spectrum import moderate_scale
+from redunet.rates.spectrum import as_double, moderate_scale
 
 
 class RateReductionMeter:
     """R, R_c and ΔR of all samples of an epoch, which arrive in batches.
 
     The values equal those of :func:`redunet.rate_reduction` on all samples together. A mean over
-    batches would be lower, because batches have lower rates. The meter stores samples as long as
-    they take no more numbers than the second moments of all classes, k F C². It then adds them to
-    the second moments and discards them.
+    batches would be lower, because batches have lower rates. The meter keeps no samples but the
+    second moments of all classes, k F C² numbers in double precision.
 
     Parameters
     ----------
@@ -45,13 +39,14 @@ class RateReductionMeter:
 
     def reset(self) -> None:
         """Discard all samples, for example at the start of an epoch."""
-        self.classes_: np.ndarray | None = None
         self._shape: tuple[int, ...] | None = None
         self._kind: str | None = None  # of labels
-        self._kept: list[tuple[Tensor, np.ndarray]] = []  # samples (F, m, C) and their labels
-        self._summed: np.ndarray | None = None  # the classes of the moments
-        self._counts: Tensor  # (k,)
-        self._moments: Tensor  # (F, k, C, C)
+        self._sums: dict[int | str, tuple[Tensor, Tensor]] = {}  # of each class: m_j, V Πʲ V*
+
+    @property
+    def classes_(self) -> np.ndarray:
+        """The labels that have come since the last reset, sorted."""
+        return np.array(sorted(self._sums))
 
     @torch.no_grad()
     def update(self, Z: Array, labels: Array) -> None:
@@ -82,15 +77,13 @@ class RateReductionMeter:
             self._shape = tuple(Z.shape[1:])
             self._spectrum, self._scale = spectrum_of(Z), moderate_scale(Z)
         check_sample_shape(Z, self._shape)
-        before = () if self.classes_ is None else (self.classes_,)
-        classes = np.unique(np.concatenate([*before, partition.classes]))
-        self.classes_, self._kind = classes, kind
+        self._kind = kind
         with torch.autocast(Z.device.type, enabled=False):
-            # A copy, because the caller may fill its array again, without a graph of gradients.
-            V = self._spectrum(Z.detach() / self._scale)
-            self._kept.append((V, given.copy()))
-            if sum(V.shape[1] for V, _ in self._kept) > len(classes) * Z.shape[1]:
-                self._sum_up(classes)
+            moments = partition.moments(as_double(self._spectrum(Z / self._scale)))
+        names = partition.classes.tolist()
+        for label, m_j, M_j in zip(names, partition.counts, moments.unbind(1), strict=True):
+            count, moment = self._sums.get(label, (0, 0))
+            self._sums[label] = count + m_j, moment + M_j
 
     @torch.no_grad()
     def compute(self) -> RateReduction:
@@ -101,58 +94,18 @@ class RateReductionMeter:
         RuntimeError
             If there are no samples.
         """
-        if self.classes_ is None:
+        if not self._sums:
             raise RuntimeError("the meter has seen no samples: call update first")
-        eps_sq = self.eps_sq / self._scale**2
-        if self._summed is None:
-            V, partition = self._join()
-            exact = V.to(torch.promote_types(V.dtype, torch.float64))
-            return spectral_rate_reduction(exact, self._spectrum, partition, eps_sq)
-        self._sum_up(self.classes_)
-        m, channels = self._counts.sum(), self._moments.shape[-1]
-        weights = self._spectrum.weights[:, None].to(self._counts.dtype)  # (F, 1)
-        total, present = self._moments.sum(1), self._counts > 0
-        counts, moments = self._counts[present], self._moments[:, present]
-        expansion = self._rate(total, channels / (m * eps_sq) / weights[:, 0])
-        rates = self._rate(moments, channels / (counts * eps_sq) / weights)
-        compression = counts / m @ rates
+        counts = torch.stack([count for count, _ in self._sums.values()])
+        moments = torch.stack([moment for _, moment in self._sums.values()], 1)  # (F, k, C, C)
+        together = self._rates(moments.sum(1, keepdim=True), counts.sum()[None])
+        expansion, compression = together[0], counts / counts.sum() @ self._rates(moments, counts)
         return RateReduction(expansion - compression, expansion, compression)
 
-    def _rate(self, moments: Tensor, scale: Tensor) -> Tensor:
-        covariance = RegularisedCovariance.from_moment(moments, scale)
+    def _rates(self, moments: Tensor, counts: Tensor) -> Tensor:
+        """R of groups of samples, ``(k,)``. That of a class without samples is 0."""
+        weights, eps_sq = self._spectrum.weights.double()[:, None], self.eps_sq / self._scale**2
+        scales = moments.shape[-1] / (torch.where(counts > 0, counts, 1) * eps_sq) / weights
+        covariance = RegularisedCovariance.from_moment(moments, scales)
         check_factors(covariance)
         return mean_rate(covariance.log_det(), self._spectrum)
-
-    def _join(self) -> tuple[Tensor, Partition]:
-        """All stored samples and their classes."""
-        V = torch.cat([V for V, _ in self._kept], 1)
-        labels = np.concatenate([labels for _, labels in self._kept])
-        return V, Partition.from_labels(labels, V.shape[1], device=V.device, partial=True)
-
-    def _sum_up(self, classes: np.ndarray) -> None:
-        """Add the stored samples to the second moments of these classes, and discard them."""
-        if not self._kept:
-            return
-        V, partition = self._join()
-        self._kept = []
-        self._make_room(classes, V)
-        where = np.searchsorted(classes, partition.classes)
-        places = torch.as_tensor(where, device=V.device)
-        self._counts.index_add_(0, places, partition.counts)
-        for batch in partition.class_batches:
-            moments = second_moment(batch.gather(V)).to(self._moments.dtype)
-            self._moments.index_add_(1, places[batch.classes], moments)
-
-    def _make_room(self, classes: np.ndarray, V: Tensor) -> None:
-        """Add empty second moments for classes that have none yet."""
-        if self._summed is not None and len(self._summed) == len(classes):
-            return
-        frequencies, _, channels = V.shape
-        counts = torch.zeros(len(classes), dtype=torch.float64, device=V.device)
-        dtype = torch.promote_types(V.dtype, torch.float64)
-        moments = counts.new_zeros(frequencies, len(counts), channels, channels, dtype=dtype)
-        if self._summed is not None:
-            where = np.searchsorted(classes, self._summed)
-            places = torch.as_tensor(where, device=V.device)
-            counts[places], moments[:, places] = self._counts, self._moments
-        self._summed, self._counts, self._moments = classes, counts, moments

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from redunet._checks import Array, as_tensor, listed
 from redunet._labels import as_labels
+from redunet.rates.covariance import second_moment
 from redunet.rates.grouping import Assignments, ClassBatch, assignments_of, class_batches, ranked
 
 
@@ -133,6 +134,23 @@ class Partition(ABC):
     def class_batches(self) -> list[ClassBatch]:
         """All classes that have samples, grouped by size."""
         return class_batches(self.assignments, self.num_classes)
+
+    def moments(self, V: Tensor) -> Tensor:
+        """Second moments V(p) Πʲ V(p)* of all classes, ``(F, m, C)`` to ``(F, k, C, C)``."""
+        moments = V.new_zeros(len(V), self.num_classes, V.shape[2], V.shape[2])
+        for batch in self.class_batches:
+            moments = moments.index_copy(1, batch.classes, second_moment(batch.gather(V)))
+        return moments
+
+    def stacked(self, V: Tensor) -> Tensor:
+        """The samples of each class, times the roots of their memberships, and zeros as padding.
+
+        ``(F, m, C)`` to ``(F, k, s, C)`` with the size s of the largest class.
+        """
+        own, largest = self.assignments, int(self.sizes.max())
+        stacked = V.new_zeros(len(V), self.num_classes * largest, V.shape[2])
+        places = own.classes * largest + own.ranks
+        return stacked.index_copy(1, places, own.gather(V)).unflatten(1, (-1, largest))
 
     @abstractmethod
     def sums(self, values: Tensor) -> Tensor:
