@@ -36,8 +36,6 @@ COUNTED = 10
 _QUOTED = re.compile('"[^"]*"')
 MOST_OF_HEADER = 2**20
 
-_INTEGER = re.compile(r"\s*[+-]?\d+\s*", re.ASCII)
-
 
 class LabelledSamples(tuple[Tensor, np.ndarray]):
     """A pair of samples and labels: ``X, labels = datasets.load(path)``.
@@ -96,13 +94,13 @@ def read_table(
         Text with a row for each sample.
     label : str, int or None
         The column of the labels: its name in the header, ``"last"`` or ``"first"``, or its position
-        from 0. None if the table has no labels; they are then masked.
+        from 0, also as text if no column has this name. None if the table has no labels; they are
+        then masked.
     header : bool or "auto"
-        Whether the first row holds the names of the columns. "auto" sees it as a person would: the
-        row is a header if ``label`` is one of its cells, or if it has text above numbers or no
-        numbers at all. A row of numbers is a header if they are evenly spaced, as wavelengths,
-        years, or the names 0, 1, 2, … of pandas are, and if its label is that of no other row. A
-        doubtful decision is a warning.
+        Whether the first row holds the names of the columns. By "auto", it does if ``label`` is one
+        of its cells, or if it has text above numbers or no numbers at all. Other rows are samples
+        if their label is that of another row. If it is not, or the row has equal steps, as
+        wavelengths, years, or the names 0, 1, 2, … of pandas have, ``header`` must be given.
     drop : sequence of str
         Names of columns that are left out, such as the number of a row or of a patient.
     decimal : {"auto", ".", ","}
@@ -133,14 +131,15 @@ def read_table(
     Raises
     ------
     ValueError
-        If no column or several columns have the name of the labels, names occur twice, labels are
-        missing or fractions, values are missing or not numbers, rows have different numbers of
-        cells, or the text has another encoding.
+        If no column or several columns have the name of the labels, it is doubtful whether the
+        first row is a header, names occur twice, labels are missing or fractions, values are
+        missing or not numbers, rows have different numbers of cells, or the text has another
+        encoding.
 
     Warns
     -----
     ReduNetWarning
-        If it is doubtful whether the first row is a header, or a column counts the rows.
+        If a column counts the rows.
     """
     if not (isinstance(header, bool) or header == "auto"):  # 0 is the first row in pandas
         raise ValueError(f'header must be True, False or "auto", got {header!r}')
@@ -225,21 +224,18 @@ def _rows(text: str) -> tuple[list[list[str]], list[int]]:
 
 def _position(label: str | int, first: list[str], *, may_be_named: bool) -> int:
     """The position of the column of the labels, from 0."""
+    places: set[int] = set()
+    if isinstance(label, str):
+        places = {n for n, name in enumerate(first) if name == label and may_be_named}
+        if label in POSITIONS:
+            places.add(POSITIONS[label] % len(first))
+        elif not places and label.removeprefix("-").isdecimal():
+            label = int(label)
     if not isinstance(label, str):
         position: int = check_count(None, label=label)
         if not -len(first) <= position < len(first):
             raise ValueError(f"label is column {position}, but the table has {len(first)} columns")
         return position % len(first)
-    if label in POSITIONS:
-        position = POSITIONS[label] % len(first)
-        if may_be_named and label in first and first[position] != label:
-            raise ValueError(
-                f"label={label!r} may be the column {label!r} or the {label} column "
-                f"{first[position]!r}: pass label={first.index(label)} for the former, "
-                f"label={position} or label={first[position]!r} for the latter"
-            )
-        return position
-    places = [number for number, name in enumerate(first) if name == label and may_be_named]
     if not places:
         raise ValueError(
             f"label must be 'last', 'first' or the name of a column, got {label!r}; the first row "
@@ -247,10 +243,10 @@ def _position(label: str | int, first: list[str], *, may_be_named: bool) -> int:
         )
     if len(places) > 1:
         raise ValueError(
-            f"{len(places)} columns have the name {label!r}: rename all but one of them, or pass "
-            f"the position of the labels, label={' or label='.join(map(str, places))}"
+            f"label={label!r} may be each of {len(places)} columns: rename them, or pass the "
+            f"position of the labels, label={' or label='.join(map(str, sorted(places)))}"
         )
-    return places[0]
+    return places.pop()
 
 
 def _has_decimal_commas(cells: Iterable[str]) -> bool:
@@ -264,65 +260,32 @@ def _has_decimal_commas(cells: Iterable[str]) -> bool:
 
 
 def _has_header(columns: Sequence[Sequence[str]], label: int | None, decimal: str) -> bool:
-    """Whether the first cells of columns are their names. A doubtful decision is a warning.
+    """Whether the first cells of columns are their names: texts above numbers, or no numbers.
 
-    Most headers are texts above numbers. Names may also be numbers, such as wavelengths, years, or
-    0, 1, 2, … of pandas. Such a row is told from a sample by its label, which no other row has, and
-    by its numbers, which are evenly spaced, or integers above fractions.
+    Numbers are a sample if their label is that of another row. They are refused if it is not, or if
+    it is a number, too, and the numbers are equally spaced, such as wavelengths, years, or 0, 1, 2,
+    … of pandas: they may be names.
     """
     first = [column[0].strip() for column in columns]
     values = [as_numbers([cell], decimal) for cell in first]
     below = [as_numbers(column[1:], decimal) for column in columns]
-    numbers = np.array([value[0] for value in values if value is not None])
-    numbers = numbers[~np.isnan(numbers)]
-    if len(numbers) == 0 or len(columns[0]) == 1:
-        return len(numbers) == 0
     above = zip(values, below, strict=True)
-    if any(v is None and rows is not None and not np.isnan(rows).all() for v, rows in above):
+    if any(value is None and rows is not None and np.isfinite(rows).any() for value, rows in above):
         return True
-    named = [cell for cell in first if cell]
-    if len(set(named)) < len(named):  # names differ
-        return False
-
-    label = len(columns) - 1 if label is None else label
-    others = [cell.strip() for cell in columns[label][1:]]
-    is_new = first[label] not in others
-    is_text = values[label] is None
-    is_axis = _is_axis(numbers) and not _are_axes(below)
-    is_range = named == [str(number) for number in range(len(named))]
-    features = [column for number, column in enumerate(columns) if number != label]
-    is_integer = all(_INTEGER.fullmatch(column[0]) for column in features) and not any(
-        _INTEGER.fullmatch(cell) for column in features for cell in column[1:]
-    )
-    if (is_axis and is_new) or (is_range and len(named) > 2):
+    numbers = [value[0] for n, value in enumerate(values) if value is not None and n != label]
+    if not np.isfinite(numbers).any():
         return True
-    if is_text and not is_new:
-        return False
-    looks_named = (is_axis or is_integer) and len(numbers) > 4
-    is_alone = is_text and len(set(others)) < len(others)  # other labels occur again
-    is_header = looks_named or is_alone or (is_integer and (is_new or is_range))
-    if is_header or is_axis or is_range:
-        kinds = ("the names of the columns", "a sample")
-        taken, other = kinds if is_header else kinds[::-1]
-        warn(
-            f"the first row ({quoted(first)}) is taken for {taken}, but might be {other}: "
-            f"pass header={is_header} if this is right, and header={not is_header} if not",
+    is_sample = label is not None and first[label] in map(str.strip, columns[label][1:])
+    if label is not None and is_sample and values[label] is not None:
+        steps = np.diff(numbers)
+        is_even = len(steps) > 1 and steps.all() and np.allclose(steps, steps[0], rtol=0.01)
+        is_sample = not is_even and first != [str(number) for number in range(len(first))]
+    if not is_sample:
+        raise ValueError(
+            f"the first row ({quoted(first)}) may be the names of the columns or a sample: pass "
+            "header=True if these are names, and header=False if not (--header yes or no)"
         )
-    return is_header
-
-
-def _is_axis(numbers: np.ndarray) -> bool:
-    """Whether numbers rise or fall all along: a few of them by equal steps, many by any."""
-    steps = np.diff(numbers)
-    if len(steps) < 2 or not (steps * steps[0] > 0).all():
-        return False
-    return len(steps) > 4 or np.allclose(steps, steps[0], rtol=0.01)
-
-
-def _are_axes(columns: Sequence[np.ndarray | None]) -> bool:
-    """Whether most of the rows of a table rise or fall all along."""
-    steps = np.diff([column for column in columns if column is not None], axis=0)
-    return bool(np.mean((steps > 0).all(0) | (steps < 0).all(0)) > 0.5)
+    return False
 
 
 def _drop_columns(table: Table, drop: Sequence[str]) -> None:

@@ -127,6 +127,9 @@ def test_labels_are_integers_or_texts(tmp_path, cells, labels):
         ("first,a,b", "first", 0),
         ("a,first,y", 1, 1),
         ("a,first,y", -1, 2),
+        ("a,first,y", "-1", 2),
+        ("a,first,y", "1", 1),
+        ("a,2,y", "2", 1),  # a name comes before a position
         ("a,first,y", "y", 2),
         ("y,a,y", 0, 0),
         ("y,a,y", 2, 2),
@@ -146,9 +149,9 @@ def test_the_column_of_the_labels(tmp_path, header, label, column):
 @pytest.mark.parametrize(
     ("header", "label", "message"),
     [
-        ("y,a,y", "y", "2 columns have the name 'y': .* label=0 or label=2"),
-        ("a,first,y", "first", "pass label=1 for the former, label=0 or label='a' for the latter"),
-        ("last,a,y", "last", "may be the column 'last' or the last column 'y': pass label=0"),
+        ("y,a,y", "y", "label='y' may be each of 2 columns: .* label=0 or label=2"),
+        ("a,first,y", "first", "label='first' may be .* label=0 or label=1"),
+        ("last,a,y", "last", "label='last' may be .* label=0 or label=2"),
         ("a,a,y", "y", "several columns have the name 'a': rename them.* drop="),
         ("a,b,y", 3, "label is column 3, but the table has 3 columns"),
         ("a,b,y", "Y", "got 'Y'; the first row has 'a', 'b', 'y'"),

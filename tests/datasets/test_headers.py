@@ -28,23 +28,13 @@ def write(folder, header, values, labels, *, index=False, mark=","):
 @pytest.mark.parametrize(
     ("header", "labels"),
     [
-        ([0, 1, 2, 3, "species"], SPECIES),
-        ([400.5, 401.0, 401.5, 402.0, "species"], SPECIES),
-        ([2019, 2020, 2021, 2022, "class"], SPECIES),
-        ([2022, 2021, 2020, 2019, "y"], SPECIES),
-        ([-2, -1, 0, 1, "label"], SPECIES),
-        (["1e-3", "2e-3", "3e-3", "4e-3", "label"], SPECIES),
         ([400, 410, 420, 430, "label"], INTEGERS),  # text above numbers
-        ([5, 6, 7, 8, 9], INTEGERS),  # the names of all columns are numbers
-        ([0, 1, 2, 3, 4], INTEGERS),
-        ([0, 1, 2, 3, 4], SPECIES),
-        ([10, 20, 30, 40, 50], SPECIES),
         (["a", "b", "c", "d", "e"], SPECIES),
         (["a", 2019, "b", "c", "e"], SPECIES),
         (["Gehalt [%]", "1st", "2.5-D", "d", "e"], INTEGERS),
     ],
 )
-def test_headers_of_numbers_are_seen(tmp_path, header, labels, mark):
+def test_headers_are_seen(tmp_path, header, labels, mark):
     found = read_table(write(tmp_path, header, VALUES, labels, mark=mark))
     assert found[0].tolist() == VALUES.tolist()
     assert found[1].tolist() == labels
@@ -55,25 +45,35 @@ def test_headers_of_numbers_are_seen(tmp_path, header, labels, mark):
 @pytest.mark.parametrize(
     ("header", "labels"),
     [
+        ([0, 1, 2, 3, "species"], SPECIES),
+        ([400.5, 401.0, 401.5, 402.0, "species"], SPECIES),
+        ([2019, 2020, 2021, 2022, "class"], SPECIES),
+        ([2022, 2021, 2020, 2019, "y"], SPECIES),
+        ([-2, -1, 0, 1, "label"], SPECIES),
+        (["1e-3", "2e-3", "3e-3", "4e-3", "label"], SPECIES),
         ([1012, 17, 903, 44, "species"], SPECIES),  # sensors without order
         ([0.5, 0.1, 0.9, 0.2, "species"], SPECIES),
-        ([10, 3, 7, 5, 9], INTEGERS),  # integers above fractions
+        ([5, 6, 7, 8, 9], INTEGERS),  # the names of all columns are numbers
+        ([0, 1, 2, 3, 4], INTEGERS),
+        ([0, 1, 2, 3, 4], SPECIES),
+        ([10, 20, 30, 40, 50], SPECIES),
+        ([10, 3, 7, 5, 9], INTEGERS),
         ([5, 6, 7, 8, 0], INTEGERS),  # the name of the labels is one of them
     ],
 )
-def test_a_header_that_might_be_a_sample_is_a_warning(tmp_path, header, labels):
+def test_headers_of_numbers_must_be_confirmed(tmp_path, header, labels):
     path = write(tmp_path, header, VALUES, labels)
-    with pytest.warns(
-        ReduNetWarning, match=r"taken for the names of the columns.* header=False if"
-    ):
-        found = read_table(path)
-    assert found[1].tolist() == labels
-    assert found[0].tolist() == read_table(path, header=True)[0].tolist() == VALUES.tolist()
+    with pytest.raises(ValueError, match=r"may be the names .* header=True .*--header yes or no"):
+        read_table(path)
+    for found in (read_table(path, header=True), read_table(path, str(header[-1]))):
+        assert found[0].tolist() == VALUES.tolist()
+        assert found[1].tolist() == labels
+        assert found.columns == tuple(map(str, header[:-1]))
     assert len(read_table(path, header=False)[1]) == 7
 
 
-@pytest.mark.parametrize("labels", [SPECIES, INTEGERS, ["a", "b", "c", "d", "e", "f"]])
-@pytest.mark.parametrize("values", [VALUES, np.arange(24).reshape(6, 4), np.ones((6, 4))])
+@pytest.mark.parametrize("labels", [SPECIES, INTEGERS])
+@pytest.mark.parametrize("values", [VALUES, np.arange(24).reshape(6, 4) ** 2, np.ones((6, 4))])
 def test_tables_without_a_header_keep_all_samples(tmp_path, values, labels):
     found = read_table(write(tmp_path, None, values, labels))
     assert found[0].tolist() == values.tolist()
@@ -81,14 +81,22 @@ def test_tables_without_a_header_keep_all_samples(tmp_path, values, labels):
     assert found.columns is None
 
 
-@pytest.mark.parametrize("text", ["0,1\n5,2\n", "1,2,3\n9,7,3\n9,1,2\n"])
-def test_a_sample_that_might_be_a_header_is_a_warning(tmp_path, text):
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [
+        ("0,1\n5,1\n", "last"),  # the names 0, 1, … of pandas
+        ("1,2,3\n9,7,3\n9,1,2\n", None),
+        ("5,6,7,1\n9,7,3,1\n", "last"),  # equal steps
+        ("1,2,x\n3,4,y\n", "last"),
+        ("1,2,x\n", "last"),
+    ],
+)
+def test_a_sample_that_might_be_a_header_must_be_confirmed(tmp_path, text, label):
     path = tmp_path / "t.csv"
     path.write_text(text, encoding="utf-8")
-    with pytest.warns(ReduNetWarning, match=r"taken for a sample.* pass header=False"):
-        X, _ = read_table(path)
-    assert len(X) == len(text.splitlines()) == len(read_table(path, header=False)[0])
-    assert len(read_table(path, header=True)[0]) == len(X) - 1
+    with pytest.raises(ValueError, match=r"the first row .* may be .* or a sample"):
+        read_table(path, label)
+    assert len(read_table(path, label, header=False)[0]) == len(text.splitlines())
 
 
 @pytest.mark.parametrize(
@@ -101,8 +109,10 @@ def test_an_index_of_pandas_is_refused_or_left_out(tmp_path, header, name, label
     with pytest.raises(
         ValueError, match=rf"column 1 of the features has no name: .*drop=\['{name}'\]"
     ):
+        read_table(path, header=True)
+    with pytest.raises(ValueError, match=r"has no name|may be the names of the columns"):
         read_table(path)
-    found = read_table(path, drop=[name])
+    found = read_table(path, drop=[name], header=True)
     assert found[0].tolist() == VALUES.tolist()
     assert found.columns == tuple(map(str, header[:-1]))
 
