@@ -5,12 +5,11 @@ import os
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from sklearn.datasets import load_wine
 from torch import nn
 
-from redunet import FineTuned, RandomCirculantLift, ReduNet, Search
+from redunet import FineTuned, ReduNet, Search
 from redunet.cli import commands, main
 from redunet.training import ResidualHead
 from tests.test_cli import write_ts
@@ -79,7 +78,7 @@ def asked(folder, monkeypatch):
         (["--seed", "3"], {"seed": 3}),
         (["--eps-sq", "0.1"], {"eps_sq": 0.1}),
         (["--operators", "variational", "--rank", "3"], {}),
-        (["--num-layers", "2", "--eta", "0.1", "--momentum", "0.5"], {}),
+        (["--num-layers", "2", "--batch-size", "5"], {}),
     ],
 )
 @pytest.mark.parametrize("data", ["wine.csv", "waves.ts", "images.npz"])
@@ -93,34 +92,17 @@ def test_an_option_leaves_the_rest_to_the_search(asked, data, options, changes):
     assert passed.keys() == names | {"operators"}
 
 
-def test_options_of_kernels_and_of_settings(asked):
-    kernels = ["--channels", "8", "--kernel-size", "5", "--seed", "2"]
-    passed = asked("images.npz", "--lift", "random", *kernels, "--lam", "3", "--eps-sq", "0.1")
-    lift = passed.pop("lift")
-    assert isinstance(lift, RandomCirculantLift)
-    same = RandomCirculantLift(1, 8, 5, ndim=2, seed=2)
-    torch.testing.assert_close(lift.state_dict(), same.state_dict(), rtol=0, atol=0)
-    assert passed == {"lam": 3.0, "eps_sq": 0.1, "operators": "exact"}
-    assert isinstance(asked("images.npz", "--lift", "flatten")["lift"], nn.Flatten)
-    assert isinstance(asked("images.npz", "--lift", "flatten", "--lam", "3")["lift"], nn.Flatten)
-    assert asked("wine.csv", "--lift", "none", "--lam", "3")["lift"] is None
+def test_lifts_without_a_search(asked):
+    passed = asked("images.npz", "--lift", "flatten", "--eps-sq", "0.1")
+    assert isinstance(passed.pop("lift"), nn.Flatten)
+    assert passed == {"eps_sq": 0.1, "operators": "exact"}
+    assert asked("wine.csv", "--lift", "none")["lift"] is None
 
 
 @pytest.mark.parametrize(
     ("data", "options", "message"),
     [
-        ("wine.csv", ["--channels", "64"], "--channels needs --lift random: add it, or leave"),
-        ("images.npz", ["--kernel-size", "5", "--lift", "none"], "or leave --kernel-size out"),
-        (
-            "wine.csv",
-            ["--lift", "random"],
-            "wine.csv is a table: leave it out, or write --lift none",
-        ),
-        ("vectors.npz", ["--lift", "random"], "samples are vectors of length 4: leave it out"),
-        ("wine.csv", ["--lam", "3"], "--lam needs --lift random or flatten or none: add it, or"),
-        ("wine.csv", ["--seed", "1", "--lift", "none"], "--seed needs --lift auto or random"),
-        ("wine.csv", ["--rank", "3"], "--rank needs --operators variational: add it, or leave"),
-        ("wine.csv", ["--operators", "variational"], "needs --rank, for example --rank 10"),
+        ("wine.csv", ["--seed", "1", "--lift", "none"], "--seed is for --lift auto, and --lift is"),
         ("wine.csv", ["--color"], "--color is for folders of images, but wine.csv has tables"),
         ("wine.csv", ["--image-size", "8"], "--image-size is for folders of images"),
         ("wine.csv", ["--length", "8"], "--length is for time series"),
@@ -130,11 +112,13 @@ def test_options_of_kernels_and_of_settings(asked):
         ("pets", ["--header", "no"], "--header is for tables, but pets has folders of images"),
         ("images.npz", ["--decimal", ","], "--decimal is for tables, but images.npz has arrays"),
         ("images.npz", ["--encoding", "cp1252"], "--encoding is for tables and time series"),
-        ("wine.csv", ["-o", "net.onnx"], "redunet export net.safetensors -o net.onnx"),
-        ("wine.csv", ["-o", "net.pt2"], "write -o net.safetensors, and then redunet export"),
+        (
+            "wine.csv",
+            ["-o", "net.onnx"],
+            "redunet construct must end in .safetensors or .st, got net.onnx",
+        ),
         ("vectors.npz", ["--label", "kind"], "should contain arrays X and kind, it contains X, y"),
-        ("wine.csv", ["-o", "net.xyz"], "writes a safetensors file, not .xyz: write -o net.safet"),
-        ("wine.csv", ["-o", "net.pkl"], "writes a safetensors file, not .pkl: write -o net.safet"),
+        ("wine.csv", ["-o", "net.xyz"], "must end in .safetensors or .st, got net.xyz"),
         ("wine.csv", ["-o", "none/net.safetensors"], "no such folder: none"),
         ("wine.csv", ["-o", "pets"], "pets is a folder: name a file in it"),
         ("wine.csv", ["-o", "wine.csv"], "-o wine.csv would overwrite what is read"),
@@ -160,12 +144,16 @@ def test_options_that_cannot_apply_are_refused_before_the_construction(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["report", "net.st", "test.csv", "-o", "report.pdf"], "writes an HTML page, not .pdf"),
+        (
+            ["report", "net.st", "test.csv", "-o", "report.pdf"],
+            "must end in .html or .htm, got report.pdf",
+        ),
         (["report", "net.st", "test.csv", "-o", "none/report.html"], "no such folder: none"),
-        (["predict", "net.st", "test.csv", "-o", "classes.xlsx"], "writes a CSV table, not .xlsx"),
+        (
+            ["predict", "net.st", "test.csv", "-o", "classes.xlsx"],
+            "must end in .csv or .txt, got classes.xlsx",
+        ),
         (["predict", "net.st", "test.csv", "-o", "net.st"], "would overwrite what is read"),
-        (["plot", "net.st", "-o", "net.docx"], "is not a picture: write one of"),
-        (["plot", "net.st", "-o", "none/net.png"], "no such folder: none"),
         (["evaluate", "none.st", "test.csv"], "no such file: none.st"),
         (["evaluate", "net.st", "test.csv", "--device", "gpu"], "the device 'gpu' cannot be used"),
         (["evaluate", "net.st", "test.csv", "--fill", "3"], "--fill is for time series"),
@@ -232,7 +220,7 @@ def test_the_name_of_the_labels_and_the_order_of_the_columns_travel(folder, caps
         (lambda line: [*line, "1" if line[0] != "m0" else "id"], "'id' not known"),
         (lambda line: line[1:], "'m0' missing"),
         (lambda line: [cell.replace("m3", "ash") for cell in line], "'m3' missing and 'ash' not"),
-        (lambda line: line[:-1], "has no column 'grower', the name of the labels"),
+        (lambda line: line[:-1], "the name of a column, got 'grower'; the first row has"),
     ):
         changed.write_text("\n".join(",".join(change(line)) for line in lines))
         status, _, error = run(capsys, "evaluate", net, changed)

@@ -80,6 +80,9 @@ def test_tables_without_a_header(table, capsys):
     new = folder / "new.csv"
     write(new, X.tolist())
     network = folder / "net.safetensors"
+    status, _, error = run(capsys, "predict", network, new)
+    assert status == 1
+    assert "'a', 'b', 'c' missing" in error
     status, printed, _ = run(capsys, "predict", network, new, "--header", "no")
     assert status == 0
     check_rows(rows_of(printed), net, X, [str(i) for i in range(24)], "kind")

@@ -1,4 +1,4 @@
-"""The command line, which constructs, evaluates, plots and exports networks, and predicts.
+"""The command line, which constructs, evaluates, reports and exports networks, and predicts.
 
 Data are tables such as ``.csv`` files, ``.ts`` files of time series, ``.npz`` files with samples
 ``X`` and labels ``y``, or folders that contain one folder of images per class. Results go to

@@ -11,20 +11,12 @@ from redunet.files.atomic import check_place
 READING = {name: f"--{name}" for names in OPTIONS.values() for name in names}
 READING["size"] = "--image-size"
 
-# Options of a construction that need a value of another option.
-NEEDS = {
-    "channels": ("lift", ("random",)),
-    "kernel_size": ("lift", ("random",)),
-    "seed": ("lift", ("auto", "random")),
-    "lam": ("lift", ("random", "flatten", "none")),
-    "rank": ("operators", ("variational",)),
-}
-
-# What commands write, and its endings.
-WRITTEN = {
-    "construct": ("a safetensors file", (".safetensors", ".st")),
-    "predict": ("a CSV table", (".csv", ".txt")),
-    "report": ("an HTML page", (".html", ".htm")),
+# How the files may end that commands write.
+ENDINGS = {
+    "construct": (".safetensors", ".st"),
+    "predict": (".csv", ".txt"),
+    "report": (".html", ".htm"),
+    "export": (".pt2", ".onnx"),
 }
 
 
@@ -32,7 +24,7 @@ def parser() -> argparse.ArgumentParser:
     """The parser of all commands. An option without a default is absent unless it is given."""
     whole = argparse.ArgumentParser(
         prog="redunet",
-        description="Construct deep networks from data; evaluate, plot and export them, and "
+        description="Construct deep networks from data; evaluate, report and export them, and "
         "predict with them.",
         epilog="'redunet COMMAND --help' lists the options of a command.",
     )
@@ -80,13 +72,6 @@ def parser() -> argparse.ArgumentParser:
         "Show the layers, shapes, parameters, memory, settings and rates of a saved network.",
     )
 
-    plot = command(
-        "plot",
-        "Plot the rates by layer and, if DATA is given, similarities before and after the network.",
-    )
-    _add_data(plot, nargs="?")
-    _add_output(plot, "image file", "redunet.png")
-
     report = command(
         "report", "Write an HTML report on a saved network and its results on labelled samples."
     )
@@ -108,16 +93,12 @@ def _path(text: str) -> Path:
     return Path(text)
 
 
-def _add_data(
-    command: argparse.ArgumentParser, label: str = "the network's", nargs: str | None = None
-) -> None:
+def _add_data(command: argparse.ArgumentParser, label: str = "the network's") -> None:
     """Add DATA, and how tables and time series are read."""
     add = command.add_argument
     add(
         "data",
         type=_path,
-        nargs=nargs,
-        default=None,
         metavar="DATA",
         help="table (.csv, .tsv, .txt), time series (.ts), arrays X and y (.npz), or folder with "
         "one folder of images per class",
@@ -168,11 +149,11 @@ def _add_construction(command: argparse.ArgumentParser) -> None:
     )
     add(
         "--lift",
-        choices=("auto", "random", "flatten", "none"),
+        choices=("auto", "flatten", "none"),
         default="auto",
         help="auto chooses the lift, ε², the operators and the sharpness, and standardises the "
-        "samples; random takes random kernels for signals and images; flatten treats them as "
-        "vectors, without invariance to shifts; none takes samples as they are (default: auto)",
+        "samples; flatten treats signals and images as vectors, without invariance to shifts; none "
+        "takes samples as they are (default: auto)",
     )
     add(
         "--operators",
@@ -189,9 +170,7 @@ def _add_construction(command: argparse.ArgumentParser) -> None:
     add("--image-size", dest="size", type=int, help="size of images in a folder (default: 32)")
     add("--length", type=int, help="length of the series of a .ts file (default: the longest)")
     for option, kind, text in (
-        ("--channels", int, "number of kernels of --lift random (default: 16)"),
-        ("--kernel-size", int, "size of the kernels of --lift random (default: 3)"),
-        ("--seed", int, "seed of --lift auto and --lift random (default: 0)"),
+        ("--seed", int, "seed of --lift auto (default: 0)"),
         (
             "--num-layers",
             int,
@@ -204,10 +183,7 @@ def _add_construction(command: argparse.ArgumentParser) -> None:
             "squared precision ε² (default: --lift auto chooses it; otherwise 0.5 divided by the "
             "number of frequencies)",
         ),
-        ("--eta", float, "step size η (default: the step ηC/(mε²) is 2)"),
-        ("--lam", float, "sharpness λ of memberships (default: 500; --lift auto chooses it)"),
         ("--rank", int, "rank of variational operators"),
-        ("--momentum", float, "momentum β, for example 0.9"),
         ("--batch-size", int, "number of samples per batch; smaller batches take less memory"),
     ):
         add(option, type=kind, help=text)
@@ -237,8 +213,13 @@ def check(options: argparse.Namespace) -> None:
         if options.output.resolve() in [path.resolve() for path in paths.values()]:
             raise ValueError(f"-o {options.output} would overwrite what is read")
         _check_output(options.command, options.output)
-    if options.command == "construct":
-        _check_construction(options)
+    if "seed" in options and options.lift != "auto":
+        raise ValueError(f"--seed is for --lift auto, and --lift is {options.lift}: leave it out")
+    if "checkpoint" in options:
+        if options.checkpoint.is_file():
+            raise NotADirectoryError(f"--checkpoint {options.checkpoint} is a file, not a folder")
+        options.checkpoint.mkdir(parents=True, exist_ok=True)
+        check_place(options.checkpoint / "layers")
 
 
 def _check_output(command: str, path: Path) -> None:
@@ -246,35 +227,7 @@ def _check_output(command: str, path: Path) -> None:
     if str(path) == "-":
         raise ValueError(f"redunet {command} cannot write to standard output: name a file with -o")
     check_place(path)
-    if command not in WRITTEN:
-        return
-    kind, endings = WRITTEN[command]
-    if path.suffix.lower() not in ("", *endings):
-        right = path.with_suffix(endings[0])
-        exports = command == "construct" and path.suffix in (".onnx", ".pt2")
-        then = f", and then redunet export {right} -o {path}" if exports else ""
+    if path.suffix.lower() not in ("", *ENDINGS[command]):
         raise ValueError(
-            f"redunet {command} writes {kind}, not {path.suffix}: write -o {right}{then}"
+            f"the file of redunet {command} must end in {' or '.join(ENDINGS[command])}, got {path}"
         )
-
-
-def _check_construction(options: argparse.Namespace) -> None:
-    """Raise ValueError if options of a construction cannot apply."""
-    for name, (other, values) in NEEDS.items():
-        if name in options and getattr(options, other) not in values:
-            written = "--" + name.replace("_", "-")
-            raise ValueError(
-                f"{written} needs --{other} {' or '.join(values)}: add it, or leave {written} out"
-            )
-    if options.operators == "variational" and "rank" not in options:
-        raise ValueError("--operators variational needs --rank, for example --rank 10")
-    if options.lift == "random" and kind_of(options.data) == "tables":
-        raise ValueError(
-            f"--lift random is for signals and images, but {options.data} is a table: leave it "
-            "out, or write --lift none for the table as it is"
-        )
-    if "checkpoint" in options:
-        if options.checkpoint.is_file():
-            raise NotADirectoryError(f"--checkpoint {options.checkpoint} is a file, not a folder")
-        options.checkpoint.mkdir(parents=True, exist_ok=True)
-        check_place(options.checkpoint / "layers")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import TextIOWrapper
 from pathlib import Path
-from typing import TextIO
+from typing import TextIO, TypedDict
 
 import numpy as np
 import torch
@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from redunet import datasets
 from redunet._checks import check_device
-from redunet._extras import require
 from redunet._formats import OPTIONS, kind_of
 from redunet._names import Names
 from redunet.datasets.folders import image_files, is_image, read_images
@@ -26,7 +25,6 @@ from redunet.files.atomic import atomic_write
 from redunet.files.tensors import read_metadata
 from redunet.inspection.summary import constructed, description, evaluation
 from redunet.layers.encoding import default_batch_size
-from redunet.lifts import RandomCirculantLift
 from redunet.network import ReduNet
 from redunet.search import Search
 from redunet.training.fine_tuned import KEY as FINE_TUNED
@@ -35,11 +33,16 @@ from redunet.training.fine_tuned import FineTuned
 # What a command prints, by name.
 Results = dict[str, object]
 
+
+class ImageShape(TypedDict):
+    """How images are read."""
+
+    size: tuple[int, int]
+    color: bool
+
+
 # Options that go to ReduNet.construct if they are given.
-SETTINGS = (
-    *("num_layers", "eta", "momentum", "batch_size", "device", "checkpoint", "operators", "rank"),
-    *("eps_sq", "lam"),
-)
+SETTINGS = ("num_layers", "eps_sq", "operators", "rank", "batch_size", "device", "checkpoint")
 
 
 def construct(options: argparse.Namespace) -> Results:
@@ -48,24 +51,24 @@ def construct(options: argparse.Namespace) -> Results:
     data = _load(options.data, options)
     X, labels = data
     settings = {name: getattr(options, name) for name in SETTINGS if name in options}
-    lift = _lift(tuple(X.shape[1:]), options)
-    if isinstance(lift, Search):
-        settings.pop("eps_sq", None)
+    lift = nn.Flatten() if options.lift == "flatten" else None
+    search = None
+    if options.lift == "auto":
+        search = Search(eps_sq=settings.pop("eps_sq", None), seed=getattr(options, "seed", 0))
     start = time.perf_counter()
     net = ReduNet.construct(
-        X, labels, lift=lift, feature_names=data.columns, progress=True, **settings
+        X, labels, lift=search or lift, feature_names=data.columns, progress=True, **settings
     )
     seconds = time.perf_counter() - start
     net.names = Names(net.names.features, data.label)
     net.save(options.output, samples=(X, labels) if options.samples else None)
     classes, counts = np.unique(labels, return_counts=True)
-    names: Results = {} if data.columns is None else {"columns": list(data.columns)}
-    names |= {} if data.label is None else {"label": data.label}
+    names = {"columns": data.columns and list(data.columns), "label": data.label}
     return {
         "samples": len(X),
         "samples by class": dict(zip(map(str, classes.tolist()), counts.tolist(), strict=True)),
-        **names,
-        **(_chosen(lift) if isinstance(lift, Search) else {}),
+        **{name: value for name, value in names.items() if value is not None},
+        **({} if search is None else _chosen(search)),
         **description(net),
         "seconds": round(seconds, 2),
         "written": str(options.output),
@@ -81,23 +84,6 @@ def _chosen(search: Search) -> Results:
         "accuracy (leave-one-out)": None if np.isnan(accuracy) else accuracy,
         "log loss (leave-one-out)": None if np.isnan(loss) else loss,
     }
-
-
-def _lift(shape: tuple[int, ...], options: argparse.Namespace) -> Search | nn.Module | None:
-    """The lift for samples of this shape, according to the options."""
-    channels, *spatial = shape
-    seed = getattr(options, "seed", 0)
-    if options.lift == "auto":
-        return Search(eps_sq=getattr(options, "eps_sq", None), seed=seed)
-    if options.lift == "random":
-        if not spatial:
-            raise ValueError(
-                f"--lift random is for signals and images, but samples are vectors of length "
-                f"{channels}: leave it out, or write --lift none"
-            )
-        kernels, size = getattr(options, "channels", 16), getattr(options, "kernel_size", 3)
-        return RandomCirculantLift(channels, kernels, size, ndim=len(spatial), seed=seed)
-    return nn.Flatten() if options.lift == "flatten" else None
 
 
 def evaluate(options: argparse.Namespace) -> Results:
@@ -158,41 +144,6 @@ def info(options: argparse.Namespace) -> Results:
     return description(_model(options))
 
 
-def plot(options: argparse.Namespace) -> Results:
-    """Plot the rates by layer and, if DATA is given, similarities before and after the network."""
-    require("plots")
-    import matplotlib.pyplot as plt
-    from matplotlib.backend_bases import FigureCanvasBase
-
-    from redunet.inspection.plots.features import shown_rows
-    from redunet.plots import plot_rates, plot_similarity
-
-    kinds = FigureCanvasBase.get_supported_filetypes()
-    if options.output.suffix.lower().removeprefix(".") not in kinds:
-        raise ValueError(
-            f"-o {options.output} is not a picture: write one of .{', .'.join(sorted(kinds))}"
-        )
-    net = constructed(_model(options))
-    panels = 3 if options.data else 1
-    figure, axes = plt.subplots(
-        1, panels, figsize=(1 + 5 * panels, 4.5), layout="constrained", squeeze=False
-    )
-    axes = axes.ravel()
-    plot_rates(net.history, ax=axes[0])
-    if options.data:
-        X, y = _load(options.data, options, net)
-        rows = shown_rows(y)
-        X, y = X[rows], y[rows]
-        with torch.no_grad():
-            pairs = {"samples": X, "features": net(X)}
-        for ax, (name, Z) in zip(axes[1:], pairs.items(), strict=True):
-            shifts = bool(net.feature_shape[1:]) and Z.ndim > 2
-            plot_similarity(Z, y, shift_invariant=shifts, ax=ax).set_title(f"Similarity of {name}")
-    with atomic_write(options.output) as temporary:
-        figure.savefig(temporary, dpi=150)
-    return {"written": str(options.output)}
-
-
 def report(options: argparse.Namespace) -> Results:
     """Write an HTML report on a saved network and its results on labelled samples."""
     from redunet.inspection import html_report
@@ -219,17 +170,15 @@ def new_samples(
 ) -> Iterator[tuple[list[str], Tensor]]:
     """Names and samples, batch by batch. Images are read batch by batch, too."""
     if path.is_dir() or is_image(path):
-        files = _images(path)
-        size, color = _image_shape(net)
+        files = _images(path) if path.is_dir() else [path]
         for start in range(0, len(files), batch_size):
-            batch = files[start : start + batch_size]
-            names = [str(file.relative_to(path)) if path.is_dir() else str(file) for file in batch]
-            yield names, read_images(batch, size, color=color)
+            part = files[start : start + batch_size]
+            names = [str(file.relative_to(path)) if path.is_dir() else str(file) for file in part]
+            yield names, read_images(part, **_image_shape(net))
         return
     X, _ = _load(path, options, net)
-    for start in range(0, len(X), batch_size):
-        part = X[start : start + batch_size]
-        yield [str(number) for number in range(start, start + len(part))], part
+    for start, part in zip(range(0, len(X), batch_size), X.split(batch_size), strict=True):
+        yield [str(start + number) for number in range(len(part))], part
 
 
 def _load(path: Path, options: argparse.Namespace, net: ReduNet | None = None) -> LabelledSamples:
@@ -238,55 +187,39 @@ def _load(path: Path, options: argparse.Namespace, net: ReduNet | None = None) -
     reading = {name: getattr(options, name) for name in OPTIONS.get(kind, ()) if name in options}
     if "header" in reading:
         reading["header"] = options.header == "yes"
-    if kind == "tables":
-        reading["label"] = _label(path, options, net)
     if net is None:
         return datasets.load(path, **reading)
-    if kind == "arrays" and options.command == "predict":
+    is_new = options.command == "predict"  # labels are not needed
+    if kind == "tables":
+        label: str | None = net.names.label or "last"
+        if is_new and label not in first_row(path, reading.get("encoding")):
+            label = None
+        header = "auto" if net.names.features is None else True
+        reading = {"label": label, "header": header, **reading}
+    elif kind == "arrays" and is_new:
         reading["label"] = None
-    elif kind == "time series" and len(net.sample_shape) == 2:
-        reading["length"] = net.sample_shape[1]
+    elif kind == "time series":
+        reading["length"] = net.sample_shape[-1]
     elif kind == "folders of images":
-        reading["size"], reading["color"] = _image_shape(net)
+        reading |= _image_shape(net)
     samples = datasets.load(path, **reading)
     positions = net.names.positions(samples.columns)
     X, labels = samples
     return LabelledSamples(X if positions is None else X[:, positions], labels)
 
 
-def _label(path: Path, options: argparse.Namespace, net: ReduNet | None) -> str | int | None:
-    """The column of the labels in a table: that of --label, or of the network; None if absent."""
-    own = None if net is None else net.names.label
-    name: str | None = getattr(options, "label", own)
-    is_needed = options.command != "predict"
-    if name is None:
-        return "last" if is_needed else None
-    names = first_row(path, getattr(options, "encoding", None))
-    if "label" in options:  # a number that is no name is a position
-        is_number = name.lstrip("-").isdigit()
-        return int(name) if is_number and name not in names else name
-    if is_needed and name not in names:
-        raise ValueError(
-            f"{path} has no column {name!r}, the name of the labels of the construction: name the "
-            "column of the labels with --label"
-        )
-    return name if name in names else None
-
-
-def _image_shape(net: ReduNet) -> tuple[tuple[int, int], bool]:
+def _image_shape(net: ReduNet) -> ImageShape:
     """The size of the images that a network takes, and whether they have colours."""
     shape = net.sample_shape
     if len(shape) != 3 or shape[0] not in (1, 3):
         raise ValueError(f"images have shape (1, H, W) or (3, H, W), but the network takes {shape}")
-    return (shape[1], shape[2]), shape[0] == 3
+    return {"size": (shape[1], shape[2]), "color": shape[0] == 3}
 
 
-def _images(path: Path) -> list[Path]:
-    """A file, or all images in a folder and in its folders."""
-    if path.is_file():
-        return [path]
-    direct = [file for file in path.iterdir() if is_image(file) and not file.name.startswith(".")]
-    files = sorted([*direct, *image_files(path)])
+def _images(folder: Path) -> list[Path]:
+    """All images in a folder and in its folders."""
+    direct = [file for file in folder.iterdir() if is_image(file) and file.name[0] != "."]
+    files = sorted([*direct, *image_files(folder)])
     if not files:
-        raise ValueError(f"expected images in {path}, found none")
+        raise ValueError(f"expected images in {folder}, found none")
     return files
