@@ -88,18 +88,19 @@ def build(
     settings.operators.check(encoder.feature_shape[0])
     if lift is None:
         _warn_of_few_channels(encoder.feature_shape)
-    eps_sq = settings.eps_sq_for(encoder.spectrum.size)
     with memory_advice(encoder.batch_size), working_folder(workdir) as folder:
         # 2. All samples as features of unit norm.
         digested = checkpoint is not None
         classes = None if num_classes is None else np.arange(num_classes)
-        samples = encoder.collect(source, folder=folder, classes=classes, digested=digested)
+        samples = encoder.collect(
+            source, settings.eps_sq, folder=folder, classes=classes, digested=digested
+        )
         warn_of_similar(samples.partition.classes)
         if num_classes is not None and (samples.known is None or bool(samples.known.any())):
             raise ValueError("num_classes is for samples of which no label is known: leave it out")
-        info, validation_set = encoder.describe(samples, eps_sq), None
         if samples.known is not None:
-            info = start(settings.operators, info, samples, progress=progress)
+            start(settings.operators, samples, progress=progress)
+        held_out = None
         if validation is not None:
             data, targets = validation if isinstance(validation, tuple) else (validation, None)
             validation_source = as_source(
@@ -107,18 +108,16 @@ def build(
             )
             held_out = encoder.collect(
                 validation_source,
+                settings.eps_sq,
                 folder=folder,
                 classes=samples.partition.classes,
                 digested=digested,
             )
-            validation_set = encoder.describe(held_out, eps_sq), held_out
         # 3. The layers.
-        settings = settings.completed(eps_sq, info.alpha)
-        _warn_of_overshoot(info, settings)
-        _warn_of_uneven_classes(info, settings)
-        construction = Construction(
-            settings, info, samples, validation=validation_set, offload=offload
-        )
+        settings = settings.completed(samples.info)
+        _warn_of_overshoot(samples.info, settings)
+        _warn_of_uneven_classes(samples.info, settings)
+        construction = Construction(settings, samples, validation=held_out, offload=offload)
         saved = None
         if checkpoint is not None:
             saved = FolderCheckpoint(checkpoint, construction, encoder.lift)
@@ -185,7 +184,7 @@ def _warn_of_overshoot(info: DatasetInfo, settings: Settings) -> None:
     every layer; see :mod:`redunet.construction.steps`. Steps that are a little too long often do no
     harm, and get no warning.
     """
-    eta, longest = settings.longest_eta, longest_constant_step(settings.momentum)
+    eta, longest = max(settings.steps()).eta, longest_constant_step(settings.momentum)
     step = eta * info.alpha
     fewest = info.counts.min().item()
     if fewest < info.channels and step > LONGEST_STEP:

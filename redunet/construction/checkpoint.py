@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from redunet.construction.construction import Construction
 from redunet.construction.features import FeatureStore, LabelledFeatures, read_array, write_array
 from redunet.construction.history import RateFields, RateHistory
-from redunet.construction.unknown_labels import reassign
 from redunet.files.atomic import atomic_folder
 from redunet.files.identity import (
     VERSION,
@@ -64,7 +63,7 @@ class FolderCheckpoint:
         self, folder: str | os.PathLike[str], construction: Construction, lift: nn.Module | None
     ):
         self._construction = construction
-        self._processes = processes = construction.info.processes
+        self._processes = processes = construction.samples.info.processes
         self._identity = identity_of(construction, lift)
         own = f"process-{processes.rank}-of-{processes.size}" if processes.size > 1 else "."
         self._folder = Path(folder) / own
@@ -111,7 +110,7 @@ class FolderCheckpoint:
         check_identity(stored, self._identity, "construction", self._folder, self._processes)
         history = RateHistory.from_json(states[-1]["history"])
         check_rates(history, construction.history)
-        spectrum = construction.info.spectrum
+        spectrum = construction.samples.info.spectrum
         if construction.offload:  # layers in host memory share a spectrum there
             spectrum = HalfSpectrum(spectrum.shape)
         construction.layers = [
@@ -144,17 +143,17 @@ class FolderCheckpoint:
                     "layers"
                 )
             membership = torch.cat(list(features["training-membership"]))
-            construction.info = reassign(construction.info, construction.samples, membership)
+            construction.samples.assign(membership)
         if construction.is_finished():
             return
         for name, samples in self._sets().items():
             samples.current = features[f"{name}-current"]
             samples.previous = features.get(f"{name}-previous")
-        construction.moments = construction.gather(construction.samples.points)
+        construction.moments = construction.gather()
 
     def _sets(self) -> dict[str, LabelledFeatures]:
         validation = self._construction.validation
-        held_out = {} if validation is None else {"validation": validation[1]}
+        held_out = {} if validation is None else {"validation": validation}
         return {"training": self._construction.samples, **held_out}
 
     def _folder_of(self, number: int) -> Path:
@@ -200,20 +199,20 @@ def check_rates(stored: RateHistory, own: RateHistory) -> None:
 
 def identity_of(construction: Construction, lift: nn.Module | None) -> Identity:
     """What a checkpoint belongs to. The number of layers and ``tol`` may change."""
-    samples, info = construction.samples, construction.info
+    samples, info = construction.samples, construction.samples.info
     identity = VERSION | construction.settings.to_json()
     del identity["num_layers"], identity["tol"]
     identity |= {
         "the shape of features": [info.channels, *info.spectrum.shape],
         "the type of features": str(info.dtype),
-        "the list of batch sizes": samples.sizes,
+        "the list of batch sizes": samples.current.sizes,
         "the list of classes": samples.partition.classes.tolist(),
     }
     if lift is not None:
         tensors = digest_of(lift.state_dict())
         identity |= {"the lift": settings_of(lift), "the tensors of the lift": tensors}
     identity["the samples"], identity["the labels"] = samples.digests
-    if construction.validation:
-        held_out = construction.validation[1].digests
+    if construction.validation is not None:
+        held_out = construction.validation.digests
         identity["the validation samples"], identity["the validation labels"] = held_out
     return combined(identity, info.processes)

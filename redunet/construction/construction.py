@@ -7,21 +7,20 @@ processes. Samples that exceed the memory of a machine therefore need no other m
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Sequence
 from typing import Protocol
 
 import torch
-from torch import Tensor
 from tqdm import tqdm
 
 from redunet._tables import bar_options
 from redunet._warnings import warn
-from redunet.construction.features import LabelledFeatures
+from redunet.construction.features import FeatureStore, LabelledFeatures, Points
 from redunet.construction.history import RateHistory
 from redunet.construction.settings import Settings
-from redunet.construction.steps import Moved, Steps
+from redunet.construction.steps import ROUND, Step, Trial, choose_step
 from redunet.construction.unknown_labels import ascend
-from redunet.layers import DatasetInfo, Exact, ReduLayer, SecondMoments
+from redunet.layers import Exact, ReduLayer, SecondMoments
 from redunet.rates import HalfSpectrum, RateReduction
 from redunet.rates.covariance import PrecisionError
 
@@ -49,13 +48,11 @@ class Construction:
     ----------
     settings : Settings
         Settings that are complete.
-    info : DatasetInfo
-        Sizes and counts of the samples.
     samples : LabelledFeatures
         Features and classes of the samples.
-    steps : Steps, optional
+    steps : sequence of Step, optional
         The steps of the layers, by default those of the settings.
-    validation : tuple of DatasetInfo and LabelledFeatures, optional
+    validation : LabelledFeatures, optional
         Further samples, whose rates are recorded.
     offload : bool
         Move every layer to host memory as soon as it has been applied.
@@ -75,31 +72,31 @@ class Construction:
     def __init__(
         self,
         settings: Settings,
-        info: DatasetInfo,
         samples: LabelledFeatures,
         *,
-        steps: Steps | None = None,
-        validation: tuple[DatasetInfo, LabelledFeatures] | None = None,
+        steps: Sequence[Step] | None = None,
+        validation: LabelledFeatures | None = None,
         offload: bool = False,
     ):
         self.settings = settings
-        self.info = info
         self.samples = samples
-        self.steps = settings.steps(info.alpha) if steps is None else steps
+        self.chooses_steps = steps is None and settings.adaptive_eta
+        self.steps = settings.steps() if steps is None else steps
         self.validation = validation
         self.offload = offload
         # Layers in host memory share a spectrum there; the construction has one on its device.
-        self._host_spectrum = HalfSpectrum(info.spectrum.shape) if offload else None
+        self._host_spectrum = HalfSpectrum(samples.info.spectrum.shape) if offload else None
         samples.true_membership = settings.true_membership
-        for each in (samples, *(validation or ())[1:]):
-            each.keeps_previous = settings.momentum > 0
+        for each in (samples, validation):
+            if each is not None:
+                each.keeps_previous = settings.momentum > 0
         self.layers: list[ReduLayer] = []
-        self.history = RateHistory(validation=RateHistory() if validation else None)
+        self.history = RateHistory(validation=None if validation is None else RateHistory())
         self.moments: SecondMoments | None = None
 
     def run(self, *, progress: bool = False, checkpoint: Checkpoint | None = None) -> None:
         """Construct all layers, or those that the checkpoint does not contain yet."""
-        self.moments = self.gather(self.samples.points)
+        self.moments = self.gather()
         self.record(self.moments.rates())
         if checkpoint:
             checkpoint.restore()
@@ -119,88 +116,90 @@ class Construction:
         self._warn_of_a_fall()
 
     def is_finished(self) -> bool:
-        """Whether there are as many layers as were asked for, or ΔR has stopped to rise."""
+        """Whether there are as many layers as were asked for, or ΔR has stopped to rise.
+
+        Steps that are chosen differ within a round, so only the last layer of a round counts.
+        """
         count = len(self.layers)
-        is_stalled = self.steps.are_comparable(count) and self.history.has_stalled(
-            self.settings.tol
-        )
+        is_comparable = not self.chooses_steps or count % ROUND == 0
+        is_stalled = is_comparable and self.history.has_stalled(self.settings.tol)
         return count >= (self.settings.num_layers or 0) or is_stalled
 
     def _add_layer(self) -> None:
         """Construct one layer and apply it to all samples: one iteration of Algorithm 1."""
-        moments = self.moments or self.gather(self.samples.points)
-        if self.samples.known is not None:
-            moments = self._assign(moments)
+        samples, momentum = self.samples, self.steps[len(self.layers)].momentum
+        moments = self.moments or self.gather()
+        if samples.known is not None and ascend(samples, moments):
+            moments = self.gather()
         before = moments.rates()
-        floor = float(before.delta) - self._rounding_error(before)
-        momentum = 0.0
-        if self.samples.previous is not None:
-            momentum = self.steps.momentum(len(self.layers))
-        if momentum:
+        rounding = ROUNDING * torch.finfo(samples.info.dtype).eps * float(before.expansion)
+        floor = float(before.delta) - rounding
+        if momentum and samples.previous is not None:
             # Step 1 at points ahead of the features. A layer that lowers ΔR is made again.
-            ahead = self.gather(lambda: self.samples.points(momentum))
-            layer = self.make_layer(ahead, momentum)
-            moved = self._move(layer, floor)
-            if float(moved.moments.rates().delta) >= floor:
-                self._accept(layer, moved)
+            layer = self.make_layer(self.gather(lambda: samples.points(momentum)), momentum)
+            features, after = self._move(layer, floor)
+            if float(after.rates().delta) >= floor:
+                self._accept(layer, features, after)
                 return
-            moved.features.clear()
+            features.clear()
         # Step 1: E and all Cʲ, from the second moments of the features.
         layer = self.make_layer(moments)
         self.moments = None  # not needed any more, and as large as the operators
         del moments
         # Step 2: move every sample by its step, and project it onto the sphere.
-        self._accept(layer, self._move(layer, floor))
+        self._accept(layer, *self._move(layer, floor))
 
-    def _assign(self, moments: SecondMoments) -> SecondMoments:
-        """Move the memberships of samples whose class is not known up the rate reduction."""
-        moved = ascend(self.info, self.samples, moments)
-        if moved is None:
-            return moments
-        self.info = moved
-        return self.gather(self.samples.points)
-
-    def make_layer(
-        self, moments: SecondMoments, momentum: float = 0.0, eta: float | None = None
-    ) -> ReduLayer:
-        """A layer with the operators from these moments, and by default the step of ``steps``."""
-        info, precision = self.info, self.info.dtype.to_real()
+    def make_layer(self, moments: SecondMoments, momentum: float = 0.0) -> ReduLayer:
+        """A layer with the operators from these moments, and the η that is its turn."""
+        info, precision = self.samples.info, self.samples.info.dtype.to_real()
         return ReduLayer(
             moments.operators(),
             proportions=info.proportions.to(precision, copy=True),
             alpha=torch.full((), info.alpha, dtype=precision, device=info.counts.device),
-            eta=self.steps.eta(len(self.layers)) if eta is None else eta,
+            eta=self.steps[len(self.layers)].eta,
             membership_rule=self.settings.membership,
             spectrum=info.spectrum,
             momentum=momentum,
         )
 
-    def _move(self, layer: ReduLayer, floor: float) -> Moved:
-        earlier = [each.eta for each in self.layers]
-        layers = [*self.layers, layer]
-        return self.steps.move(
-            layer, earlier, self.samples, lambda points: self.gather(points, layers), floor
-        )
+    def _move(self, layer: ReduLayer, floor: float) -> tuple[FeatureStore, SecondMoments]:
+        """The features after a layer, and their second moments.
 
-    def _accept(self, layer: ReduLayer, moved: Moved) -> None:
+        If no step is given, the layer gets the best of several steps, by ΔR. It falls if it is
+        below ``floor``: ΔR before the layer, less a rounding error.
+        """
+        samples, layers, alpha = self.samples, [*self.layers, layer], self.samples.info.alpha
+        if not self.chooses_steps:
+            features = samples.apply(layer)
+            return features, self.gather(lambda: iter(features), layers)
+        directions = samples.directions(layer)
+
+        def attempt(step: float) -> Trial:
+            moments = self.gather(lambda: samples.moved(directions, step / alpha), layers)
+            return Trial(step, moments, float(moments.rates().delta))
+
+        best = choose_step([each.eta * alpha for each in self.layers], attempt, floor)
+        layer.eta = best.step / alpha
+        return samples.move(directions, layer.eta), best.moments
+
+    def _accept(self, layer: ReduLayer, features: FeatureStore, moments: SecondMoments) -> None:
         """Make the features after the layer the current features, and record the rates."""
-        self.moments = moved.moments
-        self.samples.advance(moved.features)
-        if self.validation:
-            held_out = self.validation[1]
-            held_out.advance(held_out.apply(layer))
-        self.record(moved.moments.rates())
+        self.moments = moments
+        self.samples.advance(features)
+        if self.validation is not None:
+            self.validation.advance(self.validation.apply(layer))
+        self.record(moments.rates())
         if self._host_spectrum is not None:
             layer.spectrum = self._host_spectrum
             layer.to("cpu")
         self.layers.append(layer)
 
     def gather(
-        self, points: Callable[[], Iterable[Tensor]], layers: list[ReduLayer] | None = None
+        self, points: Points | None = None, layers: Sequence[ReduLayer] | None = None
     ) -> SecondMoments:
-        """Second moments of points after some layers, by default after all of them."""
+        """Second moments of points after some layers, by default of features after all of them."""
         layers = self.layers if layers is None else layers
-        return self.samples.moments(self.settings.operators, self.info, points, layers)
+        return self.samples.moments(self.settings.operators, points, layers)
 
     def record(self, rates: RateReduction) -> None:
         """Add the rates after one more layer to the history."""
@@ -211,13 +210,8 @@ class Construction:
                 "finite, or a second moment cannot be inverted in the precision of the samples"
             )
         self.history.append(rates)
-        if self.validation and self.history.validation is not None:
-            info, held_out = self.validation
-            moments = held_out.moments(Exact(), info, held_out.points)
-            self.history.validation.append(moments.rates())
-
-    def _rounding_error(self, rates: RateReduction) -> float:
-        return ROUNDING * torch.finfo(self.info.dtype).eps * float(rates.expansion)
+        if self.validation is not None and self.history.validation is not None:
+            self.history.validation.append(self.validation.moments(Exact()).rates())
 
     def _warn_of_a_fall(self) -> None:
         """Warn if the construction stopped because its last layer lowered ΔR."""

@@ -11,6 +11,7 @@ from redunet._checks import check_sample_shape
 from redunet._processes import Processes
 from redunet._warnings import warn
 from redunet.construction.features import FeatureStore, LabelledFeatures
+from redunet.construction.settings import EPS_SQ_OF_VECTORS
 from redunet.construction.sources import Source, common_classes, known_labels, known_membership
 from redunet.files.identity import Digest, digest_of
 from redunet.layers import DatasetInfo
@@ -60,6 +61,7 @@ class Encoder:
     def collect(
         self,
         source: Source,
+        eps_sq: float | None,
         *,
         folder: Path | None = None,
         classes: np.ndarray | None = None,
@@ -70,6 +72,8 @@ class Encoder:
         Parameters
         ----------
         source : Source
+        eps_sq : float or None
+            ε²; None for 0.5 divided by the number of frequencies.
         folder : Path or None
             Folder for the features; None to store them where the source is.
         classes : numpy array or None
@@ -78,22 +82,22 @@ class Encoder:
             Compute the digests of samples and labels.
         """
         features = FeatureStore(self.device, folder or source.home)
-        sizes, zeros, digest = [], 0, Digest()
+        zeros, digest = 0, Digest()
         for X in source.batches(self.batch_size):
             check_sample_shape(X, self.sample_shape)
             if digested:
                 digest.add(X)
             V = encode(X.to(self.dtype), self.lift, self.spectrum)
             zeros += int((norms(V) == 0).sum())
-            sizes.append(V.shape[1])
             features.append(V)
         if zeros:
-            warn(f"{zeros} of {sum(sizes)} samples have zero norm and stay zero")
-        partition, known = self._partition(source.labels, sum(sizes), classes)
+            warn(f"{zeros} of {sum(features.sizes)} samples have zero norm and stay zero")
+        partition, known = self._partition(source.labels, sum(features.sizes), classes)
         if source.weights is not None:
             partition = partition.weighted(torch.from_numpy(source.weights).to(self.device))
         digests = (str(digest), _digest_of(partition)) if digested else ("", "")
-        return LabelledFeatures(features, partition, sizes, known, digests)
+        info = self._describe(partition, eps_sq)
+        return LabelledFeatures(features, partition, info, known, digests)
 
     def _partition(
         self, labels: np.ndarray, count: int, classes: np.ndarray | None
@@ -113,12 +117,12 @@ class Encoder:
         partition = Partition.from_membership(torch.from_numpy(membership).to(self.device), classes)
         return partition, torch.from_numpy(known).to(self.device)
 
-    def describe(self, samples: LabelledFeatures, eps_sq: float) -> DatasetInfo:
-        """Sizes and counts of encoded samples."""
+    def _describe(self, partition: Partition, eps_sq: float | None) -> DatasetInfo:
         dtype = self.dtype.to_complex() if self.spectrum.shape else self.dtype
+        eps_sq = EPS_SQ_OF_VECTORS / self.spectrum.size if eps_sq is None else eps_sq
         channels = self.feature_shape[0]
         return DatasetInfo.from_partition(
-            samples.partition, self.spectrum, channels, dtype, eps_sq, self.processes
+            partition, self.spectrum, channels, dtype, eps_sq, self.processes
         )
 
 

@@ -20,6 +20,7 @@ from redunet.construction.construction import Construction
 from redunet.construction.encoder import Encoder
 from redunet.construction.features import LabelledFeatures
 from redunet.construction.sources import ArraySource, warn_of_similar
+from redunet.construction.steps import Step
 from redunet.layers import DatasetInfo, Extensible
 from redunet.layers.operators import ClassSums
 from redunet.rates import Partition, RateReduction
@@ -31,10 +32,10 @@ UNKNOWN_RATES = RateReduction(*torch.full((3,), math.nan))
 class Extension(Construction):
     """Construction of layers from the sums that other layers keep and from new samples.
 
-    The settings contain the new η, and ``info`` contains the counts of the new samples.
+    ``samples`` are the new ones alone.
     """
 
-    def add_layer(self, kept: ClassSums, places: Tensor, eta: float) -> None:
+    def add_layer(self, kept: ClassSums, places: Tensor) -> None:
         """Construct one layer, after the new samples have moved through the layer before.
 
         Parameters
@@ -43,23 +44,22 @@ class Extension(Construction):
             The sums of the same layer before the extension.
         places : Tensor
             Positions of their classes among all classes.
-        eta : float
-            η of the layer.
         """
+        samples = self.samples
         if self.layers:
-            self.samples.advance(self.samples.apply(self.layers[-1]))
+            samples.advance(samples.apply(self.layers[-1]))
         # Each layer keeps its own counts: memberships of samples without labels may change between
         # layers. ``sizes`` are those of the new samples; moments that are matrices need no sizes.
-        new = self.samples.partition.counts
-        self.info = replace(self.info, counts=new.index_add(0, places, kept.counts.double()))
-        moments = Extensible().moments(self.info, None, len(self.layers))
+        counts = samples.partition.counts.index_add(0, places, kept.counts.double())
+        samples.info = replace(samples.info, counts=counts)
+        moments = Extensible().moments(samples.info, None, len(self.layers))
         sums = moments.classes.sums
         sums.index_add_(1, places, kept.moments.to(sums.dtype))
-        for V, partition in zip(self.samples.current, self.samples.partitions, strict=True):
+        for V, partition in zip(samples.current, samples.partitions, strict=True):
             moments.add(V, partition)
         moments.finish()
         self.record(moments.rates())
-        self.layers.append(self.make_layer(moments, eta=eta))
+        self.layers.append(self.make_layer(moments))
 
 
 def extended(parts: Parts, X: Array, labels: Array) -> Parts:
@@ -81,8 +81,8 @@ def extended(parts: Parts, X: Array, labels: Array) -> Parts:
     classes = merged_classes(parts.classes, labels)
     encoder = Encoder(source.example.to(like.dtype), parts.lift, batch_size=parts.batch_size)
     with memory_advice(encoder.batch_size):
-        samples = encoder.collect(source, classes=classes)
-        extension = with_samples(parts, kept, encoder, samples)
+        samples = encoder.collect(source, parts.settings.eps_sq, classes=classes)
+        extension = with_samples(parts, kept, samples)
     return parts._replace(
         layers=extension.layers,
         classes=classes,
@@ -103,20 +103,16 @@ def joined_distributions(parts: Parts, new: Partition) -> Tensor | None:
     return torch.cat([distributions, new.membership.to(old)])
 
 
-def with_samples(
-    parts: Parts, kept: list[ClassSums], encoder: Encoder, samples: LabelledFeatures
-) -> Extension:
+def with_samples(parts: Parts, kept: list[ClassSums], samples: LabelledFeatures) -> Extension:
     """All layers, constructed from the sums that they keep and from encoded new samples."""
-    classes = samples.partition.classes
-    info = encoder.describe(samples, parts.settings.eps_sq_for(encoder.spectrum.size))
-    factor = growth(kept[0], info)
+    factor = growth(kept[0], samples.info)
     eta = parts.settings.eta
     eta = tuple(each * factor for each in eta) if isinstance(eta, Sequence) else (eta or 0) * factor
-    settings = replace(parts.settings, eta=eta)
-    extension = Extension(settings, info, samples)
-    places = torch.from_numpy(np.searchsorted(classes, parts.classes)).to(info.counts.device)
-    for layer, sums in zip(parts.layers, kept, strict=True):
-        extension.add_layer(sums, places, layer.eta * factor)
+    steps = [Step(layer.eta * factor, 0.0) for layer in parts.layers]
+    extension = Extension(replace(parts.settings, eta=eta), samples, steps=steps)
+    places = torch.from_numpy(np.searchsorted(samples.partition.classes, parts.classes))
+    for sums in kept:
+        extension.add_layer(sums, places.to(samples.info.counts.device))
     extension.history.append(UNKNOWN_RATES)
     return extension
 

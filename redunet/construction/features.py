@@ -4,9 +4,10 @@ import ctypes
 import itertools
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -16,6 +17,9 @@ from redunet.layers import DatasetInfo, OperatorKind, ReduLayer, SecondMoments
 from redunet.layers.layer import extrapolate
 from redunet.rates import Partition
 from redunet.rates.spectrum import project_to_sphere
+
+# What begins a pass over batches of points, ``(F, m, C)``.
+Points: TypeAlias = Callable[[], Iterable[Tensor]]
 
 
 class FeatureStore:
@@ -34,10 +38,12 @@ class FeatureStore:
     def __init__(self, device: torch.device, home: torch.device | Path):
         self.device = device
         self.home = home
+        self.sizes: list[int] = []  # number of samples in each batch
         self._batches: list[Tensor | Path] = []
 
     def append(self, V: Tensor) -> None:
         """Add a batch."""
+        self.sizes.append(V.shape[1])
         if isinstance(self.home, Path):
             file = self.home / f"features-{next(self._numbers):08d}.npy"
             write_array(file, V)
@@ -84,8 +90,8 @@ class LabelledFeatures:
         Features of all samples, of unit norm per sample.
     partition : Partition
         The classes of all samples.
-    sizes : list of int
-        Number of samples in each batch.
+    info : DatasetInfo
+        Their sizes and counts.
     known : Tensor of shape (m,), optional
         False for samples whose class is not known; by default all classes are known.
     digests : tuple of two str, optional
@@ -109,24 +115,28 @@ class LabelledFeatures:
         self,
         features: FeatureStore,
         partition: Partition,
-        sizes: list[int],
+        info: DatasetInfo,
         known: Tensor | None = None,
         digests: tuple[str, str] = ("", ""),
     ):
-        self.sizes = sizes
+        self.info = info
         self.known = known
         self.digests = digests
         self.current = features
         self.previous: FeatureStore | None = None
         self.true_membership = self.keeps_previous = False
-        self.assign(partition)
+        self._set_partition(partition)
 
-    def assign(self, partition: Partition) -> None:
-        """Change the classes of the samples."""
-        ends = np.cumsum(self.sizes)
-        runs = [slice(end - size, end) for size, end in zip(self.sizes, ends, strict=True)]
+    def _set_partition(self, partition: Partition) -> None:
+        sizes = self.current.sizes
+        runs = [slice(end - size, end) for size, end in zip(sizes, np.cumsum(sizes), strict=True)]
         self.partition = partition
         self.partitions = [partition.batch(run) for run in runs]
+
+    def assign(self, membership: Tensor) -> None:
+        """Give the samples other memberships ``(m, k)``."""
+        self._set_partition(Partition.from_membership(membership, self.partition.classes))
+        self.info = self.info.with_partition(self.partition)
 
     def points(self, momentum: float = 0.0) -> Iterator[Tensor]:
         """Batches of the points that a layer is applied to: features, or points ahead of them."""
@@ -138,28 +148,27 @@ class LabelledFeatures:
     def moments(
         self,
         kind: OperatorKind,
-        info: DatasetInfo,
-        points: Callable[[], Iterable[Tensor]],
-        layers: list[ReduLayer] | None = None,
+        points: Points | None = None,
+        layers: Sequence[ReduLayer] = (),
     ) -> SecondMoments:
         """Second moments of points with the samples' classes, as a kind of operators needs them.
 
         Parameters
         ----------
         kind : OperatorKind
-        info : DatasetInfo
-        points : callable
-            Begins a pass over the batches of the points.
-        layers : list of ReduLayer, optional
+        points : callable, optional
+            Begins a pass over the batches of the points, by default those of the features.
+        layers : sequence of ReduLayer
             The layers that the samples have passed.
         """
         previous = layers[-1].operators if layers else None
-        following: SecondMoments | None = kind.moments(info, previous, len(layers or ()))
+        following: SecondMoments | None = kind.moments(self.info, previous, len(layers))
         while following is not None:
             moments = following
             if not isinstance(moments, SecondMoments):
                 raise TypeError(f"{kind}.moments must return SecondMoments, got {moments!r}")
-            for V, partition in zip(points(), self.partitions, strict=True):
+            batches = self.current if points is None else points()
+            for V, partition in zip(batches, self.partitions, strict=True):
                 moments.add(V, partition)
             moments.finish()
             following = moments.next_pass()
@@ -167,33 +176,23 @@ class LabelledFeatures:
 
     def apply(self, layer: ReduLayer) -> FeatureStore:
         """Features after a layer. Those before it are freed, unless they are kept."""
-        moved = FeatureStore(self.current.device, self.current.home)
-        for number, V in enumerate(self.points(layer.momentum)):
-            moved.append(layer(V, self._membership(number)))
-            if not self.keeps_previous:
-                self.current.discard(number)
-        return moved
+        pairs = zip(self.points(layer.momentum), self.partitions, strict=True)
+        moved = (layer(V, self._membership(partition)) for V, partition in pairs)
+        return self._stored(moved, frees=[] if self.keeps_previous else [self.current])
 
     def directions(self, layer: ReduLayer) -> FeatureStore:
         """The directions d in which a layer moves the features, ``(F, m, C)`` for each batch."""
-        directions = FeatureStore(self.current.device, self.current.home)
-        for number, V in enumerate(self.current):
-            directions.append(layer.increment(V, self._membership(number)))
-        return directions
+        pairs = zip(self.current, self.partitions, strict=True)
+        return self._stored(layer.increment(V, self._membership(part)) for V, part in pairs)
 
-    def moved_points(self, directions: FeatureStore, eta: float) -> Iterator[Tensor]:
+    def moved(self, directions: FeatureStore, eta: float) -> Iterator[Tensor]:
         """Batches of P_S[v + ηd]."""
         pairs = zip(self.current, directions, strict=True)
         return (project_to_sphere(torch.add(V, d, alpha=eta), inplace=True) for V, d in pairs)
 
     def move(self, directions: FeatureStore, eta: float) -> FeatureStore:
         """Features P_S[v + ηd]. Directions, and the features before, are freed batch by batch."""
-        moved = FeatureStore(self.current.device, self.current.home)
-        for number, V in enumerate(self.moved_points(directions, eta)):
-            moved.append(V)
-            directions.discard(number)
-            self.current.discard(number)
-        return moved
+        return self._stored(self.moved(directions, eta), frees=[directions, self.current])
 
     def advance(self, moved: FeatureStore) -> None:
         """Make ``moved`` the current features."""
@@ -202,10 +201,21 @@ class LabelledFeatures:
         self.previous = self.current if self.keeps_previous else None
         self.current = moved
 
-    def _membership(self, number: int) -> Tensor | None:
+    def _stored(
+        self, batches: Iterable[Tensor], frees: Sequence[FeatureStore] = ()
+    ) -> FeatureStore:
+        """Batches where the features are stored. The same batches of other stores are freed."""
+        stored = FeatureStore(self.current.device, self.current.home)
+        for number, V in enumerate(batches):
+            stored.append(V)
+            for store in frees:
+                store.discard(number)
+        return stored
+
+    def _membership(self, partition: Partition) -> Tensor | None:
+        """What replaces the estimated memberships of the samples of a batch."""
         if not self.true_membership:
             return None
-        partition = self.partitions[number]
         weights = partition.weights
         return partition.membership if weights is None else partition.membership / weights[:, None]
 

@@ -25,7 +25,7 @@ from redunet.construction.encoder import Encoder
 from redunet.construction.history import RateHistory
 from redunet.construction.settings import Settings
 from redunet.construction.sources import ArraySource
-from redunet.construction.steps import GivenSteps
+from redunet.construction.steps import Step
 from redunet.files.tensors import (
     as_stored,
     check_ending,
@@ -347,13 +347,11 @@ def _replayed(parts: Parts, X: Tensor, labels: Tensor) -> list[ReduLayer]:
     encoder = Encoder(X[:1], parts.lift, batch_size=parts.batch_size)
     classes = np.arange(len(parts.classes))
     with memory_advice(encoder.batch_size):
-        samples = encoder.collect(ArraySource(X, labels, X.device), classes=classes)
-        info = encoder.describe(samples, parts.settings.eps_sq_for(encoder.spectrum.size))
-        settings = replace(parts.settings, num_layers=len(parts.layers), tol=None, eta=None)
-        steps = GivenSteps(
-            [layer.eta for layer in parts.layers], [layer.momentum for layer in parts.layers]
-        )
-        construction = Construction(settings, info, samples, steps=steps)
+        source = ArraySource(X, labels, X.device)
+        samples = encoder.collect(source, parts.settings.eps_sq, classes=classes)
+        settings = replace(parts.settings, num_layers=len(parts.layers), tol=None)
+        steps = [Step(layer.eta, layer.momentum) for layer in parts.layers]
+        construction = Construction(settings, samples, steps=steps)
         construction.run()
     return construction.layers
 

@@ -9,9 +9,14 @@ from typing import Self, TypedDict
 
 from redunet._checks import check_count, check_flag, check_number, check_positive, set_fields
 from redunet._tables import html_pairs
-from redunet.construction.adaptive_steps import AdaptiveSteps
-from redunet.construction.steps import GivenSteps, Steps, longest_constant_step
-from redunet.layers import MEMBERSHIPS, OPERATOR_KINDS, Membership, OperatorKind
+from redunet.construction.steps import Step, longest_constant_step
+from redunet.layers import (
+    MEMBERSHIPS,
+    OPERATOR_KINDS,
+    DatasetInfo,
+    Membership,
+    OperatorKind,
+)
 
 # ε² for vectors. A shift-invariant operator equals the dense circulant operator with ε² times the
 # number of frequencies, so ε² for signals is divided by that number.
@@ -64,7 +69,7 @@ class Settings:
     true_membership : bool
         Whether training samples were moved by their true memberships.
     adaptive_eta : bool
-        Whether every layer chooses its own step; see :mod:`redunet.construction.adaptive_steps`.
+        Whether every layer chooses its own step; see :mod:`redunet.construction.steps`.
     """
 
     num_layers: int | None
@@ -104,12 +109,8 @@ class Settings:
         num_layers = 1 if self.num_layers is None and self.tol is None else self.num_layers
         return replace(self, eps_sq=eps_sq, membership=membership, num_layers=num_layers)
 
-    def eps_sq_for(self, frequencies: int) -> float:
-        """ε² for signals with this number of frequencies in the full spectrum (1 for vectors)."""
-        return EPS_SQ_OF_VECTORS / frequencies if self.eps_sq is None else self.eps_sq
-
-    def completed(self, eps_sq: float, alpha: float) -> Self:
-        """The settings with the defaults for this ε² and this α = C/(mε²)."""
+    def completed(self, info: DatasetInfo) -> Self:
+        """The settings with the defaults for these samples."""
         num_layers, tol = self.num_layers, self.tol
         if num_layers is None and isinstance(self.eta, Sequence):
             num_layers = len(self.eta)
@@ -119,22 +120,16 @@ class Settings:
             self,
             num_layers=num_layers,
             tol=tol,
-            eta=longest_constant_step(self.momentum) / alpha if self.eta is None else self.eta,
-            eps_sq=eps_sq,
+            eta=longest_constant_step(self.momentum) / info.alpha if self.eta is None else self.eta,
+            eps_sq=info.eps_sq,
             adaptive_eta=self.eta is None and self.momentum == 0,
         )
 
-    def steps(self, alpha: float) -> Steps:
-        """The steps of the layers."""
-        if self.adaptive_eta or self.eta is None:
-            return AdaptiveSteps(alpha)
-        etas = self.eta if isinstance(self.eta, Sequence) else (self.eta,)
-        return GivenSteps(etas, (self.momentum,))
-
-    @property
-    def longest_eta(self) -> float:
-        """The largest η that is given; 0 if none is."""
-        return max(self.eta) if isinstance(self.eta, Sequence) else self.eta or 0.0
+    def steps(self) -> list[Step]:
+        """The steps of the layers, from which those that choose their steps depart."""
+        count, eta = self.num_layers or 0, self.eta
+        etas = eta if isinstance(eta, Sequence) else [eta or 0.0] * count
+        return [Step(each, self.momentum) for each in etas]
 
     def to_json(self) -> dict[str, object]:
         """The settings as values that JSON can represent."""

@@ -21,7 +21,7 @@ from torch import Tensor
 from redunet._processes import Processes
 from redunet.coding.merging import merge
 from redunet.construction.features import LabelledFeatures
-from redunet.layers import DatasetInfo, OperatorKind, SecondMoments
+from redunet.layers import OperatorKind, SecondMoments
 from redunet.rates import Partition
 from redunet.rates.coding_rates import mean_rate
 
@@ -36,9 +36,7 @@ MOST_STEPS = 50
 MOST_CLUSTERED = 2000
 
 
-def start(
-    kind: OperatorKind, info: DatasetInfo, samples: LabelledFeatures, *, progress: bool = False
-) -> DatasetInfo:
+def start(kind: OperatorKind, samples: LabelledFeatures, *, progress: bool = False) -> None:
     """Determine memberships before the first layer, of samples that have none yet.
 
     If some classes are known, steps begin with the operators of the samples whose class is known.
@@ -47,34 +45,24 @@ def start(
     Parameters
     ----------
     kind : OperatorKind
-    info : DatasetInfo
-        Counts of the samples whose class is known.
     samples : LabelledFeatures
     progress : bool
         Show a progress bar of the clustering on standard error.
-
-    Returns
-    -------
-    DatasetInfo
-        Counts of all samples.
     """
-    if float(info.counts.sum()) == 0:
-        info = reassign(info, samples, clusters(info, samples, progress=progress))
+    if float(samples.info.counts.sum()) == 0:
+        samples.assign(clusters(samples, progress=progress))
     for _ in range(MOST_STEPS):
-        moments = samples.moments(kind, info, samples.points)
-        moved = ascend(info, samples, moments)
-        if moved is None:
+        if not ascend(samples, samples.moments(kind)):
             break
-        info = moved
-    return info
 
 
-def clusters(info: DatasetInfo, samples: LabelledFeatures, *, progress: bool = False) -> Tensor:
+def clusters(samples: LabelledFeatures, *, progress: bool = False) -> Tensor:
     """Memberships of some random samples in clusters by lossy coding, ``(m, k)``.
 
     The clusters of at most 2000 samples are merged until k are left. The other samples get no
     membership.
     """
+    info = samples.info
     if info.processes.size > 1:
         raise ValueError("samples without any labels cannot be shared between processes")
     V = torch.cat(list(samples.current), 1)
@@ -91,20 +79,11 @@ def clusters(info: DatasetInfo, samples: LabelledFeatures, *, progress: bool = F
     return membership
 
 
-def reassign(info: DatasetInfo, samples: LabelledFeatures, membership: Tensor) -> DatasetInfo:
-    """Give the samples other memberships ``(m, k)``, and return their counts."""
-    samples.assign(Partition.from_membership(membership, samples.partition.classes))
-    return info.with_partition(samples.partition)
-
-
-def ascend(
-    info: DatasetInfo, samples: LabelledFeatures, moments: SecondMoments
-) -> DatasetInfo | None:
+def ascend(samples: LabelledFeatures, moments: SecondMoments) -> bool:
     """Move the memberships of the samples by one step up the rate reduction.
 
     Parameters
     ----------
-    info : DatasetInfo
     samples : LabelledFeatures
         Memberships of samples whose class is known do not change.
     moments : SecondMoments
@@ -112,26 +91,21 @@ def ascend(
 
     Returns
     -------
-    DatasetInfo or None
-        The counts after the step; None if no membership of any process has changed.
+    bool
+        Whether a membership of any process has changed.
     """
-    membership = ascended(info, samples, moments)
-    is_same = torch.equal(membership, samples.partition.membership)
-    if all(info.processes.all_gather_object(is_same)):
-        return None
-    return reassign(info, samples, membership)
-
-
-def ascended(info: DatasetInfo, samples: LabelledFeatures, moments: SecondMoments) -> Tensor:
-    """Memberships after one step, ``(m, k)``; see :func:`ascend`."""
     assert samples.known is not None
-    operators = moments.operators()
-    forms = torch.cat([operators.compression.quadratic_forms(V) for V in samples.current]).double()
+    info, membership = samples.info, samples.partition.membership
+    compression = moments.operators().compression
+    forms = torch.cat([compression.quadratic_forms(V) for V in samples.current]).double()
     rates = mean_rate(moments.log_dets()[:, 1:].double(), info.spectrum)
-    membership = samples.partition.membership
     gradient = coding_increments(forms, membership, rates, info.spectrum.size, info.processes)
     moved = project_to_simplex(membership - STEP * gradient)
-    return torch.where(samples.known[:, None], membership, moved)
+    moved = torch.where(samples.known[:, None], membership, moved)
+    if all(info.processes.all_gather_object(torch.equal(moved, membership))):
+        return False
+    samples.assign(moved)
+    return True
 
 
 def coding_increments(

@@ -54,7 +54,8 @@ def evaluation(
         labels, len(X), device=Z.device, classes=net.classes_, partial=True
     )
     spectrum = spectrum_of(Z)
-    eps_sq = net.settings.eps_sq_for(spectrum.size)
+    eps_sq = net.settings.eps_sq
+    assert eps_sq is not None
     rates = spectral_rate_reduction(spectrum(Z), spectrum, partition, eps_sq)
     _, counts = np.unique(labels, return_counts=True)
     membership = model.membership(X).cpu().numpy()

@@ -45,7 +45,7 @@ def construct(X, labels, **options):
     info = DatasetInfo.from_partition(
         partition, spectrum, X.shape[1], features[0].dtype, settings.eps_sq, Processes()
     )
-    construction = Construction(settings, info, LabelledFeatures(features, partition, [len(X)]))
+    construction = Construction(settings, LabelledFeatures(features, partition, info))
     construction.run()
     return construction
 
@@ -111,7 +111,7 @@ def test_forward_repeats_the_constructed_features(shape, membership):
     construction = construct(X, labels, **options)
     (V,) = construction.samples.current
     net = ReduNet.construct(X, labels, **options)
-    expected = construction.info.spectrum.inverse(V)
+    expected = construction.samples.info.spectrum.inverse(V)
     torch.testing.assert_close(net(X), expected, rtol=0, atol=1e-13)
 
 
@@ -233,7 +233,7 @@ def test_variants_in_batches_and_in_use_repeat_the_construction(shape, variant):
     options = {**SETTINGS, **variant}
     construction = construct(X, labels, **options)
     (V,) = construction.samples.current
-    expected = construction.info.spectrum.inverse(V)
+    expected = construction.samples.info.spectrum.inverse(V)
     for batch_size in (None, 4):
         net = ReduNet.construct(X, labels, **options, batch_size=batch_size)
         torch.testing.assert_close(net(X), expected, rtol=0, atol=1e-9)

@@ -8,9 +8,8 @@ import pytest
 import torch
 
 from redunet import Exact, RandomCirculantLift, ReduNet, Softmax, Variational, datasets
-from redunet.construction.adaptive_steps import ROUND, ends_round
 from redunet.construction.settings import MOST_LAYERS, TOLERANCE
-from redunet.construction.steps import longest_constant_step
+from redunet.construction.steps import ROUND, longest_constant_step
 
 LABELS = np.arange(60) % 3
 
@@ -33,7 +32,7 @@ def test_the_first_call_needs_nothing(shape):
     assert (net.settings.operators, net.settings.membership) == (Exact(), Softmax(500.0))
     assert len(net.layers) <= net.settings.num_layers == MOST_LAYERS
     # The last layer of every round but the last raised ΔR by more than the tolerance.
-    assert ends_round(len(net.layers)) or len(net.layers) == MOST_LAYERS
+    assert len(net.layers) % ROUND == 0 or len(net.layers) == MOST_LAYERS
     growth = (np.diff(net.history.delta) / np.abs(net.history.delta[:-1]))[ROUND - 1 :: ROUND]
     assert net.settings.tol == TOLERANCE
     assert (growth[:-1] >= TOLERANCE).all()

@@ -11,13 +11,13 @@ from scipy.special import eval_chebyt
 
 from benchmarks import textbook
 from redunet import NearestSubspaceClassifier, ReduNet, Variational, datasets, rate_reduction
-from redunet.construction.adaptive_steps import (
+from redunet.construction.steps import (
     SHORT_STEPS,
     choose_step,
     first_trial,
+    longest_constant_step,
     longest_step,
 )
-from redunet.construction.steps import longest_constant_step
 from redunet.layers.layer import trajectory
 from redunet.rates.spectrum import project_to_sphere
 from tests.samples import unit_samples as samples
