@@ -120,13 +120,12 @@ def calibrate(
     unit = gaps.abs() @ shares
     unit = torch.where(unit > 0, unit, 1)
     low, high = (LEAST / unit).log(), (k / (share * unit)).log()
+    middle, step = (low + high) / 2, (high - low) / 4
     for _ in range(BISECTIONS):  # the loss is convex in t
-        middle = (low + high) / 2
         membership = torch.softmax(-middle.exp()[:, None, None] * residuals, 2)
         slope = (expected - (membership * residuals).sum(2)) @ shares
-        low = torch.where(slope < 0, middle, low)
-        high = torch.where(slope < 0, high, middle)
-    sharpness = ((low + high) / 2).exp().clamp(max=most)
+        middle, step = middle - step * slope.sign(), step / 2
+    sharpness = middle.exp().clamp(max=most)
     losses = (-sharpness[:, None, None] * residuals).logsumexp(2) + sharpness[:, None] * own
     return Calibration(sharpness, losses)
 
