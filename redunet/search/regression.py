@@ -31,8 +31,8 @@ class ExpansionRegression(Reader):
 
     An operator Cʲ knows the samples of one class, E knows all samples, and it is a classifier too.
     Let z be the zero frequency of a lifted sample, which no cyclic shift changes, with channels
-    that are standardised and divided by √C. With one-hot labels y_i, M = Σ z_i z_i* and
-    E = α (I + α M)⁻¹, the scores of a sample z are those of ridge regression:
+    that are standardised and divided by √C. With one-hot labels or soft memberships y_i,
+    M = Σ z_i z_i* and E = α (I + α M)⁻¹, the scores of a sample z are those of ridge regression:
 
         ȳ + z* E Σ_i z_i (y_i − ȳ)*.
 
@@ -123,14 +123,14 @@ class ExpansionRegression(Reader):
         Parameters
         ----------
         X, labels, unknown, sample_weight, device, batch_size, process_group
-            As in :meth:`redunet.ReduNet.construct`. Every sample has at most one label. Samples
-            whose label is not known are left out. A sample is left out in turn with its whole
-            weight.
+            As in :meth:`redunet.ReduNet.construct`. Samples whose label is not known are left out.
+            A sample is left out in turn with its whole weight. Soft memberships are the targets;
+            the log loss that chooses ε² and the sharpness is that of the largest ones.
         """
         processes = Processes(process_group)
         source = as_source(X, labels, device, unknown=unknown, sample_weight=sample_weight)
         size = check_count(batch_size=batch_size) or max(64, 2**24 // source.example.numel())
-        subset = draw(source, self.most_samples, size, 0, processes)
+        subset = draw(source, self.most_samples, size, 0, processes, memberships=True)
         return self.fit_subset(subset, source, size, processes)
 
     @makes_operators

@@ -59,18 +59,21 @@ def draw(
     seed: int,
     processes: Processes,
     class_weight: ClassWeight | None = None,
+    *,
+    memberships: bool = False,
 ) -> Subset:
     """At most ``most`` random samples of all processes, in one pass over the source.
 
     Every sample gets a random number, and those with the smallest numbers are kept. If all samples
-    are kept, they stay in order.
+    are kept, they stay in order. Where soft memberships are allowed, sizes and counts are those of
+    the classes of the largest memberships, and all classes have the same weight.
     """
     random = np.random.default_rng([seed, processes.rank])
     drawn: list[Drawn] = []
     everyone: list[tuple[np.ndarray, np.ndarray]] = []
     for X, labels, weights in batches(source, batch_size):
         check_sample_shape(X, tuple(source.example.shape[1:]))
-        if labels.ndim > 1:
+        if labels.ndim > 1 and not memberships:
             raise ValueError(
                 f"a search needs one label for each sample, got labels of shape {labels.shape}; "
                 "for soft memberships choose lift and eps_sq yourself"
@@ -84,10 +87,13 @@ def draw(
         everyone = [part for parts in processes.all_gather_object(everyone) for part in parts]
     X, labels, weights, _ = _smallest(most, drawn)
     all_labels, all_weights = (np.concatenate(column) for column in zip(*everyone, strict=True))
-    classes, places = np.unique(all_labels, return_inverse=True)
+    if all_labels.ndim > 1:
+        classes, places = np.arange(all_labels.shape[1]), all_labels.argmax(1)
+    else:
+        classes, places = np.unique(all_labels, return_inverse=True)
     if len(classes) < 2:
         raise ValueError(f"at least two classes are needed, got 1 class: {classes.tolist()}")
-    counts = np.bincount(places, all_weights)
+    sizes, counts = (np.bincount(places, w, len(classes)) for w in (None, all_weights))
     factors = _class_weights(class_weight, classes, counts)
     is_weighted = class_weight is not None or bool((all_weights != 1).any())
 
@@ -96,11 +102,12 @@ def draw(
         partition = Partition.from_labels(
             labels, len(labels), device=home, classes=classes, partial=True
         )
-        weights = weights * factors[np.searchsorted(classes, labels)]
+        if labels.ndim == 1:
+            weights = weights * factors[np.searchsorted(classes, labels)]
         return partition.weighted(torch.from_numpy(weights).to(home)) if is_weighted else partition
 
     partition = partition_of(labels, weights)
-    return Subset(X.to(home), partition, np.bincount(places), counts * factors, partition_of)
+    return Subset(X.to(home), partition, sizes, counts * factors, partition_of)
 
 
 def _smallest(most: int, parts: Sequence[Drawn]) -> Drawn:

@@ -88,6 +88,50 @@ def test_choices_are_those_of_the_least_loss():
     assert chosen.accuracy_ == (chosen.held_out_.argmax(1).numpy() == target).mean()
 
 
+@pytest.mark.parametrize("channels", [5, 30])
+@pytest.mark.parametrize("is_weighted", [False, True])
+def test_soft_memberships_are_targets(channels, is_weighted):
+    X, soft = samples(18, channels), (2 * samples(18, 3, seed=1)).softmax(1)
+    weights = samples(18, 1, seed=2).exp()[:, 0] if is_weighted else torch.ones(18).double()
+    reader = ExpansionRegression(eps_sq=0.2).fit(X, soft, sample_weight=weights)
+    mean = weights @ X / weights.sum()
+    Z = (X - mean) / (channels * weights @ (X - mean).square() / weights.sum()).sqrt()
+
+    def solved(rest):
+        model = Ridge(weights.sum().item() * 0.2 / channels, solver="cholesky")
+        return model.fit(Z[rest], soft[rest], sample_weight=weights[rest])
+
+    for i in range(18):
+        expected = solved(np.arange(18) != i).predict(Z[i, None])
+        assert reader.held_out_[i].numpy() == pytest.approx(expected[0], abs=1e-10)
+    assert reader(X).numpy() == pytest.approx(solved(slice(None)).predict(Z), abs=1e-10)
+    assert reader.accuracy_ == pytest.approx(
+        weights[reader.held_out_.argmax(1) == soft.argmax(1)].sum().item() / weights.sum().item()
+    )
+    batched = ExpansionRegression(eps_sq=0.2, most_samples=7)
+    batched.fit(X, soft, sample_weight=weights, batch_size=4)
+    for name in ("mean", "weights", "offset"):
+        torch.testing.assert_close(getattr(batched, name), getattr(reader, name))
+
+
+def test_memberships_of_one_class_are_labels():
+    X, labels = problem(4)
+    codes = np.searchsorted(["a", "b", "c"], labels)
+    found = ExpansionRegression().fit(X, np.eye(3)[codes])
+    assert_same(found, ExpansionRegression().fit(X, codes))
+    assert found.classes_.tolist() == [0, 1, 2]
+
+
+def test_a_network_of_soft_memberships_has_a_reader():
+    X, soft = samples(18, 4), (2 * samples(18, 3, seed=1)).softmax(1)
+    reader = ExpansionRegression(eps_sq=0.2).fit(X, soft)
+    net, bare = (
+        ReduNet.construct(X, soft, num_layers=1, eps_sq=0.2, reader=r) for r in (reader, None)
+    )
+    expected = bare.membership(X) * (reader.sharpness_ * reader(X)).exp()
+    torch.testing.assert_close(net.membership(X), expected / expected.sum(1, keepdim=True))
+
+
 def test_unknown_labels():
     X, labels = problem(4)
     some = labels.copy()
@@ -188,7 +232,8 @@ def test_bands_are_not_needed():
         ({"most_samples": 0}, {}, "most_samples must be at least 1, got 0"),
         ({}, {"labels": np.zeros(18)}, "at least two classes are needed, got 1 class"),
         ({}, {"labels": np.zeros(17)}, r"labels must have shape \(18,\), or .*got \(17,\) for 18"),
-        ({}, {"labels": np.full((18, 2), 0.5)}, r"got labels of shape \(18, 2\)"),
+        ({}, {"labels": np.full((18, 2), 0.6)}, "memberships of a sample must sum to one"),
+        ({}, {"labels": np.ones((18, 1))}, "at least two classes are needed, got 1 class"),
     ],
 )
 def test_what_does_not_fit(options, arguments, message):
