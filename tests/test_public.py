@@ -111,14 +111,14 @@ WITHOUT_TORCH = """
 import sys
 import redunet
 from redunet.cli import main
-for arguments in (["--help"], ["construct", "--help"], ["fly"], ["construct", "x", "--lam", "a"]):
+for arguments in (["--help"], ["construct", "--help"], ["fly"], ["construct", "x", "--eps-sq", "a"]):
     try:
         main(arguments)
     except SystemExit:
         pass
 assert main(["construct", "none.csv"]) == 1
 assert main(["evaluate", "none.safetensors", "none.csv"]) == 1
-assert main(["construct", sys.argv[1], "--channels", "3"]) == 1
+assert main(["construct", sys.argv[1], "--length", "3"]) == 1
 assert main(["construct", sys.argv[1], "-o", "net.onnx"]) == 1
 heavy = {"torch", "numpy", "scipy", "sklearn", "matplotlib", "pandas"} & sys.modules.keys()
 assert not heavy, heavy
