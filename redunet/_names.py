@@ -64,7 +64,7 @@ class Names(NamedTuple):
                 f"{quoted(found)}: leave feature_names out"
             )
         if given is not None:
-            _check_distinct(given)
+            check_distinct(given)
         name = getattr(labels, "name", None)
         label = str(name) if name is not None and not isinstance(labels, Tensor) else None
         label = label or None  # polars has empty names
@@ -122,7 +122,7 @@ class Names(NamedTuple):
                 f"X must have the columns of the construction, {quoted(wanted)}: "
                 f"{' and '.join(parts)}"
             )
-        _check_distinct(name for name in found if name in wanted)
+        check_distinct(name for name in found if name in wanted)
         return [found.index(name) for name in wanted]
 
 
@@ -156,7 +156,8 @@ def _check_label(column: Frame, labels: object, name: str) -> None:
         )
 
 
-def _check_distinct(names: Iterable[str]) -> None:
+def check_distinct(names: Iterable[str]) -> None:
+    """Raise ValueError if a name occurs twice."""
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
-        raise ValueError(f"names of columns must differ: {quoted(twice)} occurs twice")
+        raise ValueError(f"names of columns must differ: {quoted(twice)} occurs twice: rename one")

@@ -111,7 +111,7 @@ WITHOUT_TORCH = """
 import sys
 import redunet
 from redunet.cli import main
-for arguments in (["--help"], ["construct", "--help"], ["fly"], ["construct", "x", "--eps-sq", "a"]):
+for arguments in (["--help"], ["construct", "--help"], ["fly"], ["construct", "x", "--rank", "a"]):
     try:
         main(arguments)
     except SystemExit:

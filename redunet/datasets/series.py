@@ -14,7 +14,7 @@ from torch import Tensor
 
 from redunet._checks import Array, as_samples, as_tensor, check_count, plain
 from redunet._shapes import CHANNELS_LAST
-from redunet.datasets.text import ADVICE, as_numbers, is_text, labels_from_text, read_text
+from redunet.datasets.text import as_numbers, labels_from_text, read_text
 
 # What continues a short series: a value, or its own mean.
 Fill: TypeAlias = float | Literal["mean"]
@@ -95,16 +95,7 @@ def _checked(one: Array, number: int) -> Tensor:
             f"series must have shape (T_i,) or (C, T_i), got {tuple(values.shape)} for series "
             f"{number}"
         )
-    values = torch.atleast_2d(values)
-    missing = values.isnan().nonzero()
-    if len(missing):
-        channel, position = missing[0].tolist()
-        raise ValueError(
-            f"series {number} has {len(missing)} missing values (NaN), the first in channel "
-            f"{channel} at position {position}: fill them, for example with "
-            "pandas.Series.interpolate, or leave the series out. If they mark its end, cut it there"
-        )
-    return as_samples(values[None], name=f"series {number}")[0]
+    return as_samples(torch.atleast_2d(values)[None], name=f"series {number}")[0]
 
 
 def _padded(values: Tensor, length: int, fill: Fill) -> Tensor:
@@ -133,8 +124,7 @@ def read_ts(
     length, fill : optional
         How :func:`pad_series` continues short series.
     encoding : str, optional
-        For example ``"latin-1"``. The default is UTF-8, or what a byte order mark says. Comments
-        may have any encoding.
+        For example ``"latin-1"``. The default is UTF-8, or UTF-16 after its byte order mark.
 
     Returns
     -------
@@ -161,16 +151,12 @@ def read_ts(
 
 def _needs_double(series: list[np.ndarray]) -> bool:
     """Whether float32 rounds series, or the differences of their means, by over 1 % of them."""
-    largest = np.array([np.abs(one).max(1) for one in series])  # (m, C)
-    ranges = np.array([np.ptp(one, 1) for one in series])
-    apart = np.ptp([one.mean(1) for one in series], 0)
-    return _is_coarse(largest, ranges) or _is_coarse(largest.max(0), apart)
-
-
-def _is_coarse(largest: np.ndarray, ranges: np.ndarray) -> bool:
-    """Whether float32 rounds values of this size by more than 1 % of a range that is not zero."""
-    rounding = largest * np.finfo(np.float32).eps / 2
-    return bool(((rounding > 0.01 * ranges) & (ranges > 0)).any())
+    means = np.stack([one.mean(1) for one in series], 1)
+    for values in (*series, means):  # (C, T_i), and (C, m)
+        rounding, ranges = np.abs(values).max(1) * np.finfo(np.float32).eps / 2, np.ptp(values, 1)
+        if ((rounding > 0.01 * ranges) & (ranges > 0)).any():
+            return True
+    return False
 
 
 def _parse_ts(path: Path, encoding: str | None = None) -> tuple[list[np.ndarray], list[str]]:
@@ -184,7 +170,7 @@ def _parse_ts(path: Path, encoding: str | None = None) -> tuple[list[np.ndarray]
     ----------
     path : Path
     encoding : str, optional
-        By default UTF-8. Comments may have any encoding.
+        By default UTF-8.
 
     Returns
     -------
@@ -199,22 +185,19 @@ def _parse_ts(path: Path, encoding: str | None = None) -> tuple[list[np.ndarray]
     """
     series, labels = [], []
     header: dict[str, list[str]] = {}
-    text = StringIO(read_text(path, encoding, is_strict=False), newline=None)
+    text = StringIO(read_text(path, encoding), newline=None)
     lines = ((number, line.strip()) for number, line in enumerate(text, 1))
     lines = ((number, line) for number, line in lines if line and line[0] not in "#%")
-    for number, line in lines:
+    for _, line in lines:
         keyword, *values = line.split()
         if keyword.lower() == "@data":
             break
-        if keyword.lower() == "@classlabel":
-            _check_encoding(line, number)
         header[keyword.lower()] = values
     else:
         raise ValueError("this is not a .ts file: it has no line @data")
     classes = _classes(header)
     for number, line in lines:
         *channels, label = (part.strip() for part in line.split(":"))
-        _check_encoding(line, number)
         try:
             if not channels or label not in classes:
                 raise ValueError(
@@ -226,11 +209,6 @@ def _parse_ts(path: Path, encoding: str | None = None) -> tuple[list[np.ndarray]
             raise ValueError(f"line {number}: {error}") from error
         labels.append(label)
     return series, labels
-
-
-def _check_encoding(line: str, number: int) -> None:
-    if not is_text(line):
-        raise ValueError(f"line {number} is not UTF-8: {ADVICE}")
 
 
 def _classes(header: dict[str, list[str]]) -> list[str]:
@@ -250,16 +228,14 @@ def _classes(header: dict[str, list[str]]) -> list[str]:
 
 def _channels(texts: list[str]) -> np.ndarray:
     """Channels ``(C, T)``, whose values are separated by commas."""
-    rows = [_values(text.split(",")) for text in texts]
+    rows = []
+    for cells in (text.split(",") for text in texts):
+        values = as_numbers(cells)
+        if values is None:
+            bad = next(cell for cell in cells if as_numbers([cell]) is None)
+            raise ValueError(f"expected numbers, got {bad!r}")
+        rows.append(values)
     lengths = [len(row) for row in rows]
     if len(set(lengths)) > 1:
         raise ValueError(f"all channels of a sample must have the same length, got {lengths}")
     return np.stack(rows)
-
-
-def _values(cells: list[str]) -> np.ndarray:
-    values = as_numbers(cells)
-    if values is None:
-        bad = next(cell for cell in cells if as_numbers([cell]) is None)
-        raise ValueError(f"expected numbers, got {bad!r}")
-    return values

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from redunet._checks import check_count, quoted
+from redunet._names import check_distinct
 from redunet._warnings import warn
 from redunet.datasets.text import (
     MISSING_TEXTS,
@@ -21,7 +22,6 @@ from redunet.datasets.text import (
     THOUSANDS,
     as_numbers,
     bare,
-    is_comma_number,
     labels_from_text,
     read_text,
 )
@@ -108,7 +108,7 @@ def read_table(
         with a decimal point. ``1,234`` may be a thousand, and is refused if no other number
         decides it.
     encoding : str, optional
-        For example ``"cp1252"``. The default is UTF-8, or what a byte order mark says.
+        For example ``"cp1252"``. The default is UTF-8, or UTF-16 after its byte order mark.
     allow_missing : bool
         Whether missing values become NaN, so that you can fill them, for example with
         ``sklearn.impute.SimpleImputer``. By default they are refused. A value is missing if its
@@ -255,8 +255,9 @@ def _has_decimal_commas(cells: Iterable[str]) -> bool:
     ``1,234`` may be a thousand, so it says nothing.
     """
     marked = [bare(cell) for cell in cells if "," in cell or "." in cell]
-    commas = [cell for cell in marked if is_comma_number(cell) and not THOUSANDS.fullmatch(cell)]
-    return bool(commas) and not any(NUMBERS["."].fullmatch(cell) for cell in marked)
+    decided = [cell for cell in marked if not THOUSANDS.fullmatch(cell)]
+    commas, points = (any(map(NUMBERS[mark].fullmatch, decided)) for mark in ",.")
+    return commas and not points
 
 
 def _has_header(columns: Sequence[Sequence[str]], label: int | None, decimal: str) -> bool:
@@ -291,20 +292,12 @@ def _has_header(columns: Sequence[Sequence[str]], label: int | None, decimal: st
 def _drop_columns(table: Table, drop: Sequence[str]) -> None:
     """Leave out columns, and check that the others have different names."""
     names = [column.name for column in table.columns]
-    if not all(isinstance(name, str) for name in drop):
-        raise ValueError(f"drop must hold names of columns, got {quoted(drop)}")
-    drop = [unicodedata.normalize("NFC", name) for name in drop]
+    drop = [unicodedata.normalize("NFC", str(name)) for name in drop]
     absent = [name for name in drop if name not in names]
     if absent:
         raise ValueError(f"drop names {quoted(absent)}, but the features are {quoted(names)}")
     table.columns[:] = [column for column in table.columns if column.name not in drop]
-    names = [column.name for column in table.columns if column.name]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ValueError(
-            f"several columns have the name {quoted(twice)}: rename them, so that columns can be "
-            "told apart, or leave them out with drop="
-        )
+    check_distinct(column.name for column in table.columns if column.name)
 
 
 def _features(table: Table, *, allow_missing: bool) -> Tensor:
@@ -343,17 +336,16 @@ def _advice(texts: list[Column], table: Table) -> str:
         for line, cell in zip(table.lines, texts[0].cells, strict=True)
         if as_numbers([cell], table.decimal) is None
     )
-    if is_comma_number(cell):
-        advice = 'pass decimal="," if these are decimal commas, or write thousands without commas'
-    elif table.decimal == "," and as_numbers([cell]) is not None:
-        advice = "other numbers of the table have decimal commas, so the point is no decimal point"
+    if any(form.fullmatch(bare(cell)) for form in (*NUMBERS.values(), THOUSANDS)):
+        other = {".": ",", ",": "."}[table.decimal]
+        advice = (
+            f'pass decimal="{other}" if this is its decimal mark, or write no mark of thousands'
+        )
     else:
         advice = (
-            "convert categories to numbers, for example with pandas.get_dummies(…, dtype=float)"
+            "convert categories to numbers, for example with pandas.get_dummies(…, dtype=float), "
+            "leave columns out with drop=, or say with label= which column holds the labels"
         )
-        advice += ", or leave columns out with drop="
-        if len(texts) == 1:
-            advice += f". If these are the labels, pass label={texts[0].name!r}"
     names = quoted(column.name for column in texts)
     return f"{names} must contain numbers, got {cell!r} in line {line}: {advice}"
 

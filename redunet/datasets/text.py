@@ -8,15 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-# Byte order marks. That of UTF-32 begins as that of UTF-16, so it stands before it.
-MARKS = {
-    codecs.BOM_UTF8: "utf-8-sig",
-    codecs.BOM_UTF32_LE: "utf-32",
-    codecs.BOM_UTF32_BE: "utf-32",
-    codecs.BOM_UTF16_LE: "utf-16",
-    codecs.BOM_UTF16_BE: "utf-16",
-}
-
 # How files begin that are no text.
 BINARY = {
     b"\x1f\x8b": "compressed by gzip: decompress it",
@@ -25,11 +16,6 @@ BINARY = {
     b"PAR1": "a Parquet file: save it as CSV, or pass the arrays of a frame",
     b"\x89HDF": "an HDF5 file: pass its arrays",
 }
-
-ADVICE = (
-    'pass the encoding of the file, for example encoding="cp1252" for files of western Windows '
-    "programs, or save it as UTF-8"
-)
 
 # Cells of missing numbers, in lower case, and labels that are missing among texts. "NA" (Namibia),
 # "None", "null" and "-" are classes there.
@@ -53,16 +39,14 @@ _CODE = re.compile("[+-]?0[0-9]")
 _INTEGER = re.compile("[+-]?[0-9]{1,18}")
 
 
-def read_text(path: Path, encoding: str | None = None, *, is_strict: bool = True) -> str:
+def read_text(path: Path, encoding: str | None = None) -> str:
     """The text of a file, with composed characters (NFC), so that equal names are equal strings.
 
     Parameters
     ----------
     path : Path
     encoding : str, optional
-        By default UTF-8, or what a byte order mark says.
-    is_strict : bool
-        If false, what is no text in this encoding is found by :func:`is_text`.
+        By default UTF-8, or UTF-16 after its byte order mark.
 
     Raises
     ------
@@ -73,27 +57,24 @@ def read_text(path: Path, encoding: str | None = None, *, is_strict: bool = True
     for mark, kind in BINARY.items():
         if content.startswith(mark):
             raise ValueError(f"this is no text, but {kind}")
-    marked = next((name for mark, name in MARKS.items() if content.startswith(mark)), "utf-8")
-    errors = "strict" if is_strict else "surrogateescape"
+    is_utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
-        text = unicodedata.normalize("NFC", content.decode(encoding or marked, errors))
+        text = content.decode(encoding or ("utf-16" if is_utf16 else "utf-8-sig"))
     except LookupError as error:
         raise ValueError(f"there is no encoding {encoding!r}") from error
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise ValueError(f"line {line} is not {error.encoding.upper()}: {ADVICE}") from error
+        raise ValueError(
+            f'line {line} is not {error.encoding.upper()}: pass encoding="cp1252" for files of '
+            "western Windows programs, or the encoding that the file has, or save it as UTF-8"
+        ) from error
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
         raise ValueError(
-            f'line {line} has zero bytes: pass encoding="utf-16" if the file has two bytes for '
-            "each character, or else delete them"
+            f'line {line} has zero bytes: pass encoding="utf-16" or "utf-32" if the file has '
+            "two or four bytes for each character, or else delete them"
         )
-    return text
-
-
-def is_text(line: str) -> bool:
-    """Whether all bytes of a line that was not read strictly are text in the encoding."""
-    return line.isascii() or not any("\udc80" <= character <= "\udcff" for character in line)
+    return unicodedata.normalize("NFC", text)
 
 
 def as_numbers(cells: Sequence[str], decimal: str = ".") -> np.ndarray | None:
@@ -123,12 +104,6 @@ def _finite(values: list[float]) -> np.ndarray | None:
 def bare(cell: str) -> str:
     """A cell without spaces around it, and with a minus of ASCII."""
     return cell.strip().replace("\N{MINUS SIGN}", "-")
-
-
-def is_comma_number(cell: str) -> bool:
-    """Whether a cell is a number with a decimal comma, or with commas between thousands."""
-    text = bare(cell)
-    return "," in text and bool(NUMBERS[","].fullmatch(text) or THOUSANDS.fullmatch(text))
 
 
 def labels_from_text(texts: Sequence[str]) -> np.ndarray:

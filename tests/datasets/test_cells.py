@@ -62,7 +62,7 @@ def test_decimal_commas_in_quotes(tmp_path):
         (["2020-01-01", "2020-01-02"], "got '2020-01-01'"),
         (["5%", "6%"], "got '5%'"),
         (["True", "False"], "got 'True'"),
-        (["red", "blue"], "convert categories.*If these are the labels, pass label='code'"),
+        (["red", "blue"], "convert categories.* drop=, or say with label="),
     ],
 )
 def test_what_is_not_a_number_is_refused(tmp_path, cells, message):
@@ -152,10 +152,10 @@ def test_the_column_of_the_labels(tmp_path, header, label, column):
         ("y,a,y", "y", "label='y' may be each of 2 columns: .* label=0 or label=2"),
         ("a,first,y", "first", "label='first' may be .* label=0 or label=1"),
         ("last,a,y", "last", "label='last' may be .* label=0 or label=2"),
-        ("a,a,y", "y", "several columns have the name 'a': rename them.* drop="),
+        ("a,a,y", "y", "names of columns must differ: 'a' occurs twice: rename one"),
         ("a,b,y", 3, "label is column 3, but the table has 3 columns"),
         ("a,b,y", "Y", "got 'Y'; the first row has 'a', 'b', 'y'"),
-        (f"Käse,{DECOMPOSED},y", "y", "several columns have the name 'Käse'"),
+        (f"Käse,{DECOMPOSED},y", "y", "names of columns must differ: 'Käse' occurs twice"),
     ],
 )
 def test_names_that_mean_two_columns_are_refused(tmp_path, header, label, message):
@@ -173,8 +173,9 @@ def test_encodings(tmp_path, encoding):
         path.write_bytes(b"\xff\xfe" + text.encode("utf-16-le"))
     else:
         path.write_bytes(text.encode(encoding))
-    if encoding in ("cp1252", "latin-1"):
-        with pytest.raises(ValueError, match=r't.csv: line 1 is not UTF-8: .*encoding="cp1252"'):
+    if encoding in ("cp1252", "latin-1", "utf-32"):
+        refused = r't.csv: line 1 is not UTF-8: .*encoding="cp1252"|pass encoding=.* or "utf-32"'
+        with pytest.raises(ValueError, match=refused):
             read_table(path)
         found = read_table(path, encoding=encoding)
     else:

@@ -92,5 +92,5 @@ def test_the_position_of_the_labels_is_an_integer(tmp_path, label):
 
 
 def test_columns_are_dropped_by_their_names(tmp_path):
-    with pytest.raises(ValueError, match="drop must hold names of columns, got 0"):
+    with pytest.raises(ValueError, match="drop names '0', but the features are 'a', 'b'"):
         read_table(write(tmp_path, ROWS), drop=[0])
