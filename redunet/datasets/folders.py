@@ -19,9 +19,6 @@ from redunet._warnings import warn
 if TYPE_CHECKING:
     from PIL import Image
 
-# The largest value of 12 bits, as a share of that of 16 bits.
-TWELVE_BITS = 4095 / 65535
-
 # Names of the parts of a data set, which are hardly names of classes.
 PARTS = {"train", "training", "test", "testing", "val", "valid", "validation", "dev"}
 
@@ -63,7 +60,7 @@ def image_folder(
     Warns
     -----
     ReduNetWarning
-        If a folder contains no images, images belong to no class, or values of 16 bits use only 12.
+        If a folder contains no images, or images belong to no class.
     """
     folder = Path(folder)
     sides = np.ravel(size).tolist()
@@ -75,11 +72,6 @@ def image_folder(
     paths = image_files(folder)
     _check_places(folder, paths)
     X = read_images(paths, (height, width), color=color)
-    if 0 < X.max() <= TWELVE_BITS:
-        warn(
-            f"no pixel of the images in {folder} is above {TWELVE_BITS:.4f}: if they have 12 bits, "
-            "multiply X by 65535 / 4095, as other images would be brighter"
-        )
     classes = [unicodedata.normalize("NFC", path.relative_to(folder).parts[0]) for path in paths]
     return X, np.array(classes)
 
@@ -95,10 +87,11 @@ def read_images(paths: Sequence[Path], size: tuple[int, int], *, color: bool) ->
 
 def _check_places(folder: Path, paths: list[Path]) -> None:
     """Raise ValueError if it is not clear which folders are classes; warn of what is left out."""
-    visible = [path for path in folder.iterdir() if not path.name.startswith(".")]
-    stray = sorted(path.name for path in visible if is_image(path))
+    classes = {path.relative_to(folder).parts[0] for path in paths}
+    visible = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
+    left_out = [p.name for p in visible if is_image(p) or (p.is_dir() and p.name not in classes)]
     if not paths:
-        hint = f"; {stray[0]} is in no folder of a class" if stray else ""
+        hint = f"; {left_out[0]!r} is no folder with images" if left_out else ""
         raise ValueError(f"expected images in {folder}/CLASS/, found none{hint}")
     if all(path.parent.parent != folder for path in paths):
         parts = paths[0].relative_to(folder).parts
@@ -107,17 +100,16 @@ def _check_places(folder: Path, paths: list[Path]) -> None:
             f"{'/'.join(parts)}: pass {folder / parts[0]} if {parts[1]!r} is a class, or move the "
             f"images up if {parts[0]!r} is one"
         )
-    if stray:
-        warn(f"{len(stray)} images of {folder} are in no folder of a class, such as {stray[0]}")
-    if {path.relative_to(folder).parts[0].lower() for path in paths} <= PARTS:
+    if left_out:
+        warn(
+            f"{len(left_out)} images in no folder of a class, or folders without images, are left "
+            f"out of {folder}, such as {left_out[0]!r}"
+        )
+    if {name.lower() for name in classes} <= PARTS:
         warn(
             f"the classes of {folder} have the names of parts of a data set: if they are, pass one "
-            f"of them, such as {folder / paths[0].relative_to(folder).parts[0]}"
+            f"of them, such as {folder / min(classes)}"
         )
-    used = {path.relative_to(folder).parts[0] for path in paths}
-    empty = sorted(path.name for path in visible if path.is_dir() and path.name not in used)
-    if empty:
-        warn(f"{len(empty)} folders of {folder} contain no images, such as {empty[0]!r}")
 
 
 def image_files(folder: Path) -> list[Path]:
@@ -203,15 +195,11 @@ def _precise(image: "Image.Image") -> "Image.Image":
     values = np.asarray(image)
     low, high = values.min(), values.max()
     most = 1 if image.mode == "F" else 65535
-    if image.mode == "I" and 0 < high <= 255:
+    may_have_8_bits = image.mode == "I" and 0 < high <= 255
+    if may_have_8_bits or not (low >= 0 and high <= most):  # also if a value is NaN
         raise ValueError(
-            f"its 32-bit values are from {low} to {high}, which may be 8 bits of 255 or 16 bits of "
-            "65535: save it with 8 or 16 bits"
-        )
-    if not (low >= 0 and high <= most):  # also if a value is NaN
-        raise ValueError(
-            f"its values are from {low:g} to {high:g}, expected 0 to {most}: save it with values "
-            "in this range, or with 8 bits"
+            f"its values are from {low:g} to {high:g}, and may be of 8 or 16 bits, or of neither: "
+            "save it with 8 or 16 bits, or with floats from 0 to 1"
         )
     scaled = values.astype(np.float32) / most
     if "transparency" in image.info:
