@@ -25,11 +25,12 @@ from redunet._names import Names
 from redunet._precision import makes_operators
 from redunet._processes import Processes
 from redunet._tables import description, html_pairs
-from redunet.construction.build import Parts, build
+from redunet.construction.build import Parts, build, reader_like
+from redunet.construction.encoder import Encoder
 from redunet.construction.extension import extended
 from redunet.construction.network_file import read_network, write_network
 from redunet.construction.settings import Settings
-from redunet.construction.sources import Data, check_rereadable
+from redunet.construction.sources import Data, as_source, check_rereadable
 from redunet.files.atomic import check_path
 from redunet.files.tensors import fill
 from redunet.layers import MEMBERSHIPS, OPERATOR_KINDS, Membership, OperatorKind, Reader, ReduLayer
@@ -251,7 +252,9 @@ class ReduNet(nn.Module):
         check_device(device)
         workdir, checkpoint = check_path("workdir", workdir), check_path("checkpoint", checkpoint)
         batch_size = check_count(batch_size=batch_size)
+        num_classes = check_count(2, num_classes=num_classes)
         names = Names.from_data(X, labels, feature_names)
+        processes = Processes(process_group)
         settings = Settings(
             num_layers=num_layers,
             eta=eta,
@@ -264,48 +267,56 @@ class ReduNet(nn.Module):
         )
         if isinstance(lift, str | Search):
             check_rereadable(X, "a search")
-            search = as_search(
-                lift,
-                eps_sq=eps_sq,
-                lam=lam,
-                membership=membership,
-                reader=reader,
-                operators=settings.operators,
-            )
-            chosen = search.fit(
-                X,
-                labels,
-                unknown=unknown,
-                sample_weight=sample_weight,
-                batch_size=batch_size,
-                device=device,
-                process_group=process_group,
-                progress=progress,
-            ).arguments
+        source = as_source(
+            X,
+            labels,
+            device,
+            unlabelled=num_classes is not None,
+            unknown=unknown,
+            sample_weight=sample_weight,
+        )
+        if isinstance(lift, str | Search):
+            given = {"eps_sq": eps_sq, "lam": lam, "membership": membership, "reader": reader}
+            search = as_search(lift, given, settings.operators)
+            chosen = search.fit_source(source, batch_size, processes, progress=progress).arguments
             module, reader = chosen["lift"], chosen["reader"]
             settings = settings.with_choice(chosen["eps_sq"], chosen["membership"])
         else:
             module = composed(lift)
-        parts = build(
-            X,
-            labels,
+        encoder = Encoder(source.example, module, batch_size=batch_size, processes=processes)
+        names.check(encoder.sample_shape)
+        held_out = None
+        if validation is not None:
+            data, targets = validation if isinstance(validation, tuple) else (validation, None)
+            held_out = as_source(names.in_order(data), targets, encoder.device, "validation X")
+        construction = build(
+            source,
+            encoder,
             settings,
-            lift=module,
-            reader=reader,
-            names=names,
-            unknown=unknown,
-            sample_weight=sample_weight,
             num_classes=num_classes,
-            validation=validation,
-            batch_size=batch_size,
-            device=device,
+            validation=held_out,
             workdir=workdir,
             offload=check_flag(offload=offload),
             checkpoint=checkpoint,
-            processes=Processes(process_group),
             progress=progress,
         )
-        net = cls(parts)
+        samples = construction.samples
+        classes = samples.partition.classes
+        net = cls(
+            Parts(
+                construction.layers,
+                classes,
+                construction.settings,
+                construction.history,
+                encoder.sample_shape,
+                encoder.feature_shape,
+                encoder.lift,
+                batch_size,
+                names,
+                None if samples.known is None else samples.partition.membership,
+                None if reader is None else reader_like(reader, classes, encoder),
+            )
+        )
         return net.to("cpu") if offload else net
 
     @makes_operators

@@ -2,17 +2,14 @@
 
 import copy
 import os
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
 
-from redunet._checks import Array, as_samples, check_count, memory_advice
-from redunet._labels import Label
+from redunet._checks import memory_advice
 from redunet._names import Names
-from redunet._processes import Processes
 from redunet._warnings import warn
 from redunet.construction.checkpoint import FolderCheckpoint
 from redunet.construction.construction import Construction
@@ -20,7 +17,7 @@ from redunet.construction.encoder import Encoder
 from redunet.construction.features import working_folder
 from redunet.construction.history import RateHistory
 from redunet.construction.settings import Settings
-from redunet.construction.sources import Data, as_source, warn_of_similar
+from redunet.construction.sources import Source, warn_of_similar
 from redunet.construction.steps import longest_constant_step
 from redunet.construction.unknown_labels import start
 from redunet.layers import DatasetInfo, Reader, ReduLayer
@@ -52,68 +49,42 @@ class Parts(NamedTuple):
 
 
 def build(
-    X: Array | Data,
-    labels: Array | None,
+    source: Source,
+    encoder: Encoder,
     settings: Settings,
     *,
-    lift: nn.Module | None,
-    reader: Reader | None,
-    names: Names,
-    unknown: Label | None,
-    sample_weight: Array | None,
     num_classes: int | None,
-    validation: tuple[Array, Array] | Data | None,
-    batch_size: int | None,
-    device: torch.device | str | None,
+    validation: Source | None,
     workdir: str | os.PathLike[str] | None,
     offload: bool,
     checkpoint: str | os.PathLike[str] | None,
-    processes: Processes,
     progress: bool,
-) -> Parts:
+) -> Construction:
     """Read the samples, determine the settings, and construct all layers.
 
-    The arguments are those of :meth:`redunet.ReduNet.construct`.
+    The other arguments are those of :meth:`redunet.ReduNet.construct`.
     """
-    # 1. The shapes of samples and features.
-    num_classes = check_count(2, num_classes=num_classes)
-    if labels is None and num_classes and not isinstance(X, Dataset | DataLoader):
-        labels = np.ma.masked_all(len(as_samples(X)), int)
-    unlabelled = num_classes is not None
-    source = as_source(
-        X, labels, device, unlabelled=unlabelled, unknown=unknown, sample_weight=sample_weight
-    )
-    encoder = Encoder(source.example, lift, batch_size=batch_size, processes=processes)
-    names.check(encoder.sample_shape)
     settings.operators.check(encoder.feature_shape[0])
-    if lift is None:
+    if encoder.lift is None:
         _warn_of_few_channels(encoder.feature_shape)
     with memory_advice(encoder.batch_size), working_folder(workdir) as folder:
-        # 2. All samples as features of unit norm.
-        digested = checkpoint is not None
-        classes = None if num_classes is None else np.arange(num_classes)
-        samples = encoder.collect(
-            source, settings.eps_sq, folder=folder, classes=classes, digested=digested
+        # 1. All samples as features of unit norm, with their classes.
+        collect = partial(
+            encoder.collect,
+            eps_sq=settings.eps_sq,
+            folder=folder,
+            digested=checkpoint is not None,
         )
-        warn_of_similar(samples.partition.classes)
+        classes = None if num_classes is None else np.arange(num_classes)
+        samples = collect(source, classes=classes)
+        classes = samples.partition.classes
+        warn_of_similar(classes)
         if num_classes is not None and (samples.known is None or bool(samples.known.any())):
             raise ValueError("num_classes is for samples of which no label is known: leave it out")
         if samples.known is not None:
             start(settings.operators, samples, progress=progress)
-        held_out = None
-        if validation is not None:
-            data, targets = validation if isinstance(validation, tuple) else (validation, None)
-            validation_source = as_source(
-                names.in_order(data), targets, encoder.device, "validation X"
-            )
-            held_out = encoder.collect(
-                validation_source,
-                settings.eps_sq,
-                folder=folder,
-                classes=samples.partition.classes,
-                digested=digested,
-            )
-        # 3. The layers.
+        held_out = None if validation is None else collect(validation, classes=classes)
+        # 2. The layers.
         settings = settings.completed(samples.info)
         _warn_of_overshoot(samples.info, settings)
         _warn_of_uneven_classes(samples.info, settings)
@@ -121,26 +92,12 @@ def build(
         saved = None
         if checkpoint is not None:
             saved = FolderCheckpoint(checkpoint, construction, encoder.lift)
-        construction.run(progress=progress and processes.rank == 0, checkpoint=saved)
-    return Parts(
-        construction.layers,
-        samples.partition.classes,
-        settings,
-        construction.history,
-        encoder.sample_shape,
-        encoder.feature_shape,
-        encoder.lift,
-        batch_size,
-        names,
-        None if samples.known is None else samples.partition.membership,
-        _reader_of(reader, samples.partition.classes, encoder),
-    )
+        construction.run(progress=progress and encoder.processes.rank == 0, checkpoint=saved)
+    return construction
 
 
-def _reader_of(reader: Reader | None, classes: np.ndarray, encoder: Encoder) -> Reader | None:
+def reader_like(reader: Reader, classes: np.ndarray, encoder: Encoder) -> Reader:
     """A copy of a reader of the same classes, in the precision and on the device of the network."""
-    if reader is None:
-        return None
     if getattr(reader, "classes_", None) is None:
         raise ValueError("the reader is not fitted: call its fit with the samples first")
     if not np.array_equal(reader.classes_, classes):

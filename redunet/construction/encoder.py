@@ -12,7 +12,7 @@ from redunet._processes import Processes
 from redunet._warnings import warn
 from redunet.construction.features import FeatureStore, LabelledFeatures
 from redunet.construction.settings import EPS_SQ_OF_VECTORS
-from redunet.construction.sources import Source, common_classes, known_labels, known_membership
+from redunet.construction.sources import Source, known_labels
 from redunet.files.identity import Digest, digest_of
 from redunet.layers import DatasetInfo
 from redunet.layers.encoding import default_batch_size, encode
@@ -82,48 +82,61 @@ class Encoder:
             Compute the digests of samples and labels.
         """
         features = FeatureStore(self.device, folder or source.home)
-        zeros, digest = 0, Digest()
-        for X in source.batches(self.batch_size):
+        labels, zeros, digest = [], 0, Digest()
+        for X, of_batch in source.batches(self.batch_size):
             check_sample_shape(X, self.sample_shape)
             if digested:
                 digest.add(X)
             V = encode(X.to(self.dtype), self.lift, self.spectrum)
             zeros += int((norms(V) == 0).sum())
             features.append(V)
+            labels.append(of_batch)
         if zeros:
             warn(f"{zeros} of {sum(features.sizes)} samples have zero norm and stay zero")
-        partition, known = self._partition(source.labels, sum(features.sizes), classes)
+        partition, known = self._partition(np.ma.concatenate(labels), classes)
         if source.weights is not None:
             partition = partition.weighted(torch.from_numpy(source.weights).to(self.device))
+        info = DatasetInfo.from_partition(
+            partition,
+            self.spectrum,
+            self.feature_shape[0],
+            self.dtype.to_complex() if self.spectrum.shape else self.dtype,
+            EPS_SQ_OF_VECTORS / self.spectrum.size if eps_sq is None else eps_sq,
+            self.processes,
+        )
         digests = (str(digest), _digest_of(partition)) if digested else ("", "")
-        info = self._describe(partition, eps_sq)
         return LabelledFeatures(features, partition, info, known, digests)
 
     def _partition(
-        self, labels: np.ndarray, count: int, classes: np.ndarray | None
+        self, labels: np.ndarray, classes: np.ndarray | None
     ) -> tuple[Partition, Tensor | None]:
         """The classes of all samples, and which of them are known; None if all are."""
         known = known_labels(labels)
         are_known = all(self.processes.all_gather_object(bool(known.all())))
         if classes is None and (self.processes.size > 1 or not are_known):
-            classes = common_classes(labels, known, self.processes)
-        if are_known:
-            partition = Partition.from_labels(labels, count, device=self.device, classes=classes)
+            classes = self._classes(labels, known)
+        if are_known or classes is None:
+            partition = Partition.from_labels(
+                labels, len(labels), device=self.device, classes=classes
+            )
             return partition, None
-        assert classes is not None
-        if len(known) != count:
-            raise ValueError(f"labels must have shape ({count},), got ({len(known)},)")
-        membership = known_membership(np.asarray(labels), known, classes)
-        partition = Partition.from_membership(torch.from_numpy(membership).to(self.device), classes)
+        membership = torch.zeros(len(labels), len(classes), dtype=torch.float64, device="cpu")
+        membership[known, np.searchsorted(classes, labels[known])] = 1
+        partition = Partition.from_membership(membership.to(self.device), classes)
         return partition, torch.from_numpy(known).to(self.device)
 
-    def _describe(self, partition: Partition, eps_sq: float | None) -> DatasetInfo:
-        dtype = self.dtype.to_complex() if self.spectrum.shape else self.dtype
-        eps_sq = EPS_SQ_OF_VECTORS / self.spectrum.size if eps_sq is None else eps_sq
-        channels = self.feature_shape[0]
-        return DatasetInfo.from_partition(
-            partition, self.spectrum, channels, dtype, eps_sq, self.processes
-        )
+    def _classes(self, labels: np.ndarray, known: np.ndarray) -> np.ndarray:
+        """The known classes of the samples of all processes."""
+        if labels.ndim == 2:
+            return np.arange(labels.shape[1])
+        parts = self.processes.all_gather_object(np.unique(np.asarray(labels[known])))
+        classes = np.unique(np.concatenate(parts))
+        if len(classes) < 2:
+            raise ValueError(
+                f"at least two classes need labelled samples, got those of {len(classes)}: "
+                f"{classes.tolist()}; if no label is known, pass num_classes"
+            )
+        return classes
 
 
 def _digest_of(partition: Partition) -> str:

@@ -6,8 +6,7 @@ Labels that are masked are not known.
 import itertools
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -16,46 +15,14 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, default_colla
 
 from redunet._checks import Array, as_samples, as_tensor
 from redunet._labels import Label, as_array, as_labels
-from redunet._processes import Processes
 from redunet._shapes import check_layout
 from redunet._warnings import warn
-
-# Stands for the batch after the last one.
-_END = object()
 
 # A warning names at most this many pairs of classes.
 SHOWN = 3
 
 # Pairs of samples and labels.
 Data: TypeAlias = Dataset[Any] | DataLoader[Any]
-
-
-class Source(Protocol):
-    """Samples with labels, batch by batch.
-
-    Attributes
-    ----------
-    example : Tensor of shape (1, *sample_shape)
-        One sample.
-    home : torch.device
-        Device of the samples.
-    weights : numpy array (m,) or None
-        Positive weights of the samples; None if all are 1.
-    """
-
-    example: Tensor
-    home: torch.device
-    weights: np.ndarray | None
-
-    @property
-    def labels(self) -> np.ndarray:
-        """Labels of all samples, complete after the last batch."""
-
-    def batches(self, batch_size: int) -> Iterator[Tensor]:
-        """Batches of at most ``batch_size`` samples."""
-
-    def labelled_batches(self, batch_size: int) -> Iterator[tuple[Tensor, np.ndarray]]:
-        """Batches of at most ``batch_size`` samples with their labels."""
 
 
 class ArraySource:
@@ -73,6 +40,17 @@ class ArraySource:
         The label of samples whose class is not known. It is masked.
     sample_weight : array-like of shape (m,), optional
         Samples of weight 0 are left out.
+    unlabelled : bool
+        Whether there may be no labels. All are then masked.
+
+    Attributes
+    ----------
+    example : Tensor of shape (1, *sample_shape)
+        One sample.
+    home : torch.device
+        Device of the samples.
+    weights : numpy array (m,) or None
+        Positive weights of the samples; None if all are 1.
     """
 
     def __init__(
@@ -81,20 +59,23 @@ class ArraySource:
         labels: Array | None,
         device: torch.device | str | None,
         name: str = "X",
+        *,
         unknown: Label | None = None,
         sample_weight: Array | None = None,
+        unlabelled: bool = False,
     ):
-        if labels is None:
+        self.X = as_samples(X, device=device, name=name)
+        if labels is None and not unlabelled:
             raise ValueError(
                 f"labels are missing: only a Dataset or DataLoader {name} has its own; if no label "
                 "is known, pass num_classes"
             )
-        self.X = as_samples(X, device=device, name=name)
+        labels = np.ma.masked_all(len(self.X), int) if labels is None else labels
         self.labels = as_labels(  # masked where not known
             labels, len(self.X), unknown=unknown, partial=True, memberships=True
         )
         check_layout(self.X, name)
-        self.weights = None
+        self.weights: np.ndarray | None = None
         if sample_weight is not None:
             if np.ma.is_masked(self.labels):
                 raise ValueError("sample_weight needs the labels of all samples: leave it out")
@@ -105,22 +86,18 @@ class ArraySource:
         self.example = self.X[:1]
         self.home = self.X.device
 
-    def batches(self, batch_size: int) -> Iterator[Tensor]:
-        """Batches of at most ``batch_size`` samples."""
-        return iter(self.X.split(batch_size))
-
-    def labelled_batches(self, batch_size: int) -> Iterator[tuple[Tensor, np.ndarray]]:
-        """Batches of at most ``batch_size`` samples with their labels."""
-        starts = range(0, len(self.X), batch_size)
-        parts = (self.labels[i : i + batch_size] for i in starts)
-        return zip(self.X.split(batch_size), parts, strict=True)
+    def batches(self, size: int) -> Iterator[tuple[Tensor, np.ndarray]]:
+        """Batches of at most ``size`` samples, with their labels."""
+        for start in range(0, len(self.X), size):
+            yield self.X[start : start + size], self.labels[start : start + size]
 
 
 class DatasetSource:
     """Samples of a PyTorch data set. Only one batch at a time is in memory.
 
     Every sample is read once in each pass, also by an iterator that can be read only once. The
-    global random state of torch does not change. All weights are 1.
+    global random state of torch does not change. The attributes are those of :class:`ArraySource`;
+    all weights are 1.
 
     Parameters
     ----------
@@ -147,39 +124,31 @@ class DatasetSource:
         unlabelled: bool = False,
         unknown: Label | None = None,
     ):
-        self._data, self._name, self._unlabelled = data, name, unlabelled
-        self._unknown = unknown
-        self._device = torch.device(device or "cpu")
+        self._name, self._unlabelled, self._unknown = name, unlabelled, unknown
+        self._device, self.home = torch.device(device or "cpu"), torch.device("cpu")
+        self._has_batches = isinstance(data, DataLoader)
+        self._loader = data if isinstance(data, DataLoader) else DataLoader(data, batch_size=None)
         self._random_state = torch.get_rng_state()
-        self._labels: list[np.ndarray] = []
         self._count: int | None = None  # number of samples in the first pass
-        self._begun: Iterator[object] | None = self._begin()
-        with self._own_random_numbers():
-            first = next(self._begun, _END)
-        if first is _END:
+        first = self._next(elements := self._begin(), 1)
+        if not first:
             raise ValueError(
                 f"{name} has no samples: it is empty, or can be read only once and was read before"
             )
-        self._begun = itertools.chain([first], self._begun)  # the first pass begins with it
-        batch = first if isinstance(data, DataLoader) else self._collated([first])
-        samples = self._checked(batch, 0)[0]
+        self._begun: Iterator[object] | None = itertools.chain(first, elements)  # the first pass
+        samples, _ = self._checked(first, 0)
         check_layout(samples, name)
         self.example = samples[:1]
-        self.home = torch.device("cpu")
 
-    def batches(self, batch_size: int) -> Iterator[Tensor]:
-        """Batches of at most ``batch_size`` samples. After the last, ``labels`` is complete."""
-        return (samples for samples, _ in self.labelled_batches(batch_size))
-
-    def labelled_batches(self, batch_size: int) -> Iterator[tuple[Tensor, np.ndarray]]:
-        """Batches of at most ``batch_size`` samples with their labels."""
-        self._labels, count = [], 0
-        for samples, labels in self._read(batch_size):
+    def batches(self, size: int) -> Iterator[tuple[Tensor, np.ndarray]]:
+        """Batches of at most ``size`` samples, with their labels."""
+        elements, self._begun = self._begun or self._begin(), None
+        count = 0
+        while part := self._next(elements, 1 if self._has_batches else size):
+            samples, labels = self._checked(part, count)
             count += len(samples)
-            self._labels.append(labels)
-            for start in range(0, len(samples), batch_size):
-                stop = start + batch_size
-                yield samples[start:stop], labels[start:stop]
+            for start in range(0, len(samples), size):
+                yield samples[start : start + size], labels[start : start + size]
         if self._count not in (None, count):
             raise ValueError(
                 f"{self._name} gave {self._count} samples when it was read first, and {count} when "
@@ -187,44 +156,20 @@ class DatasetSource:
             )
         self._count = count
 
-    @property
-    def labels(self) -> np.ndarray:
-        """Labels of the samples that have been read."""
-        return np.ma.concatenate(self._labels)
-
     def _begin(self) -> Iterator[object]:
-        """The batches of a loader, or the elements of a data set one by one."""
-        data = self._data
-        loader = data if isinstance(data, DataLoader) else DataLoader(data, batch_size=None)
-        with self._own_random_numbers():
-            return iter(loader)
+        """The batches of a loader, or the elements of a data set. It is asked for them later."""
+        return itertools.chain.from_iterable([self._loader])
 
-    def _read(self, batch_size: int) -> Iterator[tuple[Tensor, np.ndarray]]:
-        begun, self._begun = self._begun or self._begin(), None
-        start = 0
-        while True:
-            with self._own_random_numbers():
-                if isinstance(self._data, DataLoader):
-                    batch = next(begun, _END)
-                else:
-                    elements = list(itertools.islice(begun, batch_size))
-                    batch = self._collated(elements) if elements else _END
-            if batch is _END:
-                return
-            samples, labels = self._checked(batch, start)
-            yield samples, labels
-            start += len(samples)
+    def _next(self, elements: Iterator[object], count: int) -> list[object]:
+        """The next elements.
 
-    @contextmanager
-    def _own_random_numbers(self) -> Iterator[None]:
-        """Random numbers for the order and the transformations of samples, in a state of their own.
-
-        That of torch stays as it is.
+        Random numbers for their order and transformations come from a state of their own.
         """
         with torch.random.fork_rng(devices=[]):
             torch.set_rng_state(self._random_state)
-            yield
+            part = list(itertools.islice(elements, count))
             self._random_state = torch.get_rng_state()
+        return part
 
     def _collated(self, elements: list[object]) -> object:
         """One batch of several elements."""
@@ -236,8 +181,9 @@ class DatasetSource:
                 f"shape: {error}"
             ) from error
 
-    def _checked(self, batch: object, start: int) -> tuple[Tensor, np.ndarray]:
-        """The samples of a batch, and a label for each of them."""
+    def _checked(self, part: list[object], start: int) -> tuple[Tensor, np.ndarray]:
+        """The samples of one batch or of several elements, and a label for each of them."""
+        batch = part[0] if self._has_batches else self._collated(part)
         values, labels = pair_of(batch, self._name, unlabelled=self._unlabelled)
         name = f"{self._name}[{start}:{start + len(values)}]"
         samples = as_samples(values, device=self._device, name=name)
@@ -250,6 +196,10 @@ class DatasetSource:
                 f"{shape}: there must be one label for each sample"
             )
         return samples, as_labels(labels, unknown=self._unknown, partial=True, memberships=True)
+
+
+# Samples with labels, batch by batch.
+Source: TypeAlias = ArraySource | DatasetSource
 
 
 def pair_of(batch: object, name: str, *, unlabelled: bool = False) -> tuple[Any, Any]:
@@ -317,9 +267,17 @@ def as_source(
     unknown: Label | None = None,
     sample_weight: Array | None = None,
 ) -> Source:
-    """The source of samples that ``X`` and ``labels`` describe."""
+    """The source of samples that ``X`` and ``labels`` describe; see :class:`ArraySource`."""
     if not isinstance(X, Dataset | DataLoader):
-        return ArraySource(X, labels, device, name, unknown, sample_weight)
+        return ArraySource(
+            X,
+            labels,
+            device,
+            name,
+            unknown=unknown,
+            sample_weight=sample_weight,
+            unlabelled=unlabelled,
+        )
     if sample_weight is not None:
         raise ValueError(
             f"sample_weight is for arrays, but {name} is a {type(X).__name__}: leave it out; "
@@ -357,13 +315,6 @@ def known_labels(labels: np.ndarray) -> np.ndarray:
     return np.ones(len(labels), bool) if labels.ndim == 2 else ~np.ma.getmaskarray(labels)
 
 
-def known_membership(labels: np.ndarray, known: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """Memberships ``(m, k)``: one class for samples whose class is known, none for the others."""
-    membership = np.zeros((len(labels), len(classes)))
-    membership[known, np.searchsorted(classes, labels[known])] = 1
-    return membership
-
-
 def warn_of_similar(classes: np.ndarray) -> None:
     """Warn of classes whose names differ only in case, in spaces or in characters without width."""
     if classes.dtype.kind != "U":
@@ -385,24 +336,3 @@ def _without_look(name: str) -> str:
     """A name in small letters, without outer and double spaces and without invisible characters."""
     visible = (c for c in name if unicodedata.category(c) != "Cf")
     return " ".join("".join(visible).lower().split())
-
-
-def common_classes(labels: Array, known: np.ndarray, processes: Processes) -> np.ndarray:
-    """The known classes of the samples of all processes.
-
-    Raises
-    ------
-    ValueError
-        If some labels are missing, and fewer than two classes are known.
-    """
-    labels = np.asarray(labels)
-    if labels.ndim == 2:
-        return np.arange(labels.shape[1])
-    parts = processes.all_gather_object(np.unique(labels[known]))
-    classes = np.unique(np.concatenate(parts))
-    if len(classes) < 2:
-        raise ValueError(
-            f"at least two classes need labelled samples, got those of {len(classes)}: "
-            f"{classes.tolist()}; if no label is known, pass num_classes"
-        )
-    return classes

@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, Self, TypedDict
 
@@ -19,7 +19,7 @@ from redunet._processes import Processes
 from redunet._tables import bar_options, table
 from redunet._warnings import warn
 from redunet.construction.sources import Data, Source, as_source
-from redunet.layers import Extensible, Membership, OperatorKind, Reader, Softmax
+from redunet.layers import Extensible, OperatorKind, Reader, Softmax
 from redunet.layers.encoding import default_batch_size, encode
 from redunet.layers.operators.moments import add_class_moments_
 from redunet.lifts import Band
@@ -220,10 +220,21 @@ class Search:
             whose label is not known are left out. A sample is left out in turn with its whole
             weight, and its log loss has this weight.
         """
+        source = as_source(X, labels, device, unknown=unknown, sample_weight=sample_weight)
+        batch_size = check_count(batch_size=batch_size)
+        return self.fit_source(source, batch_size, Processes(process_group), progress=progress)
+
+    def fit_source(
+        self,
+        source: Source,
+        batch_size: int | None,
+        processes: Processes,
+        *,
+        progress: bool = False,
+    ) -> Self:
+        """Compare all candidates on a source of samples; see :meth:`fit`."""
         from sklearn.utils import check_random_state
 
-        processes, batch_size = Processes(process_group), check_count(batch_size=batch_size)
-        source = as_source(X, labels, device, unknown=unknown, sample_weight=sample_weight)
         size = batch_size or max(64, 2**24 // source.example.numel())
         seed = int(check_random_state(self.seed).randint(2**31 - 1))
         subset = draw(source, self.most_samples, size, seed, processes, self.class_weight)
@@ -396,18 +407,15 @@ class Comparison:
         )
 
 
-def as_search(
-    lift: str | Search,
-    *,
-    eps_sq: float | None,
-    lam: float | None,
-    membership: str | Membership,
-    reader: Reader | None,
-    operators: OperatorKind,
-) -> Search:
+def as_search(lift: str | Search, given: Mapping[str, object], operators: OperatorKind) -> Search:
     """The search that a construction asks for. "auto" stands for ``Search()``.
 
-    The arguments are those of :meth:`redunet.ReduNet.construct`.
+    Parameters
+    ----------
+    lift : str or Search
+    given : mapping
+        Arguments of the construction that a search chooses itself.
+    operators : OperatorKind
 
     Raises
     ------
@@ -419,10 +427,9 @@ def as_search(
         if lift != "auto":
             raise ValueError(f'lift must be "auto", a torch module or a list of them, got {lift!r}')
         lift, chooser = Search(), 'lift="auto"'
-    advice = {"eps_sq": f"lift=Search(eps_sq={eps_sq})", "reader": "lift=Search(reader=…)"}
-    rule = None if membership == "softmax" else membership
-    for name, value in {"eps_sq": eps_sq, "lam": lam, "membership": rule, "reader": reader}.items():
-        if value is not None:
+    advice = {"eps_sq": f"lift=Search(eps_sq={given['eps_sq']})", "reader": "lift=Search(reader=…)"}
+    for name, value in given.items():
+        if value is not None and (name, value) != ("membership", "softmax"):
             instead = advice.get(name, "a lift of your own")
             raise ValueError(f"{chooser} chooses {name} itself: leave it out, or pass {instead}")
     has_reader = lift.candidates is None if lift.reader == "auto" else lift.reader is not None

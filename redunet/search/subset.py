@@ -45,7 +45,7 @@ class Subset(NamedTuple):
 def batches(source: Source, size: int) -> Iterator[Batch]:
     """Samples whose class is known, with their labels and weights."""
     start = 0
-    for X, labels in source.labelled_batches(size):
+    for X, labels in source.batches(size):
         stop, known = start + len(X), known_labels(labels)
         weights = np.ones(len(X)) if source.weights is None else source.weights[start:stop]
         yield X[torch.from_numpy(known).to(X.device)], np.asarray(labels)[known], weights[known]
