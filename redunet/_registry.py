@@ -1,12 +1,9 @@
 """Registries of classes by name, and descriptions of their instances for files."""
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import is_dataclass
 from inspect import Parameter, signature
 from typing import Generic, TypeVar
-
-from redunet._checks import plain
 
 Part = TypeVar("Part")
 
@@ -126,12 +123,11 @@ class Registry(Generic[Part]):
         TypeError
             If its constructor has an argument that is not an attribute.
         """
-        values = {name: encoded(value) for name, value in arguments_of(part).items()}
-        return {"kind": self.name_of(part)} | values
+        return {"kind": self.name_of(part), **arguments_of(part)}
 
     def from_json(self, values: Mapping[str, object]) -> Part:
         """The instance that :meth:`to_json` described."""
-        arguments = {key: _decoded(value) for key, value in values.items() if key != "kind"}
+        arguments = {name: value for name, value in values.items() if name != "kind"}
         kind: Callable[..., Part] = self[str(values["kind"])]
         return kind(**arguments)
 
@@ -154,17 +150,3 @@ def arguments_of(part: object) -> dict[str, object]:
             "same name"
         )
     return {name: getattr(part, name) for name in names}
-
-
-def encoded(value: object) -> object:
-    """A value as JSON can hold it: NumPy and torch scalars as numbers, infinity as a string."""
-    if isinstance(value, dict):
-        return {key: encoded(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [encoded(each) for each in value]
-    value = plain(value)
-    return "Infinity" if isinstance(value, float) and math.isinf(value) else value
-
-
-def _decoded(value: object) -> object:
-    return math.inf if value == "Infinity" else value

@@ -32,7 +32,6 @@ from redunet.construction.network_file import read_network, write_network
 from redunet.construction.settings import Settings
 from redunet.construction.sources import Data, as_source, check_rereadable
 from redunet.files.atomic import check_path
-from redunet.files.tensors import fill
 from redunet.layers import MEMBERSHIPS, OPERATOR_KINDS, Membership, OperatorKind, Reader, ReduLayer
 from redunet.layers.encoding import default_batch_size, encode
 from redunet.layers.layer import extrapolate, propagate, trajectory
@@ -400,10 +399,7 @@ class ReduNet(nn.Module):
             the network on this machine, or the lift that is passed does not fit or is not needed.
         """
         check_device(device)
-        parts, tensors = read_network(path, lift, device)
-        net = cls(parts)
-        fill(net, tensors, path)
-        return net.requires_grad_(False).to(device)
+        return cls(read_network(path, lift, device)).requires_grad_(False).to(device)
 
     def _repr_html_(self) -> str:
         return html_pairs(description(self))

@@ -28,13 +28,14 @@ from redunet.files.identity import (
     digest_of,
     settings_of,
 )
-from redunet.files.tensors import fill, read_tensors, write_tensors
+from redunet.files.tensors import as_text, read_tensors, write_tensors
 from redunet.layers import ReduLayer
 from redunet.layers.layer import LayerFields
 from redunet.rates import HalfSpectrum
 
 OPERATORS = "operators.safetensors"
 STATE = "state.json"
+KEY = "redunet checkpoint"
 
 
 class State(TypedDict):
@@ -80,11 +81,11 @@ class FolderCheckpoint:
             "features": sorted(features),
         }
         with atomic_folder(final) as folder:
-            write_tensors(layers[-1].state_dict(), folder / OPERATORS)
+            write_tensors(layers[-1].state_dict(), folder / OPERATORS, KEY, {})
             for name, batches in features.items():
                 for number, V in enumerate(batches):
                     write_array(folder / f"{name}-{number:06d}.npy", V)
-            (folder / STATE).write_text(json.dumps(values))
+            (folder / STATE).write_text(as_text(values))
         # Wait until every process has saved this layer. Until then, processes may have to resume
         # from the layer before, and need its features.
         self._processes.all_gather_object(len(layers))
@@ -170,10 +171,8 @@ class FolderCheckpoint:
     def _read_layer(
         self, number: int, description: LayerFields, spectrum: HalfSpectrum
     ) -> ReduLayer:
-        layer = ReduLayer.empty(description, spectrum)
-        path = self._folder_of(number) / OPERATORS
-        fill(layer, read_tensors(path)[1], path)
-        return layer.to(spectrum.weights.device)
+        _, tensors = read_tensors(self._folder_of(number) / OPERATORS, KEY, "a layer")
+        return ReduLayer.restored(description, tensors, spectrum).to(spectrum.weights.device)
 
     def _read_features(self, number: int, name: str) -> FeatureStore:
         current = self._construction.samples.current

@@ -7,10 +7,9 @@ reader are then made again from the samples, their settings, and the steps of th
 
 import copy
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from os import PathLike
-from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -18,7 +17,6 @@ from torch import Tensor, nn
 
 from redunet._checks import Array, as_samples, check_sample_shape, memory_advice
 from redunet._names import Names
-from redunet._registry import encoded
 from redunet.construction.build import Parts
 from redunet.construction.construction import Construction
 from redunet.construction.encoder import Encoder
@@ -27,28 +25,25 @@ from redunet.construction.settings import Settings
 from redunet.construction.sources import ArraySource
 from redunet.construction.steps import Step
 from redunet.files.tensors import (
+    Header,
     as_stored,
+    as_text,
     check_ending,
-    check_values,
     fill,
-    parse_header,
+    naming,
     read_tensors,
     smallest,
+    with_prefix,
     write_tensors,
 )
 from redunet.layers import READERS, Reader, ReduLayer
+from redunet.layers.layer import LayerFields
 from redunet.lifts import UnknownLiftError, lift_from_json, lift_to_json
 from redunet.lifts.base import fitted_copy
 from redunet.rates import HalfSpectrum, Partition
 
-# What JSON gives for a header.
-Header: TypeAlias = Mapping[str, Any]
-
 # The key of the header of saved networks.
 KEY = "redunet"
-
-# The version of the header.
-FORMAT = 6
 
 # Names of the tensors that hold the samples in a file, their labels, and what shows whether they
 # give the lift and the reader again.
@@ -95,8 +90,8 @@ def write_network(
 
 def read_network(
     path: str | PathLike[str], lift: nn.Module | None, device: torch.device | str | None
-) -> tuple[Parts, dict[str, Tensor]]:
-    """The parts of a network in a file, with layers on the meta device, and all of its tensors.
+) -> Parts:
+    """The parts of a network in a file.
 
     Parameters
     ----------
@@ -112,15 +107,22 @@ def read_network(
         If the file does not hold a network, its values are not finite, or its samples do not give
         the network on this machine.
     """
-    metadata, tensors = read_tensors(path)
-    header = parse_header(metadata, KEY, path, "a network that ReduNet.save wrote")
-    check_values(tensors, path)
-    parts = parts_of(header, lift, path)
-    return parts, with_remade(parts, tensors, path, device) if SAMPLES in tensors else tensors
+    header, tensors = read_tensors(path, KEY, "a network that ReduNet.save wrote")
+    if SAMPLES in tensors:
+        return remade(header, tensors, lift, path, device)
+    parts = parts_of(header, tensors, lift, path)
+    fill(modules(parts), tensors, path)
+    return parts
+
+
+def modules(parts: Parts) -> nn.Module:
+    """The modules of a network, whose tensors have the same names as those of the network."""
+    named = {"lift": parts.lift, "reader": parts.reader, "layers": nn.ModuleList(parts.layers)}
+    return nn.ModuleDict({name: part for name, part in named.items() if part is not None})
 
 
 def header_of(parts: Parts) -> Header:
-    """The header of a network, as JSON can represent it.
+    """The header of a network, as JSON gives it.
 
     Raises
     ------
@@ -131,10 +133,10 @@ def header_of(parts: Parts) -> Header:
     """
     reader = parts.reader
     fields = {
-        "format": FORMAT,
         "settings": parts.settings.to_json(),
         "layers": [layer.describe() for layer in parts.layers],
-        "classes": parts.classes.tolist(),
+        "dtype": str(parts.layers[0].proportions.dtype).removeprefix("torch."),
+        "classes": parts.classes,
         "classes_dtype": parts.classes.dtype.str,
         "sample_shape": parts.sample_shape,
         "feature_shape": parts.feature_shape,
@@ -147,8 +149,8 @@ def header_of(parts: Parts) -> Header:
         else {"kind": READERS.name_of(reader), **reader.describe()},
     }
     try:
-        header: Header = json.loads(json.dumps(encoded(fields)))
-        _parts_of(header, copy.deepcopy(parts.lift))
+        header: Header = json.loads(as_text(fields))
+        _parts_of(header, modules(parts).state_dict(), copy.deepcopy(parts.lift))
     except TypeError as error:
         raise TypeError(
             f"the network could not be read back from a file: {error}. The constructor of "
@@ -158,13 +160,17 @@ def header_of(parts: Parts) -> Header:
     return header
 
 
-def parts_of(header: Header, lift: nn.Module | None, path: str | PathLike[str]) -> Parts:
-    """The parts of the network that a header describes, with tensors on the meta device.
+def parts_of(
+    header: Header, tensors: Mapping[str, Tensor], lift: nn.Module | None, path: str | PathLike[str]
+) -> Parts:
+    """The parts of a network. Those tensors of the lift and the reader are filled in later.
 
     Parameters
     ----------
     header : mapping
         Made by :func:`header_of`.
+    tensors : mapping
+        The tensors of the network. Without layers among them, the network has none.
     lift : nn.Module or None
         The network's lift, if its class is not registered.
     path : str or path
@@ -173,27 +179,19 @@ def parts_of(header: Header, lift: nn.Module | None, path: str | PathLike[str]) 
     Raises
     ------
     ValueError
-        If the header has another format or is damaged, or a lift is needed and not passed, or
-        passed and not needed.
+        If the header is damaged, or a lift is needed and not passed, or passed and not needed.
     """
-    if header.get("format") != FORMAT:
-        version = header.get("format")
-        raise ValueError(f"{path} has format {version}, this version reads format {FORMAT}")
-    try:
-        parts = _parts_of(header, lift)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path} has a damaged header: {type(error).__name__} {error}") from error
+    with naming(path):
+        parts = _parts_of(header, tensors, lift)
     if lift is not None and parts.lift is not lift:
         own = "no lift" if parts.lift is None else f"a lift that it describes itself, {parts.lift}"
         raise ValueError(f"the network in {path} has {own}: leave lift= out")
     return parts
 
 
-def _parts_of(header: Header, lift: nn.Module | None) -> Parts:
+def _parts_of(header: Header, tensors: Mapping[str, Tensor], lift: nn.Module | None) -> Parts:
     sample_shape, feature_shape = tuple(header["sample_shape"]), tuple(header["feature_shape"])
-    spectrum = HalfSpectrum(feature_shape[1:])
-    layers = [ReduLayer.empty(description, spectrum) for description in header["layers"]]
-    precision = layers[0].proportions.dtype
+    spectrum, precision = HalfSpectrum(feature_shape[1:]), getattr(torch, header["dtype"])
     try:
         lift = lift_from_json(header["lift"])
         lift = None if lift is None else lift.to(precision)
@@ -210,6 +208,10 @@ def _parts_of(header: Header, lift: nn.Module | None) -> Parts:
                 f"the lift gives features of shape {shape}, but the network takes {feature_shape}"
             ) from None
     columns, reader = header["names"]["features"], header["reader"]
+    layers = [
+        ReduLayer.restored(description, with_prefix(tensors, f"layers.{number}."), spectrum)
+        for number, description in enumerate(header["layers"])
+    ]
     return Parts(
         layers,
         np.array(header["classes"], dtype=header["classes_dtype"]),
@@ -220,7 +222,7 @@ def _parts_of(header: Header, lift: nn.Module | None) -> Parts:
         lift,
         header["batch_size"],
         Names(columns and tuple(columns), header["names"]["label"]),
-        reader=reader and READERS[reader["kind"]].empty(reader),
+        reader=reader and READERS[reader["kind"]].restored(reader, with_prefix(tensors, "reader.")),
     )
 
 
@@ -263,61 +265,58 @@ def sufficient(parts: Parts, header: Header, X: Tensor, labels: Tensor) -> dict[
     ValueError
         If layers made from these samples differ from those of the network.
     """
-    layers = _replayed(parts, X, labels)
-    if any(_differing(layer, again) for layer, again in zip(parts.layers, layers, strict=True)):
+    try:
+        unfitted = lift_from_json(header["lift"])
+    except UnknownLiftError:  # its settings are not in the file
+        unfitted = None
+    lift, reader = _fitted(parts, unfitted, X, labels)
+    layers = _replayed(parts, header["layers"], X, labels)
+    again = modules(parts._replace(lift=lift, reader=reader, layers=layers)).state_dict()
+    kept = {
+        name: t
+        for name, t in modules(parts).state_dict().items()
+        if name not in again or not _close(t, again[name])
+    }
+    if any(name.startswith("layers.") for name in kept):
         raise ValueError(
             "the network does not follow from these samples: it was fine-tuned or extended, or "
             "constructed from other samples, or some labels were missing; save it without samples"
         )
-    tensors = {SAMPLES: smallest(X), LABELS: smallest(labels)}
-    try:
-        lift, reader = _fitted(parts, lift_from_json(header["lift"]), X, labels)
-    except UnknownLiftError:  # its settings are not in the file
-        lift, reader = _fitted(parts, None, X, labels)
-    if parts.lift is not None:
-        tensors |= _differing(parts.lift, lift, "lift.")
-    if parts.reader is not None:
-        tensors |= _differing(parts.reader, reader, "reader.")
-    return tensors | {CHECK: check_numbers(parts.lift, parts.reader if reader else None)}
+    check = check_numbers(parts.lift, parts.reader if reader else None)
+    return {SAMPLES: smallest(X), LABELS: smallest(labels), CHECK: check, **kept}
 
 
-def with_remade(
-    parts: Parts,
+def remade(
+    header: Header,
     tensors: dict[str, Tensor],
+    lift: nn.Module | None,
     path: str | PathLike[str],
     device: torch.device | str | None,
-) -> dict[str, Tensor]:
-    """All tensors of a network, from those of a file that holds its samples.
+) -> Parts:
+    """The parts of a network whose file holds its samples; see :func:`read_network`.
 
-    The layers of ``parts`` and the buffers of its reader may be on the meta device. Tensors that
-    the file holds are not made again.
+    Tensors that the file holds are not made again.
 
     Raises
     ------
     ValueError
         If the samples do not give the network on this machine.
     """
-    samples = {name: tensors.pop(name) for name in (SAMPLES, LABELS, CHECK)}
-    X, labels = samples[SAMPLES].to(device, parts.layers[0].proportions.dtype), samples[LABELS]
+    parts = parts_of({**header, "layers": []}, tensors, lift, path)
+    X, labels, check = (tensors.pop(name) for name in (SAMPLES, LABELS, CHECK))
+    X = X.to(device, getattr(torch, header["dtype"]))
     labels = labels if labels.ndim > 1 else labels.long()
     lift, reader = _fitted(parts, parts.lift, X, labels)
-    for name, part in (("lift", lift), ("reader", reader)):
-        if part is not None:
-            made = {f"{name}.{key}": as_stored(t) for key, t in part.state_dict().items()}
-            tensors = made | tensors
-            fill(part, {key.removeprefix(f"{name}."): tensors[key] for key in made}, path)
-            part.to(device)
-    if not torch.allclose(check_numbers(lift, reader), samples[CHECK], rtol=0, atol=TOLERANCE):
+    parts = parts._replace(lift=lift, reader=parts.reader if reader is None else reader)
+    made = modules(parts)
+    fill(made, made.state_dict() | tensors, path)
+    made.to(device)
+    if not torch.allclose(check_numbers(lift, reader), check, rtol=0, atol=TOLERANCE):
         raise ValueError(
             f"the samples in {path} give another network here than where it was saved, because "
             "random numbers or arithmetic differ: load the file there, and save it without samples"
         )
-    layers = _replayed(parts._replace(lift=lift), X, labels)
-    return tensors | {
-        f"layers.{number}.{name}": as_stored(t)
-        for number, layer in enumerate(layers)
-        for name, t in layer.state_dict().items()
-    }
+    return parts._replace(layers=_replayed(parts, header["layers"], X, labels))
 
 
 def check_numbers(*parts: nn.Module | None) -> Tensor:
@@ -342,28 +341,20 @@ def _fitted(
 
 
 @torch.no_grad()
-def _replayed(parts: Parts, X: Tensor, labels: Tensor) -> list[ReduLayer]:
-    """All layers, constructed from samples with the steps of the layers of ``parts``."""
+def _replayed(
+    parts: Parts, layers: Sequence[LayerFields], X: Tensor, labels: Tensor
+) -> list[ReduLayer]:
+    """All layers of a network, constructed from samples with the steps that are described."""
     encoder = Encoder(X[:1], parts.lift, batch_size=parts.batch_size)
     classes = np.arange(len(parts.classes))
+    steps = [Step(layer["eta"], layer["momentum"]) for layer in layers]
     with memory_advice(encoder.batch_size):
         source = ArraySource(X, labels, X.device)
         samples = encoder.collect(source, parts.settings.eps_sq, classes=classes)
-        settings = replace(parts.settings, num_layers=len(parts.layers), tol=None)
-        steps = [Step(layer.eta, layer.momentum) for layer in parts.layers]
+        settings = replace(parts.settings, num_layers=len(layers), tol=None)
         construction = Construction(settings, samples, steps=steps)
         construction.run()
     return construction.layers
-
-
-def _differing(part: nn.Module, again: nn.Module | None, prefix: str = "") -> dict[str, Tensor]:
-    """The tensors of a module that are not those of another one up to rounding."""
-    others = {} if again is None else again.state_dict()
-    return {
-        prefix + name: t
-        for name, t in part.state_dict().items()
-        if name not in others or not _close(t, others[name])
-    }
 
 
 def _close(t: Tensor, other: Tensor) -> bool:

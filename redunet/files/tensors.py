@@ -2,11 +2,12 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -14,11 +15,16 @@ from torch import Tensor, nn
 
 from redunet.files.atomic import atomic_write
 
+# What JSON gives for a header.
+Header: TypeAlias = Mapping[str, Any]
+
+# The version of all files.
+FORMAT = 7
+
 # What reads a file, by the key of its header.
 READERS = {
     "redunet": "ReduNet.load reads it",
     "redunet fine-tuned": "FineTuned.load reads it",
-    "redunet fine-tuning": "finetune(…, checkpoint=…) continues from it",
 }
 
 # Endings of files of other kinds.
@@ -26,35 +32,68 @@ OTHER_ENDINGS = {".onnx", ".pt2", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".h
 
 
 def write_tensors(
-    tensors: dict[str, Tensor],
-    path: str | os.PathLike[str],
-    key: str | None = None,
-    header: Mapping[str, object] | None = None,
+    tensors: Mapping[str, Tensor], path: str | os.PathLike[str], key: str, header: Header
 ) -> None:
     """Write tensors, and a header under a key, to a file.
 
-    If writing fails, an existing file does not change.
+    The header gets the version of the file, and a table that says how each tensor is stored. If
+    writing fails, an existing file does not change.
     """
-    metadata = {} if key is None else {key: json.dumps(header, allow_nan=False)}
+    stored = {name: as_stored(t) for name, t in tensors.items()}
+    table = {
+        name: [_described(stored[name]), t.is_complex(), t.shape] for name, t in tensors.items()
+    }
+    text = as_text({**header, "format": FORMAT, "tensors": table})
     with atomic_write(path) as temporary:
-        save_file({name: as_stored(t) for name, t in tensors.items()}, temporary, metadata)
+        save_file(stored, temporary, {key: text})
 
 
-def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, str], dict[str, Tensor]]:
-    """Metadata and tensors of a file, as they are stored.
+def read_tensors(
+    path: str | os.PathLike[str], key: str, kind: str
+) -> tuple[Header, dict[str, Tensor]]:
+    """The header and the tensors of a file that :func:`write_tensors` wrote.
+
+    Parameters
+    ----------
+    path : str or path
+    key : str
+        The key of the header.
+    kind : str
+        Description of the right kind of file, for error messages.
 
     Raises
     ------
     FileNotFoundError
         If the file does not exist.
     ValueError
-        If it is not a complete safetensors file.
+        If it is another file, its header is damaged, or its tensors are not finite or not those
+        that the header names.
     """
     with _opened(path) as file:
+        metadata = file.metadata() or {}
         # get_tensor maps the file. Copies are needed because complex numbers may not be aligned in
         # the file, and because values would be lost if the file is truncated later.
-        tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
-        return file.metadata() or {}, tensors
+        stored = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+    if key not in metadata:
+        readers = [reader for name, reader in READERS.items() if name in metadata]
+        reason = readers[0] if readers else f"its header has no {key!r}"
+        raise ValueError(f"{path} is not {kind}: {reason}")
+    with naming(path):
+        header = json.loads(metadata[key])
+        version = header.get("format")
+        if version != FORMAT:
+            raise ValueError(f"{path} has format {version}, this version reads format {FORMAT}")
+        table = header["tensors"]
+        expected = {name: described for name, (described, *_) in table.items()}
+    found = {name: _described(t) for name, t in stored.items()}
+    for name in expected | found:
+        if found.get(name) != expected.get(name):
+            raise ValueError(
+                f"{path}: tensor {name} should be {expected.get(name, 'missing')}, got "
+                f"{found.get(name, 'none')}"
+            )
+        _check_values(name, stored[name], path)
+    return header, {name: from_stored(stored[name], *form) for name, (_, *form) in table.items()}
 
 
 def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
@@ -86,79 +125,51 @@ def check_ending(path: str | os.PathLike[str]) -> None:
         )
 
 
-def parse_header(
-    metadata: dict[str, str], key: str, path: str | os.PathLike[str], expected: str
-) -> dict[str, Any]:
-    """The header that :func:`write_tensors` wrote under a key.
+def as_text(value: object) -> str:
+    """A value as JSON. NumPy and torch values are numbers or lists, infinity is ``Infinity``."""
 
-    Parameters
-    ----------
-    metadata : dict
-        From :func:`read_tensors`.
-    key : str
-    path : str or path
-        Path of the file, for error messages.
-    expected : str
-        Description of the right kind of file, for error messages.
+    def listed(value: object) -> object:
+        if isinstance(value, np.generic | np.ndarray | Tensor):
+            return value.tolist()
+        raise TypeError(f"JSON cannot hold {value!r}")
 
-    Raises
-    ------
-    ValueError
-        If the file has no such header, or the header is damaged.
-    """
-    if key not in metadata:
-        readers = [reader for name, reader in READERS.items() if name in metadata]
-        reason = readers[0] if readers else f"its header has no {key!r}"
-        raise ValueError(f"{path} is not {expected}: {reason}")
+    return json.dumps(value, default=listed)
+
+
+@contextmanager
+def naming(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Name the file in errors about something that its header lacks or should not have."""
     try:
-        header: dict[str, Any] = json.loads(metadata[key])
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} has a damaged header: {error}") from error
-    if not isinstance(header, dict):
-        raise ValueError(f"{path} has a damaged header: expected an object, got {header!r}")
-    return header
+        yield
+    except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path} has a damaged header: {type(error).__name__} {error}") from error
 
 
-def check_values(tensors: dict[str, Tensor], path: str | os.PathLike[str]) -> None:
-    """Raise ValueError if tensors of a network hold NaN, or infinity outside of lifts.
+def _check_values(name: str, t: Tensor, path: str | os.PathLike[str]) -> None:
+    """Raise ValueError if a tensor of a network holds NaN, or infinity outside of lifts.
 
     With such a tensor all samples would belong to one class. Lifts of users may hold infinite
     bounds.
     """
-    for name, t in tensors.items():
-        bad = t.isnan() if "lift." in name else ~t.isfinite()
-        if bad.any():
-            raise ValueError(
-                f"{path}: tensor {name} must be finite, but {int(bad.sum())} of its {t.numel()} "
-                "values are not: take an earlier file, or construct the network again"
-            )
+    bad = t.isnan() if "lift." in name else ~t.isfinite()
+    if bad.any():
+        raise ValueError(
+            f"{path}: tensor {name} must be finite, but {int(bad.sum())} of its {t.numel()} "
+            "values are not: take an earlier file, or construct the network again"
+        )
+
+
+def with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose names begin with a prefix, under their names without it."""
+    return {name[len(prefix) :]: t for name, t in tensors.items() if name.startswith(prefix)}
 
 
 def fill(module: nn.Module, tensors: dict[str, Tensor], path: str | os.PathLike[str]) -> None:
-    """Give a module the tensors of a file. Its own tensors may be on the meta device.
-
-    Raises
-    ------
-    ValueError
-        If names, shapes or types differ from those of the module.
-    """
-    state = module.state_dict()
-    missing, surplus = sorted(state.keys() - tensors), sorted(tensors.keys() - state)
-    if missing or surplus:
-        raise ValueError(
-            f"{path} does not hold the tensors of this network: "
-            f"missing {_shortened(missing)}, surplus {_shortened(surplus)}"
-        )
-    filled = {}
-    for name, expected in state.items():
-        stored, shapes = tensors[name], _stored_shapes(expected)
-        if stored.shape not in shapes or stored.dtype != expected.dtype.to_real():
-            raise ValueError(
-                f"{path}: tensor {name} should be {expected.dtype.to_real()} of shape {shapes[0]}, "
-                f"got {stored.dtype} of shape {tuple(stored.shape)}"
-            )
-        filled[name] = from_stored(stored, expected)
-    module.load_state_dict(filled, assign=True)
+    """Give a module the tensors of a file. Raises ValueError if names or shapes differ."""
+    try:
+        module.load_state_dict(tensors, assign=True)
+    except RuntimeError as error:
+        raise ValueError(f"{path} does not hold the tensors of this network: {error}") from error
 
 
 def as_stored(t: Tensor) -> Tensor:
@@ -168,35 +179,21 @@ def as_stored(t: Tensor) -> Tensor:
     """
     t = t.detach().resolve_conj()
     if t.ndim > 1 and t.shape[-1] == t.shape[-2] and torch.equal(t, t.mH):
-        rows, columns = _triangle(t)
+        rows, columns = torch.tril_indices(*t.shape[-2:], device="cpu")
         t = t[..., rows, columns]
     return (torch.view_as_real(t) if t.is_complex() else t).contiguous()
 
 
-def from_stored(stored: Tensor, like: Tensor) -> Tensor:
-    """The inverse of :func:`as_stored`, for a tensor of the type and shape of ``like``."""
-    t = torch.view_as_complex(stored) if like.is_complex() else stored
-    if t.shape == like.shape:
+def from_stored(t: Tensor, is_complex: bool, shape: Sequence[int]) -> Tensor:
+    """A tensor of this shape, from how :func:`as_stored` stores it."""
+    t = torch.view_as_complex(t) if is_complex else t
+    if t.ndim == len(shape):
         return t
-    rows, columns = _triangle(like)
-    whole = t.new_empty(like.shape)
+    rows, columns = torch.tril_indices(*shape[-2:], device="cpu")
+    whole = t.new_empty(*shape)
     whole[..., columns, rows] = t.conj()
     whole[..., rows, columns] = t
     return whole
-
-
-def _triangle(matrices: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows and columns of the lower triangle of matrices ``(…, n, n)``."""
-    rows, columns = torch.tril_indices(*matrices.shape[-2:], device="cpu")
-    return rows, columns
-
-
-def _stored_shapes(t: Tensor) -> list[tuple[int, ...]]:
-    """The shapes in which :func:`as_stored` may store a tensor."""
-    shapes = [tuple(t.shape)]
-    if t.ndim > 1 and t.shape[-1] == t.shape[-2]:
-        shapes.append((*t.shape[:-2], t.shape[-1] * (t.shape[-1] + 1) // 2))
-    return [(*shape, 2) if t.is_complex() else shape for shape in shapes]
 
 
 def smallest(t: Tensor) -> Tensor:
@@ -207,6 +204,5 @@ def smallest(t: Tensor) -> Tensor:
     return t
 
 
-def _shortened(names: list[str]) -> str:
-    shown = ", ".join(names[:3]) or "none"
-    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"
+def _described(t: Tensor) -> str:
+    return f"{t.dtype} of shape {tuple(t.shape)}"

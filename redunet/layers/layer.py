@@ -1,13 +1,14 @@
 """One layer: a step of projected gradient ascent on the rate reduction."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Self, TypedDict
 
 import torch
 from torch import Tensor, nn
 
 from redunet._precision import full_precision
+from redunet.files.tensors import with_prefix
 from redunet.layers.membership import MEMBERSHIPS, Membership
 from redunet.layers.operators import (
     ALL,
@@ -22,30 +23,14 @@ from redunet.layers.operators.responses import block_entries, samples_per_block
 from redunet.rates.spectrum import HalfSpectrum, joined, project_to_sphere
 
 
-class TensorFields(TypedDict):
-    """A tensor without its values."""
-
-    dtype: str
-    shape: list[int]
-
-
-class OperatorFields(TypedDict):
-    """An operator without the values of its tensors."""
-
-    kind: str
-    tensors: dict[str, TensorFields]
-
-
 class LayerFields(TypedDict):
-    """A layer without the values of its tensors, as JSON can hold it."""
+    """A layer without its tensors, as JSON can hold it. Operators are the names of their kinds."""
 
     eta: float
     momentum: float
     membership: dict[str, object]
-    dtype: str
-    expansion: OperatorFields
-    compression: OperatorFields
-    sums: dict[str, TensorFields] | None
+    expansion: str
+    compression: str
 
 
 class ReduLayer(nn.Module):
@@ -226,28 +211,30 @@ class ReduLayer(nn.Module):
         return OperatorMatrices(self.spectrum.kernels(E), compression)
 
     def describe(self) -> LayerFields:
-        """A description of all but the values of the tensors, for JSON; see :meth:`empty`."""
+        """A description of all but the tensors, for JSON; see :meth:`restored`."""
         return {
             "eta": self.eta,
             "momentum": self.momentum,
             "membership": MEMBERSHIPS.to_json(self.membership_rule),
-            "dtype": _name_of(self.proportions.dtype),
-            "expansion": _described(self.operators.expansion),
-            "compression": _described(self.operators.compression),
-            "sums": None if self.operators.sums is None else _tensors_of(self.operators.sums),
+            "expansion": REPRESENTATIONS.name_of(self.operators.expansion),
+            "compression": REPRESENTATIONS.name_of(self.operators.compression),
         }
 
     @classmethod
-    def empty(cls, description: LayerFields, spectrum: HalfSpectrum) -> Self:
-        """A layer that fits a description. Its tensors are on the meta device."""
-        compression, sums = _empty(description["compression"]), description["sums"]
-        operators = Operators(_empty(description["expansion"]), compression)
-        if sums is not None:
-            operators.sums = ClassSums(**{name: _tensor(**each) for name, each in sums.items()})
+    def restored(
+        cls, description: LayerFields, tensors: Mapping[str, Tensor], spectrum: HalfSpectrum
+    ) -> Self:
+        """The layer that :meth:`describe` described, with the tensors of its ``state_dict()``."""
+        sums = with_prefix(tensors, "operators.sums.")
+        operators = Operators(
+            _restored(description["expansion"], with_prefix(tensors, "operators.expansion.")),
+            _restored(description["compression"], with_prefix(tensors, "operators.compression.")),
+            ClassSums(**sums) if sums else None,
+        )
         return cls(
             operators,
-            proportions=_tensor(description["dtype"], (compression.count,)),
-            alpha=_tensor(description["dtype"], ()),
+            proportions=tensors["proportions"],
+            alpha=tensors["alpha"],
             eta=description["eta"],
             membership_rule=MEMBERSHIPS.from_json(description["membership"]),
             spectrum=spectrum,
@@ -315,26 +302,7 @@ def _joined(parts: Iterable[tuple[slice, Tensor]], like: Tensor) -> Tensor:
     return joined(blocks) if whole is None else whole
 
 
-def _described(operator: Operator) -> OperatorFields:
-    return {"kind": REPRESENTATIONS.name_of(operator), "tensors": _tensors_of(operator)}
-
-
-def _tensors_of(module: nn.Module) -> dict[str, TensorFields]:
-    return {
-        name: {"dtype": _name_of(t.dtype), "shape": list(t.shape)}
-        for name, t in module.state_dict().items()
-    }
-
-
-def _empty(description: OperatorFields) -> Operator:
-    """An operator that fits a description. Its constructor takes its tensors by name."""
-    kind: Callable[..., Operator] = REPRESENTATIONS[description["kind"]]
-    return kind(**{name: _tensor(**each) for name, each in description["tensors"].items()})
-
-
-def _tensor(dtype: str, shape: Sequence[int]) -> Tensor:
-    return torch.empty(tuple(shape), dtype=getattr(torch, dtype), device="meta")
-
-
-def _name_of(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
+def _restored(name: str, tensors: dict[str, Tensor]) -> Operator:
+    """An operator of the kind that has this name. Its constructor takes its tensors by name."""
+    kind: Callable[..., Operator] = REPRESENTATIONS[name]
+    return kind(**tensors)

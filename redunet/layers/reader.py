@@ -2,13 +2,14 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from redunet._registry import Registry
+from redunet.files.tensors import Header
 
 
 class Reader(nn.Module, ABC):
@@ -35,12 +36,16 @@ class Reader(nn.Module, ABC):
 
     @abstractmethod
     def describe(self) -> dict[str, object]:
-        """A description of all but the values of the tensors, for JSON; see :meth:`empty`."""
+        """A description of all but the tensors, for JSON; see :meth:`restored`."""
 
     @classmethod
     @abstractmethod
-    def empty(cls, description: Mapping[str, Any]) -> Self:
-        """A reader that fits a description. Its tensors may be on the meta device."""
+    def restored(cls, description: Header, tensors: Mapping[str, Tensor]) -> Self:
+        """The reader that :meth:`describe` described, with the tensors of its ``state_dict()``.
+
+        Tensors of modules in it are filled in later. If it can be :meth:`fitted_again`, files may
+        hold none.
+        """
 
     def fitted_again(self, X: Tensor, labels: np.ndarray) -> Self | None:
         """A reader with the same settings, fitted to its training samples; None if it cannot be.

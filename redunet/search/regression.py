@@ -1,7 +1,7 @@
 """A reader of the frequency zero that pools all classes: ridge regression by the operator E."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from redunet._checks import Array, as_network_input, check_count, check_positive
 from redunet._precision import makes_operators
 from redunet._processes import Processes
 from redunet.construction.sources import Data, Source, as_source
+from redunet.files.tensors import Header
 from redunet.layers.reader import READERS, Reader
 from redunet.lifts import Band, UnknownLiftError, composed, lift_from_json, lift_to_json
 from redunet.lifts.base import fitted_copy, in_blocks
@@ -218,19 +219,18 @@ class ExpansionRegression(Reader):
         return type(self)(self.lift, eps_sq=self.eps_sq_).fit(X, labels)
 
     def describe(self) -> dict[str, object]:
-        """A description of all but the values of the tensors, for JSON."""
+        """A description of all but the tensors, for JSON."""
         return {
             "lift": lift_to_json(self.lift),
             "eps_sq": self.eps_sq_,
             "classes": self.classes_.tolist(),
             "sample_shape": self.sample_shape,
-            "dtype": str(self._dtype),
-            "shapes": {name: list(t.shape) for name, t in self.named_buffers(recurse=False)},
+            "dtype": str(self._dtype).removeprefix("torch."),
         }
 
     @classmethod
-    def empty(cls, description: Mapping[str, Any]) -> Self:
-        """A regression that fits a description. Its buffers are on the meta device."""
+    def restored(cls, description: Header, tensors: Mapping[str, Tensor]) -> Self:
+        """The regression that :meth:`describe` described, with these tensors."""
         try:
             lift = lift_from_json(description["lift"])
         except UnknownLiftError as kind:
@@ -239,14 +239,14 @@ class ExpansionRegression(Reader):
                 "register it first, as docs/extending.md shows"
             ) from None
         reader = cls(lift)
-        reader._dtype = torch.float32 if description["dtype"] == "torch.float32" else torch.float64
+        reader._dtype = getattr(torch, description["dtype"])
         if reader.lift is not None:
             reader.lift.to(reader._dtype)
         reader.eps_sq_ = description["eps_sq"]
         reader.classes_ = np.array(description["classes"])
         reader.sample_shape = tuple(description["sample_shape"])
-        for name, shape in description["shapes"].items():
-            setattr(reader, name, torch.empty(shape, dtype=torch.float64, device="meta"))
+        for name, t in reader.named_buffers(recurse=False):
+            setattr(reader, name, tensors.get(name, t))
         return reader
 
     def _features(self, X: Tensor) -> Tensor:

@@ -16,10 +16,10 @@ from redunet.construction.network_file import header_of, parts_of
 from redunet.files.exporting import Graph
 from redunet.files.tensors import (
     check_ending,
-    check_values,
     fill,
-    parse_header,
+    naming,
     read_tensors,
+    with_prefix,
     write_tensors,
 )
 from redunet.layers.real import RealNetwork
@@ -292,16 +292,11 @@ class FineTuned(nn.Module):
             their values are not finite.
         """
         check_device(device)
-        metadata, tensors = read_tensors(path)
-        header = parse_header(metadata, KEY, path, "a network that FineTuned.save wrote")
-        try:
-            network, head, history = header["network"], HEADS[header["head"]], header["history"]
-        except KeyError as error:
-            raise ValueError(f"{path} has a damaged header: no {error}") from error
-        check_values(tensors, path)
-        net = ReduNet(parts_of(network, lift, path))
-        tuned = cls(net, head(net))
-        tuned.history = FineTuningHistory(**history)
+        header, tensors = read_tensors(path, KEY, "a network that FineTuned.save wrote")
+        with naming(path):
+            net = ReduNet(parts_of(header["network"], with_prefix(tensors, "net."), lift, path))
+            tuned = cls(net, HEADS[header["head"]](net))
+            tuned.history = FineTuningHistory(**header["history"])
         fill(tuned, tensors, path)
         return tuned.requires_grad_(False).eval().to(device)
 

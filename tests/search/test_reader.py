@@ -210,7 +210,7 @@ class Largest(Reader):
         return {"classes": self.classes_.tolist()}
 
     @classmethod
-    def empty(cls, description):
+    def restored(cls, description, tensors):
         return cls(description["classes"])
 
 
