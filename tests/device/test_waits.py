@@ -11,6 +11,7 @@ import torch
 from torch.nn import functional
 
 from redunet import (
+    ExpansionRegression,
     LossyCodingClustering,
     MCR2Loss,
     MICLClassifier,
@@ -79,6 +80,7 @@ def test_a_layer(way, sizes, device, count):
     )
     net = ReduNet.construct(X, labels, num_layers=2, **options)
     operations, waits = seven - four
+    print(f"{way} {m} × {k}: {operations / 3:.0f} operations, {waits / 3:.1f} waits a layer")
     assert operations <= 3 * bounds[0]
     assert waits <= 3 * bounds[1]
     assert count(lambda: net(X)).waits == 0
@@ -123,15 +125,17 @@ def test_a_step_of_fine_tuning(sizes, device, count):
 
 
 @pytest.mark.parametrize("shape", [(40,), (2, 16), (1, 6, 6)], ids=["vectors", "series", "images"])
-def test_the_waits_of_a_search_follow_from_its_candidates(shape, device, count):
+def test_the_counts_of_a_search_follow_from_its_candidates(shape, device, count):
     found = []
     for m, k, length in ((90, 3, 1), (180, 6, 2)):
         X, labels = data((*shape[:-1], length * shape[-1]), m, k)
         search = Search([None], bands=[1, 2])
-        waits = count(lambda s=search, X=X, y=labels: s.fit(X.to(device), y)).waits
-        found.append((len(search.candidates_), waits))
+        counts = count(lambda s=search, X=X, y=labels: s.fit(X.to(device), y))
+        found.append((len(search.candidates_), counts))
     assert found[0] == found[1]
-    candidates, waits = found[0]
+    candidates, (operations, waits) = found[0]
+    print(f"{candidates} candidates: {operations} operations, {waits} waits")
+    assert operations <= 1100 * candidates + 600
     assert waits <= 30 * candidates + 40
 
 
@@ -158,27 +162,33 @@ def test_lifts_never_wait(name, device, count):
         lift = lift.double()
         assert count(lambda lift=lift, X=X: lift(X)).waits == 0
     if bound is not None:
+        print(f"{name}: {found[0].operations} operations, {found[0].waits} waits")
         assert found[0] == found[1]
         assert found[0].waits <= bound
 
 
-READERS = {
-    "micl": lambda: MICLClassifier(eps_sq=0.5),
-    "micl that chooses its precision": lambda: MICLClassifier(),
-    "nearest subspace": lambda: NearestSubspaceClassifier(3),
+READERS = {  # and the most operations and waits to fit them, and then to predict
+    "micl": (lambda: MICLClassifier(eps_sq=0.5), (700, 35), (120, 3)),
+    "micl that chooses its precision": (lambda: MICLClassifier(), (700, 35), (120, 3)),
+    "nearest subspace": (lambda: NearestSubspaceClassifier(3), (50, 15), (20, 3)),
+    "regression": (lambda: ExpansionRegression(), (1050, 25), (20, 3)),
 }
 
 
 @pytest.mark.parametrize("name", READERS)
-def test_the_waits_of_readers_do_not_depend_on_samples_and_classes(name, device, count):
-    waits = []
+def test_the_counts_of_readers_do_not_depend_on_samples_and_classes(name, device, count):
+    make, *bounds = READERS[name]
+    found = []
     for m, k in ((90, 3), (180, 6)):
         X, labels = (t.to(device) for t in data((40,), m, k))
-        model = READERS[name]()
-        fit = count(lambda r=model, X=X, y=labels: r.fit(X, y)).waits
-        waits.append((fit, count(lambda r=model, X=X: r.predict(X)).waits))
-    assert waits[0] == waits[1]
-    assert sum(waits[0]) <= 50
+        model = make()
+        fit = count(lambda r=model, X=X, y=labels: r.fit(X, y))
+        found.append((fit, count(lambda r=model, X=X: r.predict(X))))
+    assert found[0] == found[1]
+    for use, counts, most in zip(("fit", "predict"), found[0], bounds, strict=True):
+        print(f"{name}, {use}: {counts.operations} operations, {counts.waits} waits")
+        assert counts.operations <= most[0]
+        assert counts.waits <= most[1]
 
 
 def test_a_merge_of_clusters(device, count):
@@ -186,4 +196,7 @@ def test_a_merge_of_clusters(device, count):
     forty, eighty = (
         count(lambda m=m: LossyCodingClustering(0.5).fit(X[:m].to(device))) for m in (40, 80)
     )
-    assert (eighty - forty).waits <= 3 * 40
+    operations, waits = eighty - forty
+    print(f"{operations / 40:.0f} operations, {waits / 40:.1f} waits a merge")
+    assert operations <= 100 * 40
+    assert waits <= 3 * 40
