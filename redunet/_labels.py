@@ -23,9 +23,6 @@ REFUSED = {
     "V": ("records", "one field of them"),
 }
 
-# Characters below this code are composed.
-COMBINING = 0x300
-
 
 def as_labels(
     labels: ArrayLike | Tensor,
@@ -76,11 +73,16 @@ def as_labels(
             f"{hidden.sum()} of {len(hidden)} labels are masked, but here all must be known: leave "
             "these samples out"
         )
-    if values.dtype == object:
-        values, hidden = _from_objects(values, hidden, unknown)
-    elif unknown is not None:
+    if unknown is not None:
         hidden = hidden | _equals(values, unknown)
-    values = _plain(values, ~hidden, classes)
+    if hidden.any():
+        values = values.copy()
+        values[hidden] = 0 if hidden.all() else values[~hidden][0]
+    values = _plain(_of_one_kind(values) if values.dtype == object else values)
+    if classes is not None and classes.dtype.kind == "U":
+        values = values.astype(str)
+    if values.dtype.kind == "U":
+        values = _spelled(values, classes)
     return np.ma.masked_array(values, hidden) if hidden.any() else values
 
 
@@ -133,28 +135,18 @@ def _memberships(values: np.ndarray) -> np.ndarray:
     return values
 
 
-def _from_objects(
-    values: np.ndarray, hidden: np.ndarray, unknown: Label | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Labels in an array of objects, which must be of one kind, and those that are not known."""
+def _of_one_kind(values: np.ndarray) -> np.ndarray:
+    """An array of objects as one of integers, floats, strings or bytes."""
     items = [x.item() if isinstance(x, np.generic) else x for x in values.tolist()]
-    if unknown is not None:
-        is_text = isinstance(unknown, str)
-        same = [isinstance(x, str) == is_text and x == unknown for x in items]
-        hidden = hidden | np.array(same, bool)
-    shown = [x for x, is_hidden in zip(items, hidden, strict=True) if not is_hidden]
-    missing = np.array([_is_missing(x) for x in items], bool) & ~hidden
-    _check_present(missing)
-    if not any(all(isinstance(x, kind) for x in shown) for kind in (str, int | float, bytes)):
-        first = {type(x).__name__: x for x in reversed(shown)}  # the first of each type
-        got = " and ".join(f"{x!r} ({name})" for name, x in list(first.items())[:-3:-1])
+    _check_present(np.array([_is_missing(x) for x in items], bool))
+    if not any(all(isinstance(x, kind) for x in items) for kind in (str, int | float, bytes)):
+        examples = {type(x).__name__: x for x in items[::-1]}
+        got = " and ".join(f"{x!r} ({name})" for name, x in reversed(examples.items()))
         raise TypeError(
             f"labels must be all integers or all strings, got {got}: convert them, or pass "
             "unknown= if one of them stands for classes that are not known"
         )
-    filler = shown[0] if shown else 0
-    filled = [filler if h else x for x, h in zip(items, hidden, strict=True)]
-    return np.array(filled), hidden
+    return np.array(items)
 
 
 def _is_missing(item: object) -> bool:
@@ -172,7 +164,9 @@ def _check_present(missing: np.ndarray) -> None:
 
 
 def _equals(values: np.ndarray, unknown: Label) -> np.ndarray:
-    """Where labels of one kind are the label ``unknown``."""
+    """Where labels are the label ``unknown``."""
+    if values.dtype == object:
+        return np.array([not _is_missing(x) and x == unknown for x in values.tolist()], bool)
     if values.dtype.kind == "U":
         return values == str(unknown)
     if isinstance(unknown, str):
@@ -180,17 +174,12 @@ def _equals(values: np.ndarray, unknown: Label) -> np.ndarray:
     return values == unknown
 
 
-def _plain(values: np.ndarray, shown: np.ndarray, classes: np.ndarray | None) -> np.ndarray:
-    """Labels of one kind, checked where they are shown, and filled with others elsewhere."""
+def _plain(values: np.ndarray) -> np.ndarray:
+    """Labels in the order of bytes of this machine: integers, booleans, whole floats or strings."""
     kind = values.dtype.kind
-    if kind in REFUSED:
-        name, instead = REFUSED[kind]
-        raise TypeError(f"labels must be integers or strings, got {name}: pass {instead}")
+    name, instead = REFUSED.get(kind, (str(values.dtype), "labels.astype(str)"))
     if kind not in "biufU":
-        raise TypeError(f"labels must be integers or strings, got {values.dtype}")
-    values = values.astype(values.dtype.newbyteorder("="), copy=False)
-    if not shown.all():
-        values = np.where(shown, values, values[shown][0] if shown.any() else values.dtype.type())
+        raise TypeError(f"labels must be integers or strings, got {name}: pass {instead}")
     if kind == "f":
         _check_present(np.isnan(values))
         wrong = ~np.isfinite(values) | (np.floor(values) != values)
@@ -199,31 +188,22 @@ def _plain(values: np.ndarray, shown: np.ndarray, classes: np.ndarray | None) ->
                 f"labels must be integers or strings, got {values[wrong.argmax()]} for sample "
                 f"{wrong.argmax()}; continuous values are no classes"
             )
-    if classes is not None and classes.dtype.kind == "U":
-        values = _matched(values.astype(str), classes)
-    return _uniformly_written(values) if values.dtype.kind == "U" else values
+    return values.astype(values.dtype.newbyteorder("="), copy=False)
 
 
-def _uniformly_written(values: np.ndarray) -> np.ndarray:
-    """Strings, none of which occurs with composed and with decomposed characters."""
-    codes = np.ascontiguousarray(values).view(np.uint32)
-    if codes.size == 0 or codes.max() < COMBINING:
-        return values
-    seen: dict[str, str] = {}
-    for name in np.unique(values).tolist():
-        other = seen.setdefault(unicodedata.normalize("NFC", name), name)
-        if other != name:
-            raise ValueError(
-                f"the class {name!r} is written with composed and with decomposed characters: pass "
-                '[unicodedata.normalize("NFC", label) for label in labels]'
-            )
-    return values
+def _spelled(values: np.ndarray, classes: np.ndarray | None) -> np.ndarray:
+    """Strings, spelled as the classes that look like them.
 
-
-def _matched(values: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """Strings, spelled as the classes that look like them."""
-    absent = ~np.isin(values, classes)
-    if not absent.any():
-        return values
-    spelled = {unicodedata.normalize("NFC", name): name for name in classes.tolist()}
-    return np.array([spelled.get(unicodedata.normalize("NFC", x), x) for x in values.tolist()])
+    Without classes, no string may occur with composed and with decomposed characters.
+    """
+    names, places = np.unique(values, return_inverse=True)
+    forms = [unicodedata.normalize("NFC", name) for name in names.tolist()]
+    known = names if classes is None else classes
+    spelled = {unicodedata.normalize("NFC", name): name for name in known.tolist()}
+    if classes is None and len(spelled) < len(names):
+        twice = next(form for form in forms if forms.count(form) > 1)
+        raise ValueError(
+            f"the class {twice!r} is written with composed and with decomposed characters: pass "
+            '[unicodedata.normalize("NFC", label) for label in labels]'
+        )
+    return np.array([spelled.get(form, form) for form in forms], str)[places]
