@@ -34,8 +34,7 @@ REFUSED = {
     "V": ("records", "numpy.lib.recfunctions.structured_to_unstructured(X)"),
 }
 
-# Errors write out lists of at most this many values.
-LISTED = 10
+# Errors write out at most so many values of a list.
 QUOTED = 5
 
 # Integers that float32 may round.
@@ -225,17 +224,9 @@ def label_kind(labels: np.ndarray) -> str:
     return LABEL_KINDS.get(labels.dtype.kind, f"of type {labels.dtype}")
 
 
-def listed(values: Iterable[object], kind: str = "values") -> str:
-    """A list for an error message: all of a few values, or the first of many and their number."""
-    values = list(map(plain, values))
-    if len(values) <= LISTED:
-        return str(values)
-    return f"{len(values)} {kind}: {', '.join(map(repr, values[:3]))}, …"
-
-
 def quoted(names: Iterable[object]) -> str:
-    """The first few names of columns, or numbers of lines, and how many there are in all."""
-    shown = list(map(repr, names))
+    """The first few names, labels or numbers of lines, and how many there are in all."""
+    shown = [repr(plain(name)) for name in names]
     more = f", … ({len(shown)} in all)" if len(shown) > QUOTED else ""
     return ", ".join(shown[:QUOTED]) + more
 
@@ -250,7 +241,7 @@ def check_finite(X: Tensor, name: str) -> None:
     raise ValueError(
         f"{name} must be finite: {len(bad)} of {X.numel()} values are not, in "
         f"{len(bad[:, 0].unique())} of {len(X)} samples; the first is {X[tuple(bad[0])].item()} "
-        f"in sample {sample} at index {tuple(index)}"
+        f"in sample {sample} at index {tuple(index)}: fill what is missing, or leave samples out"
     )
 
 

@@ -49,9 +49,9 @@ def test_labels(labels, message):
 
 
 def test_a_construction_needs_samples_of_every_class():
-    with pytest.raises(ValueError, match=r"every class needs samples: classes \[1\] have none"):
+    with pytest.raises(ValueError, match=r"every class needs samples: classes 1 have none"):
         construct(labels=np.tile([1.0, 0.0], (8, 1)))
-    with pytest.raises(ValueError, match=r"classes 29 values: 1, 2, 3, … have none"):
+    with pytest.raises(ValueError, match=r"classes 1, 2, 3, 4, 5, … \(29 in all\) have none"):
         construct(labels=np.eye(30)[[0] * 8])
 
 
@@ -59,9 +59,12 @@ def test_long_lists_in_errors_are_cut():
     net = construct()
     net.classes_ = np.arange(97)
     for run, message in (
-        (lambda: explain(net, X[0], label=99), "labels 97 labels: 0, 1, 2, …, got 99"),
-        (lambda: evaluation(net, X, [99] * 8), r"97 classes: 0, 1, 2, …, got \[99\]"),
-        (lambda: Decision.from_network(net, X[0], classes=[1, 99]), "97 labels: 0, 1, 2, …, got"),
+        (lambda: explain(net, X[0], label=99), r"labels 0, 1, 2, 3, 4, … \(97 in all\), got 99"),
+        (lambda: evaluation(net, X, [99] * 8), r"0, 1, 2, 3, 4, … \(97 in all\), got 99"),
+        (
+            lambda: Decision.from_network(net, X[0], classes=[1, 99]),
+            r"… \(97 in all\), got \[1, 99\]",
+        ),
     ):
         with pytest.raises(ValueError, match=message):
             run()
@@ -147,7 +150,7 @@ def test_samples_of_another_shape_than_the_constructions():
             run(torch.zeros(3, 2, 6))
     with pytest.raises(ValueError, match=r"expected samples of shape \(2, 5\)"):
         construct(validation=(torch.zeros(2, 3, 5), [0, 1]))
-    with pytest.raises(ValueError, match=r"labels \[9\] are not among \[0, 1\]"):
+    with pytest.raises(ValueError, match="labels 9 are not among 0, 1"):
         construct(validation=(X, [9] * 8))
 
 

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
-from redunet._checks import Array, listed
+from redunet._checks import Array, quoted
 from redunet._labels import Label, as_array, as_labels
 from redunet._names import as_row
 from redunet._precision import full_precision
@@ -279,9 +279,7 @@ def _positions(classes: Array, labels: np.ndarray) -> np.ndarray:
     pair = np.atleast_1d(as_array(classes))
     found = [np.flatnonzero(labels == label) for label in as_labels(pair, classes=labels)]
     if len(found) != 2 or not all(map(len, found)) or found[0] == found[1]:
-        raise ValueError(
-            f"classes must be two of the labels {listed(labels, 'labels')}, got {classes!r}"
-        )
+        raise ValueError(f"classes must be two of the labels {quoted(labels)}, got {classes!r}")
     return np.concatenate(found)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from redunet._checks import Array, listed
+from redunet._checks import Array, quoted
 from redunet._labels import Label, as_array
 from redunet._names import as_row
 from redunet._precision import full_precision
@@ -175,9 +175,7 @@ def explain(
     X = net.samples(as_row(x))
     known: Label | None = None if label is None else as_array(label).tolist()
     if known is not None and known not in net.classes_.tolist():
-        raise ValueError(
-            f"label must be one of the labels {listed(net.classes_, 'labels')}, got {known!r}"
-        )
+        raise ValueError(f"label must be one of the labels {quoted(net.classes_)}, got {known!r}")
     for layer in net.layers:
         if layer.membership_rule.rectifies:
             raise ValueError(

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.metrics import log_loss
 
-from redunet._checks import Array, listed
+from redunet._checks import Array, quoted
 from redunet._labels import as_labels
 
 # Number of bins of equal width.
@@ -64,7 +64,6 @@ def labels_among(classes: np.ndarray, labels: Array, count: int | None = None) -
     unknown = np.setdiff1d(labels, classes)
     if unknown.size:
         raise ValueError(
-            f"labels must be among the classes {listed(classes, 'classes')}, got "
-            f"{listed(unknown, 'labels')}"
+            f"labels must be among the classes {quoted(classes)}, got {quoted(unknown)}"
         )
     return labels

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from redunet._checks import Array, as_tensor, listed
+from redunet._checks import Array, as_tensor, quoted
 from redunet._labels import as_labels
 from redunet.rates.covariance import second_moment
 from redunet.rates.grouping import Assignments, ClassBatch, assignments_of, class_batches, ranked
@@ -82,9 +82,7 @@ class Partition(ABC):
         if classes is not None:
             unknown = np.setdiff1d(names, classes)
             if len(unknown):
-                raise ValueError(
-                    f"labels {listed(unknown)} are not among {listed(classes, 'classes')}"
-                )
+                raise ValueError(f"labels {quoted(unknown)} are not among {quoted(classes)}")
             positions = np.searchsorted(classes, labels)
             names = classes
         if len(names) < 2 and not partial:
@@ -286,4 +284,4 @@ def _check_memberships(
         )
     missing = np.flatnonzero(soft.sum(0) == 0)
     if len(missing) and classes is None and not empty:
-        raise ValueError(f"every class needs samples: classes {listed(missing)} have none")
+        raise ValueError(f"every class needs samples: classes {quoted(missing)} have none")

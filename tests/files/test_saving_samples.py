@@ -134,7 +134,7 @@ def tuned(net):
         (lambda net, X, y: (net, (X, np.roll(y, 3))), "does not follow from these samples"),
         (lambda net, X, y: (net, (X[:, :3], y)), r"must have shape \(m, 5\)|shape"),
         (lambda net, X, y: (net, (X, y[:-1])), "labels must have shape"),
-        (lambda net, X, y: (net, (X, np.where(y == "no", "maybe", y))), r"labels \['maybe'\] are"),
+        (lambda net, X, y: (net, (X, np.where(y == "no", "maybe", y))), r"labels 'maybe' are"),
     ],
 )
 def test_samples_that_do_not_fit_are_refused_and_nothing_is_written(change, message, tmp_path):
@@ -148,5 +148,5 @@ def test_networks_with_missing_labels_are_refused(tmp_path):
     X, labels = datasets.gaussians(per_class=20)
     some = torch.where(torch.arange(60) % 4 == 0, labels, -1)
     net = ReduNet.construct(X, some, unknown=-1, num_layers=2)
-    with pytest.raises(ValueError, match=r"labels \[-1\] are not among"):
+    with pytest.raises(ValueError, match="labels -1 are not among"):
         net.save(tmp_path / "net.safetensors", samples=(X, some))
