@@ -1,6 +1,5 @@
 """Numbers, lists and tables as text, and tables as HTML for notebooks."""
 
-import math
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,8 +9,7 @@ from typing import TYPE_CHECKING, TypedDict
 if TYPE_CHECKING:
     from redunet.network import ReduNet
 
-# Lists of more entries, or of more characters, are not written out.
-WRITTEN_ENTRIES = 20
+# Lists of more characters are not written out.
 WRITTEN_CHARACTERS = 80
 
 # Tables of more rows have their first and last ones, half of so many each.
@@ -20,13 +18,9 @@ WRITTEN_ROWS = 20
 
 def three_digits(value: float) -> str:
     """A number with three significant digits, without an exponent if it is at least 0.0001."""
-    if not math.isfinite(value) or value == 0:
-        return f"{value:g}"
-    rounded = float(f"{value:.2e}")
-    order = math.floor(math.log10(abs(rounded)))
-    if order < -4:
-        return f"{value:.2e}"
-    return f"{rounded:.{max(0, 2 - order)}f}" if order <= 2 else f"{value:.0f}"
+    if abs(value) >= 999.5 or value == 0:
+        return f"{value:.0f}"
+    return f"{value:#.3g}".rstrip(".")
 
 
 def with_three_digits(text: str) -> str:
@@ -46,7 +40,7 @@ def readable(value: object) -> str:
         texts = [str(entry) for entry in value]
         lengths = accumulate(len(text) + len(", ") for text in texts)
         fitting = sum(length <= WRITTEN_CHARACTERS for length in lengths)
-        count = max(1, min(WRITTEN_ENTRIES, fitting))
+        count = max(1, fitting)
         shown = ", ".join(texts[:count])
         return shown if len(texts) <= count else f"{shown}, … ({len(texts)})"
     return f"{value:,}" if isinstance(value, int) else str(value)
