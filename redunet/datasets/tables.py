@@ -98,9 +98,10 @@ def read_table(
         then masked.
     header : bool or "auto"
         Whether the first row holds the names of the columns. By "auto", it does if ``label`` is one
-        of its cells, or if it has text above numbers or no numbers at all. Other rows are samples
-        if their label is that of another row. If it is not, or the row has equal steps, as
-        wavelengths, years, or the names 0, 1, 2, … of pandas have, ``header`` must be given.
+        of its cells, and no number, or if it has text above numbers or no numbers at all. Other
+        rows are samples if their label is that of another row. If it is not, or the row has equal
+        steps, as wavelengths, years, or the names 0, 1, 2, … of pandas have, ``header`` must be
+        given.
     drop : sequence of str
         Names of columns that are left out, such as the number of a row or of a patient.
     decimal : {"auto", ".", ","}
@@ -150,17 +151,18 @@ def read_table(
         first, columns = [cell.strip() for cell in rows[0]], list(zip(*rows, strict=True))
         if isinstance(label, str):
             label = unicodedata.normalize("NFC", label.strip())
-        position = (
-            None if label is None else _position(label, first, may_be_named=header is not False)
-        )
+        position = _position(label, first, may_be_named=header is not False)
         if decimal == "auto":
             features = (column for n, column in enumerate(columns) if n != position)
             decimal = (
                 "," if _has_decimal_commas(cell for column in features for cell in column) else "."
             )
         if header == "auto":
-            is_named = isinstance(label, str) and label not in POSITIONS
-            header = is_named or _has_header(columns, position, decimal)
+            is_name = (
+                isinstance(label, str) and label not in POSITIONS and as_numbers([label]) is None
+            )
+            header = is_name or _has_header(columns, position, decimal)
+            position = _position(label, first, may_be_named=header)
         names = [f"column {number}" for number in range(1, len(first) + 1)]
         if header:
             if len(rows) == 1:
@@ -222,8 +224,10 @@ def _rows(text: str) -> tuple[list[list[str]], list[int]]:
     return rows, lines
 
 
-def _position(label: str | int, first: list[str], *, may_be_named: bool) -> int:
-    """The position of the column of the labels, from 0."""
+def _position(label: str | int | None, first: list[str], *, may_be_named: bool) -> int | None:
+    """The position of the column of the labels, from 0; None if there are none."""
+    if label is None:
+        return None
     places: set[int] = set()
     if isinstance(label, str):
         places = {n for n, name in enumerate(first) if name == label and may_be_named}

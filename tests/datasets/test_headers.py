@@ -65,11 +65,33 @@ def test_headers_of_numbers_must_be_confirmed(tmp_path, header, labels):
     path = write(tmp_path, header, VALUES, labels)
     with pytest.raises(ValueError, match=r"may be the names .* header=True .*--header yes or no"):
         read_table(path)
-    for found in (read_table(path, header=True), read_table(path, str(header[-1]))):
+    name = str(header[-1])
+    ways = [{"header": True}, {"header": True, "label": name}]
+    for way in [*ways, {"label": name}] if name.isalpha() else ways:
+        found = read_table(path, **way)
         assert found[0].tolist() == VALUES.tolist()
         assert found[1].tolist() == labels
         assert found.columns == tuple(map(str, header[:-1]))
     assert len(read_table(path, header=False)[1]) == 7
+
+
+@pytest.mark.parametrize(
+    ("text", "label", "column"),
+    [
+        ("5,2,0\n7,2,1\n8,2,0\n", "2", 2),
+        ("5,2,0\n7,2,1\n8,2,0\n", "-1", 2),
+        ("first,2,4\nfirst,3,5\n", "first", 0),
+    ],
+)
+def test_a_position_does_not_make_a_header(tmp_path, text, label, column):
+    path = tmp_path / "t.csv"
+    path.write_text(text, encoding="utf-8")
+    rows = [row.split(",") for row in text.split()]
+    assert read_table(path, label)[1].astype(str).tolist() == [row[column] for row in rows]
+    path.write_text("5,2,0\n7,3,1\n8,4,0\n", encoding="utf-8")
+    if label == "2":
+        with pytest.raises(ValueError, match="may be the names of the columns"):
+            read_table(path, label)
 
 
 @pytest.mark.parametrize("labels", [SPECIES, INTEGERS])
