@@ -1,7 +1,7 @@
 """The state of a construction in a folder, so that an interrupted construction can be resumed.
 
-Every finished layer has a folder of its own. It holds the operators, the history up to the layer,
-and the features after the layer; these features are deleted as soon as those of the next layer are
+Every finished layer has a folder of its own. It holds the layer, the history up to the layer, and
+the features after the layer; these features are deleted as soon as those of the next layer are
 saved. A folder is written under another name and renamed when it is complete. Whatever the moment
 of an interruption, the construction can therefore resume from the last complete folder.
 """
@@ -11,40 +11,36 @@ import math
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TypedDict
+from textwrap import shorten
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
 
+from redunet._version import __version__
 from redunet.construction.construction import Construction
 from redunet.construction.features import FeatureStore, LabelledFeatures, read_array, write_array
-from redunet.construction.history import RateFields, RateHistory
+from redunet.construction.history import RateHistory
 from redunet.files.atomic import atomic_folder
-from redunet.files.identity import (
-    VERSION,
-    Identity,
-    check_identity,
-    combined,
-    digest_of,
-    settings_of,
-)
+from redunet.files.digest import Digest
 from redunet.files.tensors import as_text, read_tensors, write_tensors
 from redunet.layers import ReduLayer
-from redunet.layers.layer import LayerFields
+from redunet.lifts import lift_to_json
 from redunet.rates import HalfSpectrum
 
-OPERATORS = "operators.safetensors"
-STATE = "state.json"
-KEY = "redunet checkpoint"
+# The file of a layer, and the key of its header.
+LAYER, KEY = "layer.safetensors", "redunet checkpoint"
 
+# What a checkpoint belongs to; see :func:`identity_of`.
+Identity: TypeAlias = dict[str, object]
 
-class State(TypedDict):
-    """What the folder of a layer says about it."""
+# Longer settings, such as the sizes of many batches, are cut in messages.
+LONGEST = 500
 
-    identity: Identity
-    layer: LayerFields
-    history: RateFields
-    features: list[str]
+ORDER = (
+    "The samples must also come in the same order: a DataLoader needs shuffle=False, or a "
+    "generator with a seed. "
+)
 
 
 class FolderCheckpoint:
@@ -72,20 +68,18 @@ class FolderCheckpoint:
 
     def save(self) -> None:
         """Save the last layer, and the features after it."""
-        layers, features = self._construction.layers, self._features()
+        layers = self._construction.layers
         final = self._folder_of(len(layers))
-        values: State = {
+        header = {
             "identity": self._identity,
             "layer": layers[-1].describe(),
             "history": self._construction.history.to_json(),
-            "features": sorted(features),
         }
         with atomic_folder(final) as folder:
-            write_tensors(layers[-1].state_dict(), folder / OPERATORS, KEY, {})
-            for name, batches in features.items():
+            write_tensors(layers[-1].state_dict(), folder / LAYER, KEY, header)
+            for name, batches in self._features().items():
                 for number, V in enumerate(batches):
                     write_array(folder / f"{name}-{number:06d}.npy", V)
-            (folder / STATE).write_text(as_text(values))
         # Wait until every process has saved this layer. Until then, processes may have to resume
         # from the layer before, and need its features.
         self._processes.all_gather_object(len(layers))
@@ -106,50 +100,69 @@ class FolderCheckpoint:
         number = min(last, construction.settings.num_layers or last)
         if number == 0:
             return
-        states = [self._read_state(i) for i in range(1, number + 1)]
-        stored = states[-1]["identity"]
-        check_identity(stored, self._identity, "construction", self._folder, self._processes)
-        history = RateHistory.from_json(states[-1]["history"])
+        stored = [
+            read_tensors(self._folder_of(i) / LAYER, KEY, "a layer of a checkpoint")
+            for i in range(1, number + 1)
+        ]
+        header, _ = stored[-1]
+        self._check_identity(header["identity"])
+        history = RateHistory.from_json(header["history"])
         check_rates(history, construction.history)
         spectrum = construction.samples.info.spectrum
         if construction.offload:  # layers in host memory share a spectrum there
             spectrum = HalfSpectrum(spectrum.shape)
         construction.layers = [
-            self._read_layer(i, state["layer"], spectrum) for i, state in enumerate(states, 1)
+            ReduLayer.restored(header["layer"], tensors, spectrum).to(spectrum.weights.device)
+            for header, tensors in stored
         ]
         construction.history = history
-        # Features exist for the last layer only. With fewer layers they are not needed.
-        names = states[-1]["features"] if number == last else []
-        self._restore_features({name: self._read_features(number, name) for name in names})
+        self._restore_features(number)
+
+    def _check_identity(self, stored: Identity) -> None:
+        """Raise ValueError on all processes unless the checkpoint belongs to this construction."""
+        own, differences = self._identity, []
+        for name in stored | own:
+            if stored.get(name) != own.get(name):
+                before, now = (shorten(str(each.get(name)), LONGEST) for each in (stored, own))
+                are_digests = "sha256:" in before + now
+                differences.append(
+                    f"{name} {'differ' if are_digests else f'is {before}, expected {now}'}"
+                )
+        found = next(filter(None, self._processes.all_gather_object(differences)), None)
+        if found:
+            order = ORDER if any("samples differ" in each for each in found) else ""
+            raise ValueError(
+                f"{self._folder} belongs to another construction: {'; '.join(found)}. {order}To "
+                "begin again, choose another checkpoint or delete this one"
+            )
 
     def _features(self) -> dict[str, Iterable[Tensor]]:
         """Everything that is needed to continue, in batches."""
         features: dict[str, Iterable[Tensor]] = {}
         for name, samples in self._sets().items():
             features[f"{name}-current"] = samples.current
-            if samples.previous is not None:
-                features[f"{name}-previous"] = samples.previous
+            features[f"{name}-previous"] = samples.previous or ()
         samples = self._construction.samples
         if samples.known is not None:
             features["training-membership"] = (each.membership for each in samples.partitions)
         return features
 
-    def _restore_features(self, features: dict[str, FeatureStore]) -> None:
+    def _restore_features(self, number: int) -> None:
+        """Read what is needed to continue. Earlier layers than the last have no features."""
         construction = self._construction
         if construction.samples.known is not None:
-            if "training-membership" not in features:
+            membership = list(self._read_features(number, "training-membership"))
+            if not membership:
                 raise ValueError(
-                    f"the checkpoint holds more than {len(construction.layers)} layer(s), and "
-                    "memberships of samples without labels only after the last one: ask for more "
-                    "layers"
+                    f"the checkpoint holds more than {number} layer(s), and memberships of samples "
+                    "without labels only after the last one: ask for more layers"
                 )
-            membership = torch.cat(list(features["training-membership"]))
-            construction.samples.assign(membership)
+            construction.samples.assign(torch.cat(membership))
         if construction.is_finished():
             return
         for name, samples in self._sets().items():
-            samples.current = features[f"{name}-current"]
-            samples.previous = features.get(f"{name}-previous")
+            samples.current = self._read_features(number, f"{name}-current")
+            samples.previous = self._read_features(number, f"{name}-previous") or None
         construction.moments = construction.gather()
 
     def _sets(self) -> dict[str, LabelledFeatures]:
@@ -163,16 +176,6 @@ class FolderCheckpoint:
     def _last_layer(self) -> int:
         numbers = (int(f.name.removeprefix("layer-")) for f in self._folder.glob("layer-?????"))
         return max(numbers, default=0)
-
-    def _read_state(self, number: int) -> State:
-        values: State = json.loads((self._folder_of(number) / STATE).read_text())
-        return values
-
-    def _read_layer(
-        self, number: int, description: LayerFields, spectrum: HalfSpectrum
-    ) -> ReduLayer:
-        _, tensors = read_tensors(self._folder_of(number) / OPERATORS, KEY, "a layer")
-        return ReduLayer.restored(description, tensors, spectrum).to(spectrum.weights.device)
 
     def _read_features(self, number: int, name: str) -> FeatureStore:
         current = self._construction.samples.current
@@ -197,21 +200,24 @@ def check_rates(stored: RateHistory, own: RateHistory) -> None:
 
 
 def identity_of(construction: Construction, lift: nn.Module | None) -> Identity:
-    """What a checkpoint belongs to. The number of layers and ``tol`` may change."""
+    """What a checkpoint belongs to, under names that can stand in a sentence.
+
+    Settings and sizes are as JSON gives them, samples and tensors are digests. The number of layers
+    and ``tol`` may change.
+    """
     samples, info = construction.samples, construction.samples.info
-    identity = VERSION | construction.settings.to_json()
-    del identity["num_layers"], identity["tol"]
-    identity |= {
+    identity = construction.settings.to_json() | {
+        "the version of redunet": __version__,
         "the shape of features": [info.channels, *info.spectrum.shape],
         "the type of features": str(info.dtype),
         "the list of batch sizes": samples.current.sizes,
-        "the list of classes": samples.partition.classes.tolist(),
+        "the list of classes": samples.partition.classes,
+        "the lift": lift_to_json(lift),
+        "the tensors of the lift": str(Digest(*(lift.state_dict().values() if lift else ()))),
     }
-    if lift is not None:
-        tensors = digest_of(lift.state_dict())
-        identity |= {"the lift": settings_of(lift), "the tensors of the lift": tensors}
-    identity["the samples"], identity["the labels"] = samples.digests
-    if construction.validation is not None:
-        held_out = construction.validation.digests
-        identity["the validation samples"], identity["the validation labels"] = held_out
-    return combined(identity, info.processes)
+    del identity["num_layers"], identity["tol"]
+    for name, each in (("", samples), ("validation ", construction.validation)):
+        if each is not None:
+            identity[f"the {name}samples"], identity[f"the {name}labels"] = each.digests
+    stored: Identity = json.loads(as_text(identity))
+    return stored

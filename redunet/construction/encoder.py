@@ -13,7 +13,7 @@ from redunet._warnings import warn
 from redunet.construction.features import FeatureStore, LabelledFeatures
 from redunet.construction.settings import EPS_SQ_OF_VECTORS
 from redunet.construction.sources import Source, known_labels
-from redunet.files.identity import Digest, digest_of
+from redunet.files.digest import Digest
 from redunet.layers import DatasetInfo
 from redunet.layers.encoding import default_batch_size, encode
 from redunet.lifts.base import in_blocks
@@ -104,7 +104,8 @@ class Encoder:
             EPS_SQ_OF_VECTORS / self.spectrum.size if eps_sq is None else eps_sq,
             self.processes,
         )
-        digests = (str(digest), _digest_of(partition)) if digested else ("", "")
+        assigned = (t for t in partition.assignments if t is not None)
+        digests = (str(digest), str(Digest(*assigned))) if digested else ("", "")
         return LabelledFeatures(features, partition, info, known, digests)
 
     def _partition(
@@ -137,8 +138,3 @@ class Encoder:
                 f"{classes.tolist()}; if no label is known, pass num_classes"
             )
         return classes
-
-
-def _digest_of(partition: Partition) -> str:
-    classes, samples, _, weights = partition.assignments
-    return digest_of(classes, samples, *([] if weights is None else [weights]))
