@@ -79,10 +79,11 @@ def as_labels(
         values = values.copy()
         values[hidden] = 0 if hidden.all() else values[~hidden][0]
     values = _plain(_of_one_kind(values) if values.dtype == object else values)
-    if classes is not None and classes.dtype.kind == "U":
+    texts = classes if classes is not None and classes.dtype.kind == "U" else None
+    if texts is not None:
         values = values.astype(str)
     if values.dtype.kind == "U":
-        values = _spelled(values, classes)
+        values = _spelled(values, texts)
     return np.ma.masked_array(values, hidden) if hidden.any() else values
 
 

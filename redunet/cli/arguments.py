@@ -11,13 +11,25 @@ from redunet.files.atomic import check_place
 READING = {name: f"--{name}" for names in OPTIONS.values() for name in names}
 READING["size"] = "--image-size"
 
-# How the files may end that commands write.
+COMMANDS = {
+    "construct": "Construct a network from samples and labels, and save it to a file.",
+    "evaluate": "Show the accuracy of a saved network on labelled samples, and rates of their "
+    "features.",
+    "predict": "Write the class of each sample and the probabilities of all classes as a CSV "
+    "table. Labels are not needed, and DATA may also be an image or a folder without classes.",
+    "info": "Show the layers, shapes, parameters, memory, settings and rates of a saved network.",
+    "report": "Write an HTML report on a saved network and its results on labelled samples.",
+    "export": "Export a saved network to a torch.export file (.pt2) or an ONNX file (.onnx).",
+}
+
+# How the files end that commands write, and the names that they have by default.
 ENDINGS = {
     "construct": (".safetensors", ".st"),
     "predict": (".csv", ".txt"),
     "report": (".html", ".htm"),
     "export": (".pt2", ".onnx"),
 }
+DEFAULTS = {"construct": "net.safetensors", "predict": "-", "report": "report.html"}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -33,56 +45,30 @@ def parser() -> argparse.ArgumentParser:
         title="commands", dest="command", required=True, metavar="COMMAND"
     )
 
-    def command(name: str, text: str) -> argparse.ArgumentParser:
-        added = commands.add_parser(
+    for name, text in COMMANDS.items():
+        command = commands.add_parser(
             name, help=text, description=text, argument_default=argparse.SUPPRESS
         )
+        add = command.add_argument
         if name != "construct":
-            added.add_argument("net", type=_path, metavar="NET", help="file of a saved network")
-        added.add_argument("--device", help="device, such as cpu or cuda")
-        added.add_argument("--debug", action="store_true", help="show tracebacks of errors")
+            add("net", type=_path, metavar="NET", help="file of a saved network")
+        if name not in ("info", "export"):
+            _add_data(command)
+        if name == "construct":
+            _add_construction(command)
+        if name in ("evaluate", "report"):
+            text = "training samples for an RBF SVM, whose accuracy is shown for comparison"
+            add("--train", type=_path, metavar="DATA", help=text)
+        if name in ENDINGS:
+            default = DEFAULTS.get(name)
+            text = f"file that is written, which ends in {' or '.join(ENDINGS[name])}"
+            text += ", or - for standard output" if name == "predict" else ""
+            text += f" (default: {default})" if default else ""
+            add("-o", "--output", type=_path, default=default, required=not default, help=text)
+        add("--device", help="device, such as cpu or cuda")
+        add("--debug", action="store_true", help="show tracebacks of errors")
         if name != "predict":
-            added.add_argument("--json", action="store_true", help="print results as JSON")
-        return added
-
-    construct = command(
-        "construct", "Construct a network from samples and labels, and save it to a file."
-    )
-    _add_data(construct, "last")
-    _add_construction(construct)
-    _add_output(construct, "file for the network", "net.safetensors")
-
-    evaluate = command(
-        "evaluate",
-        "Show the accuracy of a saved network on labelled samples, and rates of their features.",
-    )
-    _add_data(evaluate)
-    _add_train(evaluate)
-
-    predict = command(
-        "predict",
-        "Write the class of each sample and the probabilities of all classes as a CSV table. "
-        "Labels are not needed, and DATA may also be an image or a folder without classes.",
-    )
-    _add_data(predict)
-    _add_output(predict, "file for the table, or - for standard output", "-")
-
-    command(
-        "info",
-        "Show the layers, shapes, parameters, memory, settings and rates of a saved network.",
-    )
-
-    report = command(
-        "report", "Write an HTML report on a saved network and its results on labelled samples."
-    )
-    _add_data(report)
-    _add_train(report)
-    _add_output(report, "file for the report", "report.html")
-
-    export = command(
-        "export", "Export a saved network to a torch.export file (.pt2) or an ONNX file (.onnx)."
-    )
-    _add_output(export, "name of the exported file, which ends in .pt2 or .onnx")
+            add("--json", action="store_true", help="print results as JSON")
     return whole
 
 
@@ -93,7 +79,7 @@ def _path(text: str) -> Path:
     return Path(text)
 
 
-def _add_data(command: argparse.ArgumentParser, label: str = "the network's") -> None:
+def _add_data(command: argparse.ArgumentParser) -> None:
     """Add DATA, and how tables and time series are read."""
     add = command.add_argument
     add(
@@ -107,7 +93,7 @@ def _add_data(command: argparse.ArgumentParser, label: str = "the network's") ->
         "--label",
         metavar="COLUMN",
         help="column of the labels in a table: last, first, its name, or its position from 0; or "
-        f"the array of the labels in an .npz file (default: {label}, or y)",
+        "the array of the labels in an .npz file (default: the network's, last, or y)",
     )
     add("--header", choices=("yes", "no"), help="whether a table has a header")
     add("--drop", action="append", metavar="COLUMN", help="leave out a column; may be repeated")
@@ -120,20 +106,6 @@ def _add_data(command: argparse.ArgumentParser, label: str = "the network's") ->
         help="value that continues short series of a .ts file, or mean for the mean of each series "
         "(default: 0)",
     )
-
-
-def _add_train(command: argparse.ArgumentParser) -> None:
-    text = "training samples for an RBF SVM, whose accuracy is shown for comparison"
-    command.add_argument("--train", type=_path, metavar="DATA", help=text)
-
-
-def _add_output(command: argparse.ArgumentParser, text: str, default: str | None = None) -> None:
-    add = command.add_argument
-    if default is None:
-        add("-o", "--output", type=_path, required=True, help=text)
-    else:
-        text = f"{text} (default: {default})"
-        add("-o", "--output", type=_path, default=Path(default), help=text)
 
 
 def _add_construction(command: argparse.ArgumentParser) -> None:
