@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch.autograd import forward_ad
 from torch.utils.data import DataLoader, TensorDataset
 
 from redunet import ReduNet, SharedDictionary, Softmax, explain, export, plots, report
@@ -163,6 +164,20 @@ def test_an_exported_graph_runs_on_the_host(shape, device, tmp_path):
     assert {p.device.type for p in net.parameters()} == {device.type}
     features, _, _ = torch.export.load(tmp_path / "net.pt2").module()(X)
     assert_close(features, net(X.to(device)), atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")  # torch calls it
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+def test_derivatives(shape, device):
+    here, there, X = pair("exact", shape, device)
+    direction = data(shape, k=2)[0]
+    _, expected = torch.func.jvp(here, (X,), (direction,))
+    with forward_ad.dual_level():
+        dual = forward_ad.make_dual(X.to(device), direction.to(device))
+        assert_close(forward_ad.unpack_dual(there(dual)).tangent, expected)
+    features, pulled_back = torch.func.vjp(there, X.to(device))
+    expected = torch.func.vjp(here, X)[1](here(X).sin())
+    assert_close(pulled_back(features.sin()), expected)
 
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
