@@ -28,11 +28,6 @@ SMOOTHER = 2
 # The roughness of both axes of an image is below this value.
 SMOOTH = 0.7
 
-CHANNELS_LAST = (
-    "if these are series of shape (T_i, C), their channels come last: pass "
-    "datasets.pad_series([series.T for series in X])"
-)
-
 # At most this number of samples are looked at.
 EXAMPLES = 64
 
@@ -109,13 +104,7 @@ def check_equal_shapes(samples: object) -> None:
     other = next((shape for shape in shapes if shape != shapes[0]), None)
     if other is None:
         return
-    lengths = {len(shape) for shape in shapes}
-    firsts, lasts = ({shape[n] for shape in shapes if shape} for n in (0, -1))
-    hint = ""
-    if lengths == {1} or (lengths == {2} and len(firsts) == 1):
-        hint = ": if these are series, pass datasets.pad_series(X)"
-    elif lengths == {2} and len(lasts) == 1:
-        hint = f": {CHANNELS_LAST}"
-    elif lengths == {3} or lengths == {2}:
-        hint = ": bring images to one size, as datasets.image_folder does"
-    raise ValueError(f"samples must have one shape, got {shapes[0]} and {other}{hint}")
+    raise ValueError(
+        f"samples must have one shape, got {shapes[0]} and {other}: if these are series (C, T_i), "
+        "pass datasets.pad_series(X); bring images to one size, as datasets.image_folder does"
+    )

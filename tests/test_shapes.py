@@ -142,19 +142,19 @@ def objects(samples):
     return array
 
 
-SERIES = r"datasets\.pad_series\(X\)"
-TRANSPOSED = r"channels come last: pass datasets\.pad_series\(\[series\.T for series in X\]\)"
+ADVICE = r"datasets\.pad_series\(X\); bring images to one size"
+TRANSPOSED = r"channels come last, pass datasets\.pad_series\(\[series\.T for series in X\]\)"
 
 
 @pytest.mark.parametrize(
     ("samples", "message"),
     [
-        (unequal((12, 7), (12, 9), (12, 7)), SERIES),
-        (unequal((7,), (9,)), SERIES),
-        ([[1.0, 2.0], [3.0]], SERIES),
-        (unequal((7, 12), (9, 12)), TRANSPOSED),
-        (unequal((3, 8, 8), (3, 9, 8)), "bring images to one size"),
-        (unequal((8, 8, 3), (9, 8, 3)), "bring images to one size"),
+        (unequal((12, 7), (12, 9), (12, 7)), ADVICE),
+        (unequal((7,), (9,)), ADVICE),
+        ([[1.0, 2.0], [3.0]], ADVICE),
+        (unequal((7, 12), (9, 12)), ADVICE),
+        (unequal((3, 8, 8), (3, 9, 8)), ADVICE),
+        (unequal((8, 8, 3), (9, 8, 3)), ADVICE),
         (unequal((8, 7), (9, 8)), r"got \(8, 7\) and \(9, 8\)"),
         (unequal((4,), (2, 4)), r"got \(4,\) and \(2, 4\)"),
     ],

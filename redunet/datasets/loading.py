@@ -2,9 +2,8 @@
 
 import os
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, TypedDict, Unpack
 
 import numpy as np
 from torch import Tensor
@@ -12,25 +11,11 @@ from torch import Tensor
 from redunet._checks import as_samples
 from redunet._formats import KINDS, check_options, kind_of
 from redunet.datasets.folders import image_folder
-from redunet.datasets.series import Fill, read_ts
+from redunet.datasets.series import read_ts
 from redunet.datasets.tables import LabelledSamples, read_table
 
 
-class Reading(TypedDict, total=False):
-    """The options of :func:`load`."""
-
-    label: str | int | None
-    header: bool | Literal["auto"]
-    drop: Sequence[str]
-    decimal: Literal[".", ",", "auto"]
-    encoding: str | None
-    length: int | None
-    fill: Fill
-    size: int | tuple[int, int]
-    color: bool
-
-
-def load(path: str | os.PathLike[str], **options: Unpack[Reading]) -> LabelledSamples:
+def load(path: str | os.PathLike[str], **options: object) -> LabelledSamples:
     """Samples and labels from a file or a folder.
 
     Parameters

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from redunet._checks import Array, as_samples, as_tensor, check_count, plain
-from redunet._shapes import CHANNELS_LAST
 from redunet.datasets.text import as_numbers, labels_from_text, read_text
 
 # What continues a short series: a value, or its own mean.
@@ -67,11 +66,10 @@ def pad_series(series: Iterable[Array], length: int | None = None, *, fill: Fill
     lengths = [part.shape[1] for part in parts]
     other = next((number for number, count in enumerate(channels) if count != channels[0]), None)
     if other is not None:
-        advice = f": {CHANNELS_LAST}" if len(set(lengths)) == 1 else ""
         raise ValueError(
             f"series must have shape (C, T_i) with the same number of channels C, got "
             f"{tuple(parts[0].shape)} for series 0 and {tuple(parts[other].shape)} for series "
-            f"{other}{advice}"
+            f"{other}: if channels come last, pass datasets.pad_series([series.T for series in X])"
         )
     longest = max(lengths)
     if length is not None and longest > length:

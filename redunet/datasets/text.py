@@ -8,14 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-# How files begin that are no text.
-BINARY = {
-    b"\x1f\x8b": "compressed by gzip: decompress it",
-    b"PK\x03\x04": "a zip archive or an Excel file: save its table as CSV",
-    b"\xd0\xcf\x11\xe0": "an Excel file: save its table as CSV",
-    b"PAR1": "a Parquet file: save it as CSV, or pass the arrays of a frame",
-    b"\x89HDF": "an HDF5 file: pass its arrays",
-}
+NO_TEXT = "or save it as text in UTF-8, if it is compressed, a spreadsheet or another binary file"
 
 # Cells of missing numbers, in lower case, and labels that are missing among texts. "NA" (Namibia),
 # "None", "null" and "-" are classes there.
@@ -54,9 +47,6 @@ def read_text(path: Path, encoding: str | None = None) -> str:
         If the file has another encoding, or is no text.
     """
     content = path.read_bytes()
-    for mark, kind in BINARY.items():
-        if content.startswith(mark):
-            raise ValueError(f"this is no text, but {kind}")
     is_utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
         text = content.decode(encoding or ("utf-16" if is_utf16 else "utf-8-sig"))
@@ -66,13 +56,13 @@ def read_text(path: Path, encoding: str | None = None) -> str:
         line = content.count(b"\n", 0, error.start) + 1
         raise ValueError(
             f'line {line} is not {error.encoding.upper()}: pass encoding="cp1252" for files of '
-            "western Windows programs, or the encoding that the file has, or save it as UTF-8"
+            f"western Windows programs, or the encoding that the file has, {NO_TEXT}"
         ) from error
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
         raise ValueError(
             f'line {line} has zero bytes: pass encoding="utf-16" or "utf-32" if the file has '
-            "two or four bytes for each character, or else delete them"
+            f"two or four bytes for each character, {NO_TEXT}"
         )
     return unicodedata.normalize("NFC", text)
 

@@ -6,6 +6,7 @@ import pytest
 
 from redunet.datasets import load, read_table
 
+BINARY = "if it is compressed, a spreadsheet or another binary file"
 ROWS = "a,b,y\n1,2,p\n3,4,q\n"
 
 
@@ -57,11 +58,11 @@ def test_a_quote_that_is_not_closed_swallows_no_rows(tmp_path, text):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (gzip.compress(ROWS.encode(), mtime=0), "compressed by gzip"),
-        (b"PK\x03\x04\x14\x00\x06", "zip archive or an Excel file"),
-        (b"\xd0\xcf\x11\xe0\xa1\xb1", "an Excel file"),
-        (b"PAR1\x15\x04", "a Parquet file"),
-        (b"\x89HDF\r\n\x1a\n", "an HDF5 file"),
+        (gzip.compress(ROWS.encode(), mtime=0), BINARY),
+        (b"PK\x03\x04\x14\x00\x06", BINARY),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1", BINARY),
+        (b"PAR1\x15\x04\x15\x00", BINARY),
+        (b"\x89HDF\r\n\x1a\n", BINARY),
         (ROWS.encode("utf-16-le"), 'line 1 has zero bytes: pass encoding="utf-16"'),
         ("a,b,y\n1,2,p\0\n3,4,p\n", "line 2 has zero bytes"),
     ],
