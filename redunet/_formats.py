@@ -31,17 +31,14 @@ def check_options(path: Path, options: Mapping[str, str]) -> None:
 
     Raises
     ------
-    TypeError
-        If no kind of data is read with one of the options.
     ValueError
-        If this kind is not.
+        If one of the options is for data of other kinds.
     """
     kind = kind_of(path)
     for option, written in options.items():
         kinds = [kind for kind, taken in OPTIONS.items() if option in taken]
-        if not kinds:
-            raise TypeError(f"{written} is no option of reading")
         if kind is not None and kind not in kinds:
             raise ValueError(
-                f"{written} is for {' and '.join(kinds)}, but {path} has {kind}: leave it out"
+                f"{written} is for {' and '.join(kinds) or 'no data'}, but {path} has {kind}: leave "
+                "it out"
             )

@@ -41,8 +41,6 @@ def load(path: str | os.PathLike[str], **options: object) -> LabelledSamples:
     ------
     ValueError
         If the file is of another kind, cannot be used, or is not read with one of the options.
-    TypeError
-        If there is no option of this name.
     """
     path = Path(path)
     check_options(path, {name: name for name in options})
