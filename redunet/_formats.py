@@ -39,6 +39,6 @@ def check_options(path: Path, options: Mapping[str, str]) -> None:
         kinds = [kind for kind, taken in OPTIONS.items() if option in taken]
         if kind is not None and kind not in kinds:
             raise ValueError(
-                f"{written} is for {' and '.join(kinds) or 'no data'}, but {path} has {kind}: leave "
-                "it out"
+                f"{written} is for {' and '.join(kinds) or 'no data'}, but {path} has {kind}: "
+                "leave it out"
             )

@@ -105,7 +105,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--data-dir",
         default=os.environ.get("REDUNET_DATA"),
-        help="folder of the files of MNIST or CIFAR-10 (default: REDUNET_DATA, or else a download)",
+        help="folder of the files of MNIST or CIFAR-10 (default: REDUNET_DATA)",
     )
     add_device_option(parser)
     return parser

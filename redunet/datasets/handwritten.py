@@ -2,7 +2,6 @@
 
 import gzip
 import os
-import sys
 from math import prod
 from pathlib import Path
 
@@ -32,7 +31,7 @@ def digits() -> tuple[Tensor, Tensor]:
 def mnist(
     split: str = "train", data_dir: str | os.PathLike[str] | None = None
 ) -> tuple[Tensor, Tensor]:
-    """MNIST, from IDX files in a folder or as a download.
+    """MNIST, from IDX files in a folder.
 
     Parameters
     ----------
@@ -40,8 +39,7 @@ def mnist(
     data_dir : path, optional
         Folder with the files ``train-images-idx3-ubyte`` and so on, with or without ``.gz``, or
         with a folder ``mnist`` that contains them. By default it is the folder that the environment
-        variable ``REDUNET_DATA`` names. If that is not set either, scikit-learn downloads the copy
-        of OpenML to its own data folder.
+        variable ``REDUNET_DATA`` names.
 
     Returns
     -------
@@ -52,9 +50,7 @@ def mnist(
     Raises
     ------
     FileNotFoundError
-        If a folder is given but does not contain the files.
-    ConnectionError
-        If no folder is given and the download fails.
+        If no folder is given, or it does not contain the files.
     ValueError
         If ``split`` is unknown, or a file is damaged.
     """
@@ -62,7 +58,10 @@ def mnist(
         raise ValueError(f"split must be 'train' or 'test', got {split!r}")
     folder = data_dir or os.environ.get("REDUNET_DATA")
     if not folder:
-        return _download_mnist(split)
+        raise FileNotFoundError(
+            "pass data_dir, or set REDUNET_DATA: the folder of the IDX files; without them, take "
+            "sklearn.datasets.fetch_openml('mnist_784', as_frame=False), which downloads the digits"
+        )
     images = _read_idx(Path(folder), f"{_IDX_NAMES[split]}-images-idx3-ubyte")
     labels = _read_idx(Path(folder), f"{_IDX_NAMES[split]}-labels-idx1-ubyte")
     if images.ndim != 3 or labels.shape != (len(images),):
@@ -72,26 +71,6 @@ def mnist(
         )
     X = torch.tensor(images, dtype=torch.float32)[:, None] / 255
     return X, torch.tensor(labels, dtype=torch.int64)
-
-
-def _download_mnist(split: str) -> tuple[Tensor, Tensor]:
-    """MNIST from OpenML, whose 70 000 rows are the training digits followed by the test digits."""
-    from sklearn.datasets import fetch_openml
-
-    print(
-        "downloading MNIST (about 15 MB, once); set REDUNET_DATA to a folder to read it from there",
-        file=sys.stderr,
-    )
-    try:
-        bunch = fetch_openml("mnist_784", version=1, as_frame=False, parser="liac-arff")
-    except OSError as error:  # no network, or OpenML refuses
-        raise ConnectionError(
-            "MNIST could not be downloaded: set REDUNET_DATA, or the argument data_dir, to the "
-            f"folder of its IDX files ({error})"
-        ) from error
-    rows = slice(0, 60_000) if split == "train" else slice(60_000, None)
-    X = torch.tensor(bunch.data[rows], dtype=torch.float32).reshape(-1, 1, 28, 28) / 255
-    return X, torch.tensor(bunch.target[rows].astype(np.int64))
 
 
 def _read_idx(folder: Path, name: str) -> np.ndarray:
@@ -116,7 +95,7 @@ def _read_idx(folder: Path, name: str) -> np.ndarray:
     if path is None:
         raise FileNotFoundError(
             f"there is no {name} or {name}.gz in {folder} or in {folder / 'mnist'}: pass the "
-            "folder of MNIST's IDX files, or no folder to download them"
+            "folder of MNIST's IDX files"
         )
     with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
         content = file.read()
