@@ -54,10 +54,7 @@ class Registry(Generic[Part]):
     def __getitem__(self, name: str) -> type[Part]:
         """The kind that has this name."""
         if name not in self._kinds:
-            raise ValueError(
-                f"{self._part} must be one of {self.names} or an instance of "
-                f"{self._base.__name__}, got {name!r}"
-            )
+            raise ValueError(f"{self._part} must be one of {self.names}, got {name!r}")
         return self._kinds[name]
 
     def instance(self, part: str | Part, **options: float | None) -> Part:
@@ -66,25 +63,23 @@ class Registry(Generic[Part]):
         Options that are None are left out. The others are for a name alone.
         """
         given = {name: value for name, value in options.items() if value is not None}
-        if not isinstance(part, str):
-            if not isinstance(part, self._base):
-                raise TypeError(
-                    f"{self._part} must be a string or an instance of {self._base.__name__}, "
-                    f"got {part!r}"
-                )
-            for name in given:
-                raise ValueError(
-                    f"{name} is an option of the {self._part}: pass it to {part!r} instead"
-                )
-            return part
-        kind: Callable[..., Part] = self[part]
-        known = signature(kind).parameters
-        for name in given.keys() - known.keys():
-            raise ValueError(f"{self._part}={part!r} has no option {name}")
-        for name, parameter in known.items():
-            if parameter.default is parameter.empty and name not in given:
-                raise ValueError(f"{self._part}={part!r} needs the option {name}")
-        return kind(**given)
+        if isinstance(part, str):
+            kind: Callable[..., Part] = self[part]
+            try:
+                signature(kind).bind(**given)
+            except TypeError as error:
+                raise ValueError(f"{self._part}={part!r}: {error}") from None
+            return kind(**given)
+        if not isinstance(part, self._base):
+            raise TypeError(
+                f"{self._part} must be a string or an instance of {self._base.__name__}, "
+                f"got {part!r}"
+            )
+        for name in given:
+            raise ValueError(
+                f"{name} is an option of the {self._part}: pass it to {part!r} instead"
+            )
+        return part
 
     @property
     def names(self) -> list[str]:

@@ -121,10 +121,13 @@ def test_errors_are_one_line(folder, capsys):
         (["construct", folder / "pickled.npz"], "pickled.npz is not an .npz file of plain arrays"),
         (["construct", folder / "text.npz"], "text.npz is not an .npz file of plain arrays"),
         (["info", folder / "train.npz"], "not a complete safetensors file"),
-        (["construct", folder / "few.npz", "--rank", "3"], "operators='exact' has no option rank"),
+        (
+            ["construct", folder / "few.npz", "--rank", "3"],
+            "operators='exact': got an unexpected keyword argument 'rank'",
+        ),
         (
             ["construct", folder / "few.npz", "--operators", "variational"],
-            "operators='variational' needs the option rank",
+            "operators='variational': missing a required argument: 'rank'",
         ),
         (["construct", folder / "few.npz", "--eps-sq", "-1"], "eps_sq must be a positive number"),
         (

@@ -38,7 +38,7 @@ def test_parts_go_to_json_and_back(registry):
 
 
 def test_errors_say_what_is_known(registry):
-    with pytest.raises(ValueError, match=r"membership must be one of \['softmax'\] or an instance"):
+    with pytest.raises(ValueError, match=r"membership must be one of \['softmax'\], got 'sharp'"):
         registry["sharp"]
     with pytest.raises(ValueError, match="Uniform is not registered as a kind of membership"):
         registry.to_json(Uniform())
