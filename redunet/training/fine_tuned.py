@@ -3,6 +3,7 @@
 import copy
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from os import PathLike
 from typing import ClassVar, Self
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from redunet._checks import Array, check_device
+from redunet._registry import Registry
 from redunet.construction.network_file import header_of, parts_of
 from redunet.files.exporting import Graph
 from redunet.files.tensors import (
@@ -120,7 +122,7 @@ class ResidualHead(Head):
         return -self.sharpness * found
 
 
-HEADS: dict[str, type[Head]] = {"linear": LinearHead, "residual": ResidualHead}
+HEADS: Registry[Head] = Registry(Head, "head", {"linear": LinearHead, "residual": ResidualHead})
 
 
 @dataclass
@@ -247,21 +249,13 @@ class FineTuned(nn.Module):
         Raises
         ------
         ValueError
-            If a kind of operators or memberships is not registered, or the ending of the file is
-            that of another kind, such as .onnx.
-        TypeError
-            If the head is not one of those that :func:`finetune` makes.
+            If the head, or a kind of operators or memberships, is not registered, or the ending of
+            the file is that of another kind, such as .onnx.
         """
         check_ending(path)
-        names = [name for name, kind in HEADS.items() if type(self.head) is kind]
-        if not names:
-            raise TypeError(
-                f"a {type(self.head).__name__} cannot be saved: its file could not be read back; "
-                f"save torch's state_dict, or use one of the heads {sorted(HEADS)}"
-            )
         header = {
             "network": header_of(self.net.parts()),
-            "head": names[0],
+            "head": HEADS.name_of(self.head),
             "history": asdict(self.history),
         }
         write_tensors(self.state_dict(), path, KEY, header)
@@ -295,7 +289,8 @@ class FineTuned(nn.Module):
         header, tensors = read_tensors(path, KEY, "a network that FineTuned.save wrote")
         with naming(path):
             net = ReduNet(parts_of(header["network"], with_prefix(tensors, "net."), lift, path))
-            tuned = cls(net, HEADS[header["head"]](net))
+            head: Callable[[ReduNet], Head] = HEADS[header["head"]]
+            tuned = cls(net, head(net))
             tuned.history = FineTuningHistory(**header["history"])
         fill(tuned, tensors, path)
         return tuned.requires_grad_(False).eval().to(device)

@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from redunet._warnings import warn
 from redunet.construction.sources import Data, check_rereadable, pair_of
 from redunet.network import ReduNet
 from redunet.rates.partition import Partition
-from redunet.training.fine_tuned import HEADS, FineTuned, ResidualHead
+from redunet.training.fine_tuned import HEADS, FineTuned, Head, ResidualHead
 from redunet.training.losses import takes_features
 
 Batch = tuple[Tensor, Tensor]  # samples, and the positions of their classes
@@ -123,14 +123,13 @@ def finetune(
     lr, seed = check_positive(lr=lr), check_count(0, seed=seed)
     if not isinstance(validation, tuple):
         validation = check_number(validation=validation)
-    if head not in HEADS:
-        raise ValueError(f"head must be one of {sorted(HEADS)}, got {head!r}")
+    kind: Callable[[ReduNet], Head] = HEADS[head]
     if takes_features(loss) and head != "residual":
         raise ValueError("a loss on features does not train a linear head: use head='residual'")
     train, held_out = _split(net, X, labels, validation, batch_size, seed)
     with torch.random.fork_rng(_devices()):
         torch.manual_seed(seed)
-        model = FineTuned(copy.deepcopy(net), HEADS[head](net))
+        model = FineTuned(copy.deepcopy(net), kind(net))
         first = next(iter(train), None)
         if first is None:
             raise ValueError("X has no samples: it is empty")
