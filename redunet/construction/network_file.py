@@ -143,7 +143,7 @@ def header_of(parts: Parts) -> Header:
         "batch_size": parts.batch_size,
         "history": parts.history.to_json(),
         "lift": lift_to_json(parts.lift),
-        "names": parts.names._asdict(),
+        "names": parts.names,
         "reader": None
         if reader is None
         else {"kind": READERS.name_of(reader), **reader.describe()},
@@ -194,20 +194,16 @@ def _parts_of(header: Header, tensors: Mapping[str, Tensor], lift: nn.Module | N
     spectrum, precision = HalfSpectrum(feature_shape[1:]), getattr(torch, header["dtype"])
     try:
         lift = lift_from_json(header["lift"])
-        lift = None if lift is None else lift.to(precision)
-    except UnknownLiftError as name:
+    except UnknownLiftError:
         if lift is None:
-            raise ValueError(
-                f"the network was constructed with a lift of class {name}, whose code the file "
-                "cannot hold: pass such a module as lift="
-            ) from None
+            raise
         lift = lift.to(precision)
         shape = tuple(lift(torch.zeros(1, *sample_shape, dtype=precision)).shape[1:])
         if shape != feature_shape:
             raise ValueError(
                 f"the lift gives features of shape {shape}, but the network takes {feature_shape}"
             ) from None
-    columns, reader = header["names"]["features"], header["reader"]
+    (features, label), reader = header["names"], header["reader"]
     layers = [
         ReduLayer.restored(description, with_prefix(tensors, f"layers.{number}."), spectrum)
         for number, description in enumerate(header["layers"])
@@ -219,9 +215,9 @@ def _parts_of(header: Header, tensors: Mapping[str, Tensor], lift: nn.Module | N
         RateHistory.from_json(header["history"]),
         sample_shape,
         feature_shape,
-        lift,
+        None if lift is None else lift.to(precision).eval(),
         header["batch_size"],
-        Names(columns and tuple(columns), header["names"]["label"]),
+        Names(features and tuple(features), label),
         reader=reader and READERS[reader["kind"]].restored(reader, with_prefix(tensors, "reader.")),
     )
 

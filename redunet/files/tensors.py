@@ -104,11 +104,8 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
 
 @contextmanager
 def _opened(path: str | os.PathLike[str]) -> Iterator[safe_open]:
-    path = Path(path)
-    if path.is_dir():
+    if Path(path).is_dir():
         raise IsADirectoryError(f"{path} is a folder, not a file")
-    if not path.is_file():
-        raise FileNotFoundError(f"no such file: {path}")
     try:
         with safe_open(path, framework="pt") as file:
             yield file

@@ -25,8 +25,14 @@ KINDS: tuple[type[nn.Module], ...] = (
 LIFTS: Registry[nn.Module] = Registry(Lift, "lift", {kind.__name__: kind for kind in KINDS})
 
 
-class UnknownLiftError(Exception):
-    """A file names a module that is not registered. The message is the name of its class."""
+class UnknownLiftError(ValueError):
+    """A file names a module that is not registered."""
+
+    def __init__(self, name: str):
+        super().__init__(
+            f"the file has a lift of class {name}, whose code it cannot hold: pass such a module "
+            "as lift=, or register the class first, as docs/extending.md shows"
+        )
 
 
 def composed(lift: nn.Module | Sequence[nn.Module] | None) -> nn.Module | None:
@@ -55,7 +61,11 @@ def lift_to_json(lift: nn.Module | None) -> object:
         return None
     if type(lift) is nn.Sequential:
         return [lift_to_json(part) for part in lift]
-    return LIFTS.to_json(lift) if lift in LIFTS else {"unknown": type(lift).__name__}
+    return (
+        LIFTS.to_json(lift)
+        if lift in LIFTS
+        else {"kind": f"{type(lift).__name__} (not registered)"}
+    )
 
 
 def lift_from_json(fields: Any) -> nn.Module | None:
@@ -71,8 +81,6 @@ def lift_from_json(fields: Any) -> nn.Module | None:
     if isinstance(fields, list):
         parts = [lift_from_json(part) for part in fields]
         return nn.Sequential(*(part for part in parts if part is not None))
-    if "unknown" in fields:
-        raise UnknownLiftError(fields["unknown"])
     if fields["kind"] not in LIFTS:
         raise UnknownLiftError(fields["kind"])
     return LIFTS.from_json(fields)

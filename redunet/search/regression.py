@@ -14,7 +14,7 @@ from redunet._processes import Processes
 from redunet.construction.sources import Data, Source, as_source
 from redunet.files.tensors import Header
 from redunet.layers.reader import READERS, Reader
-from redunet.lifts import Band, UnknownLiftError, composed, lift_from_json, lift_to_json
+from redunet.lifts import Band, composed, lift_from_json, lift_to_json
 from redunet.lifts.base import fitted_copy, in_blocks
 from redunet.rates.decomposition import Decomposition, decompose, shrinkage
 from redunet.search.subset import Subset, batches, draw
@@ -231,17 +231,9 @@ class ExpansionRegression(Reader):
     @classmethod
     def restored(cls, description: Header, tensors: Mapping[str, Tensor]) -> Self:
         """The regression that :meth:`describe` described, with these tensors."""
-        try:
-            lift = lift_from_json(description["lift"])
-        except UnknownLiftError as kind:
-            raise ValueError(
-                f"the lift of the reader is of class {kind}, whose code a file cannot hold: "
-                "register it first, as docs/extending.md shows"
-            ) from None
-        reader = cls(lift)
+        reader = cls(lift_from_json(description["lift"]))
         reader._dtype = getattr(torch, description["dtype"])
-        if reader.lift is not None:
-            reader.lift.to(reader._dtype)
+        reader.to(reader._dtype)
         reader.eps_sq_ = description["eps_sq"]
         reader.classes_ = np.array(description["classes"])
         reader.sample_shape = tuple(description["sample_shape"])
