@@ -5,9 +5,8 @@ large, the samples take far less room in a file than the operators. The lift, th
 reader are then made again from the samples, their settings, and the steps of the construction.
 """
 
-import copy
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from os import PathLike
 
@@ -36,8 +35,7 @@ from redunet.files.tensors import (
     with_prefix,
     write_tensors,
 )
-from redunet.layers import READERS, Reader, ReduLayer
-from redunet.layers.layer import LayerFields
+from redunet.layers import READERS, ReduLayer
 from redunet.lifts import UnknownLiftError, lift_from_json, lift_to_json
 from redunet.lifts.base import fitted_copy
 from redunet.rates import HalfSpectrum, Partition
@@ -84,7 +82,7 @@ def write_network(
     if samples is not None:
         X, labels = samples_of(parts, *samples)
         if smallest(X).nbytes < sum(as_stored(t).nbytes for t in tensors.values()):
-            tensors = sufficient(parts, header, X, labels)
+            tensors = sufficient(header, tensors, X, labels)
     write_tensors(tensors, path, KEY, header)
 
 
@@ -108,10 +106,17 @@ def read_network(
         the network on this machine.
     """
     header, tensors = read_tensors(path, KEY, "a network that ReduNet.save wrote")
-    if SAMPLES in tensors:
-        return remade(header, tensors, lift, path, device)
-    parts = parts_of(header, tensors, lift, path)
-    fill(modules(parts), tensors, path)
+    if SAMPLES not in tensors:
+        parts = parts_of(header, tensors, lift, path)
+        fill(modules(parts), tensors, path)
+        return parts
+    check = tensors.pop(CHECK)
+    parts = remade(header, tensors, lift, path, device)
+    if not torch.allclose(check_numbers(parts), check, rtol=0, atol=TOLERANCE):
+        raise ValueError(
+            f"the samples in {path} give another network here than where it was saved, because "
+            "random numbers or arithmetic differ: load the file there, and save it without samples"
+        )
     return parts
 
 
@@ -150,7 +155,8 @@ def header_of(parts: Parts) -> Header:
     }
     try:
         header: Header = json.loads(as_text(fields))
-        _parts_of(header, modules(parts).state_dict(), copy.deepcopy(parts.lift))
+        for layer, described in zip(parts.layers, header["layers"], strict=True):
+            ReduLayer.restored(described, layer.state_dict(), layer.spectrum)
     except TypeError as error:
         raise TypeError(
             f"the network could not be read back from a file: {error}. The constructor of "
@@ -182,44 +188,40 @@ def parts_of(
         If the header is damaged, or a lift is needed and not passed, or passed and not needed.
     """
     with naming(path):
-        parts = _parts_of(header, tensors, lift)
-    if lift is not None and parts.lift is not lift:
-        own = "no lift" if parts.lift is None else f"a lift that it describes itself, {parts.lift}"
-        raise ValueError(f"the network in {path} has {own}: leave lift= out")
-    return parts
-
-
-def _parts_of(header: Header, tensors: Mapping[str, Tensor], lift: nn.Module | None) -> Parts:
-    sample_shape, feature_shape = tuple(header["sample_shape"]), tuple(header["feature_shape"])
-    spectrum, precision = HalfSpectrum(feature_shape[1:]), getattr(torch, header["dtype"])
-    try:
-        lift = lift_from_json(header["lift"])
-    except UnknownLiftError:
-        if lift is None:
-            raise
-        lift = lift.to(precision)
-        shape = tuple(lift(torch.zeros(1, *sample_shape, dtype=precision)).shape[1:])
-        if shape != feature_shape:
-            raise ValueError(
-                f"the lift gives features of shape {shape}, but the network takes {feature_shape}"
-            ) from None
-    (features, label), reader = header["names"], header["reader"]
-    layers = [
-        ReduLayer.restored(description, with_prefix(tensors, f"layers.{number}."), spectrum)
-        for number, description in enumerate(header["layers"])
-    ]
-    return Parts(
-        layers,
-        np.array(header["classes"], dtype=header["classes_dtype"]),
-        Settings.from_json(header["settings"]),
-        RateHistory.from_json(header["history"]),
-        sample_shape,
-        feature_shape,
-        None if lift is None else lift.to(precision).eval(),
-        header["batch_size"],
-        Names(features and tuple(features), label),
-        reader=reader and READERS[reader["kind"]].restored(reader, with_prefix(tensors, "reader.")),
-    )
+        sample_shape, feature_shape = tuple(header["sample_shape"]), tuple(header["feature_shape"])
+        spectrum, precision = HalfSpectrum(feature_shape[1:]), getattr(torch, header["dtype"])
+        try:
+            own = lift_from_json(header["lift"])
+        except UnknownLiftError:
+            if lift is None:
+                raise
+            own, example = lift, torch.zeros(1, *sample_shape, dtype=precision)
+            shape = tuple(lift.to(precision)(example).shape[1:])
+            if shape != feature_shape:
+                raise ValueError(
+                    f"the lift gives features of shape {shape}, but the network takes "
+                    f"{feature_shape}"
+                ) from None
+        if lift not in (None, own):
+            described = "no lift" if own is None else f"a lift that it describes itself, {own}"
+            raise ValueError(f"the network in {path} has {described}: leave lift= out")
+        (features, label), reader = header["names"], header["reader"]
+        return Parts(
+            [
+                ReduLayer.restored(layer, with_prefix(tensors, f"layers.{number}."), spectrum)
+                for number, layer in enumerate(header["layers"])
+            ],
+            np.array(header["classes"], dtype=header["classes_dtype"]),
+            Settings.from_json(header["settings"]),
+            RateHistory.from_json(header["history"]),
+            sample_shape,
+            feature_shape,
+            None if own is None else own.to(precision).eval(),
+            header["batch_size"],
+            Names(features and tuple(features), label),
+            reader=reader
+            and READERS[reader["kind"]].restored(reader, with_prefix(tensors, "reader.")),
+        )
 
 
 def samples_of(parts: Parts, X: Array, labels: Array) -> tuple[Tensor, Tensor]:
@@ -245,14 +247,17 @@ def samples_of(parts: Parts, X: Array, labels: Array) -> tuple[Tensor, Tensor]:
     return samples, (membership.argmax(1) if is_hard else membership).cpu()
 
 
-def sufficient(parts: Parts, header: Header, X: Tensor, labels: Tensor) -> dict[str, Tensor]:
-    """Samples, and those tensors of their network that do not follow from them.
+def sufficient(
+    header: Header, tensors: dict[str, Tensor], X: Tensor, labels: Tensor
+) -> dict[str, Tensor]:
+    """Samples, and those tensors of the lift and the reader that do not follow from them.
 
     Parameters
     ----------
-    parts : Parts
     header : mapping
         Made by :func:`header_of`.
+    tensors : dict
+        All tensors of the network.
     X, labels : Tensor
         Made by :func:`samples_of`.
 
@@ -261,100 +266,71 @@ def sufficient(parts: Parts, header: Header, X: Tensor, labels: Tensor) -> dict[
     ValueError
         If layers made from these samples differ from those of the network.
     """
-    try:
-        unfitted = lift_from_json(header["lift"])
-    except UnknownLiftError:  # its settings are not in the file
-        unfitted = None
-    lift, reader = _fitted(parts, unfitted, X, labels)
-    layers = _replayed(parts, header["layers"], X, labels)
-    again = modules(parts._replace(lift=lift, reader=reader, layers=layers)).state_dict()
-    kept = {
-        name: t
-        for name, t in modules(parts).state_dict().items()
-        if name not in again or not _close(t, again[name])
-    }
-    if any(name.startswith("layers.") for name in kept):
-        raise ValueError(
-            "the network does not follow from these samples: it was fine-tuned or extended, or "
-            "constructed from other samples, or some labels were missing; save it without samples"
-        )
-    check = check_numbers(parts.lift, parts.reader if reader else None)
-    return {SAMPLES: smallest(X), LABELS: smallest(labels), CHECK: check, **kept}
+    others = {name: t for name, t in tensors.items() if not name.startswith("layers.")}
+    kept = {SAMPLES: smallest(X), LABELS: smallest(labels)}
+    kept |= {name: t for name, t in others.items() if t.ndim == 0}  # such as the sharpness
+    for _ in range(2):  # once more if the lift was fitted to other samples
+        parts = remade(header, kept, None, "the file", X.device)
+        again = modules(parts).state_dict()
+        missing = {name for name in tensors if not _close(tensors[name], again.get(name))}
+        if not missing:
+            return kept | {CHECK: check_numbers(parts)}
+        kept |= {name: others[name] for name in missing & others.keys()}
+    raise ValueError(
+        "the network does not follow from these samples: it was fine-tuned or extended, or "
+        "constructed from other samples, or some labels were missing; save it without samples"
+    )
 
 
+@torch.no_grad()
 def remade(
     header: Header,
-    tensors: dict[str, Tensor],
+    kept: dict[str, Tensor],
     lift: nn.Module | None,
     path: str | PathLike[str],
     device: torch.device | str | None,
 ) -> Parts:
-    """The parts of a network whose file holds its samples; see :func:`read_network`.
+    """A network, made again from its samples.
 
-    Tensors that the file holds are not made again.
-
-    Raises
-    ------
-    ValueError
-        If the samples do not give the network on this machine.
+    The lift and the reader are fitted, but for tensors that the file holds, and the layers are
+    constructed with the steps in the header. The other arguments are those of :func:`read_network`.
     """
-    parts = parts_of({**header, "layers": []}, tensors, lift, path)
-    X, labels, check = (tensors.pop(name) for name in (SAMPLES, LABELS, CHECK))
-    X = X.to(device, getattr(torch, header["dtype"]))
+    parts = parts_of({**header, "layers": []}, kept, lift, path)
+    X = kept[SAMPLES].to(device, getattr(torch, header["dtype"]))
+    labels = kept[LABELS]
     labels = labels if labels.ndim > 1 else labels.long()
-    lift, reader = _fitted(parts, parts.lift, X, labels)
-    parts = parts._replace(lift=lift, reader=parts.reader if reader is None else reader)
+    lift = None if parts.lift is None else fitted_copy(parts.lift, X)
+    reader = parts.reader
+    if reader is not None and labels.ndim == 1:
+        reader = reader.fitted_again(X, parts.classes[labels.numpy()]) or reader
+    parts = parts._replace(lift=lift, reader=reader)
     made = modules(parts)
-    fill(made, made.state_dict() | tensors, path)
+    own = {name: t for name, t in kept.items() if name not in (SAMPLES, LABELS)}
+    fill(made, made.state_dict() | own, path)
     made.to(device)
-    if not torch.allclose(check_numbers(lift, reader), check, rtol=0, atol=TOLERANCE):
-        raise ValueError(
-            f"the samples in {path} give another network here than where it was saved, because "
-            "random numbers or arithmetic differ: load the file there, and save it without samples"
-        )
-    return parts._replace(layers=_replayed(parts, header["layers"], X, labels))
-
-
-def check_numbers(*parts: nn.Module | None) -> Tensor:
-    """The first number of each tensor of modules, divided by the largest one, on the host."""
-    tensors = [as_stored(t).double() for part in parts if part for t in part.state_dict().values()]
-    first = [t.flatten()[:1] / t.abs().max().clamp_min(1e-30) for t in tensors if t.numel()]
-    return torch.cat([torch.empty(0, device="cpu"), *(t.cpu() for t in first)]).float()
-
-
-@torch.no_grad()
-def _fitted(
-    parts: Parts, lift: nn.Module | None, X: Tensor, labels: Tensor
-) -> tuple[nn.Module | None, Reader | None]:
-    """A copy of a lift, and the reader of a network, fitted to samples; None if they are not.
-
-    The sharpness of the reader may differ.
-    """
-    lift = None if lift is None else fitted_copy(lift, X)
-    if parts.reader is None or labels.ndim > 1:
-        return lift, None
-    return lift, parts.reader.fitted_again(X, parts.classes[labels.numpy()])
-
-
-@torch.no_grad()
-def _replayed(
-    parts: Parts, layers: Sequence[LayerFields], X: Tensor, labels: Tensor
-) -> list[ReduLayer]:
-    """All layers of a network, constructed from samples with the steps that are described."""
-    encoder = Encoder(X[:1], parts.lift, batch_size=parts.batch_size)
-    classes = np.arange(len(parts.classes))
-    steps = [Step(layer["eta"], layer["momentum"]) for layer in layers]
+    encoder = Encoder(X[:1], lift, batch_size=parts.batch_size)
+    steps = [Step(layer["eta"], layer["momentum"]) for layer in header["layers"]]
     with memory_advice(encoder.batch_size):
-        source = ArraySource(X, labels, X.device)
+        source, classes = ArraySource(X, labels, X.device), np.arange(len(parts.classes))
         samples = encoder.collect(source, parts.settings.eps_sq, classes=classes)
-        settings = replace(parts.settings, num_layers=len(layers), tol=None)
+        settings = replace(parts.settings, num_layers=len(steps), tol=None)
         construction = Construction(settings, samples, steps=steps)
         construction.run()
-    return construction.layers
+    return parts._replace(layers=construction.layers)
 
 
-def _close(t: Tensor, other: Tensor) -> bool:
-    if t.shape != other.shape or not (t.is_floating_point() or t.is_complex()):
+def check_numbers(parts: Parts) -> Tensor:
+    """The first number of each tensor of lift and reader, divided by the largest, on the host."""
+    state = modules(parts._replace(layers=[])).state_dict()
+    tensors = [as_stored(t).double().flatten() for t in state.values()]
+    first = [float(t[0] / t.abs().max().clamp_min(1e-30)) for t in tensors if t.numel()]
+    return torch.tensor(first, dtype=torch.float32, device="cpu")
+
+
+def _close(t: Tensor, other: Tensor | None) -> bool:
+    if other is None or t.shape != other.shape:
+        return False
+    if not (t.is_floating_point() or t.is_complex()):
         return torch.equal(t, other)
     bound = ROUNDING * torch.finfo(t.dtype).eps * t.abs().max()
     return bool((t - other).abs().max() <= bound)

@@ -95,11 +95,22 @@ def test_other_random_numbers_are_noticed(part, tmp_path):
         ReduNet.load(path)
 
 
-def test_a_lift_that_only_the_user_knows_stays_in_the_file(tmp_path):
+def test_a_lift_that_a_file_cannot_name_is_refused(tmp_path):
     net, X, labels = constructed(30, lift=torch.nn.Linear(30, 40))
+    with pytest.raises(ValueError, match=r"lift of class Linear .*, or register the class first"):
+        net.save(tmp_path / "net.safetensors", samples=(X, labels))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lift_that_was_fitted_to_other_samples_stays_in_the_file(tmp_path):
+    X, other = samples(10, 30), samples(10, 30, seed=1)
+    labels = np.arange(10) % 2
+    lift = MultiScaleLift(30, 0, kernels_per_scale=80, nonlinearity="relu").fit(other)
+    net = ReduNet.construct(X, labels, lift=lift, num_layers=2)
     net.save(tmp_path / "net.safetensors", samples=(X, labels))
-    twin = ReduNet.load(tmp_path / "net.safetensors", lift=torch.nn.Linear(30, 40))
-    torch.testing.assert_close(twin(X), net(X), rtol=0, atol=1e-8)
+    assert any(name.startswith("lift.") for name in load_file(tmp_path / "net.safetensors"))
+    twin = ReduNet.load(tmp_path / "net.safetensors")
+    torch.testing.assert_close(twin(other), net(other), rtol=0, atol=1e-8)
 
 
 def test_soft_labels_come_back(tmp_path):
