@@ -27,3 +27,9 @@ def moments_of(kind, info, V, partition, previous=None, depth=0, batch=None):
         if following is None:
             return moments
         moments = following
+
+
+def responses_of(operator, V):
+    """The responses of samples ``(F, m, C)`` that fit in one block."""
+    ((_, responses),) = operator.responses(V)
+    return responses

@@ -11,15 +11,13 @@ from redunet._precision import full_precision
 from redunet.files.tensors import with_prefix
 from redunet.layers.membership import MEMBERSHIPS, Membership
 from redunet.layers.operators import (
-    ALL,
     REPRESENTATIONS,
     ClassSums,
     Operator,
     OperatorMatrices,
     Operators,
-    Responses,
 )
-from redunet.layers.operators.responses import block_entries, samples_per_block
+from redunet.layers.operators.responses import block_entries
 from redunet.rates.spectrum import HalfSpectrum, joined, project_to_sphere
 
 
@@ -97,46 +95,24 @@ class ReduLayer(nn.Module):
         -------
         Tensor of shape (F, m, C)
         """
-        return self._map_blocks(self._step, V, membership)
+        moved = torch.add(V, self.increment(V, membership), alpha=self.eta)
+        return project_to_sphere(moved, inplace=True)  # eq. 26
 
-    def _map_blocks(
-        self,
-        function: Callable[[Tensor, Responses, Tensor | None], Tensor],
-        V: Tensor,
-        membership: Tensor | None,
-    ) -> Tensor:
-        """Apply a function to one block of samples at a time."""
-        compression = self.operators.compression
-        respond, size = compression.responder(), samples_per_block(V, compression.width)
-        if V.shape[1] <= size:
-            return function(V, respond(V), membership)
-        blocks = V.split(size, 1)
-        known = [None] * len(blocks) if membership is None else membership.split(size)
-        pairs = zip(blocks, known, strict=True)
-        return torch.cat([function(block, respond(block), pi) for block, pi in pairs], 1)
+    @full_precision
+    def increment(self, V: Tensor, membership: Tensor | None = None) -> Tensor:
+        """The direction E v − Σ_j γ_j π_j Cʲ v of the step (eq. 22), ``(F, m, C)``.
 
-    def _step(self, V: Tensor, responses: Responses, membership: Tensor | None) -> Tensor:
-        """Step 2 of Algorithm 1 for a block of samples, one block of frequencies at a time."""
-        directions = self._directions(V, responses, membership)
-        moved = ((block, torch.add(V[block], d, alpha=self.eta)) for block, d in directions)
-        return project_to_sphere(_joined(moved, V), inplace=True)
-
-    def _directions(
-        self, V: Tensor, responses: Responses, membership: Tensor | None
-    ) -> Iterator[tuple[slice, Tensor]]:
-        """Blocks of frequencies, with E v − Σ_j γ_j π_j Cʲ v at these frequencies (eq. 22)."""
-        for block, compression in self._compress(V, responses, membership):
-            yield block, self.operators.expand(V[block], block) - compression
-
-    def _compress(
-        self, V: Tensor, responses: Responses, membership: Tensor | None
-    ) -> Iterator[tuple[slice, Tensor]]:
-        """Blocks of frequencies, with Σ_j γ_j π_j Cʲ v at these frequencies (eq. 24)."""
+        With true memberships π ``(m, k)`` it is F times ∂ΔR/∂V.
+        """
         if membership is None and self.membership_rule.rectifies:
-            return iter([(ALL, self.rectified(V))])
-        if membership is None:
-            membership = self.assign(responses.norms())
-        return zip(responses.blocks, responses.combine(self.proportions * membership), strict=True)
+            return self.operators.expand(V) - self.rectified(V)
+        increments = []
+        for run, responses in self.operators.compression.responses(V):  # blocks of samples
+            pi = self.assign(responses.norms()) if membership is None else membership[run]
+            sums = zip(responses.blocks, responses.combine(self.proportions * pi), strict=True)
+            blocks = [self.operators.expand(V[p, run], p) - compression for p, compression in sums]
+            increments.append(joined(blocks))
+        return joined(increments, 1)
 
     def rectified(self, V: Tensor) -> Tensor:
         """α (v − Σ_j ReLU(Pʲ v)), at all frequencies together (eq. 25); see :class:`Rectified`."""
@@ -157,20 +133,6 @@ class ReduLayer(nn.Module):
             signals = spectrum.inverse(parts.flatten(1, 2)).unflatten(0, parts.shape[1:3])
             compressed.append(spectrum(rectified_residual(spectrum.inverse(scaled_V), signals)))
         return torch.cat(compressed, 1)
-
-    @full_precision
-    def compression(self, V: Tensor, membership: Tensor | None = None) -> Tensor:
-        """Σ_j γ_j π_j Cʲ v with given memberships ``(m, k)``; by default with estimated ones."""
-        respond = self.operators.compression.responder()
-        return _joined(self._compress(V, respond(V), membership), V)
-
-    @full_precision
-    def increment(self, V: Tensor, membership: Tensor | None = None) -> Tensor:
-        """The direction of the step. With true memberships it is F times ∂ΔR/∂V."""
-        return self._map_blocks(self._increment, V, membership)
-
-    def _increment(self, V: Tensor, responses: Responses, membership: Tensor | None) -> Tensor:
-        return _joined(self._directions(V, responses, membership), V)
 
     @full_precision
     def residual_norms(self, V: Tensor) -> Tensor:
@@ -285,21 +247,6 @@ def rectified_residual(Z: Tensor, class_parts: Tensor) -> Tensor:
     Tensor of shape (m, C, *spatial)
     """
     return Z - class_parts.relu().sum(1)
-
-
-def _joined(parts: Iterable[tuple[slice, Tensor]], like: Tensor) -> Tensor:
-    """Blocks of frequencies as one tensor of the shape of ``like``.
-
-    Without gradients each block is copied as soon as it is made, while it is in the cache.
-    """
-    blocks, whole = [], None
-    for frequencies, part in parts:
-        if part.requires_grad or part.shape == like.shape:
-            blocks.append(part)
-        else:
-            whole = part.new_empty(like.shape) if whole is None else whole
-            whole[frequencies] = part
-    return joined(blocks) if whole is None else whole
 
 
 def _restored(name: str, tensors: dict[str, Tensor]) -> Operator:

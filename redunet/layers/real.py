@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from redunet.files.exporting import Graph
-from redunet.layers.layer import ReduLayer, extrapolate
+from redunet.layers.layer import ReduLayer, extrapolate, propagate
 from redunet.layers.layer_list import LayerList
 from redunet.layers.reader import Reader, pooled
-from redunet.rates.spectrum import HalfSpectrum
+from redunet.rates.spectrum import HalfSpectrum, project_to_sphere
 
 
 class RealNetwork(Graph):
@@ -59,13 +59,11 @@ class RealNetwork(Graph):
     def evaluate(self, X: Tensor) -> tuple[Tensor, Tensor]:
         """Features, and the residual norms ``(m, k)`` of the last layer."""
         V = self.spectrum(X if self.lift is None else self.lift(X))
-        V = on_sphere(at_moderate_scale(V))
-        previous = V
-        residual_norms = V
-        for layer in self.layers:
-            q = extrapolate(V, previous, layer.momentum)
-            (V, residual_norms), previous = step(layer, q), V
-        return self.spectrum.inverse(V), residual_norms
+        V = V / V.abs().amax((0, 2)).clamp_min(torch.finfo(V.dtype).tiny).unsqueeze(1)
+        V, previous = propagate(project_to_sphere(V), self.layers[:-1])
+        last = self.layers[-1]
+        q = extrapolate(V, previous, last.momentum)
+        return self.spectrum.inverse(last(q)), last.residual_norms(q)
 
 
 class RealSpectrum(HalfSpectrum):
@@ -110,31 +108,3 @@ def real_layer(layer: ReduLayer, spectrum: RealSpectrum) -> ReduLayer:
     real = copy.deepcopy(layer)
     real.operators, real.spectrum = layer.operators.real_form(), spectrum
     return real
-
-
-def step(layer: ReduLayer, V: Tensor) -> tuple[Tensor, Tensor]:
-    """Features after a layer, and residual norms ``(m, k)`` before it, without any blocks."""
-    responses = layer.operators.respond(V)  # (F, m, k, 2C)
-    residual_norms = torch.linalg.vector_norm(responses, dim=(0, 3))
-    if layer.membership_rule.rectifies:
-        compression = layer.rectified(V)
-    else:
-        weights = layer.proportions * layer.assign(residual_norms)
-        compression = (weights.unsqueeze(2) * responses).sum(2)
-    moved = V + layer.eta * (layer.operators.expand(V) - compression)
-    return on_sphere(moved), residual_norms
-
-
-def on_sphere(V: Tensor) -> Tensor:
-    """Scale every sample of ``(F, m, C)`` to unit norm. A sample of norm zero stays zero."""
-    return _divided(V, torch.linalg.vector_norm(V, dim=(0, 2)))
-
-
-def at_moderate_scale(V: Tensor) -> Tensor:
-    """Scale every sample of ``(F, m, C)`` such that no square overflows."""
-    return _divided(V, V.abs().amax((0, 2)))
-
-
-def _divided(V: Tensor, lengths: Tensor) -> Tensor:
-    """Samples divided by lengths ``(m,)``, of which those that are zero have no effect."""
-    return V / lengths.clamp_min(torch.finfo(V.dtype).tiny).unsqueeze(1)

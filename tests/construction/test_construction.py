@@ -17,6 +17,7 @@ from redunet.construction.features import FeatureStore, LabelledFeatures
 from redunet.layers import MEMBERSHIPS, OPERATOR_KINDS, DatasetInfo, Softmax, Variational
 from redunet.rates.partition import Partition
 from redunet.rates.spectrum import HalfSpectrum, project_to_sphere
+from tests.samples import responses_of
 from tests.samples import unit_samples as samples
 
 SETTINGS = {"num_layers": 4, "eta": 0.3, "eps_sq": 0.2, "lam": 5.0}
@@ -79,11 +80,11 @@ def test_spectral_construction_is_the_dense_one_on_the_circulant_family(shape):
         for j in (0, 1):
             one_hot = torch.eye(2, dtype=v.dtype)[[j]].expand(5, 2)
             compressed = spectral.spectrum.inverse(
-                torch.cat(list(ours.operators.compression.responder()(V).combine(one_hot)))
+                torch.cat(list(responses_of(ours.operators.compression, V).combine(one_hot)))
             ).flatten(1)
             torch.testing.assert_close(
                 compressed / F,
-                next(theirs.operators.compression.responder()(v).combine(one_hot))[0],
+                next(responses_of(theirs.operators.compression, v).combine(one_hot))[0],
                 **exact,
             )
 

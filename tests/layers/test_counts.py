@@ -13,6 +13,7 @@ from redunet import RandomCirculantLift, ReduNet, SharedDictionary
 from redunet.layers import DenseOperator, LowRankOperator
 from redunet.layers.operators import responses as module
 from tests.counting import count
+from tests.samples import responses_of
 
 # The largest number of operations of one more layer of a construction, with a given step, in memory
 # and in one batch. It waits twice at most.
@@ -121,7 +122,7 @@ def test_norms_and_sums_without_reading_values(
         compression = scales[:, None, None] * compression
     V, weights = random(F, m, C), torch.rand(m, k, generator=generator).double()
     expected = torch.einsum("fkab,fmb->fmka", compression, V)
-    responses = operator.responder()(V)
+    responses = responses_of(operator, V)
     torch.testing.assert_close(responses.norms(), expected.abs().square().sum((0, 3)).sqrt())
     sums = torch.cat(list(responses.combine(weights)))
     torch.testing.assert_close(sums.data, torch.einsum("mk,fmka->fma", weights.to(dtype), expected))

@@ -50,6 +50,11 @@ def disjoint_positive_features(shape):
     return X, labels
 
 
+def compressed(layer, V, membership=None):
+    """What the step of a layer takes away."""
+    return layer.operators.expand(V) - layer.increment(V, membership)
+
+
 @pytest.mark.parametrize("shape", [(), (5,), (3, 4)])
 def test_rectified_layer_agrees_with_hard_membership_where_classes_are_far_apart(shape):
     X, labels = disjoint_positive_features(shape)
@@ -57,10 +62,10 @@ def test_rectified_layer_agrees_with_hard_membership_where_classes_are_far_apart
     hard = ReduNet.construct(X, labels, lam=math.inf, **fine)
     rectified = ReduNet.construct(X, labels, membership="rectified", **fine)
     V = hard.spectrum(X)
-    expected = hard.layers[0].compression(V)
+    expected = compressed(hard.layers[0], V)
     # Both are the residual times α; where the fit is perfect it vanishes against α itself.
     alpha = rectified.layers[0].alpha
-    actual = rectified.layers[0].compression(V)
+    actual = compressed(rectified.layers[0], V)
     torch.testing.assert_close(actual / alpha, expected / alpha, rtol=0, atol=2e-3)
     assert (actual / alpha).abs().max() < 2e-3
 
@@ -76,7 +81,7 @@ def test_rectified_layer_is_its_formula():
         alpha_j = 3 / (5 * EPS_SQ)
         part = net.spectrum.inverse(V - V @ C_j.mT / alpha_j)
         residual -= part.clamp_min(0)
-    torch.testing.assert_close(net.spectrum.inverse(layer.compression(V)), alpha * residual)
+    torch.testing.assert_close(net.spectrum.inverse(compressed(layer, V)), alpha * residual)
     given = torch.tensor(np.eye(2)[labels])
     weighted = torch.einsum("mk,fmkc->fmc", (given / 2).to(V.dtype), layer.operators.respond(V))
-    torch.testing.assert_close(layer.compression(V, given), weighted)
+    torch.testing.assert_close(compressed(layer, V, given), weighted)

@@ -4,6 +4,7 @@ import torch
 from redunet.layers import DenseOperator, LowRankOperator, Operator, Operators
 from redunet.layers.operators import Responses
 from redunet.layers.operators import responses as module
+from tests.samples import responses_of
 
 F, m, k, C, r = 5, 7, 9, 4, 2
 
@@ -48,7 +49,7 @@ def decided():
 
 
 def combined(ops, V, weights):
-    return torch.cat(list(ops.compression.responder()(V).combine(weights)))
+    return torch.cat(list(responses_of(ops.compression, V).combine(weights)))
 
 
 @pytest.mark.parametrize("weights", [soft(), decided(), torch.eye(k, dtype=torch.float64)[:m]])
@@ -58,7 +59,7 @@ def test_products_are_the_plain_sums(setting, weights):
     torch.testing.assert_close(ops.expand(V), torch.einsum("fdc,fmc->fmd", E, V))
     torch.testing.assert_close(ops.respond(V), responses)
     norms = responses.abs().square().sum((0, 3)).sqrt()
-    torch.testing.assert_close(ops.compression.responder()(V).norms(), norms)
+    torch.testing.assert_close(responses_of(ops.compression, V).norms(), norms)
     compressed = torch.einsum("mk,fmkd->fmd", weights.to(V.dtype), responses)
     torch.testing.assert_close(combined(ops, V, weights), compressed)
 
@@ -66,11 +67,11 @@ def test_products_are_the_plain_sums(setting, weights):
 @pytest.mark.parametrize("weights", [soft(), decided()])
 def test_blocks_of_frequencies_give_the_same_numbers(setting, weights, monkeypatch):
     ops, _, _, V = setting
-    norms, compressed = ops.compression.responder()(V).norms(), combined(ops, V, weights)
+    norms, compressed = responses_of(ops.compression, V).norms(), combined(ops, V, weights)
     entries = 2 * m * ops.compression.width  # of two frequencies
     monkeypatch.setitem(module.BLOCK_BYTES, "cpu", entries * V.element_size())
-    assert len(ops.compression.responder()(V).blocks) == 3
-    torch.testing.assert_close(ops.compression.responder()(V).norms(), norms)
+    assert len(responses_of(ops.compression, V).blocks) == 3
+    torch.testing.assert_close(responses_of(ops.compression, V).norms(), norms)
     torch.testing.assert_close(combined(ops, V, weights), compressed)
 
 
@@ -78,7 +79,7 @@ def test_vectors_keep_their_responses():
     V = random(1, m, C, dtype=torch.float64, seed=0)
     operator = DenseOperator(random(1, k, C, C, dtype=V.dtype, seed=1))
     expected = torch.einsum("mk,fkdc,fmc->fmd", soft(), operator.values, V)
-    torch.testing.assert_close(torch.cat(list(operator.responder()(V).combine(soft()))), expected)
+    torch.testing.assert_close(torch.cat(list(responses_of(operator, V).combine(soft()))), expected)
     expected = torch.einsum("fkdc,fmc->fmkd", operator.values, V)
     torch.testing.assert_close(operator.respond(V), expected)
 
@@ -95,7 +96,7 @@ def test_weights_below_rounding_make_no_subnormal_numbers(setting):
 def test_gradients_reach_the_operators(setting):
     ops, _, _, V = setting
     ops.requires_grad_(True)
-    responses = ops.compression.responder()(V)
+    responses = responses_of(ops.compression, V)
     weights = torch.softmax(-responses.norms(), 1)
     (ops.expand(V) - torch.cat(list(responses.combine(weights)))).abs().sum().backward()
     assert all(p.grad.abs().sum() > 0 for p in ops.parameters())
@@ -158,5 +159,5 @@ def test_responses_in_general_are_the_same(setting):
     # Those of a kind that has nothing faster.
     ops, _, _, V = setting
     plain = Responses(V, ops.compression)
-    torch.testing.assert_close(plain.norms(), ops.compression.responder()(V).norms())
+    torch.testing.assert_close(plain.norms(), responses_of(ops.compression, V).norms())
     torch.testing.assert_close(torch.cat(list(plain.combine(soft()))), combined(ops, V, soft()))

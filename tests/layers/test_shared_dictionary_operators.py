@@ -5,6 +5,7 @@ import torch
 
 from redunet.layers import DictionaryOperator, Operators
 from redunet.layers.operators import responses as module
+from tests.samples import responses_of
 
 
 def operators_of(dtype, *, frequencies=3, classes=4, atoms=5, channels=6):
@@ -51,7 +52,7 @@ def test_norms_and_sums_are_those_of_the_matrices(dtype, kind, reads, block_byte
     expected = torch.einsum("fkab,fmb->fmka", Cs, V)
     torch.testing.assert_close(operators.expand(V), torch.einsum("fab,fmb->fma", E, V))
     torch.testing.assert_close(operators.respond(V), expected)
-    responses = operators.compression.responder()(V)
+    responses = responses_of(operators.compression, V)
     torch.testing.assert_close(responses.norms(), expected.abs().square().sum((0, 3)).sqrt())
     sums = torch.cat(list(responses.combine(weights)))
     torch.testing.assert_close(sums, torch.einsum("mk,fmka->fma", weights.to(dtype), expected))
@@ -62,7 +63,7 @@ def test_few_and_many_samples_have_the_same_norms(samples):
     operators, _, Cs, _ = operators_of(torch.float64)
     V = torch.randn(3, samples, 6, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     expected = torch.einsum("fkab,fmb->fmka", Cs, V).square().sum((0, 3)).sqrt()
-    torch.testing.assert_close(operators.compression.responder()(V).norms(), expected)
+    torch.testing.assert_close(responses_of(operators.compression, V).norms(), expected)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])

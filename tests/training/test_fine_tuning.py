@@ -19,6 +19,7 @@ from redunet import (
     rate_reduction,
 )
 from redunet.training import ResidualHead
+from tests.samples import responses_of
 
 HARD = Softmax(math.inf)  # leaves a reader no say
 
@@ -117,9 +118,9 @@ def test_factors_of_any_norm_have_residuals():
         operators.factors *= 2  # ‖W‖² up to 4: no Cholesky factor of 2I − WW*
     V = torch.nn.functional.normalize(samples[:7])[None]
     expected = operators.respond(V).norm(dim=3)[0]
-    torch.testing.assert_close(operators.responder()(V).norms(), expected)
+    torch.testing.assert_close(responses_of(operators, V).norms(), expected)
     operators.requires_grad_(True)
-    torch.testing.assert_close(operators.responder()(V).norms(), expected)
+    torch.testing.assert_close(responses_of(operators, V).norms(), expected)
 
 
 def test_results_follow_from_the_seed(digits):

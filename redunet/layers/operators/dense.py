@@ -1,6 +1,6 @@
 """Operators as one matrix at each frequency."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -9,12 +9,11 @@ from redunet.layers.operators.operator import Operator, real_form
 from redunet.layers.operators.responses import (
     ALL,
     Responses,
-    ResponsesByClass,
+    blocks_of_samples,
     may_read,
     select_classes,
-    select_samples,
 )
-from redunet.rates.spectrum import safe_sqrt, scaled, squared_norms
+from redunet.rates.spectrum import scaled
 
 
 class DenseOperator(Operator):
@@ -37,9 +36,10 @@ class DenseOperator(Operator):
         values = self.values[frequencies]
         return torch.bmm(V, values.flatten(1, 2).mT).unflatten(2, values.shape[1:3])
 
-    def responder(self) -> Callable[[Tensor], Responses]:
-        """A function that maps blocks of samples ``(F, m, C)`` to their responses."""
-        return lambda V: DenseResponses(V, self)
+    def responses(self, V: Tensor) -> Iterator[tuple[slice, Responses]]:
+        """Blocks of the samples ``(F, m, C)``, each with its responses."""
+        for run in blocks_of_samples(V, self.width):
+            yield run, DenseResponses(V[:, run], self)
 
     def matrices(self) -> Tensor:
         """All matrices, ``(F, k, C, C)``."""
@@ -55,7 +55,7 @@ class DenseOperator(Operator):
         return f"frequencies={frequencies}, count={count}, channels={channels}"
 
 
-class DenseResponses(ResponsesByClass):
+class DenseResponses(Responses):
     """Responses to dense operators.
 
     For vectors, all responses are computed once, by one product. The same holds for signals on a
@@ -68,33 +68,23 @@ class DenseResponses(ResponsesByClass):
         super().__init__(V, operator)
         self._values = operator.values
         is_vector = len(V) == 1 and not V.is_complex()
-        # With stored responses, reading the memberships would save nothing.
         stored = is_vector or (len(self.blocks) == 1 and not may_read(V, saved=0))
         self._all = operator.respond(V) if stored else None
+        # With stored responses, reading the memberships would save nothing.
+        self.reads = self.reads and not stored
 
-    def norms(self) -> Tensor:
-        """‖Cʲ v‖ over all frequencies and channels, ``(m, k)``."""
-        if self._all is None:
-            return super().norms()
-        return safe_sqrt(squared_norms(self._all, dim=0))
+    def _respond(self, block: slice) -> Tensor:
+        return super()._respond(block) if self._all is None else self._all
 
-    def combine(self, weights: Tensor) -> Iterator[Tensor]:
-        """Σ_j w_j Cʲ v with the weights ``(m, k)`` of each sample, ``(F_b, m, C)`` per block."""
+    def _own(self, members: Tensor, classes: Tensor, block: slice) -> Tensor:
+        return members @ select_classes(self._values[block], classes).mT
+
+    def _sum(self, V: Tensor, weights: Tensor, block: slice) -> Tensor:
         if self._all is None:
-            return super().combine(weights)
-        weights = weights.to(self._V.real.dtype)
-        if not self._V.is_complex():
-            return iter([(weights[:, None] @ self._all).squeeze(2)])
+            # The weights go into the product, whose inner axis runs over classes and channels.
+            weighted = scaled(V.unsqueeze(2), weights[:, :, None]).flatten(2)
+            return weighted @ self._values[block].mT.flatten(1, 2)
+        if not V.is_complex():
+            return (weights[:, None] @ self._all).squeeze(2)
         pairs = torch.view_as_real(self._all).flatten(3)  # (F, m, k, 2C)
-        sums = (weights[:, None] @ pairs).squeeze(2).unflatten(2, (-1, 2))
-        return iter([torch.view_as_complex(sums)])
-
-    def _respond_by_class(self, block: slice, samples: Tensor, classes: Tensor) -> Tensor:
-        values = select_classes(self._values[block], classes)
-        return select_samples(self._V[block], samples) @ values.mT
-
-    def _weighted_sum(self, block: slice, samples: Tensor | slice, weights: Tensor) -> Tensor:
-        # The weights go into the product, whose inner axis then runs over classes and channels.
-        V = select_samples(self._V[block], samples).unsqueeze(2)
-        weighted = scaled(V, weights[:, :, None]).flatten(2)
-        return weighted @ self._values[block].mT.flatten(1, 2)
+        return torch.view_as_complex((weights[:, None] @ pairs).squeeze(2).unflatten(2, (-1, 2)))

@@ -1,6 +1,6 @@
 """Operators as a multiple of the identity minus a matrix of low rank."""
 
-from collections.abc import Callable
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -9,9 +9,9 @@ from redunet.layers.operators.operator import Operator, real_form
 from redunet.layers.operators.responses import (
     ALL,
     Responses,
-    ResponsesByClass,
+    blocks_of_samples,
+    may_read,
     select_classes,
-    select_samples,
 )
 from redunet.rates.spectrum import safe_sqrt, scaled, squared_norms, total
 
@@ -60,27 +60,29 @@ class LowRankOperator(Operator):
         in_class = (V.unsqueeze(1) @ factors.mT @ factors.conj()).transpose(1, 2)
         return scaled(V.unsqueeze(2) - in_class, self.scales[:, None])
 
-    def responder(self) -> Callable[[Tensor], Responses]:
-        """A function that maps blocks of samples ``(F, m, C)`` to their responses."""
-        norm_rows: NormRows = {}
-        return lambda V: LowRankResponses(V, self, norm_rows)
+    def responses(self, V: Tensor) -> Iterator[tuple[slice, Responses]]:
+        """Blocks of the samples ``(F, m, C)``, each with its responses."""
+        rows = self.norm_rows() if may_read(V, saved=V.numel() * self.width) else None
+        for run in blocks_of_samples(V, self.width):
+            yield run, LowRankResponses(V[:, run], self, rows)
 
     def real_form(self) -> "LowRankOperator":
         """The same matrices on real and imaginary parts ``(F, m, 2C)``, of twice the rank."""
         return LowRankOperator(real_form(self.factors), self.scales.clone())
 
-    def norm_rows(self, frequencies: slice) -> Tensor | None:
-        """R*W with RR* = 2I − WW*, ``(F_b, k, r, C)``, for some of the frequencies.
+    def norm_rows(self) -> Tensor | None:
+        """R*W with RR* = 2I − WW*, ``(F, k, r, C)``.
 
         Then ‖v − W*Wv‖² = ‖v‖² − ‖R*Wv‖². Returns None if R does not exist, because training has
         raised ‖W‖² above 2. Also returns None during training, because gradients through the
         factorisation are expensive.
         """
-        factors = self.factors[frequencies]
-        if factors.requires_grad and torch.is_grad_enabled():
+        if self.factors.requires_grad and torch.is_grad_enabled():
             return None
-        factor, info = torch.linalg.cholesky_ex(_doubled_complement(factors))
-        return None if bool(info.any()) else factor.mH @ factors
+        complement = (self.factors @ self.factors.mH).neg()
+        complement.diagonal(dim1=-2, dim2=-1).add_(2)
+        factor, info = torch.linalg.cholesky_ex(complement)
+        return None if bool(info.any()) else factor.mH @ self.factors
 
     def extra_repr(self) -> str:
         """Shown in ``repr``."""
@@ -88,11 +90,7 @@ class LowRankOperator(Operator):
         return f"frequencies={frequencies}, count={count}, channels={channels}, rank={rank}"
 
 
-# The rows of LowRankOperator.norm_rows, by the first and last frequency of a block.
-NormRows = dict[tuple[int, int], Tensor | None]
-
-
-class LowRankResponses(ResponsesByClass):
+class LowRankResponses(Responses):
     """Responses to operators of low rank.
 
     Norms take fewer products with :meth:`LowRankOperator.norm_rows`. The host has to read
@@ -104,23 +102,16 @@ class LowRankResponses(ResponsesByClass):
     V : Tensor of shape (F, m, C)
         Samples.
     operator : LowRankOperator
-    norm_rows : dict
-        The rows for blocks of frequencies, which are added when they are needed first.
+    norm_rows : Tensor or None
+        The rows, if they exist and values are read.
     """
 
-    def __init__(
-        self,
-        V: Tensor,
-        operator: LowRankOperator,
-        norm_rows: NormRows,
-    ):
+    def __init__(self, V: Tensor, operator: LowRankOperator, norm_rows: Tensor | None):
         super().__init__(V, operator)
-        self._low_rank = operator
-        self._rows = norm_rows
-        self._factors = operator.factors
-        self._scales = operator.scales
-        stored = len(self.blocks) == 1 and not self._reads
-        self._all = self._coefficients(V, self._factors) if stored else None
+        self._norm_rows = norm_rows
+        self._factors, self._scales = operator.factors, operator.scales
+        stored = len(self.blocks) == 1 and not self.reads
+        self._all = _coefficients(V, self._factors) if stored else None
 
     def norms(self) -> Tensor:
         """‖Cʲ v‖ over all frequencies and channels, ``(m, k)``.
@@ -129,49 +120,31 @@ class LowRankResponses(ResponsesByClass):
         error is of order √eps, which is far too small to confuse the class with another class.
         """
         in_class = total(self._squared_norms_in_class(block) for block in self.blocks)
-        return self._scales * safe_sqrt(squared_norms(self._V, dim=0)[:, None] - in_class)
+        return self._scales * safe_sqrt(squared_norms(self.V, dim=0)[:, None] - in_class)
 
     def _squared_norms_in_class(self, block: slice) -> Tensor:
-        rows = self._norm_rows(block)
-        if rows is not None:
-            return squared_norms(self._coefficients(self._V[block], rows), dim=0)
+        if self._norm_rows is not None:
+            return squared_norms(_coefficients(self.V[block], self._norm_rows[block]), dim=0)
         factors = self._factors[block]
-        if self._all is None:
-            coefficients = self._V[block].unsqueeze(1) @ factors.mT  # (F_b, k, m, r)
-        else:
-            coefficients = self._all.transpose(1, 2)
-        weighted = coefficients @ _doubled_complement(factors).mT
+        coefficients = self._coefficients_of(self.V[block], block).transpose(1, 2)
+        weighted = 2 * coefficients - coefficients @ (factors @ factors.mH).mT
         return (coefficients.conj() * weighted).real.sum((0, 3)).mT
 
-    def _norm_rows(self, block: slice) -> Tensor | None:
-        if not self._reads:
-            return None
-        key = block.start, block.stop
-        if key not in self._rows:
-            self._rows[key] = self._low_rank.norm_rows(block)
-        return self._rows[key]
-
-    def _respond_by_class(self, block: slice, samples: Tensor, classes: Tensor) -> Tensor:
-        V = select_samples(self._V[block], samples)
+    def _own(self, members: Tensor, classes: Tensor, block: slice) -> Tensor:
         factors = select_classes(self._factors[block], classes)
-        return scaled(V - V @ factors.mT @ factors.conj(), self._scales[classes, None, None])
+        in_class = members @ factors.mT @ factors.conj()
+        return scaled(members - in_class, self._scales[classes, None, None])
 
-    def _weighted_sum(self, block: slice, samples: Tensor | slice, weights: Tensor) -> Tensor:
-        V, factors = select_samples(self._V[block], samples), self._factors[block]
-        weights = weights * self._scales
-        coefficients = self._coefficients(V, factors) if self._all is None else self._all
-        weighted = scaled(coefficients, weights[:, :, None]).flatten(2)
+    def _sum(self, V: Tensor, weights: Tensor, block: slice) -> Tensor:
+        weights, factors = weights * self._scales, self._factors[block]
+        weighted = scaled(self._coefficients_of(V, block), weights[:, :, None]).flatten(2)
         weighted_V = scaled(V, weights.sum(1)[:, None])
         return torch.baddbmm(weighted_V, weighted, factors.flatten(1, 2).conj(), alpha=-1)
 
-    @staticmethod
-    def _coefficients(V: Tensor, factors: Tensor) -> Tensor:
-        """W_j v for all classes, ``(F_b, m, k, r)``."""
-        return (V @ factors.flatten(1, 2).mT).unflatten(2, factors.shape[1:3])
+    def _coefficients_of(self, V: Tensor, block: slice) -> Tensor:
+        return _coefficients(V, self._factors[block]) if self._all is None else self._all
 
 
-def _doubled_complement(factors: Tensor) -> Tensor:
-    """2I − WW*, ``(F, k, r, r)``: ‖v − W*Wv‖² = ‖v‖² − (Wv)*(2I − WW*) Wv."""
-    gram = (factors @ factors.mH).neg()
-    gram.diagonal(dim1=-2, dim2=-1).add_(2)
-    return gram
+def _coefficients(V: Tensor, factors: Tensor) -> Tensor:
+    """W_j v for all classes, ``(F_b, m, k, r)``."""
+    return (V @ factors.flatten(1, 2).mT).unflatten(2, factors.shape[1:3])

@@ -1,13 +1,13 @@
 """The linear operators of a layer: E expands all features, Cʲ compresses those of class j."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
 
-from redunet.layers.operators.responses import ALL, Responses, samples_per_block
+from redunet.layers.operators.responses import ALL, Responses, blocks_of_samples
 
 
 class ComplexModule(nn.Module):
@@ -70,21 +70,18 @@ class Operator(ComplexModule, ABC):
         On real features (vectors) this is a copy.
         """
 
-    def responder(self) -> Callable[[Tensor], Responses]:
-        """A function that maps blocks of samples ``(F, m, C)`` to their responses."""
-        return lambda V: Responses(V, self)
+    def responses(self, V: Tensor) -> Iterator[tuple[slice, Responses]]:
+        """Blocks of the samples ``(F, m, C)``, each with its responses."""
+        for run in blocks_of_samples(V, self.width):
+            yield run, Responses(V[:, run], self)
 
     def residual_norms(self, V: Tensor) -> Tensor:
         """Norms of all responses over all frequencies and channels: ``(F, m, C)`` to ``(m, k)``."""
-        respond = self.responder()
-        blocks = V.split(samples_per_block(V, self.width), 1)
-        return torch.cat([respond(block).norms() for block in blocks])
+        return torch.cat([responses.norms() for _, responses in self.responses(V)])
 
     def quadratic_forms(self, V: Tensor) -> Tensor:
         """v* Cʲ v, summed over all frequencies: ``(F, m, C)`` to ``(m, k)``."""
-        respond = self.responder()
-        blocks = V.split(samples_per_block(V, self.width), 1)
-        return torch.cat([respond(block).quadratic_forms() for block in blocks])
+        return torch.cat([responses.quadratic_forms() for _, responses in self.responses(V)])
 
     def matrices(self) -> Tensor:
         """All matrices, ``(F, k, C, C)``."""

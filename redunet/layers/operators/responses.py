@@ -1,6 +1,5 @@
 """Products of samples with the operators of all classes: their norms, and their weighted sums."""
 
-from abc import abstractmethod
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -31,10 +30,14 @@ COST_OF_READING = {"cpu": 0, "cuda": 2**34}
 
 
 class Responses:
-    """Cʲ v of samples for all classes.
+    """Cʲ v of a block of samples for all classes.
 
     All responses together are far larger than the samples. They are therefore computed for one
     block of frequencies at a time. Only their norms or weighted sums are returned.
+
+    With sharp memberships, nearly all samples belong to a single class. For sums they are gathered
+    by class and multiplied by the operators of that class only. To gather them, the host has to
+    read the memberships. A GPU does so only if it saves more time than this reading takes.
 
     Parameters
     ----------
@@ -46,13 +49,18 @@ class Responses:
     ----------
     blocks : list of slice
         Blocks of frequencies.
+    reads : bool
+        Whether values are read, to save products.
     """
 
     def __init__(self, V: Tensor, operator: "Operator"):
-        self._V = V
-        self._operator = operator
+        self.V = V
+        self.operator = operator
+        self.reads = may_read(V, saved=V.numel() * operator.width)
         frequencies, samples, _ = V.shape
-        step = max(1, block_entries(V) // max(1, samples * operator.width))
+        step = frequencies
+        if not torch.compiler.is_exporting():  # an exported graph takes any number of samples
+            step = max(1, block_entries(V) // max(1, samples * operator.width))
         self.blocks = [slice(start, start + step) for start in range(0, frequencies, step)]
 
     def norms(self) -> Tensor:
@@ -62,86 +70,62 @@ class Responses:
     def quadratic_forms(self) -> Tensor:
         """v* Cʲ v, summed over all frequencies, ``(m, k)``."""
         return total(
-            (self._V[block].conj().unsqueeze(2) * self._respond(block)).real.sum((0, 3))
+            (self.V[block].conj().unsqueeze(2) * self._respond(block)).real.sum((0, 3))
             for block in self.blocks
         )
 
     def combine(self, weights: Tensor) -> Iterator[Tensor]:
-        """Σ_j w_j Cʲ v with the weights ``(m, k)`` of each sample, ``(F_b, m, C)`` per block."""
-        for block in self.blocks:
-            yield scaled(self._respond(block), weights[:, :, None]).sum(2)
-
-    def _respond(self, block: slice) -> Tensor:
-        return self._operator.respond(self._V[block], block)
-
-
-class ResponsesByClass(Responses):
-    """Responses whose sums take a shortcut for samples that belong to a single class.
-
-    With sharp memberships, nearly all samples belong to a single class. They are gathered by class
-    and multiplied by the operators of that class only. To gather them, the host has to read the
-    memberships. A GPU takes the shortcut only if it saves more time than this reading takes.
-    """
-
-    def __init__(self, V: Tensor, operator: "Operator"):
-        super().__init__(V, operator)
-        self._reads = may_read(V, saved=V.numel() * operator.width)
-
-    def combine(self, weights: Tensor) -> Iterator[Tensor]:
         """Σ_j w_j Cʲ v with the weights ``(m, k)`` of each sample, ``(F_b, m, C)`` per block.
 
-        The shortcut sets weights to zero if they are below the rounding error of a sample's largest
-        weight. This also avoids slow subnormal products.
+        If values are read, weights below the rounding error of a sample's largest weight count as
+        zero. This also avoids slow subnormal products.
         """
-        weights = weights.to(self._V.real.dtype)
-        if not self._reads:
-            return (self._weighted_sum(block, ALL, weights) for block in self.blocks)
-        largest, owners = weights.max(1)
-        relevant = weights > torch.finfo(weights.dtype).eps * largest[:, None]
-        weights = weights * relevant
-        decided = relevant.sum(1) <= 1
-        if not bool(decided.any()):
-            return (self._weighted_sum(block, ALL, weights) for block in self.blocks)
-        return self._combine_by_class(weights, owners, decided)
+        weights = weights.to(self.V.real.dtype)
+        if self.reads:
+            largest, owners = weights.max(1)
+            weights = weights * (weights > torch.finfo(weights.dtype).eps * largest[:, None])
+            decided = weights.count_nonzero(1) <= 1
+            if bool(decided.any()):
+                return self._combine_by_class(weights, owners, decided)
+        return (self._sum(self.V[block], weights, block) for block in self.blocks)
 
     def _combine_by_class(
         self, weights: Tensor, owners: Tensor, decided: Tensor
     ) -> Iterator[Tensor]:
         samples, others = (choice.nonzero()[:, 0] for choice in (decided, ~decided))
-        num_classes = weights.shape[1]
-        batches = class_batches(assignments_of(owners[samples], num_classes), num_classes)
-        groups = [(samples[batch.samples], batch.classes) for batch in batches]
-        shares = [weights[group, classes[:, None]].unsqueeze(-1) for group, classes in groups]
+        count = weights.shape[1]
+        batches = class_batches(assignments_of(owners[samples], count), count)
+        groups = [samples[batch.samples] for batch in batches]
         # Rows are computed class by class, with padding, and those of the other samples follow.
-        sample_of = torch.cat([*(group.flatten() for group, _ in groups), others])
+        sample_of = torch.cat([*(group.flatten() for group in groups), others])
         is_filled = torch.cat([*(batch.mask.flatten() for batch in batches), others >= 0])
         rows = is_filled.nonzero()[:, 0]
         row_of = torch.empty_like(owners)
         row_of[sample_of[rows]] = rows
         for block in self.blocks:
-            parts = [
-                scaled(self._respond_by_class(block, *group), share).flatten(1, 2)
-                for group, share in zip(groups, shares, strict=True)
-            ]
+            V, parts = self.V[block], []
+            for batch, group in zip(batches, groups, strict=True):
+                members = V.index_select(1, group.flatten()).unflatten(1, group.shape)
+                own = self._own(members, batch.classes, block)
+                weighted = scaled(own, weights[group, batch.classes[:, None]].unsqueeze(-1))
+                parts.append(weighted.flatten(1, 2))
             if len(others):
-                parts.append(self._weighted_sum(block, others, weights[others]))
+                parts.append(self._sum(V.index_select(1, others), weights[others], block))
             yield joined(parts, 1).index_select(1, row_of)
 
-    @abstractmethod
-    def _respond_by_class(self, block: slice, samples: Tensor, classes: Tensor) -> Tensor:
-        """Cʲ v for samples ``(g, s)`` of each of the classes ``(g,)``, ``(F_b, g, s, C)``."""
+    def _respond(self, block: slice) -> Tensor:
+        return self.operator.respond(self.V[block], block)
 
-    @abstractmethod
-    def _weighted_sum(self, block: slice, samples: Tensor | slice, weights: Tensor) -> Tensor:
-        """Σ_j w_j Cʲ v over all classes for a subset of the samples, ``(F_b, len(weights), C)``."""
+    def _own(self, members: Tensor, classes: Tensor, block: slice) -> Tensor:
+        """Cʲ v for samples of each of the classes ``(g,)``, both ``(F_b, g, s, C)``."""
+        responses = self.operator.respond(members.flatten(1, 2), block)
+        own = classes[:, None].expand(members.shape[1:3]).flatten()
+        picked = responses.take_along_dim(own[None, :, None, None], 2)
+        return picked.squeeze(2).unflatten(1, members.shape[1:3])
 
-
-def select_samples(V: Tensor, samples: Tensor | slice) -> Tensor:
-    """Some of the samples ``(F_b, m, C)``, at positions of any shape ``(…)``: ``(F_b, …, C)``."""
-    if isinstance(samples, slice):
-        return V[:, samples]
-    # This copies whole rows, which is faster than indexing.
-    return V.index_select(1, samples.flatten()).unflatten(1, samples.shape)
+    def _sum(self, V: Tensor, weights: Tensor, block: slice) -> Tensor:
+        """Σ_j w_j Cʲ v for some of the samples, ``(F_b, len(weights), C)``."""
+        return scaled(self.operator.respond(V, block), weights[:, :, None]).sum(2)
 
 
 def select_classes(operators: Tensor, classes: Tensor) -> Tensor:
@@ -149,8 +133,8 @@ def select_classes(operators: Tensor, classes: Tensor) -> Tensor:
     return operators if len(classes) == operators.shape[1] else operators[:, classes]
 
 
-def samples_per_block(V: Tensor, width: int) -> int:
-    """Number of samples that fit in a block, with their responses.
+def blocks_of_samples(V: Tensor, width: int) -> list[slice]:
+    """Blocks of samples, whose responses fit in a block of memory.
 
     On a CPU these are the responses at one frequency, on a GPU those at all frequencies.
 
@@ -160,13 +144,14 @@ def samples_per_block(V: Tensor, width: int) -> int:
     width : int
         Number of entries that the responses of one sample need at one frequency.
     """
-    frequencies, _, channels = V.shape
-    if V.device.type == "cpu":
-        least, entries = LEAST_SAMPLES, max(width, channels)
-    else:
-        least = max(LEAST_SAMPLES_OF_SIGNALS, LEAST_SAMPLES // frequencies)
-        entries = frequencies * max(width, channels)
-    return max(least, block_entries(V) // entries)
+    if torch.compiler.is_exporting():
+        return [ALL]
+    frequencies, samples, channels = V.shape
+    least, entries = LEAST_SAMPLES, max(width, channels)
+    if V.device.type != "cpu":
+        least, entries = max(LEAST_SAMPLES_OF_SIGNALS, least // frequencies), frequencies * entries
+    size = max(least, block_entries(V) // entries)
+    return [slice(start, start + size) for start in range(0, max(1, samples), size)]
 
 
 def block_entries(V: Tensor) -> int:
