@@ -120,6 +120,10 @@ def test_errors_are_one_line(folder, capsys):
         (["construct", folder / "other.npz"], "should contain arrays X and y, it contains a"),
         (["construct", folder / "pickled.npz"], "pickled.npz is not an .npz file of plain arrays"),
         (["construct", folder / "text.npz"], "text.npz is not an .npz file of plain arrays"),
+        (
+            ["info", folder / "net.safetensors", "--device", "gpu"],
+            "the device 'gpu' cannot be used",
+        ),
         (["info", folder / "train.npz"], "not a complete safetensors file"),
         (
             ["construct", folder / "few.npz", "--rank", "3"],

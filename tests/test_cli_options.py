@@ -155,7 +155,6 @@ def test_options_that_cannot_apply_are_refused_before_the_construction(
         ),
         (["predict", "net.st", "test.csv", "-o", "net.st"], "would overwrite what is read"),
         (["evaluate", "none.st", "test.csv"], "no such file: none.st"),
-        (["evaluate", "net.st", "test.csv", "--device", "gpu"], "the device 'gpu' cannot be used"),
         (["evaluate", "net.st", "test.csv", "--fill", "3"], "--fill is for time series"),
         (["export", "net.st", "-o", "none/net.onnx"], "no such folder: none"),
     ],

@@ -12,6 +12,7 @@ import json
 import os
 import sys
 import warnings
+from argparse import Namespace
 from importlib import import_module
 from io import TextIOWrapper
 
@@ -31,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
         elif isinstance(stream, TextIOWrapper):  # the locale may not have all characters
             stream.reconfigure(errors="backslashreplace")
     try:
-        return _run(sys.argv[1:] if arguments is None else arguments)
+        return _run(parser().parse_args(arguments))
     except BrokenPipeError:
         return 1
     except KeyboardInterrupt:
@@ -52,8 +53,7 @@ def _flush() -> None:
         sys.exit(1)
 
 
-def _run(arguments: list[str]) -> int:
-    options = parser().parse_args(arguments)
+def _run(options: Namespace) -> int:
     with warnings.catch_warnings():
         warnings.showwarning = _show
         try:
@@ -74,16 +74,16 @@ def _print(result: dict[str, object], *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(result, indent=2))
         return
-    tabulate = import_module("tabulate").tabulate
     readable = import_module("redunet._tables").readable
-    rows = [(name, readable(value)) for name, value in result.items()]
-    print(tabulate(rows, tablefmt="plain", disable_numparse=True))
+    width = max(map(len, result))
+    for name, value in result.items():
+        print(f"{name:{width}}  {readable(value)}")
 
 
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+def _one_line(message: BaseException | str) -> str:
+    return " ".join(str(message).split()) or type(message).__name__
 
 
 def _show(message: Warning | str, *place: object, **more: object) -> None:
     """Print a warning as one line."""
-    print(f"redunet: warning: {' '.join(str(message).split())}", file=sys.stderr)
+    print(f"redunet: warning: {_one_line(message)}", file=sys.stderr)

@@ -172,8 +172,7 @@ def check(options: argparse.Namespace) -> None:
     OSError
         If a file that is read or a folder for results does not exist.
     """
-    read = {name: getattr(options, name, None) for name in ("net", "data", "train")}
-    paths = {name: path for name, path in read.items() if path is not None}
+    paths = {name: getattr(options, name) for name in ("net", "data", "train") if name in options}
     for name, path in paths.items():
         # Data of unknown kinds get an error that lists the kinds.
         if (name == "net" or kind_of(path)) and not path.exists():

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import TextIOWrapper
 from pathlib import Path
-from typing import TextIO, TypedDict
+from typing import TextIO
 
 import numpy as np
 import torch
@@ -32,13 +32,6 @@ from redunet.training.fine_tuned import FineTuned
 
 # What a command prints, by name.
 Results = dict[str, object]
-
-
-class ImageShape(TypedDict):
-    """How images are read."""
-
-    size: tuple[int, int]
-    color: bool
 
 
 # Options that go to ReduNet.construct if they are given.
@@ -133,10 +126,8 @@ def _table(path: Path) -> Iterator[TextIO]:
 
 def _model(options: argparse.Namespace) -> ReduNet | FineTuned:
     """A saved network, which may be fine-tuned."""
-    device = getattr(options, "device", None)
-    check_device(device)
     kind = FineTuned if FINE_TUNED in read_metadata(options.net) else ReduNet
-    return kind.load(options.net, device=device)
+    return kind.load(options.net, device=getattr(options, "device", None))
 
 
 def info(options: argparse.Namespace) -> Results:
@@ -153,8 +144,8 @@ def report(options: argparse.Namespace) -> Results:
     X, y = _load(options.data, options, net)
     title = f"{options.net.name} on {options.data.name}"
     train = _load(options.train, options, net) if "train" in options else None
-    images = image_files(options.data) if options.data.is_dir() else None
-    names = None if images is None else [str(file.relative_to(options.data)) for file in images]
+    images = image_files(options.data) if options.data.is_dir() else []
+    names = [str(file.relative_to(options.data)) for file in images] or None
     html_report.report(model, X, y, options.output, title=title, train=train, names=names)
     return {"written": str(options.output)}
 
@@ -174,7 +165,7 @@ def new_samples(
         for start in range(0, len(files), batch_size):
             part = files[start : start + batch_size]
             names = [str(file.relative_to(path)) if path.is_dir() else str(file) for file in part]
-            yield names, read_images(part, **_image_shape(net))
+            yield names, read_images(part, *_image_shape(net))
         return
     X, _ = _load(path, options, net)
     for start, part in zip(range(0, len(X), batch_size), X.split(batch_size), strict=True):
@@ -201,19 +192,19 @@ def _load(path: Path, options: argparse.Namespace, net: ReduNet | None = None) -
     elif kind == "time series":
         reading["length"] = net.sample_shape[-1]
     elif kind == "folders of images":
-        reading |= _image_shape(net)
+        reading["size"], reading["color"] = _image_shape(net)
     samples = datasets.load(path, **reading)
     positions = net.names.positions(samples.columns)
     X, labels = samples
     return LabelledSamples(X if positions is None else X[:, positions], labels)
 
 
-def _image_shape(net: ReduNet) -> ImageShape:
+def _image_shape(net: ReduNet) -> tuple[tuple[int, int], bool]:
     """The size of the images that a network takes, and whether they have colours."""
     shape = net.sample_shape
     if len(shape) != 3 or shape[0] not in (1, 3):
         raise ValueError(f"images have shape (1, H, W) or (3, H, W), but the network takes {shape}")
-    return {"size": (shape[1], shape[2]), "color": shape[0] == 3}
+    return (shape[1], shape[2]), shape[0] == 3
 
 
 def _images(folder: Path) -> list[Path]:

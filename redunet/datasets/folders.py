@@ -71,12 +71,12 @@ def image_folder(
     check_flag(color=color)
     paths = image_files(folder)
     _check_places(folder, paths)
-    X = read_images(paths, (height, width), color=color)
+    X = read_images(paths, (height, width), color)
     classes = [unicodedata.normalize("NFC", path.relative_to(folder).parts[0]) for path in paths]
     return X, np.array(classes)
 
 
-def read_images(paths: Sequence[Path], size: tuple[int, int], *, color: bool) -> Tensor:
+def read_images(paths: Sequence[Path], size: tuple[int, int], color: bool) -> Tensor:
     """Images of files, ``(m, 1, H, W)`` or ``(m, 3, H, W)``; see :func:`image_folder`."""
     X = torch.empty(len(paths), 3 if color else 1, *size)
     for image, path in zip(X, paths, strict=True):

@@ -213,15 +213,13 @@ def _classes(header: dict[str, list[str]]) -> list[str]:
     """The classes that a header declares."""
     if [value.lower() for value in header.get("@timestamps", [])] == ["true"]:
         raise ValueError("the series have time stamps: expected values at equal distances in time")
-    declared = header.get("@classlabel", [])
-    classes = declared[1:] if [value.lower() for value in declared[:1]] == ["true"] else []
-    if not classes:
-        got = " ".join(["@classLabel", *declared]) if "@classlabel" in header else "no such line"
+    declared = header.get("@classlabel", ["false"])
+    if declared[0].lower() != "true" or len(declared) == 1:
         raise ValueError(
-            f"expected the names of the classes before @data, in a line such as '@classLabel true "
-            f"walk run', got {got}"
+            "expected the names of the classes before @data, in a line such as '@classLabel true "
+            f"walk run', got {' '.join(declared)}"
         )
-    return classes
+    return declared[1:]
 
 
 def _channels(texts: list[str]) -> np.ndarray:
