@@ -62,7 +62,7 @@ KEEPING = [
     (PCALift, {"in_channels": 2, "out_channels": 4, "kernel_size": 3, "ndim": 1,
                "threshold": 0.5}),
     (ScatteringLift, {"shape": 64, "J": 2, "L": 4, "max_order": 1, "phases": 4}),
-    (ShortTimeFourierLift, {"window_length": 6, "phases": 4}),
+    (ShortTimeFourierLift, {"window_length": 6}),
     (Standardize, {"in_channels": 3, "constant": True}),
     (Softmax, {"lam": 4.0, "balanced": True}),
     (Rectified, {"lam": 4.0}),

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from redunet._checks import check_count, check_counts
 from redunet._extras import require
 from redunet.lifts.base import Lift
-from redunet.lifts.fourier import Rectifier
 
 if TYPE_CHECKING:
     from kymatio.scattering1d.frontend.torch_frontend import ScatteringTorch1D
@@ -108,6 +107,34 @@ class Filters(NamedTuple):
     lowpass: tuple[Tensor, ...]  # (padded,) for each axis; the filter is their outer product
     before: tuple[int, ...]  # padding at the start of each axis
     samples: tuple[slice, ...]  # positions at which low-passed responses are sampled
+
+
+class Rectifier(nn.Module):
+    """Complex responses, half-rectified at several phases.
+
+    The channels of a response u are max(Re(e^{−iφ} u), 0) at the P phases φ = 0, 2π/P, …. Four
+    phases give the positive and negative parts of the real and imaginary parts. The mean over P
+    phases tends to |u|/π as P grows.
+
+    Parameters
+    ----------
+    phases : int
+        Number P of phases.
+    """
+
+    turns: Tensor  # cos φ and sin φ, (2, P)
+
+    def __init__(self, phases: int):
+        super().__init__()
+        angles = torch.arange(phases, dtype=torch.float64) * (2 * torch.pi / phases)
+        turns = torch.stack([angles.cos(), angles.sin()]).to(torch.get_default_dtype())
+        self.register_buffer("turns", turns, persistent=False)
+
+    def forward(self, responses: Tensor) -> Tensor:
+        """Complex ``(m, n, *spatial)`` to real ``(m, n·P, *spatial)``."""
+        parts = responses.unsqueeze(2)
+        cosines, sines = self.turns.view(2, -1, *[1] * (responses.ndim - 2))
+        return (parts.real * cosines + parts.imag * sines).relu().flatten(1, 2)
 
 
 class RectifiedWavelets(nn.Module):

@@ -109,7 +109,7 @@ LIFTS = {
     "scattering": (ScatteringLift((12, 12), 2), IMAGES),
     "scattering with phases": (ScatteringLift((12, 12), 2, phases=4), IMAGES),
     "scattering of series": (ScatteringLift(32, 2, phases=4), SIGNALS),
-    "fourier": (ShortTimeFourierLift(8, phases=4), SIGNALS),
+    "fourier": (ShortTimeFourierLift(8), SIGNALS),
     "standardize": (Standardize(2), IMAGES),
     "multi-scale": (MultiScaleLift(2, 2), IMAGES),
     "soft step": (MultiScaleLift(2, 1, nonlinearity="soft step", differences=True), SIGNALS),

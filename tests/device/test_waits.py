@@ -145,7 +145,7 @@ LIFTS = {  # and the most waits to fit them
     "PCA": (lambda: PCALift(2, 4, 3, ndim=1), 5),
     "standardize": (lambda: Standardize(2), 3),
     "random": (lambda: RandomCirculantLift(2, 4, 3, ndim=1), None),
-    "Fourier": (lambda: ShortTimeFourierLift(8, phases=4), None),
+    "Fourier": (lambda: ShortTimeFourierLift(8), None),
     "scattering": (lambda: ScatteringLift(32, 2, phases=4), None),
 }
 

@@ -45,7 +45,7 @@ LIFTED = [
     PCALift(**CHANNELS, threshold=0.1).fit(X),
     [RandomCirculantLift(**CHANNELS, threshold=0.0), nn.Hardshrink(0.1)],
     ScatteringLift(32, 1, 2, phases=2),
-    ShortTimeFourierLift(6, phases=3),
+    ShortTimeFourierLift(6),
     Standardize(2, constant=True).fit(X),
     nn.Sequential(nn.Identity(), nn.Sequential(MULTI_SCALE, Band(3))),
     nn.Sequential(),
