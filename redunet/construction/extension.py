@@ -22,7 +22,7 @@ from redunet.construction.features import LabelledFeatures
 from redunet.construction.sources import ArraySource, warn_of_similar
 from redunet.construction.steps import Step
 from redunet.layers import DatasetInfo, Extensible
-from redunet.layers.operators import ClassSums
+from redunet.layers.operators.operator import ClassSums
 from redunet.rates import Partition, RateReduction
 
 # The rates after the last layer, where the features of old samples are not known.

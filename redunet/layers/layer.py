@@ -10,13 +10,8 @@ from torch import Tensor, nn
 from redunet._precision import full_precision
 from redunet.files.tensors import with_prefix
 from redunet.layers.membership import MEMBERSHIPS, Membership
-from redunet.layers.operators import (
-    REPRESENTATIONS,
-    ClassSums,
-    Operator,
-    OperatorMatrices,
-    Operators,
-)
+from redunet.layers.operators import REPRESENTATIONS
+from redunet.layers.operators.operator import ClassSums, Operator, OperatorMatrices, Operators
 from redunet.layers.operators.responses import block_entries
 from redunet.rates.spectrum import HalfSpectrum, joined, project_to_sphere
 

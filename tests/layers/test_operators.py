@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from redunet.layers import DenseOperator, LowRankOperator, Operator, Operators
-from redunet.layers.operators import Responses
 from redunet.layers.operators import responses as module
+from redunet.layers.operators.responses import Responses
 from tests.samples import responses_of
 
 F, m, k, C, r = 5, 7, 9, 4, 2

@@ -6,21 +6,7 @@ from redunet.layers.operators.dictionary import DictionaryOperator
 from redunet.layers.operators.exact import Exact, Extensible
 from redunet.layers.operators.kind import OperatorKind
 from redunet.layers.operators.low_rank import LowRankOperator
-from redunet.layers.operators.moments import (
-    DatasetInfo,
-    Moments,
-    SecondMoments,
-    SummedMoments,
-    TotalMoment,
-)
-from redunet.layers.operators.operator import (
-    ClassSums,
-    Operator,
-    OperatorMatrices,
-    Operators,
-    real_form,
-)
-from redunet.layers.operators.responses import ALL, Responses
+from redunet.layers.operators.operator import Operator
 from redunet.layers.operators.shared_dictionary import SharedDictionary
 from redunet.layers.operators.variational import Variational
 
@@ -39,28 +25,3 @@ REPRESENTATIONS: Registry[Operator] = Registry(
     "representation",
     {"dense": DenseOperator, "dictionary": DictionaryOperator, "low rank": LowRankOperator},
 )
-
-__all__ = [
-    "ALL",
-    "OPERATOR_KINDS",
-    "REPRESENTATIONS",
-    "ClassSums",
-    "DatasetInfo",
-    "DenseOperator",
-    "DictionaryOperator",
-    "Exact",
-    "Extensible",
-    "LowRankOperator",
-    "Moments",
-    "Operator",
-    "OperatorKind",
-    "OperatorMatrices",
-    "Operators",
-    "Responses",
-    "SecondMoments",
-    "SharedDictionary",
-    "SummedMoments",
-    "TotalMoment",
-    "Variational",
-    "real_form",
-]
