@@ -7,19 +7,17 @@ of an interruption, the construction can therefore resume from the last complete
 """
 
 import json
-import math
 import os
-from collections.abc import Iterable
 from pathlib import Path
 from textwrap import shorten
 from typing import TypeAlias
 
-import torch
-from torch import Tensor, nn
+import numpy as np
+from torch import nn
 
 from redunet._version import __version__
 from redunet.construction.construction import Construction
-from redunet.construction.features import FeatureStore, LabelledFeatures, read_array, write_array
+from redunet.construction.features import FeatureStore, read_array, write_array
 from redunet.construction.history import RateHistory
 from redunet.files.atomic import atomic_folder
 from redunet.files.digest import Digest
@@ -30,6 +28,9 @@ from redunet.rates import HalfSpectrum
 
 # The file of a layer, and the key of its header.
 LAYER, KEY = "layer.safetensors", "redunet checkpoint"
+
+# The name of the memberships of all samples in it, if some labels are not known.
+MEMBERSHIP = "training.membership"
 
 # What a checkpoint belongs to; see :func:`identity_of`.
 Identity: TypeAlias = dict[str, object]
@@ -62,24 +63,31 @@ class FolderCheckpoint:
         self._construction = construction
         self._processes = processes = construction.samples.info.processes
         self._identity = identity_of(construction, lift)
+        validation = construction.validation
+        self._sets = {"training": construction.samples}
+        self._sets |= {} if validation is None else {"validation": validation}
         own = f"process-{processes.rank}-of-{processes.size}" if processes.size > 1 else "."
         self._folder = Path(folder) / own
         self._folder.mkdir(parents=True, exist_ok=True)
 
     def save(self) -> None:
         """Save the last layer, and the features after it."""
-        layers = self._construction.layers
-        final = self._folder_of(len(layers))
+        layers, samples = self._construction.layers, self._construction.samples
+        final, tensors = self._folder_of(len(layers)), layers[-1].state_dict()
+        if samples.known is not None:
+            tensors[MEMBERSHIP] = samples.partition.membership
         header = {
             "identity": self._identity,
             "layer": layers[-1].describe(),
             "history": self._construction.history.to_json(),
         }
         with atomic_folder(final) as folder:
-            write_tensors(layers[-1].state_dict(), folder / LAYER, KEY, header)
-            for name, batches in self._features().items():
-                for number, V in enumerate(batches):
-                    write_array(folder / f"{name}-{number:06d}.npy", V)
+            write_tensors(tensors, folder / LAYER, KEY, header)
+            for name, each in self._sets.items():
+                for number, V in enumerate(each.current):
+                    write_array(folder / f"{name}-current-{number:06d}.npy", V)
+                for number, V in enumerate(each.previous or ()):
+                    write_array(folder / f"{name}-previous-{number:06d}.npy", V)
         # Wait until every process has saved this layer. Until then, processes may have to resume
         # from the layer before, and need its features.
         self._processes.all_gather_object(len(layers))
@@ -95,7 +103,7 @@ class FolderCheckpoint:
         ValueError
             If the folder belongs to another construction.
         """
-        construction = self._construction
+        construction, samples = self._construction, self._construction.samples
         last = min(self._processes.all_gather_object(self._last_layer()))
         number = min(last, construction.settings.num_layers or last)
         if number == 0:
@@ -104,11 +112,13 @@ class FolderCheckpoint:
             read_tensors(self._folder_of(i) / LAYER, KEY, "a layer of a checkpoint")
             for i in range(1, number + 1)
         ]
-        header, _ = stored[-1]
+        header, tensors = stored[-1]
         self._check_identity(header["identity"])
         history = RateHistory.from_json(header["history"])
         check_rates(history, construction.history)
-        spectrum = construction.samples.info.spectrum
+        if samples.known is not None:
+            samples.assign(tensors[MEMBERSHIP].to(samples.known.device))
+        spectrum = samples.info.spectrum
         if construction.offload:  # layers in host memory share a spectrum there
             spectrum = HalfSpectrum(spectrum.shape)
         construction.layers = [
@@ -116,7 +126,12 @@ class FolderCheckpoint:
             for header, tensors in stored
         ]
         construction.history = history
-        self._restore_features(number)
+        if construction.is_finished():  # only the last layer of all has features
+            return
+        for name, each in self._sets.items():
+            each.current = self._read_features(number, f"{name}-current")
+            each.previous = self._read_features(number, f"{name}-previous") or None
+        construction.moments = construction.gather()
 
     def _check_identity(self, stored: Identity) -> None:
         """Raise ValueError on all processes unless the checkpoint belongs to this construction."""
@@ -135,40 +150,6 @@ class FolderCheckpoint:
                 f"{self._folder} belongs to another construction: {'; '.join(found)}. {order}To "
                 "begin again, choose another checkpoint or delete this one"
             )
-
-    def _features(self) -> dict[str, Iterable[Tensor]]:
-        """Everything that is needed to continue, in batches."""
-        features: dict[str, Iterable[Tensor]] = {}
-        for name, samples in self._sets().items():
-            features[f"{name}-current"] = samples.current
-            features[f"{name}-previous"] = samples.previous or ()
-        samples = self._construction.samples
-        if samples.known is not None:
-            features["training-membership"] = (each.membership for each in samples.partitions)
-        return features
-
-    def _restore_features(self, number: int) -> None:
-        """Read what is needed to continue. Earlier layers than the last have no features."""
-        construction = self._construction
-        if construction.samples.known is not None:
-            membership = list(self._read_features(number, "training-membership"))
-            if not membership:
-                raise ValueError(
-                    f"the checkpoint holds more than {number} layer(s), and memberships of samples "
-                    "without labels only after the last one: ask for more layers"
-                )
-            construction.samples.assign(torch.cat(membership))
-        if construction.is_finished():
-            return
-        for name, samples in self._sets().items():
-            samples.current = self._read_features(number, f"{name}-current")
-            samples.previous = self._read_features(number, f"{name}-previous") or None
-        construction.moments = construction.gather()
-
-    def _sets(self) -> dict[str, LabelledFeatures]:
-        validation = self._construction.validation
-        held_out = {} if validation is None else {"validation": validation}
-        return {"training": self._construction.samples, **held_out}
 
     def _folder_of(self, number: int) -> Path:
         return self._folder / f"layer-{number:05d}"
@@ -190,13 +171,12 @@ def check_rates(stored: RateHistory, own: RateHistory) -> None:
 
     They show what a digest of samples does not: a lift whose code has changed.
     """
-    for name in ("expansion", "compression"):
-        before, now = (float(getattr(history, name)[0]) for history in (stored, own))
-        if not math.isclose(before, now, rel_tol=1e-4):
-            raise ValueError(
-                f"the checkpoint belongs to other features: their {name} rate was {before:.6g} "
-                f"before the first layer, and is {now:.6g}; has the code of the lift changed?"
-            )
+    before, now = ([float(each.expansion[0]), float(each.compression[0])] for each in (stored, own))
+    if not np.allclose(before, now, rtol=1e-4, atol=0):
+        raise ValueError(
+            "the checkpoint belongs to other features: before the first layer, their rates [R, R_c]"
+            f" were {before}, and are {now}; has the code of the lift changed?"
+        )
 
 
 def identity_of(construction: Construction, lift: nn.Module | None) -> Identity:
@@ -216,8 +196,9 @@ def identity_of(construction: Construction, lift: nn.Module | None) -> Identity:
         "the tensors of the lift": str(Digest(*(lift.state_dict().values() if lift else ()))),
     }
     del identity["num_layers"], identity["tol"]
-    for name, each in (("", samples), ("validation ", construction.validation)):
-        if each is not None:
-            identity[f"the {name}samples"], identity[f"the {name}labels"] = each.digests
+    identity["the samples"], identity["the labels"] = samples.digests
+    if construction.validation is not None:
+        held_out = construction.validation.digests
+        identity["the validation samples"], identity["the validation labels"] = held_out
     stored: Identity = json.loads(as_text(identity))
     return stored
