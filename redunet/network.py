@@ -1,7 +1,6 @@
 """ReduNet, the constructed network, which is an ordinary ``nn.Module``."""
 
 import copy
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from os import PathLike
 from typing import Literal, Self
@@ -39,7 +38,7 @@ from redunet.layers.layer_list import LayerList
 from redunet.layers.reader import pooled
 from redunet.layers.real import RealNetwork
 from redunet.lifts import composed
-from redunet.rates.spectrum import HalfSpectrum, ToSignal, ToSphere
+from redunet.rates.spectrum import HalfSpectrum
 from redunet.search import Search
 from redunet.search.search import as_search
 
@@ -496,27 +495,34 @@ class ReduNet(nn.Module):
             return like.new_zeros(len(self.samples(X)), len(like))
         return torch.cat([reader.logits(batch) for batch in self._batches(X)])
 
-    def residual_norms(self, X: Array, layer: int = -1) -> Tensor:
+    def residual_norms(self, X: Array, layer: int | None = -1) -> Tensor:
         """‖Cʲ v‖ of samples before a layer, from which the layer estimates their memberships.
 
         Parameters
         ----------
         X : array-like or Tensor of shape (m, *sample_shape)
-        layer : int
-            Index of the layer; by default the last.
+        layer : int or None
+            Index of the layer, by default the last; None for all layers, in one pass.
 
         Returns
         -------
-        Tensor of shape (m, k)
+        Tensor of shape (m, k), or (num_layers, m, k) for all layers
             Columns are in the order of ``classes_``. Shifts of signals do not change them.
         """
-        layers = list(self.layers)
-        chosen, earlier = layers[layer], layers[: range(len(layers))[layer]]
-        norms = []
+        numbers = range(len(self.layers))
+        chosen = numbers if layer is None else numbers[layer : layer + 1 or None]
+        batches = []
         for V in self.encode(X):
-            V, previous = propagate(V, earlier)
-            norms.append(chosen.residual_norms(extrapolate(V, previous, chosen.momentum)))
-        return torch.cat(norms)
+            states = trajectory(V, self.layers[: chosen[-1]])
+            pairs = zip(self.layers, states, strict=False)
+            norms = [
+                each.residual_norms(extrapolate(*state, each.momentum))
+                for number, (each, state) in enumerate(pairs)
+                if number in chosen
+            ]
+            batches.append(torch.stack(norms))
+        found = torch.cat(batches, 1)
+        return found if layer is None else found[0]
 
     def relative_residuals(self, X: Array, layer: int = -1) -> Tensor:
         """r_j = ‖Cʲ v‖/α_j of samples before a layer, which needs no unit.
@@ -535,26 +541,6 @@ class ReduNet(nn.Module):
         """
         chosen = self.layers[layer]
         return self.residual_norms(X, layer) * (chosen.proportions / chosen.alpha)
-
-    def residual_norms_by_layer(self, X: Array) -> Tensor:
-        """:meth:`residual_norms` of every layer, in one pass.
-
-        Parameters
-        ----------
-        X : array-like or Tensor of shape (m, *sample_shape)
-
-        Returns
-        -------
-        Tensor of shape (num_layers, m, k)
-        """
-        batches = []
-        for V in self.encode(X):
-            states = zip(self.layers, trajectory(V, self.layers), strict=False)
-            norms = [
-                layer.residual_norms(extrapolate(*state, layer.momentum)) for layer, state in states
-            ]
-            batches.append(torch.stack(norms))
-        return torch.cat(batches, 1)
 
     def predict(self, X: Array) -> np.ndarray:
         """The label with the largest membership for each sample, a numpy array ``(m,)``.
@@ -605,32 +591,6 @@ class ReduNet(nn.Module):
         X = as_samples(self.names.in_order(X))
         check_sample_shape(X, self.sample_shape)
         return X
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Precision of samples and features."""
-        return self.layers[0].proportions.dtype
-
-    def as_sequential(self) -> nn.Sequential:
-        """The modules of the network in sequence, to use them separately or in new combinations.
-
-        They are: the ``lift`` if there is one, ``sphere`` from signals to half spectra
-        ``(F, m, C)``, ``layer1`` and so on, and ``signal`` back.
-
-        Raises
-        ------
-        ValueError
-            If the network has momentum, because each layer then needs the features of two layers.
-        """
-        if any(layer.momentum for layer in self.layers):
-            raise ValueError(
-                "a network with momentum has no sequential form: each layer needs the features of "
-                "the two layers before"
-            )
-        parts: dict[str, nn.Module] = {} if self.lift is None else {"lift": self.lift}
-        parts["sphere"] = ToSphere(self.spectrum)
-        parts |= {f"layer{number}": layer for number, layer in enumerate(self.layers, 1)}
-        return nn.Sequential(OrderedDict(parts | {"signal": ToSignal(self.spectrum)}))
 
     def real_form(self) -> RealNetwork:
         """A copy in real arithmetic, from samples to features and memberships, for export."""

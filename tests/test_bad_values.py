@@ -66,7 +66,7 @@ def networks():
         ReduNetClassifier(1).fit(rows, LABELS).predict,
         NearestSubspaceClassifier(1).fit(rows, LABELS).predict,
     )
-    ways = (net, net.membership, net.predict, net.residual_norms, net.residual_norms_by_layer)
+    ways = (net, net.membership, net.predict, net.residual_norms)
     traced = (lambda X: list(net.trajectory(X)), tuned, tuned.predict)
     return [(images, way) for way in (*ways, *traced)] + [(rows, way) for way in estimators]
 

@@ -39,7 +39,7 @@ def test_the_history_by_predicted_labels(shape):
         V = algorithm.step(V, layer)
         expected.append(algorithm.rates(V, residuals.argmin(0), 0.1))
         rates_by_labels.append(algorithm.rates(V, LABELS, 0.1))
-    predicted = net.residual_norms_by_layer(X).argmin(2)
+    predicted = net.residual_norms(X, None).argmin(2)
     found = [
         rate_reduction(Z, labels, 0.1)[1:]
         for Z, labels in zip(list(net.trajectory(X))[1:], predicted, strict=True)

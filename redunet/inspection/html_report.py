@@ -178,7 +178,7 @@ def _contents(
 ) -> dict[str, object]:
     """Pictures and tables, with the residuals of all layers computed once."""
     net = constructed(model)
-    norms = net.residual_norms_by_layer(X)  # (num_layers, m, k)
+    norms = net.residual_norms(X, None)  # (num_layers, m, k)
     pairs = list(zip(net.layers, norms, strict=True))
     memberships = [layer.assign(own) for layer, own in pairs]
     memberships[-1] = net.pool(memberships[-1], X)

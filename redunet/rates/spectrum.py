@@ -296,27 +296,3 @@ def minus_origin(V: Tensor, origin: Tensor | None) -> Tensor:
 def joined(parts: tuple[Tensor, ...] | list[Tensor], dim: int = 0) -> Tensor:
     """The concatenation of tensors; a single tensor is not copied."""
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim)
-
-
-class ToSphere(nn.Module):
-    """Signals ``(m, C, *spatial)`` of any norm to half spectra ``(F, m, C)`` of unit norm."""
-
-    def __init__(self, spectrum: HalfSpectrum):
-        super().__init__()
-        self.spectrum = spectrum
-
-    def forward(self, X: Tensor) -> Tensor:
-        """Transform and normalise."""
-        return project_to_sphere(self.spectrum(at_moderate_scale(X)), inplace=True)
-
-
-class ToSignal(nn.Module):
-    """Half spectra ``(F, m, C)`` to signals ``(m, C, *spatial)``."""
-
-    def __init__(self, spectrum: HalfSpectrum):
-        super().__init__()
-        self.spectrum = spectrum
-
-    def forward(self, V: Tensor) -> Tensor:
-        """Transform back."""
-        return self.spectrum.inverse(V)

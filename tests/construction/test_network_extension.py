@@ -103,7 +103,7 @@ def test_fine_precision_in_float32_is_summed_in_float64():
     expected = construct(X, LABELS, eps_sq=1e-5)
     net = extended(X.float(), LABELS, LABELS < 2, eps_sq=1e-5)
     operators = net.layers[0].operators
-    assert net.dtype is torch.float32
+    assert net.layers[0].proportions.dtype is torch.float32
     assert operators.sums.moments.dtype is torch.complex128
     assert operators.compression.values.dtype is torch.complex64
     torch.testing.assert_close(net(X).double(), expected(X), rtol=0, atol=1e-3)

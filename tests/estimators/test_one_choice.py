@@ -33,7 +33,7 @@ SAMPLES = pytest.mark.parametrize("samples", [table, series, images, whole_numbe
 
 def assert_same(net, other):
     assert net.settings == other.settings
-    assert net.dtype == other.dtype
+    assert net.layers[0].proportions.dtype == other.layers[0].proportions.dtype
     state, others = net.state_dict(), other.state_dict()
     assert state.keys() == others.keys()
     for name, value in state.items():

@@ -69,7 +69,7 @@ def test_one_call_gives_an_invariant_network(dtype):
     X, labels = series(60, dtype=dtype)
     net = ReduNet.construct(X[:30], labels[:30], lift="auto")
     assert len(net.layers) == 1
-    assert net.dtype == dtype
+    assert net.layers[0].proportions.dtype == dtype
     assert (net.predict(X[30:]) == labels[30:]).mean() > 0.9
     shifted = X[30:].roll(5, -1)
     torch.testing.assert_close(
