@@ -123,7 +123,7 @@ class Encoder:
             return partition, None
         membership = torch.zeros(len(labels), len(classes), dtype=torch.float64, device="cpu")
         membership[known, np.searchsorted(classes, labels[known])] = 1
-        partition = Partition.from_membership(membership.to(self.device), classes)
+        partition = Partition(classes, membership.to(self.device))
         return partition, torch.from_numpy(known).to(self.device)
 
     def _classes(self, labels: np.ndarray, known: np.ndarray) -> np.ndarray:

@@ -135,7 +135,7 @@ class LabelledFeatures:
 
     def assign(self, membership: Tensor) -> None:
         """Give the samples other memberships ``(m, k)``."""
-        self._set_partition(Partition.from_membership(membership, self.partition.classes))
+        self._set_partition(Partition(self.partition.classes, membership))
         self.info = self.info.with_partition(self.partition)
 
     def points(self, momentum: float = 0.0) -> Iterator[Tensor]:

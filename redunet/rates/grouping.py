@@ -14,7 +14,8 @@ class Assignments(NamedTuple):
     classes: Tensor  # positions of the classes, ascending
     samples: Tensor  # positions of the samples
     ranks: Tensor  # 0, 1, … within each class
-    weights: Tensor | None  # memberships Π; None if all are 1
+    sizes: Tensor  # (k,) number of samples in each class
+    weights: Tensor | None = None  # memberships Π; None if all are 1
 
     def gather(self, V: Tensor) -> Tensor:
         """The samples of all pairs from ``(F, m, C)``, times the square roots of their weights.
@@ -71,15 +72,19 @@ def ranked(
     sizes = torch.bincount(classes, minlength=num_classes)
     starts = sizes.cumsum(0) - sizes
     ranks = torch.arange(len(classes), device=classes.device) - starts[classes]
-    return Assignments(classes, samples, ranks, weights)
+    return Assignments(classes, samples, ranks, sizes, weights)
 
 
-def class_batches(assignments: Assignments, num_classes: int) -> list[ClassBatch]:
-    """Classes grouped by size, with the samples that are assigned to them."""
-    sizes = torch.bincount(assignments.classes, minlength=num_classes)
+def class_batches(assignments: Assignments) -> list[ClassBatch]:
+    """Classes that have samples, grouped by size: those with 2^(i−1) < size ≤ 2^i are together."""
+    sizes = assignments.sizes
     starts = sizes.cumsum(0) - sizes
+    octaves = torch.where(sizes > 0, sizes.clamp_min(1).double().log2().ceil(), -1)
     batches = []
-    for classes in _octaves(sizes):
+    for octave in octaves.unique().tolist():
+        if octave < 0:
+            continue
+        classes = (octaves == octave).nonzero()[:, 0]
         place = torch.arange(int(sizes[classes].max()), device=sizes.device)
         mask = place < sizes[classes, None]
         position = torch.where(mask, starts[classes, None] + place, 0)
@@ -88,10 +93,3 @@ def class_batches(assignments: Assignments, num_classes: int) -> list[ClassBatch
             weights = mask.to(torch.float64)
         batches.append(ClassBatch(classes, assignments.samples[position], weights))
     return batches
-
-
-def _octaves(sizes: Tensor) -> list[Tensor]:
-    """Positions of the non-empty classes, split where sizes double: sizes in (2^(i−1), 2^i]."""
-    octave = torch.where(sizes > 0, sizes, 1).to(torch.float64).log2().ceil().long()
-    octave = torch.where(sizes > 0, octave, -1)
-    return [(octave == o).nonzero()[:, 0] for o in octave.unique().tolist() if o >= 0]

@@ -1,23 +1,29 @@
 """Memberships of samples in classes: the diagonals of the matrices Πʲ of the papers."""
 
-from abc import ABC, abstractmethod
 from functools import cached_property
-from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from redunet._checks import Array, as_tensor, quoted
 from redunet._labels import as_labels
 from redunet.rates.covariance import second_moment
-from redunet.rates.grouping import Assignments, ClassBatch, assignments_of, class_batches, ranked
+from redunet.rates.grouping import (
+    Assignments,
+    ClassBatch,
+    assignments_of,
+    class_batches,
+    ranked,
+)
 
 
-class Partition(ABC):
+class Partition:
     """Memberships Π of ``m`` samples in ``k`` classes, hard or soft.
 
-    Build it with :meth:`from_labels`.
+    Build it with :meth:`from_labels`. Labels come from the host, so samples are grouped there, and
+    a device is not read.
 
     Attributes
     ----------
@@ -29,11 +35,18 @@ class Partition(ABC):
         Weights of the samples, which their memberships sum to; None if all are 1.
     """
 
-    is_soft: ClassVar[bool]
-    weights: Tensor | None = None
-
-    def __init__(self, classes: np.ndarray):
+    def __init__(
+        self,
+        classes: np.ndarray,
+        given: Tensor,
+        on_host: Tensor | None = None,
+        weights: Tensor | None = None,
+    ):
         self.classes = classes
+        self.is_soft = given.ndim == 2
+        self._given = given  # Π (m, k), or the position of each sample's class (m,)
+        self._on_host = given if on_host is None else on_host
+        self.weights = weights
 
     @staticmethod
     def from_labels(
@@ -77,7 +90,7 @@ class Partition(ABC):
         if labels.ndim == 2:
             _check_memberships(labels, classes, partial=partial, empty=empty or partial)
             soft = as_tensor(original, device=device).to(torch.float64)
-            return _SoftPartition(np.arange(soft.shape[1]) if classes is None else classes, soft)
+            return Partition(np.arange(soft.shape[1]) if classes is None else classes, soft)
         names, positions = np.unique(labels, return_inverse=True)
         if classes is not None:
             unknown = np.setdiff1d(names, classes)
@@ -88,50 +101,60 @@ class Partition(ABC):
         if len(names) < 2 and not partial:
             raise ValueError(f"at least two classes are needed, got 1 class: {names.tolist()}")
         on_host = as_tensor(positions, device="cpu")
-        return _HardPartition(names, on_host, on_host if device is None else on_host.to(device))
-
-    @staticmethod
-    def from_membership(membership: Tensor, classes: np.ndarray) -> "Partition":
-        """A partition from memberships ``(m, k)`` in these classes, which are not checked."""
-        return _SoftPartition(classes, membership)
+        return Partition(names, on_host if device is None else on_host.to(device), on_host)
 
     def weighted(self, weights: Tensor) -> "Partition":
         """The memberships of every sample times its weight ``(m,)``, which is positive."""
-        return _SoftPartition(self.classes, self.membership * weights[:, None], weights)
+        return Partition(self.classes, self.membership * weights[:, None], weights=weights)
 
-    @abstractmethod
+    def batch(self, run: slice) -> "Partition":
+        """The partition of some of the samples, with the same classes."""
+        weights = None if self.weights is None else self.weights[run]
+        return Partition(self.classes, self._given[run], self._on_host[run], weights)
+
     def __len__(self) -> int:
         """Number m of samples."""
+        return len(self._given)
 
     @property
     def num_classes(self) -> int:
         """Number k of classes."""
         return len(self.classes)
 
-    @property
-    @abstractmethod
-    def counts(self) -> Tensor:
-        """tr Πʲ, the number of samples in each class, ``(k,)``, float64."""
-
-    @property
-    @abstractmethod
-    def sizes(self) -> Tensor:
-        """Number of samples with a membership above 0 in each class, ``(k,)``."""
-
-    @property
-    @abstractmethod
+    @cached_property
     def membership(self) -> Tensor:
         """Π, with one row per sample, ``(m, k)``."""
+        if self.is_soft:
+            return self._given
+        return functional.one_hot(self._given, self.num_classes).to(torch.float64)
 
-    @property
-    @abstractmethod
+    @cached_property
+    def counts(self) -> Tensor:
+        """tr Πʲ, the number of samples in each class, ``(k,)``, float64."""
+        return self._given.sum(0) if self.is_soft else self.sizes.to(torch.float64)
+
+    @cached_property
+    def sizes(self) -> Tensor:
+        """Number of samples with a membership above 0 in each class, ``(k,)``."""
+        return self._grouped.sizes.to(self._given.device)
+
+    @cached_property
+    def _grouped(self) -> Assignments:
+        if not self.is_soft:
+            return assignments_of(self._on_host, self.num_classes)
+        classes, samples = self._given.T.nonzero(as_tuple=True)
+        return ranked(classes, samples, self._given[samples, classes], self.num_classes)
+
+    @cached_property
     def assignments(self) -> Assignments:
         """All pairs of a sample and a class that contains it, sorted by class."""
+        own, device = self._grouped, self._given.device
+        return own if self.is_soft else Assignments(*(t.to(device) for t in own[:4]))
 
     @cached_property
     def class_batches(self) -> list[ClassBatch]:
         """All classes that have samples, grouped by size."""
-        return class_batches(self.assignments, self.num_classes)
+        return [batch.to(self._given.device) for batch in class_batches(self._grouped)]
 
     def moments(self, V: Tensor) -> Tensor:
         """Second moments V(p) Πʲ V(p)* of all classes, ``(F, m, C)`` to ``(F, k, C, C)``."""
@@ -150,114 +173,18 @@ class Partition(ABC):
         places = own.classes * largest + own.ranks
         return stacked.index_copy(1, places, own.gather(V)).unflatten(1, (-1, largest))
 
-    @abstractmethod
     def sums(self, values: Tensor) -> Tensor:
         """Πᵀ values: sums over each class's samples, ``(m, …)`` to ``(k, …)``."""
+        if self.is_soft:
+            return self._given.T.to(values.dtype) @ values
+        total = values.new_zeros(self.num_classes, *values.shape[1:])
+        return total.index_add(0, self._given, values)
 
-    @abstractmethod
     def spread(self, values: Tensor) -> Tensor:
         """Π values: for each sample a weighted mean over the classes, ``(k, …)`` to ``(m, …)``."""
-
-    @abstractmethod
-    def batch(self, run: slice) -> "Partition":
-        """The partition of some of the samples, with the same classes."""
-
-
-class _HardPartition(Partition):
-    """Every sample belongs to one class.
-
-    Labels come from the host, so samples are grouped there, and a device is not read.
-    """
-
-    is_soft = False
-
-    def __init__(self, classes: np.ndarray, on_host: Tensor, positions: Tensor):
-        super().__init__(classes)
-        self._on_host = on_host
-        self._positions = positions  # (m,) position of each sample's class
-
-    def __len__(self) -> int:
-        return len(self._positions)
-
-    @cached_property
-    def counts(self) -> Tensor:
-        return self.sizes.to(torch.float64)
-
-    @cached_property
-    def sizes(self) -> Tensor:
-        sizes = torch.bincount(self._on_host, minlength=self.num_classes)
-        return sizes.to(self._positions.device)
-
-    @property
-    def membership(self) -> Tensor:
-        return torch.nn.functional.one_hot(self._positions, self.num_classes).to(torch.float64)
-
-    @cached_property
-    def assignments(self) -> Assignments:
-        classes, samples, ranks, _ = self._host_assignments
-        device = self._positions.device
-        return Assignments(classes.to(device), samples.to(device), ranks.to(device), None)
-
-    @cached_property
-    def class_batches(self) -> list[ClassBatch]:
-        batches = class_batches(self._host_assignments, self.num_classes)
-        return [batch.to(self._positions.device) for batch in batches]
-
-    @cached_property
-    def _host_assignments(self) -> Assignments:
-        return assignments_of(self._on_host, self.num_classes)
-
-    def sums(self, values: Tensor) -> Tensor:
-        total = values.new_zeros(self.num_classes, *values.shape[1:])
-        return total.index_add(0, self._positions, values)
-
-    def spread(self, values: Tensor) -> Tensor:
-        return values.index_select(0, self._positions)
-
-    def batch(self, run: slice) -> "_HardPartition":
-        return _HardPartition(self.classes, self._on_host[run], self._positions[run])
-
-
-class _SoftPartition(Partition):
-    """A sample may belong to several classes."""
-
-    is_soft = True
-
-    def __init__(self, classes: np.ndarray, membership: Tensor, weights: Tensor | None = None):
-        super().__init__(classes)
-        self._membership = membership  # (m, k)
-        self.weights = weights
-
-    def __len__(self) -> int:
-        return len(self._membership)
-
-    @cached_property
-    def counts(self) -> Tensor:
-        return self._membership.sum(0)
-
-    @cached_property
-    def sizes(self) -> Tensor:
-        return (self._membership > 0).sum(0)
-
-    @property
-    def membership(self) -> Tensor:
-        return self._membership
-
-    @cached_property
-    def assignments(self) -> Assignments:
-        classes, samples = self._membership.T.nonzero(as_tuple=True)
-        weights = self._membership[samples, classes]
-        return ranked(classes, samples, weights, self.num_classes)
-
-    def sums(self, values: Tensor) -> Tensor:
-        return self._membership.T.to(values.dtype) @ values
-
-    def spread(self, values: Tensor) -> Tensor:
-        return self._membership.to(values.dtype) @ values
-
-    def batch(self, run: slice) -> "_SoftPartition":
-        weights = None if self.weights is None else self.weights[run]
-        return _SoftPartition(self.classes, self._membership[run], weights)
+        if self.is_soft:
+            return self._given.to(values.dtype) @ values
+        return values.index_select(0, self._given)
 
 
 def _check_memberships(

@@ -39,7 +39,7 @@ def hide(labels, kept, seed=0):
 
 def increments(V, spectrum, membership, kind, eps_sq):
     """m ∂R_c/∂Π of half spectra, by the closed form."""
-    partition = Partition.from_membership(membership, np.arange(membership.shape[1]))
+    partition = Partition(np.arange(membership.shape[1]), membership)
     processes = Processes(None)
     info = DatasetInfo.from_partition(partition, spectrum, V.shape[2], V.dtype, eps_sq, processes)
     moments = moments_of(kind, info, V, partition)

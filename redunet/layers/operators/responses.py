@@ -93,8 +93,7 @@ class Responses:
         self, weights: Tensor, owners: Tensor, decided: Tensor
     ) -> Iterator[Tensor]:
         samples, others = (choice.nonzero()[:, 0] for choice in (decided, ~decided))
-        count = weights.shape[1]
-        batches = class_batches(assignments_of(owners[samples], count), count)
+        batches = class_batches(assignments_of(owners[samples], weights.shape[1]))
         groups = [samples[batch.samples] for batch in batches]
         # Rows are computed class by class, with padding, and those of the other samples follow.
         sample_of = torch.cat([*(group.flatten() for group in groups), others])
