@@ -8,6 +8,7 @@ of an interruption, the construction can therefore resume from the last complete
 
 import json
 import os
+from dataclasses import asdict
 from pathlib import Path
 from textwrap import shorten
 from typing import TypeAlias
@@ -79,7 +80,7 @@ class FolderCheckpoint:
         header = {
             "identity": self._identity,
             "layer": layers[-1].describe(),
-            "history": self._construction.history.to_json(),
+            "history": asdict(self._construction.history),
         }
         with atomic_folder(final) as folder:
             write_tensors(tensors, folder / LAYER, KEY, header)

@@ -1,24 +1,16 @@
 """The rates of the features, layer by layer."""
 
-import math
 from dataclasses import dataclass, field
-from typing import Self, TypedDict
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from redunet._tables import table
+from redunet.files.tensors import Header
 from redunet.rates import RateReduction
 
 Rates = NDArray[np.float64]
-
-
-class RateFields(TypedDict):
-    """A history as JSON can hold it. A rate that is not known is None."""
-
-    expansion: list[float | None]
-    compression: list[float | None]
-    validation: "RateFields | None"
 
 
 @dataclass
@@ -65,24 +57,11 @@ class RateHistory:
         before, after = self.delta[-2:]
         return bool(after - before < tol * abs(before))
 
-    def to_json(self) -> RateFields:
-        """Lists of numbers that JSON can represent."""
-        return {
-            "expansion": _as_json(self.expansion),
-            "compression": _as_json(self.compression),
-            "validation": None if self.validation is None else self.validation.to_json(),
-        }
-
     @classmethod
-    def from_json(cls, values: RateFields) -> Self:
-        """The history that :meth:`to_json` described."""
+    def from_json(cls, values: Header) -> Self:
+        """The history whose ``dataclasses.asdict`` went through JSON."""
         return cls(
             np.array(values["expansion"], dtype=float),
             np.array(values["compression"], dtype=float),
             None if values["validation"] is None else cls.from_json(values["validation"]),
         )
-
-
-def _as_json(rates: Rates) -> list[float | None]:
-    """Rates as a list. A rate that is not known, NaN, becomes None."""
-    return [None if math.isnan(rate) else rate for rate in rates.tolist()]

@@ -7,7 +7,7 @@ reader are then made again from the samples, their settings, and the steps of th
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from os import PathLike
 
 import numpy as np
@@ -146,7 +146,7 @@ def header_of(parts: Parts) -> Header:
         "sample_shape": parts.sample_shape,
         "feature_shape": parts.feature_shape,
         "batch_size": parts.batch_size,
-        "history": parts.history.to_json(),
+        "history": asdict(parts.history),
         "lift": lift_to_json(parts.lift),
         "names": parts.names,
         "reader": None

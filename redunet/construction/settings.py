@@ -3,13 +3,14 @@
 The reasons and measurements for these values are in docs/choosing.md.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Self, TypedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Self
 
 from redunet._checks import check_count, check_flag, check_number, check_positive, set_fields
 from redunet._tables import html_pairs
 from redunet.construction.steps import Step, longest_constant_step
+from redunet.files.tensors import Header
 from redunet.layers import (
     MEMBERSHIPS,
     OPERATOR_KINDS,
@@ -26,20 +27,6 @@ EPS_SQ_OF_VECTORS = 0.5
 # and after 50 layers at the latest.
 TOLERANCE = 0.01
 MOST_LAYERS = 50
-
-
-class SettingsFields(TypedDict):
-    """Settings as JSON can hold them; see :class:`Settings`."""
-
-    num_layers: int
-    eta: float | list[float]
-    eps_sq: float
-    membership: dict[str, object]
-    operators: dict[str, object]
-    momentum: float
-    tol: float | None
-    true_membership: bool
-    adaptive_eta: bool
 
 
 @dataclass(frozen=True)
@@ -133,23 +120,20 @@ class Settings:
 
     def to_json(self) -> dict[str, object]:
         """The settings as values that JSON can represent."""
-        values: dict[str, object] = {
-            field.name: getattr(self, field.name) for field in fields(self)
-        }
-        return values | {
+        return {
+            **vars(self),
             "membership": MEMBERSHIPS.to_json(self.membership),
             "operators": OPERATOR_KINDS.to_json(self.operators),
         }
 
     @classmethod
-    def from_json(cls, values: SettingsFields) -> Self:
+    def from_json(cls, values: Header) -> Self:
         """Settings that :meth:`to_json` described."""
         parts = {
             "membership": MEMBERSHIPS.from_json(values["membership"]),
             "operators": OPERATOR_KINDS.from_json(values["operators"]),
         }
-        settings: Callable[..., Self] = cls  # which refuses names that it does not know
-        return settings(**{**values, **parts})
+        return cls(**{**values, **parts})  # which refuses names that it does not know
 
 
 def check_steps(
