@@ -76,7 +76,9 @@ class DiagonalMoments(Moments):
 
     def operator(self):
         """All Cʲ."""
-        return DiagonalOperator(self.alphas.to(self.regularised)[:, None] / self.regularised)
+        return DiagonalOperator(
+            self.info.class_alphas.to(self.regularised)[:, None] / self.regularised
+        )
 
 
 @dataclass(frozen=True)

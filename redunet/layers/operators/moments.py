@@ -5,7 +5,7 @@ frequency, and of that of all samples, M(p).
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Self
 
@@ -115,22 +115,21 @@ class DatasetInfo:
         return self.channels / (torch.where(self.counts > 0, self.counts, 1) * self.eps_sq)
 
     @cached_property
-    def alphas(self) -> Tensor:
-        """α as a tensor ``(1,)``."""
-        return torch.full_like(self.counts[:1], self.alpha)
-
-    @cached_property
-    def scales(self) -> Tensor:
-        """α over the Parseval weight of each frequency, ``(F, 1)``.
-
-        Half spectra include the root of the weight, so their moments include the weight.
-        """
-        return self.alpha / self._weights[:, None]
+    def together(self) -> Self:
+        """The same samples as one class."""
+        counts, sizes, offsets = (
+            t.sum(0, keepdim=True) for t in (self.counts, self.sizes, self.offsets)
+        )
+        return replace(self, counts=counts, sizes=sizes, offsets=offsets)
 
     @cached_property
     def class_scales(self) -> Tensor:
-        """α_j over the Parseval weight of each frequency, ``(F, k)``."""
-        return self.class_alphas.to(self._weights.dtype) / self._weights[:, None]
+        """α_j over the Parseval weight of each frequency, ``(F, k)``.
+
+        Half spectra include the root of the weight, so their moments include the weight.
+        """
+        weights = self.spectrum.weights.to(self.moment_dtype.to_real())
+        return self.class_alphas.to(weights.dtype) / weights[:, None]
 
     @property
     def moment_dtype(self) -> torch.dtype:
@@ -142,13 +141,18 @@ class DatasetInfo:
             return self.dtype
         return torch.complex128 if self.dtype.is_complex else torch.float64
 
-    @cached_property
-    def _weights(self) -> Tensor:
-        return self.spectrum.weights.to(self.moment_dtype.to_real())
-
     def zeros(self, *shape: int, dtype: torch.dtype | None = None) -> Tensor:
         """Zeros on the device of the half spectra, by default of their type."""
         return torch.zeros(shape, dtype=dtype or self.dtype, device=self.counts.device)
+
+    def shard(self, t: Tensor) -> Tensor:
+        """The part of this process of a tensor ``(F, k, …)``, with the first two axes joined."""
+        return self.processes.shard(t.flatten(0, 1))
+
+    def whole(self, part: Tensor, count: int) -> Tensor:
+        """Gather the parts of all processes, ``(F, count, …)``."""
+        shape = len(self.spectrum), count
+        return self.processes.all_gather(part, shape[0] * shape[1]).unflatten(0, shape)
 
 
 class Moments(ABC):
@@ -161,26 +165,19 @@ class Moments(ABC):
     Parameters
     ----------
     info : DatasetInfo
+        The counts of the groups; ``info.together`` has one group.
     sums : Tensor of shape (F, k, …)
         What is summed over the batches; at first zeros.
-    is_total : bool
-        Whether all samples are one group. By default the classes are the groups.
 
     Attributes
     ----------
-    alphas : Tensor of shape (k,)
-        α_j of the groups.
-    scales : Tensor of shape (F, k)
-        α_j over the Parseval weight of each frequency.
     factors : RegularisedCovariance or None
         Cholesky factors of I + α_j M_j(p), the part of this process, ``(F·k,)``.
     """
 
-    def __init__(self, info: DatasetInfo, sums: Tensor, *, is_total: bool = False):
+    def __init__(self, info: DatasetInfo, sums: Tensor):
         self.info = info
         self.sums = sums
-        self.alphas = info.alphas if is_total else info.class_alphas
-        self.scales = info.scales if is_total else info.class_scales
         self.factors: RegularisedCovariance | None = None
 
     @abstractmethod
@@ -199,14 +196,14 @@ class Moments(ABC):
     def log_dets(self) -> Tensor:
         """log det(I + α_j M_j(p)) for every frequency and group, ``(F, k)``."""
         assert self.factors is not None
-        return self.all_groups(self.factors.log_det())
+        return self.info.whole(self.factors.log_det(), len(self.info.counts))
 
     @abstractmethod
     def operator(self) -> Operator:
         """α_j (I + α_j M_j)⁻¹ for every group."""
 
     def union(self) -> "Moments":
-        """The finished moments of all samples as one group."""
+        """The sums of all samples as one group, which are not factorised yet."""
         raise TypeError(f"{type(self).__name__} need a total, from which E is made")
 
     def next_pass(self) -> "Moments | None":
@@ -216,24 +213,15 @@ class Moments(ABC):
         """
         return None
 
-    def shard(self, t: Tensor) -> Tensor:
-        """The part of this process of a tensor ``(F, k, …)``, with the first two axes joined."""
-        return self.info.processes.shard(t.flatten(0, 1))
-
-    def all_groups(self, part: Tensor) -> Tensor:
-        """Gather the parts of all processes, ``(F, k, …)``."""
-        shape = len(self.info.spectrum), len(self.alphas)
-        return self.info.processes.all_gather(part, shape[0] * shape[1]).unflatten(0, shape)
-
 
 class SummedMoments(Moments):
     """Second moments as matrices. Operators are dense."""
 
-    def __init__(self, info: DatasetInfo, sums: Tensor | None = None, *, is_total: bool = False):
+    def __init__(self, info: DatasetInfo, sums: Tensor | None = None):
         if sums is None:
             shape = len(info.spectrum), len(info.counts), info.channels, info.channels
             sums = info.zeros(*shape, dtype=info.moment_dtype)
-        super().__init__(info, sums, is_total=is_total)
+        super().__init__(info, sums)
 
     def add(self, V: Tensor, partition: Partition) -> None:
         """Add a batch of samples ``(F, m, C)`` with their classes."""
@@ -241,28 +229,26 @@ class SummedMoments(Moments):
 
     def covariance(self) -> RegularisedCovariance:
         """I + α_j M_j(p), the part of this process, ``(F·k,)``."""
-        return RegularisedCovariance.from_moment(self.shard(self.sums), self.shard(self.scales))
+        shard = self.info.shard
+        return RegularisedCovariance.from_moment(shard(self.sums), shard(self.info.class_scales))
 
     def operator(self) -> DenseOperator:
         """α_j (I + α_j M_j)⁻¹ as matrices."""
         assert self.factors is not None
-        inverses = self.all_groups(self.factors.inverse())
-        alphas = self.alphas.to(inverses.real.dtype)
+        inverses = self.info.whole(self.factors.inverse(), len(self.info.counts))
+        alphas = self.info.class_alphas.to(inverses.real.dtype)
         return DenseOperator(inverses.mul_(alphas[:, None, None]).to(self.info.dtype))
 
     def union(self) -> "SummedMoments":
-        """The finished moments of all samples as one group."""
-        union = SummedMoments(self.info, self.sums.sum(1, keepdim=True), is_total=True)
-        union.factors = union.covariance()
-        return union
+        """The sums of all samples as one group, which are not factorised yet."""
+        return SummedMoments(self.info.together, self.sums.sum(1, keepdim=True))
 
 
 class TotalMoment(SummedMoments):
     """The second moment of all samples as matrices."""
 
     def __init__(self, info: DatasetInfo):
-        shape = len(info.spectrum), 1, info.channels, info.channels
-        super().__init__(info, info.zeros(*shape, dtype=info.moment_dtype), is_total=True)
+        super().__init__(info.together)
 
     def add(self, V: Tensor, partition: Partition) -> None:
         """Add a batch of samples ``(F, m, C)``."""
@@ -283,14 +269,15 @@ class RowMoments(Moments):
 
     def covariance(self) -> RegularisedCovariance:
         """I + α_j M_j(p), the part of this process, ``(F·k,)``."""
-        rows = self.shard(self.rows().to(self.info.moment_dtype))
-        return RegularisedCovariance.from_samples(rows, self.shard(self.scales))
+        rows, shard = self.rows().to(self.info.moment_dtype), self.info.shard
+        return RegularisedCovariance.from_samples(shard(rows), shard(self.info.class_scales))
 
     def operator(self) -> LowRankOperator:
         """α_j (I − W_j* W_j) = α_j (I + α_j M_j)⁻¹."""
         assert self.factors is not None
-        factors = self.all_groups(self.factors.inverse_factor()).to(self.info.dtype)
-        return LowRankOperator(factors, self.alphas.to(factors.real.dtype, copy=True))
+        factors = self.info.whole(self.factors.inverse_factor(), len(self.info.counts))
+        alphas = self.info.class_alphas.to(self.info.dtype.to_real(), copy=True)
+        return LowRankOperator(factors.to(self.info.dtype), alphas)
 
 
 class StoredSamples(RowMoments):
@@ -300,29 +287,26 @@ class StoredSamples(RowMoments):
     several classes is stored in each of them, times the root of its membership.
     """
 
-    def __init__(self, info: DatasetInfo, sums: Tensor | None = None, *, is_total: bool = False):
+    def __init__(self, info: DatasetInfo, sums: Tensor | None = None):
         if sums is None:
             shape = len(info.spectrum), len(info.counts), info.largest_class, info.channels
             sums = info.zeros(*shape)
-        super().__init__(info, sums, is_total=is_total)
+        super().__init__(info, sums)
         self._filled = info.offsets.clone()  # the places of other processes stay 0
 
     def add(self, V: Tensor, partition: Partition) -> None:
         """Add a batch of samples ``(F, m, C)`` with their classes."""
-        assignments = partition.assignments
-        places = self._filled[assignments.classes] + assignments.ranks
-        self.sums[:, assignments.classes, places] = assignments.gather(V)
-        self._filled += partition.sizes
+        own = partition.assignments
+        self.sums[:, own.classes, self._filled[own.classes] + own.ranks] = own.gather(V)
+        self._filled += own.sizes
 
     def rows(self) -> Tensor:
         """The samples of all processes, ``(F, k, r, C)``."""
         return self.sums
 
     def union(self) -> "StoredSamples":
-        """The finished moments of all samples as one group."""
-        union = StoredSamples(self.info, self.sums.flatten(1, 2).unsqueeze(1), is_total=True)
-        union.factors = union.covariance()
-        return union
+        """The samples of all classes as those of one group."""
+        return StoredSamples(self.info.together, self.sums.flatten(1, 2).unsqueeze(1))
 
 
 class SecondMoments:
@@ -366,24 +350,19 @@ class SecondMoments:
         self.classes.finish()
         if self.total is None:
             self.total = self.classes.union()
+            self.total.factors = self.total.covariance()
         else:
             self.total.finish()
-        factors = []
-        for each in (self.total, self.classes):
-            if each.factors is not None:
-                factors.append(each.factors)
-                if not (self._keeps_sums and each is self.classes):
-                    del each.sums  # as large as the operators
-        check_factors(*factors)
+        check_factors(*(each.factors for each in (self.total, self.classes) if each.factors))
+        if self.classes.factors and not self._keeps_sums:
+            del self.classes.sums  # as large as the operators
 
     def next_pass(self) -> "SecondMoments | None":
         """Empty moments for another pass over the samples; None if these are the last."""
         following = self.classes.next_pass()
-        return (
-            None
-            if following is None
-            else SecondMoments(self.info, following, TotalMoment(self.info))
-        )
+        if following is None:
+            return None
+        return SecondMoments(self.info, following, TotalMoment(self.info))
 
     def log_dets(self) -> Tensor:
         """log det(I + α M) of all samples, and those of all classes, ``(F, 1 + k)``."""

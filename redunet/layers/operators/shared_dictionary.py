@@ -173,27 +173,25 @@ class DictionaryMoments(SecondMoments):
     @cached_property
     def _factors(self) -> RegularisedCovariance:
         """I + β diag(c)^½ Γ*Γ diag(c)^½, ``(F·(1 + k),)``, the part of this process."""
-        part = self.info.processes.shard(self._approximation.weighted_coherence().flatten(0, 1))
+        part = self.info.shard(self._approximation.weighted_coherence())
         beta = torch.full_like(part[:, 0, 0].real, self.beta)
         factors = RegularisedCovariance.from_moment(part, beta)
         check_factors(factors)
         return factors
 
-    @cached_property
-    def _log_dets(self) -> Tensor:
-        return self._gathered(self._factors.log_det())
-
     def log_dets(self) -> Tensor:
         """Those of the approximations, of all samples and of all classes, ``(F, 1 + k)``."""
-        return self._log_dets
+        return self._gathered(self._factors.log_det())
 
     def operators(self) -> Operators:
         """E and all Cʲ of the approximation. Each has a copy of the dictionary."""
         approximation, dtype = self._approximation, self.info.dtype
-        roots = self.info.processes.shard(approximation.all_codes.sqrt().flatten(0, 1))
+        roots = self.info.shard(approximation.all_codes.sqrt())
         cores = self._gathered(woodbury_core(self._factors, roots)).to(dtype)
         atoms, codes = approximation.atoms.to(dtype), approximation.all_codes.to(dtype.to_real())
-        scales = torch.cat([self.info.alphas, self.info.class_alphas]).to(codes.dtype)
+        scales = torch.cat([self.info.together.class_alphas, self.info.class_alphas]).to(
+            codes.dtype
+        )
         E, C = (
             DictionaryOperator(atoms.clone(), *(t.contiguous() for t in parts))
             for parts in (
@@ -205,9 +203,7 @@ class DictionaryMoments(SecondMoments):
 
     def _gathered(self, part: Tensor) -> Tensor:
         """The parts of all processes, ``(F, 1 + k, …)``."""
-        shape = len(self.info.spectrum), 1 + len(self.info.counts)
-        whole = self.info.processes.all_gather(part, shape[0] * shape[1])
-        return whole.unflatten(0, shape)
+        return self.info.whole(part, 1 + len(self.info.counts))
 
 
 class LatchingMoments(DictionaryMoments):
