@@ -18,22 +18,6 @@ from redunet._shapes import advice, check_equal_shapes
 # Samples, features or labels as users pass them.
 Array: TypeAlias = ArrayLike | Tensor
 
-# Kinds of labels that must not be mixed, by the kind of their numpy type.
-LABEL_KINDS = {
-    "b": "booleans",
-    "i": "integers",
-    "u": "integers",
-    "f": "floats",
-    "U": "strings",
-}
-
-# Kinds of numpy types that are no numbers, and what to write instead.
-REFUSED = {
-    "M": ("dates", "(X - X.min()) / numpy.timedelta64(1, 's')"),
-    "m": ("durations", "X / numpy.timedelta64(1, 's')"),
-    "V": ("records", "numpy.lib.recfunctions.structured_to_unstructured(X)"),
-}
-
 # Errors write out at most so many values of a list.
 QUOTED = 5
 
@@ -135,11 +119,12 @@ def check_array(X: object) -> None:
             f"{np.ma.getmaskarray(X).sum()} values are masked, but samples must be complete: fill "
             "them, for example with sklearn.impute.SimpleImputer on X.filled(numpy.nan)"
         )
-    types = [X.dtype] if hasattr(X, "dtype") else getattr(X, "dtypes", ())
-    for kind in (getattr(each, "kind", "") for each in types):
-        if kind in REFUSED:
-            name, instead = REFUSED[kind]
-            raise TypeError(f"expected an array of numbers, got {name}: pass {instead}")
+    for kind in [X.dtype] if hasattr(X, "dtype") else getattr(X, "dtypes", ()):
+        if getattr(kind, "kind", "") in ("M", "m", "V"):  # scikit-learn makes numbers of dates
+            raise TypeError(
+                f"expected an array of numbers, got {kind}: convert dates, for example to seconds "
+                "by (X - X.min()) / numpy.timedelta64(1, 's'), and stack the fields of records"
+            )
     is_list = isinstance(X, list | tuple) and len({getattr(x, "shape", None) for x in X}) > 1
     if is_list or (isinstance(X, np.ndarray) and X.dtype == object and X.ndim == 1):
         check_equal_shapes(X)
@@ -220,8 +205,8 @@ def is_traced() -> bool:
 
 
 def label_kind(labels: np.ndarray) -> str:
-    """The kind of labels in words."""
-    return LABEL_KINDS.get(labels.dtype.kind, f"of type {labels.dtype}")
+    """The kind of labels in words. Labels of different kinds must not be mixed."""
+    return {"b": "booleans", "f": "floats", "U": "strings"}.get(labels.dtype.kind, "integers")
 
 
 def quoted(names: Iterable[object]) -> str:

@@ -14,15 +14,6 @@ from redunet._checks import plain
 # The label of samples whose class is not known.
 Label: TypeAlias = int | str
 
-# Kinds of numpy types that are no labels, and what to pass instead.
-REFUSED = {
-    "S": ("bytes", "numpy.char.decode(labels)"),
-    "M": ("dates", "labels.astype(str)"),
-    "m": ("durations", "labels.astype(str)"),
-    "c": ("complex numbers", "integers or strings"),
-    "V": ("records", "one field of them"),
-}
-
 
 def as_labels(
     labels: ArrayLike | Tensor,
@@ -178,9 +169,10 @@ def _equals(values: np.ndarray, unknown: Label) -> np.ndarray:
 def _plain(values: np.ndarray) -> np.ndarray:
     """Labels in the order of bytes of this machine: integers, booleans, whole floats or strings."""
     kind = values.dtype.kind
-    name, instead = REFUSED.get(kind, (str(values.dtype), "labels.astype(str)"))
     if kind not in "biufU":
-        raise TypeError(f"labels must be integers or strings, got {name}: pass {instead}")
+        raise TypeError(
+            f"labels must be integers or strings, got {values.dtype}: pass labels.astype(str)"
+        )
     if kind == "f":
         _check_present(np.isnan(values))
         wrong = ~np.isfinite(values) | (np.floor(values) != values)

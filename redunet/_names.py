@@ -66,8 +66,7 @@ class Names(NamedTuple):
         if given is not None:
             check_distinct(given)
         name = getattr(labels, "name", None)
-        label = str(name) if name is not None and not isinstance(labels, Tensor) else None
-        label = label or None  # polars has empty names
+        label = None if name in (None, "") else str(name)  # polars has empty names
         if isinstance(X, Frame) and found and label in found:
             _check_label(X[[X.columns[found.index(label)]]], labels, label)
         names = cls(given, label)

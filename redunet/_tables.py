@@ -12,9 +12,6 @@ if TYPE_CHECKING:
 # Lists of more characters are not written out.
 WRITTEN_CHARACTERS = 80
 
-# Tables of more rows have their first and last ones, half of so many each.
-WRITTEN_ROWS = 20
-
 
 def three_digits(value: float) -> str:
     """A number with three significant digits, without an exponent if it is at least 0.0001."""
@@ -65,15 +62,12 @@ def table(
     *,
     html: bool = False,
     floatfmt: str | Sequence[str] = ".3f",
-    missingval: str = "…",
+    missingval: str = "",
     are_numbers: bool = True,
 ) -> str:
     """A table as text, or as HTML for a notebook. Options are those of ``tabulate``."""
     from tabulate import tabulate
 
-    rows, half = list(rows), WRITTEN_ROWS // 2
-    if html and len(rows) > WRITTEN_ROWS:
-        rows = [*rows[:half], ["…", *[None] * (len(rows[0]) - 1)], *rows[-half:]]
     return tabulate(
         rows,
         headers,
@@ -93,15 +87,13 @@ def html_pairs(values: Mapping[str, object]) -> str:
 def description(net: "ReduNet") -> dict[str, object]:
     """Layers, shapes, parameters, memory, settings and rates of a network, as plain values."""
     parameters, lift = list(net.layers.parameters()), net.lift
-    parts = [] if lift is None else [lift]
-    if lift is not None and type(lift).__name__ == "Sequential":
-        parts = list(lift.children())
+    parts = lift if isinstance(lift, Iterable) else [lift]
     return {
         "layers": len(net.layers),
         "classes": net.classes_.tolist(),
         "sample shape": list(net.sample_shape),
         "feature shape": list(net.feature_shape),
-        "lift": [type(part).__name__ for part in parts] or None,
+        "lift": None if lift is None else [type(part).__name__ for part in parts],
         "operators": net.layers[0].operators.description,
         "parameters": sum(p.numel() for p in parameters),
         "memory [MiB]": round(sum(p.nbytes for p in parameters) / 2**20, 1),

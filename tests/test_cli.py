@@ -136,7 +136,7 @@ def test_errors_are_one_line(folder, capsys):
         (["construct", folder / "few.npz", "--eps-sq", "-1"], "eps_sq must be a positive number"),
         (
             ["export", folder / "net.safetensors", "-o", "net.pkl"],
-            "must end in .pt2 or .onnx, got net.pkl",
+            "writes to a file that ends in .pt2 or .onnx, got -o net.pkl",
         ),
     ):
         status, printed, error = run(capsys, *arguments)

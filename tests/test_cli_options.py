@@ -30,6 +30,7 @@ def folder(tmp_path_factory):
     rng = np.random.default_rng(0)
     for name in ("cat", "dog"):
         (folder / "pets" / name).mkdir(parents=True)
+        (folder / "pets.st").mkdir(exist_ok=True)
         for number in range(3):
             image = Image.fromarray(rng.integers(256, size=(8, 8), dtype=np.uint8))
             image.save(folder / "pets" / name / f"{number}.png")
@@ -115,14 +116,13 @@ def test_lifts_without_a_search(asked):
         (
             "wine.csv",
             ["-o", "net.onnx"],
-            "redunet construct must end in .safetensors or .st, got net.onnx",
+            "redunet construct writes to a file that ends in .safetensors or .st",
         ),
         ("vectors.npz", ["--label", "kind"], "should contain arrays X and kind, it contains X, y"),
-        ("wine.csv", ["-o", "net.xyz"], "must end in .safetensors or .st, got net.xyz"),
+        ("wine.csv", ["-o", "net.xyz"], "ends in .safetensors or .st, got -o net.xyz"),
         ("wine.csv", ["-o", "none/net.safetensors"], "no such folder: none"),
-        ("wine.csv", ["-o", "pets"], "pets is a folder: name a file in it"),
+        ("wine.csv", ["-o", "pets.st"], "pets.st is a folder: name a file in it"),
         ("wine.csv", ["-o", "wine.csv"], "-o wine.csv would overwrite what is read"),
-        ("wine.csv", ["--checkpoint", "wine.csv"], "--checkpoint wine.csv is a file, not a folder"),
         ("wine.csv", ["--device", "gpu"], "the device 'gpu' cannot be used here"),
         ("wine.csv", ["--device", "cuda:99"], "the device 'cuda:99' cannot be used here"),
         ("wine.csv", ["--label", "kind"], "label must be 'last', 'first' or the name of a column"),
@@ -146,12 +146,12 @@ def test_options_that_cannot_apply_are_refused_before_the_construction(
     [
         (
             ["report", "net.st", "test.csv", "-o", "report.pdf"],
-            "must end in .html or .htm, got report.pdf",
+            "ends in .html or .htm, got -o report.pdf",
         ),
         (["report", "net.st", "test.csv", "-o", "none/report.html"], "no such folder: none"),
         (
             ["predict", "net.st", "test.csv", "-o", "classes.xlsx"],
-            "must end in .csv or .txt, got classes.xlsx",
+            "ends in .csv or .txt, got -o classes.xlsx",
         ),
         (["predict", "net.st", "test.csv", "-o", "net.st"], "would overwrite what is read"),
         (["evaluate", "none.st", "test.csv"], "no such file: none.st"),
@@ -248,7 +248,7 @@ def test_warnings_are_one_line(capsys, tmp_path):
     table = tmp_path / "table.csv"
     rows = [f"{i},{i % 3},{'a' if i % 2 else 'b'}" for i in range(12)]
     table.write_text("\n".join(["row,a,y", *rows]))
-    assert main(["construct", str(table), "-o", str(tmp_path / "n")]) == 0
+    assert main(["construct", str(table), "-o", str(tmp_path / "n.st")]) == 0
     lines = [line for line in capsys.readouterr().err.splitlines() if "counts the rows" in line]
     assert len(lines) == 1
     assert lines[0].startswith("redunet: warning: column 'row' counts the rows")
@@ -279,9 +279,9 @@ def test_fine_tuned_networks_are_used_like_others(folder, capsys, tmp_path):
 
 
 def test_files_are_not_named_as_standard_output_or_written_over_pipes(tmp_path, capsys):
-    os.mkfifo(tmp_path / "pipe")
+    os.mkfifo(tmp_path / "pipe.st")
     (tmp_path / "data.csv").write_text("a,b,y\n1,2,p\n3,4,q\n")
-    for name in ("-", str(tmp_path / "pipe")):
+    for name, message in (("-", "got -o -"), (str(tmp_path / "pipe.st"), "name a file")):
         assert main(["construct", str(tmp_path / "data.csv"), "-o", name]) == 1
-        assert "name a file" in capsys.readouterr().err
-    assert (tmp_path / "pipe").is_fifo()
+        assert message in capsys.readouterr().err
+    assert (tmp_path / "pipe.st").is_fifo()

@@ -109,10 +109,10 @@ READERS = readers()
     ("samples", "error", "message"),
     [
         (HIDDEN, ValueError, "3 values are masked"),
-        (DATES, TypeError, "got dates"),
-        (pd.DataFrame(DATES), TypeError, "got dates"),
-        (DATES - DATES[0], TypeError, "got durations"),
-        (RECORDS, TypeError, "got records"),
+        (DATES, TypeError, r"got datetime64\[s\]: convert dates"),
+        (pd.DataFrame(DATES), TypeError, r"got datetime64\[s\]: convert dates"),
+        (DATES - DATES[0], TypeError, r"got timedelta64\[s\]"),
+        (RECORDS, TypeError, r"got \[\('a'.*fields of records"),
     ],
     ids=["masked", "dates", "frame of dates", "durations", "records"],
 )

@@ -132,12 +132,15 @@ MISSING = {
 BAD = {
     "a number among strings": ([-1, *NAMES[1:].tolist()], "all integers or all strings, got .*int"),
     "an object among strings": (with_first(-1), r"all strings, got -1 \(int\) and 'bee' \(str\)"),
-    "bytes": (NAMES.astype("S3"), r"got bytes: pass numpy.char.decode\(labels\)"),
-    "bytes as objects": (NAMES.astype("S3").astype(object), "got bytes"),
-    "dates": (np.datetime64("2020-01-01") + POSITIONS, r"got dates: pass labels.astype\(str\)"),
-    "series of dates": (pd.Series(pd.to_datetime(["2020-01-01"] * 24)), "got dates|Timestamp"),
-    "durations": (POSITIONS.astype("m8[s]"), "got durations"),
-    "complex": (POSITIONS.astype(complex), "got complex numbers"),
+    "bytes": (NAMES.astype("S3"), r"got \|S3: pass labels.astype\(str\)"),
+    "bytes as objects": (NAMES.astype("S3").astype(object), r"got \|S3"),
+    "dates": (
+        np.datetime64("2020-01-01") + POSITIONS,
+        r"got datetime64\[D\]: pass labels.astype\(str\)",
+    ),
+    "series of dates": (pd.Series(pd.to_datetime(["2020-01-01"] * 24)), "got datetime64|Timestamp"),
+    "durations": (POSITIONS.astype("m8[s]"), r"got timedelta64\[s\]"),
+    "complex": (POSITIONS.astype(complex), "got complex128"),
     "fractions": (
         POSITIONS / 2,
         "got 0.5 for sample 1; continuous values are no classes|continuous",

@@ -59,9 +59,7 @@ def test_settings_and_history_are_tables(net):
     assert dict(table)["true_membership"] == "no"
     (header, *found) = rows(net[0].history)[0]
     assert header == ["layer", "ΔR", "R", "R_c"]
-    assert len(found) == 21  # the first and the last ten
-    assert found[10] == ["…"] * 4
-    assert [row[0] for row in found[8:13]] == ["8", "9", "…", "31", "32"]
+    assert [row[0] for row in found] == [str(layer) for layer in range(41)]
     assert found[-1][1] == f"{net[0].history.delta[-1]:.3f}"
 
 
@@ -71,7 +69,7 @@ def test_explanations_are_tables(net):
     assert dict(texts)["prediction"] == str(explanation.prediction)
     assert dict(texts)["true class"] == "<ant>"
     assert dict(texts)["columns"].startswith("column ")
-    assert len(layers) == 22
+    assert len(layers) == 41
     assert layers[1][1] == f"{explanation.angles[0]:.3f}"
     assert rows(explanation.decision) == [texts[2:]]
 
@@ -82,7 +80,6 @@ def test_a_search_is_a_table_of_its_candidates_and_its_reader():
     search = Search().fit(X, labels)
     (found,) = rows(search)
     best = search.best_
-    assert len(found) <= 22
     assert found[1][:2] == ["*", best.name]
     assert found[-1][:2] == ["*", "ExpansionRegression"]
     assert repr(search) == (

@@ -183,22 +183,12 @@ def check(options: argparse.Namespace) -> None:
     if "output" in options and (options.command, str(options.output)) != ("predict", "-"):
         if options.output.resolve() in [path.resolve() for path in paths.values()]:
             raise ValueError(f"-o {options.output} would overwrite what is read")
-        _check_output(options.command, options.output)
+        if options.output.suffix.lower() not in ENDINGS[options.command]:
+            endings = " or ".join(ENDINGS[options.command])
+            raise ValueError(
+                f"redunet {options.command} writes to a file that ends in {endings}, got -o "
+                f"{options.output}"
+            )
+        check_place(options.output)
     if "seed" in options and options.lift != "auto":
         raise ValueError(f"--seed is for --lift auto, and --lift is {options.lift}: leave it out")
-    if "checkpoint" in options:
-        if options.checkpoint.is_file():
-            raise NotADirectoryError(f"--checkpoint {options.checkpoint} is a file, not a folder")
-        options.checkpoint.mkdir(parents=True, exist_ok=True)
-        check_place(options.checkpoint / "layers")
-
-
-def _check_output(command: str, path: Path) -> None:
-    """Raise an error if a file cannot be written, or its ending promises something else."""
-    if str(path) == "-":
-        raise ValueError(f"redunet {command} cannot write to standard output: name a file with -o")
-    check_place(path)
-    if path.suffix.lower() not in ("", *ENDINGS[command]):
-        raise ValueError(
-            f"the file of redunet {command} must end in {' or '.join(ENDINGS[command])}, got {path}"
-        )
