@@ -71,7 +71,8 @@ class ReduNet(nn.Module):
     batch_size : int or None
         Number of samples per batch. None: features hold about 2²¹ numbers (2²⁴ on a GPU).
     label_distributions_ : Tensor (m, k) or None
-        Memberships of the training samples if some labels were missing. They are not saved.
+        Memberships of the training samples if some labels were missing. They are not saved, and
+        :meth:`extend` leaves them out.
 
     References
     ----------

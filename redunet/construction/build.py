@@ -2,7 +2,9 @@
 
 import copy
 import os
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +16,6 @@ from redunet._warnings import warn
 from redunet.construction.checkpoint import FolderCheckpoint
 from redunet.construction.construction import Construction
 from redunet.construction.encoder import Encoder
-from redunet.construction.features import working_folder
 from redunet.construction.history import RateHistory
 from redunet.construction.settings import Settings
 from redunet.construction.sources import Source, warn_of_similar
@@ -67,7 +68,10 @@ def build(
     settings.operators.check(encoder.feature_shape[0])
     if encoder.lift is None:
         _warn_of_few_channels(encoder.feature_shape)
-    with memory_advice(encoder.batch_size), working_folder(workdir) as folder:
+    scratch: AbstractContextManager[str | None] = nullcontext()
+    if workdir is not None:
+        scratch = TemporaryDirectory(prefix="redunet-", dir=workdir)
+    with memory_advice(encoder.batch_size), scratch as folder:
         # 1. All samples as features of unit norm, with their classes.
         collect = partial(
             encoder.collect,

@@ -63,7 +63,7 @@ class Encoder:
         source: Source,
         eps_sq: float | None,
         *,
-        folder: Path | None = None,
+        folder: str | None = None,
         classes: np.ndarray | None = None,
         digested: bool = False,
     ) -> LabelledFeatures:
@@ -74,14 +74,14 @@ class Encoder:
         source : Source
         eps_sq : float or None
             ε²; None for 0.5 divided by the number of frequencies.
-        folder : Path or None
+        folder : str or None
             Folder for the features; None to store them where the source is.
         classes : numpy array or None
             The sorted labels; None for those of the samples of all processes.
         digested : bool
             Compute the digests of samples and labels.
         """
-        features = FeatureStore(self.device, folder or source.home)
+        features = FeatureStore(self.device, Path(folder) if folder else source.home)
         labels, zeros, digest = [], 0, Digest()
         for X, of_batch in source.batches(self.batch_size):
             check_sample_shape(X, self.sample_shape)

@@ -18,48 +18,14 @@ from redunet._labels import as_labels
 from redunet.construction.build import Parts
 from redunet.construction.construction import Construction
 from redunet.construction.encoder import Encoder
-from redunet.construction.features import LabelledFeatures
 from redunet.construction.sources import ArraySource, warn_of_similar
 from redunet.construction.steps import Step
-from redunet.layers import DatasetInfo, Extensible
+from redunet.layers import Extensible
 from redunet.layers.operators.operator import ClassSums
-from redunet.rates import Partition, RateReduction
+from redunet.rates import RateReduction
 
 # The rates after the last layer, where the features of old samples are not known.
 UNKNOWN_RATES = RateReduction(*torch.full((3,), math.nan))
-
-
-class Extension(Construction):
-    """Construction of layers from the sums that other layers keep and from new samples.
-
-    ``samples`` are the new ones alone.
-    """
-
-    def add_layer(self, kept: ClassSums, places: Tensor) -> None:
-        """Construct one layer, after the new samples have moved through the layer before.
-
-        Parameters
-        ----------
-        kept : ClassSums
-            The sums of the same layer before the extension.
-        places : Tensor
-            Positions of their classes among all classes.
-        """
-        samples = self.samples
-        if self.layers:
-            samples.advance(samples.apply(self.layers[-1]))
-        # Each layer keeps its own counts: memberships of samples without labels may change between
-        # layers. ``sizes`` are those of the new samples; moments that are matrices need no sizes.
-        counts = samples.partition.counts.index_add(0, places, kept.counts.double())
-        samples.info = replace(samples.info, counts=counts)
-        moments = Extensible().moments(samples.info, None, len(self.layers))
-        sums = moments.classes.sums
-        sums.index_add_(1, places, kept.moments.to(sums.dtype))
-        for V, partition in zip(samples.current, samples.partitions, strict=True):
-            moments.add(V, partition)
-        moments.finish()
-        self.record(moments.rates())
-        self.layers.append(self.make_layer(moments))
 
 
 def extended(parts: Parts, X: Array, labels: Array) -> Parts:
@@ -68,62 +34,62 @@ def extended(parts: Parts, X: Array, labels: Array) -> Parts:
     The arguments and the exactness are those of :meth:`redunet.ReduNet.extend`. ``parts`` does not
     change.
     """
-    if parts.reader is not None:
-        raise ValueError(
-            "a network with a reader cannot be extended, because the reader needs all samples: "
-            'construct it with operators="extensible" and lift=Search(reader=None), or without '
-            "reader="
-        )
     kept = kept_sums(parts)
-    like = parts.layers[0].proportions
+    like, settings = parts.layers[0].proportions, parts.settings
     source = ArraySource(parts.names.in_order(X), labels, like.device)
     check_sample_shape(source.X, parts.sample_shape)
     classes = merged_classes(parts.classes, labels)
     encoder = Encoder(source.example.to(like.dtype), parts.lift, batch_size=parts.batch_size)
+    places = torch.from_numpy(np.searchsorted(classes, parts.classes)).to(like.device)
     with memory_advice(encoder.batch_size):
-        samples = encoder.collect(source, parts.settings.eps_sq, classes=classes)
-        extension = with_samples(parts, kept, samples)
+        samples = encoder.collect(source, settings.eps_sq, classes=classes)
+        # The step ηα stays the same, and α is inversely proportional to the number of samples.
+        factor = 1 + (samples.info.counts.sum() / kept[0].counts.sum()).item()
+        steps = [Step(layer.eta * factor, 0.0) for layer in parts.layers]
+        etas = settings.eta if isinstance(settings.eta, Sequence) else [settings.eta or 0.0]
+        eta = tuple(each * factor for each in etas)
+        settings = replace(settings, eta=eta if isinstance(settings.eta, Sequence) else eta[0])
+        construction = Construction(settings, samples, steps=steps)
+        for sums in kept:
+            add_layer(construction, sums, places)
+    construction.history.append(UNKNOWN_RATES)
     return parts._replace(
-        layers=extension.layers,
+        layers=construction.layers,
         classes=classes,
-        settings=extension.settings,
-        history=extension.history,
+        settings=settings,
+        history=construction.history,
         lift=encoder.lift,
-        label_distributions=joined_distributions(parts, samples.partition),
+        label_distributions=None,
     )
 
 
-def joined_distributions(parts: Parts, new: Partition) -> Tensor | None:
-    """Memberships of the old and the new training samples, if some old labels were missing."""
-    old = parts.label_distributions
-    if old is None:
-        return None
-    distributions = old.new_zeros(len(old), new.num_classes)
-    distributions[:, np.searchsorted(new.classes, parts.classes)] = old
-    return torch.cat([distributions, new.membership.to(old)])
+def add_layer(construction: Construction, kept: ClassSums, places: Tensor) -> None:
+    """Construct one layer, after the new samples have moved through the layer before.
 
-
-def with_samples(parts: Parts, kept: list[ClassSums], samples: LabelledFeatures) -> Extension:
-    """All layers, constructed from the sums that they keep and from encoded new samples."""
-    factor = growth(kept[0], samples.info)
-    eta = parts.settings.eta
-    eta = tuple(each * factor for each in eta) if isinstance(eta, Sequence) else (eta or 0) * factor
-    steps = [Step(layer.eta * factor, 0.0) for layer in parts.layers]
-    extension = Extension(replace(parts.settings, eta=eta), samples, steps=steps)
-    places = torch.from_numpy(np.searchsorted(samples.partition.classes, parts.classes))
-    for sums in kept:
-        extension.add_layer(sums, places.to(samples.info.counts.device))
-    extension.history.append(UNKNOWN_RATES)
-    return extension
-
-
-def growth(kept: ClassSums, new: DatasetInfo) -> float:
-    """The number of all samples over that of the old samples.
-
-    The step ηα stays the same, and α is inversely proportional to the number of samples. Therefore
-    η grows by this factor.
+    Parameters
+    ----------
+    construction : Construction
+        That of the new samples.
+    kept : ClassSums
+        The sums of the same layer before the extension.
+    places : Tensor
+        Positions of their classes among all classes.
     """
-    return 1 + (new.counts.sum() / kept.counts.sum()).item()
+    samples, layers = construction.samples, construction.layers
+    if layers:
+        samples.advance(samples.apply(layers[-1]))
+    # Each layer keeps its own counts: memberships of samples without labels may change between
+    # layers. ``sizes`` are those of the new samples; moments that are matrices need no sizes.
+    counts = samples.partition.counts.index_add(0, places, kept.counts.double())
+    samples.info = replace(samples.info, counts=counts)
+    moments = Extensible().moments(samples.info, None, len(layers))
+    sums = moments.classes.sums
+    sums.index_add_(1, places, kept.moments.to(sums.dtype))
+    for V, partition in zip(samples.current, samples.partitions, strict=True):
+        moments.add(V, partition)
+    moments.finish()
+    construction.record(moments.rates())
+    layers.append(construction.make_layer(moments))
 
 
 def kept_sums(parts: Parts) -> list[ClassSums]:
@@ -132,8 +98,14 @@ def kept_sums(parts: Parts) -> list[ClassSums]:
     Raises
     ------
     ValueError
-        If they keep no second moments, or if a layer has momentum.
+        If they keep no second moments, a layer has momentum, or there is a reader.
     """
+    if parts.reader is not None:
+        raise ValueError(
+            "a network with a reader cannot be extended, because the reader needs all samples: "
+            'construct it with operators="extensible" and lift=Search(reader=None), or without '
+            "reader="
+        )
     kept = [layer.operators.sums for layer in parts.layers if layer.operators.sums is not None]
     if len(kept) < len(parts.layers):
         raise ValueError(

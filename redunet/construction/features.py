@@ -3,9 +3,7 @@
 import ctypes
 import itertools
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias
 
@@ -52,21 +50,13 @@ class FeatureStore:
         else:
             self._batches.append(V.to(self.home))
 
-    def __len__(self) -> int:
-        """Number of batches."""
-        return len(self._batches)
-
-    def __getitem__(self, number: int) -> Tensor:
-        """One batch, on the device."""
-        stored = self._batches[number]
-        if not isinstance(stored, Path):
-            return stored.to(self.device)
-        return_freed_memory()
-        return read_array(stored).to(self.device)
-
     def __iter__(self) -> Iterator[Tensor]:
-        """All batches."""
-        return (self[number] for number in range(len(self)))
+        """All batches, on the device."""
+        for stored in self._batches:
+            if isinstance(stored, Path):
+                return_freed_memory()
+                stored = read_array(stored)
+            yield stored.to(self.device)
 
     def discard(self, number: int) -> None:
         """Free the memory, or the file, of a batch."""
@@ -77,7 +67,7 @@ class FeatureStore:
 
     def clear(self) -> None:
         """Free all batches."""
-        for number in range(len(self)):
+        for number in range(len(self.sizes)):
             self.discard(number)
 
 
@@ -218,16 +208,6 @@ class LabelledFeatures:
             return None
         weights = partition.weights
         return partition.membership if weights is None else partition.membership / weights[:, None]
-
-
-@contextmanager
-def working_folder(parent: str | os.PathLike[str] | None) -> Iterator[Path | None]:
-    """A temporary folder inside ``parent``; None if there is no parent."""
-    if parent is None:
-        yield None
-        return
-    with tempfile.TemporaryDirectory(prefix="redunet-", dir=parent) as folder:
-        yield Path(folder)
 
 
 def write_array(file: Path, V: Tensor) -> None:

@@ -41,10 +41,10 @@ def construct(X, labels, **options):
         **options,
     )
     features = FeatureStore(X.device, X.device)
-    features.append(project_to_sphere(spectrum(X)))
+    features.append(V := project_to_sphere(spectrum(X)))
     partition = Partition.from_labels(labels, len(X))
     info = DatasetInfo.from_partition(
-        partition, spectrum, X.shape[1], features[0].dtype, settings.eps_sq, Processes()
+        partition, spectrum, X.shape[1], V.dtype, settings.eps_sq, Processes()
     )
     construction = Construction(settings, LabelledFeatures(features, partition, info))
     construction.run()
@@ -202,7 +202,7 @@ def test_a_fine_precision_is_summed_and_inverted_in_double_precision(shape):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of few channels
         coarse, fine = (ReduNet.construct(Z, labels, **settings) for Z in (X, X.double()))
-    assert coarse.dtype == torch.float32
+    assert coarse.layers[0].proportions.dtype == torch.float32
     np.testing.assert_allclose(coarse.history.delta[0], fine.history.delta[0], rtol=1e-5)
     E, C = coarse.layers[0].operators.matrices()
     expected = fine.layers[0].operators.matrices()
