@@ -115,7 +115,8 @@ class CodedClasses:
         batches = self._batches
         if not held_out:
             batches = [
-                (batch, decomposition._replace(shares=None)) for batch, decomposition in batches
+                (batch, decomposition._replace(shares=None, rest=None))
+                for batch, decomposition in batches
             ]
         eps_sq = torch.as_tensor(eps_sq, dtype=torch.float64, device=self.eps_sq.device)
         return dataclasses.replace(self, eps_sq=eps_sq, _batches=batches)
@@ -201,7 +202,7 @@ class CodedClasses:
         before, after = counts[:, None], (counts + step)[:, None]
         sums: list[Tensor] = []
         for block in _runs(len(code.weights), self._entries(decomposition, samples.shape[2])):
-            own = decomposition.frequencies(block)
+            own = decomposition.at(block)
             old, new = (
                 code.scales(n.clamp_min(1)) / code.weights[block, None, None]
                 for n in (before, after)

@@ -29,63 +29,38 @@ from redunet.rates.covariance import second_moment
 from redunet.rates.spectrum import squared_moduli
 
 
-class Shares(NamedTuple):
-    """The parts that the samples of some classes have in the eigenvalues of their own class."""
-
-    of_values: Tensor  # (…, s, r) h_i = |u_i* v|²/λ_i
-    rest: Tensor | None  # (…, s) 1 − Σ h_i, minus 1/n if centred; None if it is zero
-
-    @classmethod
-    def joined(cls, blocks: "Sequence[Shares]") -> "Shares":
-        """The shares at all frequencies from blocks of them."""
-        rest = [block.rest for block in blocks if block.rest is not None]
-        of_values = torch.cat([block.of_values for block in blocks])
-        return cls(of_values, torch.cat(rest) if rest else None)
-
-    def remaining(self, shrinkage: Tensor) -> Tensor:
-        """1 − s q of each sample, from 1/(1 + s λ_i) ``(…, r, e)``, ``(…, s, e)``."""
-        remaining = self.of_values @ shrinkage
-        return remaining if self.rest is None else remaining + self.rest.unsqueeze(-1)
-
-    def frequencies(self, block: slice) -> "Shares":
-        """The shares at some of the frequencies."""
-        return Shares(self.of_values[block], None if self.rest is None else self.rest[block])
-
-
 class Decomposition(NamedTuple):
-    """Second moments, such as those of some classes at some frequencies, with batch axes (F, g)."""
+    """Second moments, such as those of some classes at some frequencies, with batch axes (F, g).
+
+    The shares are those that the samples of each class have in the eigenvalues of their own class.
+    """
 
     values: Tensor  # (…, r) λ_i, ascending
     directions: Tensor  # (…, C, r) conjugates of u_i in columns; zero beyond the rank unless spans
     spans: bool  # whether the eigenvectors span the space
     means: Tensor | None = None  # (g, C) at frequency 0; None if the moment is about zero
-    shares: Shares | None = None
+    shares: Tensor | None = None  # (…, s, r) h_i = |u_i* v|²/λ_i
+    rest: Tensor | None = None  # (…, s) 1 − Σ h_i, minus 1/n if centred; None if it is zero
 
-    @classmethod
-    def joined(cls, blocks: "Sequence[Decomposition]") -> "Decomposition":
+    @staticmethod
+    def joined(blocks: "Sequence[Decomposition]") -> "Decomposition":
         """The decomposition of all frequencies from blocks of them. The first has frequency 0."""
         shares = [block.shares for block in blocks if block.shares is not None]
-        return cls(
-            torch.cat([block.values for block in blocks]),
-            torch.cat([block.directions for block in blocks]),
-            blocks[0].spans,
-            blocks[0].means,
-            Shares.joined(shares) if shares else None,
+        rest = [block.rest for block in blocks if block.rest is not None]
+        return blocks[0]._replace(
+            values=torch.cat([block.values for block in blocks]),
+            directions=torch.cat([block.directions for block in blocks]),
+            shares=torch.cat(shares) if shares else None,
+            rest=torch.cat(rest) if rest else None,
         )
 
-    def one(self) -> "Decomposition":
-        """The decomposition of the first class at the first frequency, without batch axes."""
-        shares = self.shares
-        if shares is not None:
-            rest = None if shares.rest is None else shares.rest[0, 0]
-            shares = Shares(shares.of_values[0, 0], rest)
-        return Decomposition(self.values[0, 0], self.directions[0, 0], self.spans, None, shares)
-
-    def frequencies(self, block: slice) -> "Decomposition":
-        """The decomposition at some of the frequencies, which contain frequency 0 or not."""
-        shares = None if self.shares is None else self.shares.frequencies(block)
-        means = self.means if block.start == 0 else None
-        return Decomposition(self.values[block], self.directions[block], self.spans, means, shares)
+    def at(self, where: slice | tuple[int, int]) -> "Decomposition":
+        """The decomposition at some frequencies, or that of one class without batch axes."""
+        means = self.means if isinstance(where, slice) and where.start == 0 else None
+        shares, rest = (None if t is None else t[where] for t in (self.shares, self.rest))
+        return Decomposition(
+            self.values[where], self.directions[where], self.spans, means, shares, rest
+        )
 
 
 def decompose(
@@ -131,11 +106,17 @@ def decompose(
     moment = second_moment(members) if moment is None else moment
     values, vectors = torch.linalg.eigh(moment)
     values, directions = _without_noise(values, max(members.shape[-2:])), vectors.conj()
-    found = _shares_of(members, values, directions, constant) if with_shares else None
-    return Decomposition(values, directions, True, means, found)
+    if not with_shares:
+        return Decomposition(values, directions, True, means)
+    inverses = torch.where(values > 0, values, torch.inf).reciprocal()
+    shares = squared_moduli(members @ directions) * inverses.unsqueeze(-2)
+    rest = 1 - shares.sum(-1)
+    if constant is not None:
+        rest[0] -= squared_moduli(constant)
+    return Decomposition(values, directions, True, means, shares, rest.clamp_min(0))
 
 
-def _of_samples(members: Tensor, constant: Tensor | None) -> tuple[Tensor, Tensor, Shares]:
+def _of_samples(members: Tensor, constant: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
     """Eigenvalues, directions and shares from the Gram matrices of the samples.
 
     If members are centred, ``constant`` ``(g, s)`` is a unit vector in the null space at frequency
@@ -154,19 +135,7 @@ def _of_samples(members: Tensor, constant: Tensor | None) -> tuple[Tensor, Tenso
     values = _without_noise(values, noise_of, largest)
     roots = torch.where(values > 0, values, torch.inf).rsqrt()
     directions = members.mH @ (vectors * roots.unsqueeze(-2))
-    return values, directions, Shares(squared_moduli(vectors), None)
-
-
-def _shares_of(
-    members: Tensor, values: Tensor, directions: Tensor, constant: Tensor | None
-) -> Shares:
-    """The shares of samples in eigenvalues that were computed on the side of the channels."""
-    inverses = torch.where(values > 0, values, torch.inf).reciprocal()
-    shares = squared_moduli(members @ directions) * inverses.unsqueeze(-2)
-    rest = 1 - shares.sum(-1)
-    if constant is not None:
-        rest[0] -= squared_moduli(constant)
-    return Shares(shares, rest.clamp_min(0))
+    return values, directions, squared_moduli(vectors)
 
 
 def _without_noise(values: Tensor, size: int, largest: Tensor | None = None) -> Tensor:
@@ -250,11 +219,17 @@ def removed(parts: Decomposition, counts: Tensor, scales: Tensor) -> Tensor:
     -------
     Tensor of shape (F, g, s, e)
     """
-    assert parts.shares is not None
-    remaining = parts.shares.remaining(shrinkage(parts, scales))
+    left = remaining(parts, shrinkage(parts, scales))
     if parts.means is not None:
-        remaining[0] *= (counts / (counts - 1).clamp_min(1))[:, None, None]
-    return -remaining.clamp(torch.finfo(remaining.dtype).tiny, 1).log()
+        left[0] *= (counts / (counts - 1).clamp_min(1))[:, None, None]
+    return -left.clamp(torch.finfo(left.dtype).tiny, 1).log()
+
+
+def remaining(parts: Decomposition, shrunk: Tensor) -> Tensor:
+    """1 − s q of each sample, from 1/(1 + s λ_i) ``(…, r, e)``, ``(…, s, e)``."""
+    assert parts.shares is not None
+    left = parts.shares @ shrunk
+    return left if parts.rest is None else left + parts.rest.unsqueeze(-1)
 
 
 def shrinkage(parts: Decomposition, scales: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ A sample of weight π is left out with its whole weight: M loses π vv*, and the
 import torch
 from torch import Tensor
 
-from redunet.rates.decomposition import Decomposition, decompose, shrinkage
+from redunet.rates.decomposition import Decomposition, decompose, remaining, shrinkage
 from redunet.rates.partition import Partition
 from redunet.rates.spectrum import as_double, squared_moduli, total
 
@@ -71,14 +71,14 @@ def held_out_residuals(
             members = as_double(batch.gather(V[block]))
             of_classes = None if moments is None else moments[block, classes]
             parts = decompose(members, with_shares=True, moment=of_classes)
-            assert parts.shares is not None
             scales = a[:, classes].T / weights[block].double()[:, None, None]  # (F_b, g, e)
             shrunk = shrinkage(parts, scales)  # s_i, (F_b, g, r, e)
             others = _of_others(V[block], parts, shrunk).permute(2, 1, 0)  # (e, m, g)
-            own = (parts.shares.of_values * parts.values.unsqueeze(-2)) @ shrunk.square()
-            remaining = parts.shares.remaining(shrunk)  # 1 − a q
-            least = torch.finfo(remaining.dtype).eps
-            own = (own / remaining.clamp_min(least).square()).sum(0).to(others.dtype)  # (g, s, e)
+            left = remaining(parts, shrunk)  # 1 − a q
+            assert parts.shares is not None
+            own = (parts.shares * parts.values.unsqueeze(-2)) @ shrunk.square()
+            least = torch.finfo(left.dtype).eps
+            own = (own / left.clamp_min(least).square()).sum(0).to(others.dtype)  # (g, s, e)
             if batch.weights is not None:  # members are samples times the roots of their weights
                 own /= torch.where(mask, batch.weights, 1)[..., None]
             places = torch.arange(len(classes), device=V.device)[:, None].expand_as(samples)

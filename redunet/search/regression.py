@@ -16,7 +16,7 @@ from redunet.files.tensors import Header
 from redunet.layers.reader import READERS, Reader
 from redunet.lifts import Band, composed, lift_from_json, lift_to_json
 from redunet.lifts.base import fitted_copy, in_blocks
-from redunet.rates.decomposition import Decomposition, decompose, shrinkage
+from redunet.rates.decomposition import Decomposition, decompose, remaining, shrinkage
 from redunet.search.subset import Subset, batches, draw
 
 # Candidates for ε², and what is taken if no class is large enough to judge them.
@@ -325,21 +325,20 @@ class Ridge(NamedTuple):
             constant=(weights.T / sums.size).sqrt(),  # the intercept has a share of every sample
             with_shares=True,
             moment=moment,
-        ).one()
+        ).at((0, 0))
         coordinates = parts.directions.mT @ (gain[:, None] * sums.cross)
         targets = of_classes / weights
         return cls(gain, parts, Z @ parts.directions, coordinates, targets, sums.mean_target)
 
     def held_out(self, alphas: Tensor) -> Tensor:
         """Predictions ``(e, m, k)``, for each of ``(e,)``, of samples left out one at a time."""
-        assert self.parts.shares is not None
         shrunk = shrinkage(self.parts, alphas)  # (r, e)
-        remaining = self.parts.shares.remaining(shrunk)  # 1 − h_i, (m, e)
+        left = remaining(self.parts, shrunk)  # 1 − h_i, (m, e)
         coordinates = (alphas * shrunk)[:, :, None] * self.coordinates[:, None]
         found = torch.tensordot(self.projections, coordinates, 1).transpose(0, 1)
         residuals = self.targets - self.mean_target - found
-        least = torch.finfo(remaining.dtype).eps
-        return self.targets - residuals / remaining.T.clamp_min(least)[:, :, None]
+        least = torch.finfo(left.dtype).eps
+        return self.targets - residuals / left.T.clamp_min(least)[:, :, None]
 
     def weights(self, alpha: Tensor) -> Tensor:
         """Coefficients ``(C, k)`` of channels that are centred, but not standardised."""
