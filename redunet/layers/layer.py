@@ -140,7 +140,9 @@ class ReduLayer(nn.Module):
 
     def assign(self, residual_norms: Tensor) -> Tensor:
         """Memberships from residual norms: ``(m, k)`` to ``(m, k)`` (eq. 23)."""
-        return self.membership_rule.assign(residual_norms, self.proportions, self.alpha)
+        if self.membership_rule.relative:
+            residual_norms = residual_norms * (self.proportions / self.alpha)  # 1/α_j = γ_j/α
+        return self.membership_rule(residual_norms, self.proportions)
 
     def comparison_weights(self) -> Tensor:
         """Weights ``(k,)``: the class with the smallest weight times residual norm wins."""

@@ -55,12 +55,6 @@ class Membership(ABC):
         """
         return False
 
-    def assign(self, residual_norms: Tensor, proportions: Tensor, alpha: Tensor) -> Tensor:
-        """Memberships ``(m, k)`` from the residual norms ‖Cʲ v‖ of a layer with these γ and α."""
-        if self.relative:
-            residual_norms = residual_norms * (proportions / alpha)  # 1/α_j = γ_j/α
-        return self(residual_norms, proportions)
-
     def weights(self, proportions: Tensor, alpha: Tensor) -> Tensor:
         """Weights ``(k,)`` by which the rule compares residuals: the smallest w_j ‖Cʲ v‖ wins.
 
@@ -106,7 +100,10 @@ class Softmax(Membership):
     balanced: bool = False
 
     def __post_init__(self) -> None:
-        set_fields(self, lam=check_sharpness(self.lam), balanced=check_flag(balanced=self.balanced))
+        lam = check_number(lam=self.lam)
+        if lam is None or not lam > 0:
+            raise ValueError(f"lam must be positive (math.inf for hard membership), got {self.lam}")
+        set_fields(self, lam=lam, balanced=check_flag(balanced=self.balanced))
 
     def __call__(self, residuals: Tensor, proportions: Tensor) -> Tensor:
         """``(m, k)`` to ``(m, k)``."""
@@ -121,7 +118,7 @@ class Softmax(Membership):
 
 
 @dataclass(frozen=True)
-class Rectified(Membership):
+class Rectified(Softmax):
     """Compression α (v − Σ_j ReLU(Pʲ v)), with Pʲ = I − Cʲ/α_j.
 
     Cʲ/α_j is close to the projection onto the complement of class j, so Pʲ is close to the
@@ -132,25 +129,15 @@ class Rectified(Membership):
 
     Parameters
     ----------
-    lam : float
-        λ, the sharpness of the softmax that estimates memberships. The features do not depend on
-        it.
+    lam, balanced
+        Those of the softmax that estimates memberships. The features do not depend on them.
 
     References
     ----------
     Chan et al., ReduNet (JMLR 2022), Remark 3 and eq. 25.
     """
 
-    lam: float = 500.0
-
     rectifies: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        set_fields(self, lam=check_sharpness(self.lam))
-
-    def __call__(self, residuals: Tensor, proportions: Tensor) -> Tensor:
-        """``(m, k)`` to ``(m, k)``."""
-        return soft_membership(residuals, self.lam)
 
 
 def soft_membership(residuals: Tensor, lam: float) -> Tensor:
@@ -163,14 +150,6 @@ def soft_membership(residuals: Tensor, lam: float) -> Tensor:
         is_nearest = positions == residuals.argmin(1)[:, None]
         return torch.where(residuals.isnan(), torch.nan, is_nearest.to(residuals.dtype))
     return torch.softmax(-lam * residuals, dim=1)
-
-
-def check_sharpness(lam: float) -> float:
-    """λ as a Python number. It must be positive, and may be infinite."""
-    number: float | None = check_number(lam=lam)
-    if number is None or not number > 0:
-        raise ValueError(f"lam must be positive (math.inf for hard membership), got {lam}")
-    return number
 
 
 MEMBERSHIPS: Registry[Membership] = Registry(

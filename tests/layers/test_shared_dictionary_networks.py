@@ -76,7 +76,7 @@ def test_fine_tuning_trains_atoms_and_cores(data):
 def test_a_summary_names_the_atoms(data):
     *_, kind, net = data
     assert description(net)["operators"] == f"{kind.atoms} atoms"
-    assert f"atoms={kind.atoms}" in repr(net)
+    assert f"{kind.atoms} atoms" in repr(net)
 
 
 def test_single_precision_is_close_to_double_precision(data):

@@ -49,11 +49,6 @@ class DenseOperator(Operator):
         """The same matrices on real and imaginary parts ``(F, m, 2C)``."""
         return DenseOperator(real_form(self.values))
 
-    def extra_repr(self) -> str:
-        """Shown in ``repr``."""
-        frequencies, count, channels, _ = self.values.shape
-        return f"frequencies={frequencies}, count={count}, channels={channels}"
-
 
 class DenseResponses(Responses):
     """Responses to dense operators.

@@ -96,11 +96,6 @@ class DictionaryOperator(Operator):
         explained = self.cores.mH @ coherence(self.dictionary).unsqueeze(1) @ self.cores
         return 2 * self.cores - explained
 
-    def extra_repr(self) -> str:
-        """Shown in ``repr``."""
-        frequencies, atoms, channels = self.dictionary.shape
-        return f"frequencies={frequencies}, count={self.count}, channels={channels}, atoms={atoms}"
-
 
 class DictionaryResponses(Responses):
     """Responses to operators that share a dictionary.

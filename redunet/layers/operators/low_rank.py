@@ -84,11 +84,6 @@ class LowRankOperator(Operator):
         factor, info = torch.linalg.cholesky_ex(complement)
         return None if bool(info.any()) else factor.mH @ self.factors
 
-    def extra_repr(self) -> str:
-        """Shown in ``repr``."""
-        frequencies, count, rank, channels = self.factors.shape
-        return f"frequencies={frequencies}, count={count}, channels={channels}, rank={rank}"
-
 
 class LowRankResponses(Responses):
     """Responses to operators of low rank.

@@ -99,6 +99,10 @@ class Operator(ComplexModule, ABC):
         """Number of entries that the responses of one sample need at one frequency."""
         return self.count * self.channels
 
+    def extra_repr(self) -> str:
+        """Shown in ``repr``."""
+        return f"count={self.count}, channels={self.channels}, {self.description}"
+
 
 class OperatorMatrices(NamedTuple):
     """Operators as matrices."""

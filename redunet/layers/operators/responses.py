@@ -93,21 +93,22 @@ class Responses:
         self, weights: Tensor, owners: Tensor, decided: Tensor
     ) -> Iterator[Tensor]:
         samples, others = (choice.nonzero()[:, 0] for choice in (decided, ~decided))
-        batches = class_batches(assignments_of(owners[samples], weights.shape[1]))
-        groups = [samples[batch.samples] for batch in batches]
-        # Rows are computed class by class, with padding, and those of the other samples follow.
-        sample_of = torch.cat([*(group.flatten() for group in groups), others])
-        is_filled = torch.cat([*(batch.mask.flatten() for batch in batches), others >= 0])
-        rows = is_filled.nonzero()[:, 0]
+        groups, sample_of, is_filled = [], [], []
+        for batch in class_batches(assignments_of(owners[samples], weights.shape[1])):
+            group = samples[batch.samples]  # (g, s), with padding
+            groups.append((batch.classes, group, weights[group, batch.classes[:, None]]))
+            sample_of.append(group.flatten())
+            is_filled.append(batch.mask.flatten())
+        # Rows are computed class by class, and those of the other samples follow.
+        rows = torch.cat([*is_filled, others >= 0]).nonzero()[:, 0]
         row_of = torch.empty_like(owners)
-        row_of[sample_of[rows]] = rows
+        row_of[torch.cat([*sample_of, others])[rows]] = rows
         for block in self.blocks:
             V, parts = self.V[block], []
-            for batch, group in zip(batches, groups, strict=True):
+            for classes, group, own_weights in groups:
                 members = V.index_select(1, group.flatten()).unflatten(1, group.shape)
-                own = self._own(members, batch.classes, block)
-                weighted = scaled(own, weights[group, batch.classes[:, None]].unsqueeze(-1))
-                parts.append(weighted.flatten(1, 2))
+                own = self._own(members, classes, block)
+                parts.append(scaled(own, own_weights.unsqueeze(-1)).flatten(1, 2))
             if len(others):
                 parts.append(self._sum(V.index_select(1, others), weights[others], block))
             yield joined(parts, 1).index_select(1, row_of)
