@@ -4,7 +4,7 @@ import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from redunet.network import ReduNet
@@ -43,14 +43,7 @@ def readable(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-class BarOptions(TypedDict):
-    """Options of ``tqdm``."""
-
-    disable: bool
-    mininterval: float
-
-
-def bar_options(progress: bool) -> BarOptions:
+def bar_options(progress: bool) -> dict[str, float]:
     """Options of progress bars. A log keeps every drawing of a bar, so it gets few."""
     is_live = sys.stderr.isatty() or "ipykernel" in sys.modules
     return {"disable": not progress, "mininterval": 0.1 if is_live else 30.0}

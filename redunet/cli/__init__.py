@@ -12,7 +12,6 @@ import json
 import os
 import sys
 import warnings
-from argparse import Namespace
 from importlib import import_module
 from io import TextIOWrapper
 
@@ -32,12 +31,24 @@ def main(arguments: list[str] | None = None) -> int:
         elif isinstance(stream, TextIOWrapper):  # the locale may not have all characters
             stream.reconfigure(errors="backslashreplace")
     try:
-        return _run(parser().parse_args(arguments))
+        options = parser().parse_args(arguments)
+        with warnings.catch_warnings():
+            warnings.showwarning = _show
+            check(options)
+            result = getattr(import_module("redunet.cli.commands"), options.command)(options)
+            if result is not None:
+                _print(result, as_json="json" in options)
+        return 0
     except BrokenPipeError:
         return 1
     except KeyboardInterrupt:
         print("redunet: interrupted", file=sys.stderr)
         return 130
+    except EXPECTED as error:
+        if "debug" in options:
+            raise
+        print(f"redunet: error: {_one_line(error)}", file=sys.stderr)
+        return 1
     finally:
         _flush()
 
@@ -51,22 +62,6 @@ def _flush() -> None:
             print(f"redunet: error: {_one_line(error)} (standard output)", file=sys.stderr)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes at exit
         sys.exit(1)
-
-
-def _run(options: Namespace) -> int:
-    with warnings.catch_warnings():
-        warnings.showwarning = _show
-        try:
-            check(options)
-            result = getattr(import_module("redunet.cli.commands"), options.command)(options)
-            if result is not None:
-                _print(result, as_json="json" in options)
-        except EXPECTED as error:
-            if "debug" in options or isinstance(error, BrokenPipeError):
-                raise
-            print(f"redunet: error: {_one_line(error)}", file=sys.stderr)
-            return 1
-    return 0
 
 
 def _print(result: dict[str, object], *, as_json: bool) -> None:

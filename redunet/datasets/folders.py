@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from redunet._checks import check_count, check_flag
+from redunet._checks import check_counts, check_flag
 from redunet._extras import require
 from redunet._warnings import warn
 
@@ -63,15 +63,13 @@ def image_folder(
         If a folder contains no images, or images belong to no class.
     """
     folder = Path(folder)
-    sides = np.ravel(size).tolist()
-    if len(sides) not in (1, 2):
+    sides = check_counts(size=size, repeat=2)
+    if len(sides) != 2:
         raise ValueError(f"size must be an integer or (height, width), got {size!r}")
-    height, width = sides[0], sides[-1]
-    check_count(height=height, width=width)
     check_flag(color=color)
     paths = image_files(folder)
     _check_places(folder, paths)
-    X = read_images(paths, (height, width), color)
+    X = read_images(paths, (sides[0], sides[1]), color)
     classes = [unicodedata.normalize("NFC", path.relative_to(folder).parts[0]) for path in paths]
     return X, np.array(classes)
 

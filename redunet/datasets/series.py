@@ -4,6 +4,7 @@ import math
 import os
 from collections.abc import Iterable
 from io import StringIO
+from itertools import takewhile
 from numbers import Real
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -182,18 +183,11 @@ def _parse_ts(path: Path, encoding: str | None = None) -> tuple[list[np.ndarray]
         If the file has no class labels, is damaged, or has another encoding.
     """
     series, labels = [], []
-    header: dict[str, list[str]] = {}
     text = StringIO(read_text(path, encoding), newline=None)
     lines = ((number, line.strip()) for number, line in enumerate(text, 1))
     lines = ((number, line) for number, line in lines if line and line[0] not in "#%")
-    for _, line in lines:
-        keyword, *values = line.split()
-        if keyword.lower() == "@data":
-            break
-        header[keyword.lower()] = values
-    else:
-        raise ValueError("this is not a .ts file: it has no line @data")
-    classes = _classes(header)
+    above = takewhile(lambda line: line[0].lower() != "@data", (line.split() for _, line in lines))
+    classes = _classes({keyword.lower(): values for keyword, *values in above})
     for number, line in lines:
         *channels, label = (part.strip() for part in line.split(":"))
         try:
@@ -206,6 +200,8 @@ def _parse_ts(path: Path, encoding: str | None = None) -> tuple[list[np.ndarray]
         except ValueError as error:
             raise ValueError(f"line {number}: {error}") from error
         labels.append(label)
+    if not series:
+        raise ValueError("expected series in the lines after @data, found none")
     return series, labels
 
 

@@ -153,10 +153,7 @@ def read_table(
             label = unicodedata.normalize("NFC", label.strip())
         position = _position(label, first, may_be_named=header is not False)
         if decimal == "auto":
-            features = (column for n, column in enumerate(columns) if n != position)
-            decimal = (
-                "," if _has_decimal_commas(cell for column in features for cell in column) else "."
-            )
+            decimal = _decimal_mark(column for n, column in enumerate(columns) if n != position)
         if header == "auto":
             is_name = (
                 isinstance(label, str) and label not in POSITIONS and as_numbers([label]) is None
@@ -253,15 +250,15 @@ def _position(label: str | int | None, first: list[str], *, may_be_named: bool) 
     return places.pop()
 
 
-def _has_decimal_commas(cells: Iterable[str]) -> bool:
-    """Whether cells have decimal commas, and none has a decimal point.
+def _decimal_mark(columns: Iterable[Sequence[str]]) -> Literal[".", ","]:
+    """A comma if cells have decimal commas, and none has a decimal point.
 
     ``1,234`` may be a thousand, so it says nothing.
     """
-    marked = [bare(cell) for cell in cells if "," in cell or "." in cell]
+    marked = [bare(cell) for cells in columns for cell in cells if "," in cell or "." in cell]
     decided = [cell for cell in marked if not THOUSANDS.fullmatch(cell)]
     commas, points = (any(map(NUMBERS[mark].fullmatch, decided)) for mark in ",.")
-    return commas and not points
+    return "," if commas and not points else "."
 
 
 def _has_header(columns: Sequence[Sequence[str]], label: int | None, decimal: str) -> bool:

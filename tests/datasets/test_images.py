@@ -250,9 +250,9 @@ def test_sizes(tmp_path):
         ValueError, match=r"size must be an integer or \(height, width\), got \(1, 5, 5\)"
     ):
         image_folder(tmp_path, (1, 5, 5))
-    with pytest.raises(ValueError, match="height must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="size must be at least 1, got 0"):
         image_folder(tmp_path, 0)
-    with pytest.raises(TypeError, match=r"height must be an integer, got 4\.5"):
+    with pytest.raises(TypeError, match=r"size must be an integer, got 4\.5"):
         image_folder(tmp_path, 4.5)
 
 

@@ -150,7 +150,7 @@ def test_labels_of_a_ts_file_may_be_integers(tmp_path):
         (",2.0", "", r"line 12: all channels of a sample .* same length, got \[2, 3\]"),
         ("7,9 :", "", "walks.ts: series must have shape .* the same number of channels"),
         (": run", "", "line 14: .* one of the classes walk, run, .* got the class '7,9'"),
-        ("run\n\n@data", "run", "walks.ts: this is not a .ts file: it has no line @data"),
+        ("run\n\n@data", "run", "walks.ts: expected series in the lines after @data"),
         ("True walk run", "false", "such as '@classLabel true walk run', got false"),
         ("True walk run", "true", "walk run', got true"),
         ("@classlabel True walk run", "@targetLabel true", "walk run', got false"),
