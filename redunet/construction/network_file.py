@@ -27,7 +27,6 @@ from redunet.files.tensors import (
     Header,
     as_stored,
     as_text,
-    check_ending,
     fill,
     naming,
     read_tensors,
@@ -77,7 +76,6 @@ def write_network(
     ValueError
         If the ending of the file is that of an exported graph or of a pickle.
     """
-    check_ending(path)
     header = header_of(parts)
     if samples is not None:
         X, labels = samples_of(parts, *samples)

@@ -38,7 +38,17 @@ def write_tensors(
 
     The header gets the version of the file, and a table that says how each tensor is stored. If
     writing fails, an existing file does not change.
+
+    Raises
+    ------
+    ValueError
+        If the ending of the file is that of an exported graph or of a pickle.
     """
+    if Path(path).suffix.lower() in OTHER_ENDINGS:
+        raise ValueError(
+            f"{path} would be a safetensors file: end its name in .safetensors, or write graphs to "
+            ".onnx and .pt2 with redunet.export"
+        )
     stored = {name: as_stored(t) for name, t in tensors.items()}
     table = {
         name: [_described(stored[name]), t.is_complex(), t.shape] for name, t in tensors.items()
@@ -111,15 +121,6 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[safe_open]:
             yield file
     except SafetensorError as error:
         raise ValueError(f"{path} is not a complete safetensors file: {error}") from error
-
-
-def check_ending(path: str | os.PathLike[str]) -> None:
-    """Raise ValueError if the ending of a network's file is that of a graph or of a pickle."""
-    if Path(path).suffix.lower() in OTHER_ENDINGS:
-        raise ValueError(
-            f"{path} would be a safetensors file: end its name in .safetensors, or write graphs to "
-            ".onnx and .pt2 with redunet.export"
-        )
 
 
 def as_text(value: object) -> str:

@@ -2,28 +2,18 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Self, TypedDict
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 
 from redunet._precision import full_precision
-from redunet.files.tensors import with_prefix
+from redunet.files.tensors import Header, with_prefix
 from redunet.layers.membership import MEMBERSHIPS, Membership
 from redunet.layers.operators import REPRESENTATIONS
 from redunet.layers.operators.operator import ClassSums, Operator, OperatorMatrices, Operators
 from redunet.layers.operators.responses import block_entries
 from redunet.rates.spectrum import HalfSpectrum, joined, project_to_sphere
-
-
-class LayerFields(TypedDict):
-    """A layer without its tensors, as JSON can hold it. Operators are the names of their kinds."""
-
-    eta: float
-    momentum: float
-    membership: dict[str, object]
-    expansion: str
-    compression: str
 
 
 class ReduLayer(nn.Module):
@@ -169,7 +159,7 @@ class ReduLayer(nn.Module):
         compression = self.spectrum.kernels(C.flatten(1, 2)).unflatten(0, C.shape[1:3])
         return OperatorMatrices(self.spectrum.kernels(E), compression)
 
-    def describe(self) -> LayerFields:
+    def describe(self) -> dict[str, object]:
         """A description of all but the tensors, for JSON; see :meth:`restored`."""
         return {
             "eta": self.eta,
@@ -181,7 +171,7 @@ class ReduLayer(nn.Module):
 
     @classmethod
     def restored(
-        cls, description: LayerFields, tensors: Mapping[str, Tensor], spectrum: HalfSpectrum
+        cls, description: Header, tensors: Mapping[str, Tensor], spectrum: HalfSpectrum
     ) -> Self:
         """The layer that :meth:`describe` described, with the tensors of its ``state_dict()``."""
         sums = with_prefix(tensors, "operators.sums.")

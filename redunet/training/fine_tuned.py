@@ -17,7 +17,6 @@ from redunet._registry import Registry
 from redunet.construction.network_file import header_of, parts_of
 from redunet.files.exporting import Graph
 from redunet.files.tensors import (
-    check_ending,
     fill,
     naming,
     read_tensors,
@@ -252,7 +251,6 @@ class FineTuned(nn.Module):
             If the head, or a kind of operators or memberships, is not registered, or the ending of
             the file is that of another kind, such as .onnx.
         """
-        check_ending(path)
         header = {
             "network": header_of(self.net.parts()),
             "head": HEADS.name_of(self.head),
