@@ -53,12 +53,18 @@ class Clusters(NamedTuple):
     counts: Tensor  # (g,) number of samples
     squared_means: Tensor  # (g,) zero if not centred
     lengths: Tensor  # (g,) ℓ
+    places: Tensor  # (g,) on the host: where the costs of merging them stand
 
     @classmethod
     def from_rows(
-        cls, rows: Tensor, means: Tensor | None, counts: Tensor, rank: int, code: Code
+        cls, rows: Tensor, means: Tensor | None, counts: Tensor, places: Tensor, code: Code
     ) -> "Clusters":
-        """Clusters from any rows ``(F, g, s, C)`` that give their scatter, and means ``(g, C)``."""
+        """Clusters from any rows ``(F, g, s, C)`` that give their scatter, and means ``(g, C)``.
+
+        The number of rows becomes C, or a power of two that is at least the number of samples, so
+        that many clusters have the same number.
+        """
+        rank = min(1 << (int(counts.max()) - 1).bit_length(), code.channels)
         squares, directions = leading_directions(rows, rank)
         missing = rank - squares.shape[2]
         rows = functional.pad(scaled(directions, squares.sqrt().unsqueeze(3)), (0, 0, 0, missing))
@@ -72,7 +78,7 @@ class Clusters(NamedTuple):
             rows = torch.cat([rows, last], 2)
         log_dets = torch.log1p(code.scales(counts)[:, None] * squares).sum(2)
         lengths = lengths_of(code, counts, log_dets, squared_means)
-        return cls(rows, squares, inner, counts, squared_means, lengths)
+        return cls(rows, squares, inner, counts, squared_means, lengths, places)
 
     @property
     def rank(self) -> int:
@@ -87,6 +93,19 @@ class Clusters(NamedTuple):
     def part(self, run: slice) -> "Clusters":
         """Some of the clusters."""
         return Clusters(*(t[:, run] if t.ndim > 1 else t[run] for t in self))
+
+    def joined(self, others: "Clusters") -> "Clusters":
+        """These clusters and others with the same number of rows."""
+        pairs = zip(self, others, strict=True)
+        return Clusters(*(torch.cat(pair, min(pair[0].ndim - 1, 1)) for pair in pairs))
+
+    def split(self, position: int) -> tuple["Clusters", "Clusters"]:
+        """A cluster, and the others. The last one takes its position in memory."""
+        own, last = slice(position, position + 1), slice(len(self.counts) - 1, None)
+        taken = Clusters(*(t.clone() for t in self.part(own)))
+        for memory, values in zip(self.part(own), self.part(last), strict=True):
+            memory.copy_(values)
+        return taken, self.part(slice(-1))
 
 
 def lengths_of(code: Code, counts: Tensor, log_dets: Tensor, squared_means: Tensor) -> Tensor:
@@ -168,12 +187,11 @@ def from_samples(V: Tensor, batch: ClassBatch, code: Code, *, center: bool) -> C
     counts, means = batch.mask.sum(1).to(torch.float64), None
     if center:
         members, means = centred(members, batch, counts)
-    rank = padded_rank(members.shape[2], code.channels)
-    return Clusters.from_rows(members, means, counts, rank, code)
+    return Clusters.from_rows(members, means, counts, batch.classes.cpu(), code)
 
 
 def union(a: Clusters, b: Clusters, code: Code) -> Clusters:
-    """One cluster from two."""
+    """One cluster from two, in the place of the first."""
     counts = a.counts + b.counts
     means, rows = None, [a.rows, b.rows]
     if a.is_centred:
@@ -182,13 +200,7 @@ def union(a: Clusters, b: Clusters, code: Code) -> Clusters:
         difference[0, :, 0] = scaled(mean_a - mean_b, (a.counts * b.counts / counts).sqrt())
         rows = [a.rows[:, :, :-1], b.rows[:, :, :-1], difference]
         means = scaled(mean_a, a.counts / counts) + scaled(mean_b, b.counts / counts)
-    rank = padded_rank(int(counts), code.channels)
-    return Clusters.from_rows(torch.cat(rows, 2), means, counts, rank, code)
-
-
-def padded_rank(count: int, channels: int) -> int:
-    """Number of rows of a cluster: a power of two that is at least its size, or C."""
-    return min(1 << (count - 1).bit_length(), channels)
+    return Clusters.from_rows(torch.cat(rows, 2), means, counts, a.places, code)
 
 
 class Merging(NamedTuple):
@@ -278,69 +290,21 @@ def merge(
     return Merging(pairs, costs, initial + np.append(0, costs.cumsum()))
 
 
-class _Pool:
-    """Clusters with the same number of rows, in memory that grows."""
-
-    def __init__(self, clusters: Clusters, places: np.ndarray):
-        self._clusters = clusters
-        self._places = places.copy()
-        self._size = len(places)
-
-    def __len__(self) -> int:
-        return self._size
-
-    @property
-    def places(self) -> np.ndarray:
-        return self._places[: self._size]
-
-    @property
-    def clusters(self) -> Clusters:
-        return self._clusters.part(slice(self._size))
-
-    def append(self, clusters: Clusters, places: np.ndarray) -> None:
-        """Add clusters. The memory doubles when it is full."""
-        start, end = self._size, self._size + len(places)
-        while end > len(self._places):
-            self._places = np.concatenate([self._places, self._places])
-            doubled = (torch.cat([t, t], min(t.ndim - 1, 1)) for t in self._clusters)
-            self._clusters = Clusters(*doubled)
-        self._put(slice(start, end), clusters, places)
-        self._size = end
-
-    def pop(self, place: int) -> Clusters:
-        """Take a cluster out. The last one takes its position."""
-        position, last = int(np.flatnonzero(self.places == place)[0]), self._size - 1
-        own, end = slice(position, position + 1), slice(last, last + 1)
-        taken = Clusters(*(t.clone() for t in self._clusters.part(own)))
-        self._put(own, self._clusters.part(end), self._places[end])
-        self._size = last
-        return taken
-
-    def _put(self, run: slice, clusters: Clusters, places: np.ndarray) -> None:
-        self._places[run] = places
-        for memory, values in zip(self._clusters.part(run), clusters, strict=True):
-            memory.copy_(values)
-
-
 class _Forest:
     """All clusters that are left, and the costs of merging any two of them, by their places."""
 
     def __init__(self, V: Tensor, partition: Partition, code: Code, *, center: bool):
         k = partition.num_classes
         self._code = code
-        self._pools: dict[int, _Pool] = {}
-        self._ranks = np.zeros(k, dtype=int)
+        self._clusters: dict[int, Clusters] = {}  # by their numbers of rows
         self._costs = np.full((k, k), np.inf)  # infinite for clusters that are gone
         self.length = 0.0
         for batch in partition.class_batches:
             clusters = from_samples(V, batch, code, center=center)
-            self._add(clusters, batch.classes.cpu().numpy())
+            self._add(clusters)
             self.length += float(clusters.lengths.sum())
-        pools = list(self._pools.values())
-        for i, pool in enumerate(pools):
-            for other in pools[i:]:
-                self._compare(pool, other)
-        np.fill_diagonal(self._costs, np.inf)
+            for start in range(0, len(batch.classes), BLOCK_CLUSTERS):
+                self._compare(clusters.part(slice(start, start + BLOCK_CLUSTERS)))
         self._partners = self._costs.argmin(1)
 
     def merge_closest(self) -> tuple[list[int], float]:
@@ -351,10 +315,8 @@ class _Forest:
         cost = float(self._costs[a, b])
         joined = union(self._take(a), self._take(b), self._code)
         self._costs[[a, b]] = self._costs[:, [a, b]] = np.inf
-        for other in filter(len, self._pools.values()):
-            costs = self._union_costs(joined, other.clusters)[0]
-            self._costs[a, other.places] = self._costs[other.places, a] = costs
-        self._add(joined, np.array([a]))
+        self._compare(joined)
+        self._add(joined)
         stale = np.isin(self._partners, (a, b))
         stale[[a, b]] = True
         self._partners[stale] = self._costs[stale].argmin(1)
@@ -362,30 +324,24 @@ class _Forest:
         self._partners[cheaper] = a
         return [a, b], cost
 
-    def _compare(self, pool: _Pool, other: _Pool) -> None:
-        """Compute the costs of all merges between two pools, those within a pool once each."""
-        for start in range(0, len(pool), BLOCK_CLUSTERS):
-            run = slice(start, start + BLOCK_CLUSTERS)
-            rest = slice(start if other is pool else 0, None)
-            costs = self._union_costs(pool.clusters.part(run), other.clusters.part(rest))
-            self._costs[np.ix_(pool.places[run], other.places[rest])] = costs
-            self._costs[np.ix_(other.places[rest], pool.places[run])] = costs.T
+    def _compare(self, some: Clusters) -> None:
+        """Compute the costs of merging some clusters with all others that were added."""
+        for others in self._clusters.values():
+            step = max(1, BLOCK_ENTRIES // (some.rows[..., 0].numel() * others.rows.shape[2]))
+            for start in range(0, len(others.counts), step):
+                part = others.part(slice(start, start + step))
+                costs = union_costs(some, part, self._code).cpu().numpy()
+                self._costs[np.ix_(some.places, part.places)] = costs
+                self._costs[np.ix_(part.places, some.places)] = costs.T
+        self._costs[some.places, some.places] = np.inf
+
+    def _add(self, clusters: Clusters) -> None:
+        known = self._clusters.get(clusters.rank)
+        self._clusters[clusters.rank] = clusters if known is None else known.joined(clusters)
 
     def _take(self, place: int) -> Clusters:
-        return self._pools[self._ranks[place]].pop(place)
-
-    def _add(self, clusters: Clusters, places: np.ndarray) -> None:
-        self._ranks[places] = clusters.rank
-        if clusters.rank in self._pools:
-            self._pools[clusters.rank].append(clusters, places)
-        else:
-            self._pools[clusters.rank] = _Pool(clusters, places)
-
-    def _union_costs(self, a: Clusters, b: Clusters) -> np.ndarray:
-        entries = a.rows[..., 0].numel() * b.rows.shape[2]
-        step = max(1, BLOCK_ENTRIES // entries)
-        parts = [
-            union_costs(a, b.part(slice(start, start + step)), self._code)
-            for start in range(0, len(b.counts), step)
-        ]
-        return torch.cat(parts, 1).cpu().numpy()
+        for rank, clusters in self._clusters.items():
+            for position in (clusters.places == place).nonzero().flatten().tolist():
+                taken, self._clusters[rank] = clusters.split(position)
+                return taken
+        raise KeyError(place)
