@@ -30,7 +30,7 @@ from torch.nn.functional import avg_pool2d
 
 from benchmarks.machine import describe
 from redunet import MICLClassifier, ReduNetClassifier, datasets
-from redunet.inspection.reliability import Reliability
+from redunet.inspection.summary import by_confidence, calibration_error
 
 TABLES = {"wine": load_wine, "iris": load_iris, "breast cancer": load_breast_cancer}
 SHARES = (0.3, 0.8)  # of the samples of a table, for training
@@ -112,7 +112,7 @@ def evaluated(data: Data, size: int, seed: int) -> list[float]:
         (P.argmax(1) == places).mean(),
         log_loss(y_test, P, labels=classes),
         best_loss(-np.log(P.clip(np.finfo(P.dtype).tiny)), places),
-        Reliability.from_membership(P, places).error,
+        calibration_error(*by_confidence(P, places)),
         log_loss(y_test, micl.predict_proba(flat_test), labels=classes),
         best_loss(micl.increments(flat_test), places),
         log_loss(y_test, svm.predict_proba(flat_test), labels=classes),

@@ -331,8 +331,9 @@ class _Forest:
             for start in range(0, len(others.counts), step):
                 part = others.part(slice(start, start + step))
                 costs = union_costs(some, part, self._code).cpu().numpy()
-                self._costs[np.ix_(some.places, part.places)] = costs
-                self._costs[np.ix_(part.places, some.places)] = costs.T
+                rows, columns = some.places.numpy(), part.places.numpy()
+                self._costs[np.ix_(rows, columns)] = costs
+                self._costs[np.ix_(columns, rows)] = costs.T
         self._costs[some.places, some.places] = np.inf
 
     def _add(self, clusters: Clusters) -> None:

@@ -34,9 +34,6 @@ COLUMNS_BY_ORDERS = 64
 # Number of values in memory at one time for this.
 BLOCK_ENTRIES = 2**24
 
-# Lifts whose features are sums of what each column or channel gives.
-LINEAR = (Band, Standardize, nn.Identity, nn.Flatten, nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d)
-
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Decision:
@@ -62,10 +59,9 @@ class Decision:
         The sample, in the order of columns of the network.
     by_input : dict from str to float
         The share of each column of a vector, or of each channel of a signal; empty if there is only
-        one channel. If the lift is linear, it is the share v_i* (D v)_i of what the lift makes of
-        the column minus its mean. Otherwise it is by how much the difference grows if the column
-        moves from its mean to its value while others are at their means or values, on average over
-        random orders of the columns and their reverses (Shapley values).
+        one channel. It is by how much the difference grows if the column moves from its mean to its
+        value while others are at their means or values, on average over random orders of the
+        columns and their reverses (Shapley values).
     by_place : numpy array with the spatial axes
         The share of each place of the sample, by all channels of the lift there. A channel of the
         lift sees what its kernels see around the place. Shares of places before a band of
@@ -74,8 +70,6 @@ class Decision:
         The frequency of each share along each axis. A frequency stands for its opposite too.
     by_frequency : numpy array (F,)
         The share of each frequency.
-    is_linear : bool
-        Whether ``by_input`` are shares by a linear lift.
     means : numpy array (C,)
         From which values columns or channels move. They are the means of the training samples if
         the lift standardises samples first, and zeros otherwise.
@@ -99,7 +93,6 @@ class Decision:
     by_place: np.ndarray
     frequency: np.ndarray
     by_frequency: np.ndarray
-    is_linear: bool
     means: np.ndarray
     scores: tuple[float, float] | None = None
     log_odds: float | None = None
@@ -141,8 +134,9 @@ class Decision:
         (V,) = net.encode(X)
         point = extrapolate(*propagate(V, layers[:number]), chosen.momentum)
         norms = chosen.residual_norms(point)
+        relative = norms * chosen.comparison_weights()
         membership = net.pool(chosen.assign(norms), X)[0].cpu().numpy()
-        best = np.lexsort((compared(norms, chosen)[0].cpu().numpy(), -membership))[:2]
+        best = np.lexsort((relative[0].cpu().numpy(), -membership))[:2]
         pair = (best if classes is None else _positions(classes, net.classes_)).tolist()
         squares, point, pull = _pull(chosen, point, pair)
         shares = (point.conj() * pull).real[:, 0]  # (F, C)
@@ -151,22 +145,18 @@ class Decision:
             """The lead of the first class: the difference, or log odds if there is a reader."""
             norms = net.residual_norms(X, layer).double()
             if net.reader is None:
-                smaller, larger = compared(norms, chosen)[:, pair].T
+                smaller, larger = (norms * chosen.comparison_weights())[:, pair].T
                 return larger.square() - smaller.square()
             membership = chosen.assign(norms).clamp_min(torch.finfo(norms.dtype).tiny)
             winner, other = (membership.log() + net.reader_logits(X))[:, pair].T
             return winner - other
 
         means = _means(net.lift, X)
-        is_linear = not number and net.reader is None and _is_linear(net.lift)
         kind, count = "column" if X.ndim == 2 else "channel", X.shape[1]
         names = net.names.features or [f"{kind} {i}" for i in range(count)]
-        if count == 1 and X.ndim > 2:
-            by_input = {}
-        elif is_linear:
-            by_input = dict(zip(names, _by_linear_input(net, X, means, point, pull), strict=True))
-        else:
-            by_input = dict(zip(names, _by_moved_input(lead, X, means), strict=True))
+        by_input = {}
+        if count > 1 or X.ndim == 2:
+            by_input = dict(zip(names, _by_input(lead, X, means), strict=True))
         scores = net.reader_logits(X)[0, pair].tolist()
         winner, other = net.classes_[pair].tolist()
         smaller, larger = squares.sqrt().tolist()
@@ -178,7 +168,6 @@ class Decision:
             by_place=_by_place(net, None if number else X, point, pull).cpu().numpy(),
             frequency=net.spectrum.frequencies.cpu().numpy(),
             by_frequency=shares.sum(1).cpu().numpy(),
-            is_linear=is_linear,
             means=means.cpu().numpy(),
             scores=None if net.reader is None else (scores[0], scores[1]),
             log_odds=None if net.reader is None else lead(X).item(),
@@ -197,11 +186,7 @@ class Decision:
 
     @property
     def rest(self) -> float:
-        """The lead minus the shares by input.
-
-        It is the share of the constants that a linear lift adds. Otherwise it is the lead for a
-        sample of means.
-        """
+        """The lead minus the shares by input: the lead for a sample of means."""
         return self.lead - sum(self.by_input.values())
 
     @property
@@ -235,11 +220,10 @@ class Decision:
         texts["shares"] = f"positive for {winner}, negative for {other}"
         if self.by_input:
             shares = self.percentages(list(self.by_input.values()), self.lead)
-            rest = "constant" if self.is_linear else "at their means"
             total = "" if self.log_odds is None else ", of the log odds"
             texts[f"{self.input_kind}{total}"] = (
                 f"{_largest(self.by_input, shares, PRINTED_INPUTS)}; "
-                f"{_largest([rest], self.percentages([self.rest], self.lead))}"
+                f"{_largest(['at their means'], self.percentages([self.rest], self.lead))}"
             )
         if len(self.by_frequency) > 1:
             texts["frequencies"] = _largest(
@@ -263,15 +247,6 @@ def _largest(names: Iterable[str], percentages: np.ndarray, count: int = PRINTED
     order = np.argsort(-np.abs(percentages), kind="stable")[:count]
     numbers = [f"{percentage:+.0f} %".replace("-", "−") for percentage in percentages]
     return ", ".join(f"{names[i]}: {numbers[i]}" for i in order.tolist())
-
-
-def compared(norms: Tensor, layer: ReduLayer) -> Tensor:
-    """The residuals that the membership rule of a layer compares, from ‖Cʲ v‖ ``(m, k)``.
-
-    They are ‖Cʲ v‖/α_j if the rule is balanced, and ‖Cʲ v‖ times the same number for each class if
-    it is that of the papers. Residuals of several layers may have more axes before these.
-    """
-    return norms * layer.comparison_weights()
 
 
 def _positions(classes: Array, labels: np.ndarray) -> np.ndarray:
@@ -299,48 +274,20 @@ def _pull(layer: ReduLayer, V: Tensor, pair: list[int]) -> tuple[Tensor, Tensor,
     return squares.detach(), V.detach(), gradient / 2
 
 
-def _by_linear_input(
-    net: ReduNet, X: Tensor, means: Tensor, point: Tensor, pull: Tensor
-) -> list[float]:
-    """Shares of columns or channels if the features are sums of what each of them gives."""
-    at_means = _at_means(X, means)
-    moved = torch.cat([X, at_means, *_moved(X, at_means, np.arange(X.shape[1])[:, None])])
-    features = moved if net.lift is None else in_blocks(net.lift, moved)
-    features = as_double(net.spectrum(features))
-    parts = features[:, 2:] - features[:, 1:2]  # (F, n, C)
-    scale = torch.linalg.vector_norm(point) / torch.linalg.vector_norm(features[:, 0])
-    return (scale.nan_to_num(0) * (parts.conj() * pull).real.sum((0, 2))).tolist()
-
-
-def _by_moved_input(lead: Callable[[Tensor], Tensor], X: Tensor, means: Tensor) -> list[float]:
-    """Mean changes of the lead as columns or channels move from their means."""
+def _by_input(lead: Callable[[Tensor], Tensor], X: Tensor, means: Tensor) -> list[float]:
+    """Mean changes of the lead as columns or channels move from their means, one by one."""
     count, rng = X.shape[1], np.random.default_rng(0)
     draws = max(1, min(MOST_ORDERS, COLUMNS_BY_ORDERS // count))
     orders = [rng.permutation(count) for _ in range(draws)]
-    orders += [order[::-1] for order in orders]
-    at_means, shares = _at_means(X, means), np.zeros(count)
-    for order in orders:
-        steps = [order[:i] for i in range(count + 1)]
-        rows = max(1, BLOCK_ENTRIES // X.numel())
-        blocks = [steps[start : start + rows] for start in range(0, count + 1, rows)]
-        moved = (torch.cat(_moved(X, at_means, block)) for block in blocks)
+    along, shares = (count, *[1] * (X.ndim - 2)), np.zeros(count)
+    for order in [*orders, *(order[::-1] for order in orders)]:
+        has_moved = np.argsort(order) < np.arange(count + 1)[:, None]
+        masks = torch.as_tensor(has_moved, device=X.device)
+        blocks = masks.view(-1, *along).split(max(1, BLOCK_ENTRIES // X.numel()))
+        moved = (torch.where(block, X, means.view(along)) for block in blocks)
         values = torch.cat([lead(samples) for samples in moved])
-        shares[order] += values.diff().cpu().numpy() / len(orders)
+        shares[order] += values.diff().cpu().numpy() / (2 * draws)
     return shares.tolist()
-
-
-def _at_means(X: Tensor, means: Tensor) -> Tensor:
-    """A sample like ``X`` whose columns or channels are constant."""
-    return means.view(-1, *[1] * (X.ndim - 2)).expand_as(X).clone()
-
-
-def _moved(X: Tensor, at_means: Tensor, chosen: Iterable[np.ndarray]) -> list[Tensor]:
-    """Samples with some columns or channels of ``X``, and means as the others."""
-    masks = [np.isin(np.arange(X.shape[1]), columns) for columns in chosen]
-    along = (-1, *[1] * (X.ndim - 2))
-    return [
-        torch.where(torch.as_tensor(m, device=X.device).view(along), X, at_means) for m in masks
-    ]
 
 
 def _means(lift: nn.Module | None, X: Tensor) -> Tensor:
@@ -348,13 +295,6 @@ def _means(lift: nn.Module | None, X: Tensor) -> Tensor:
     while isinstance(lift, nn.Sequential) and len(lift):
         lift = lift[0]
     return lift.mean.to(X) if isinstance(lift, Standardize) else X.new_zeros(X.shape[1])
-
-
-def _is_linear(lift: nn.Module | None) -> bool:
-    """Whether features are linear in the sample before they are scaled to unit norm."""
-    if isinstance(lift, nn.Sequential):
-        return all(map(_is_linear, lift))
-    return lift is None or isinstance(lift, LINEAR)
 
 
 def _by_place(net: ReduNet, X: Tensor | None, point: Tensor, pull: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from redunet._labels import Label, as_array
 from redunet._names import as_row
 from redunet._precision import full_precision
 from redunet._tables import html_pairs, table
-from redunet.inspection.decision import Decision, compared
+from redunet.inspection.decision import Decision
 from redunet.layers.layer import extrapolate, trajectory
 from redunet.network import ReduNet
 from redunet.rates.spectrum import norms
@@ -192,7 +192,8 @@ def explain(
         lengths = layer.eta * layer.proportions * membership * residual_norms
         expansion = layer.eta * norms(layer.operators.expand(point))
         angle = 2 * (norms(after[0] - before[0]) / 2).clamp_max(1).asin()  # of small angles too
-        rows.append([compared(residual_norms, layer), membership, expansion, lengths, angle])
+        relative = residual_norms * layer.comparison_weights()
+        rows.append([relative, membership, expansion, lengths, angle])
     rows[-1][1] = net.pool(rows[-1][1], X)
     arrays = [torch.cat(column).cpu().numpy() for column in zip(*rows, strict=True)]
     residuals, memberships, expansions, compression, angles = arrays

@@ -1,7 +1,6 @@
 """An HTML report on a network and its results on samples, in one file; see ``report.html``."""
 
 import base64
-import hashlib
 import html
 import io
 import math
@@ -27,22 +26,14 @@ from redunet._checks import Array
 from redunet._tables import readable
 from redunet._version import __version__
 from redunet.files.atomic import atomic_write, check_place
-from redunet.inspection.decision import compared
 from redunet.inspection.explanation import explain
 from redunet.inspection.plots.explanation import plot_decision, plot_explanation
-from redunet.inspection.plots.features import (
-    cosine_similarity,
-    draw_similarity,
-    plot_singular_values,
-    shown_rows,
-    similarity_over_shifts,
-)
+from redunet.inspection.plots.features import plot_similarity, shown_rows
 from redunet.inspection.plots.network import plot_rates
-from redunet.inspection.plots.reliability import draw_reliability
+from redunet.inspection.plots.reliability import plot_reliability
 from redunet.inspection.plots.search import plot_search
-from redunet.inspection.reliability import Reliability, labels_among
 from redunet.inspection.style import literal
-from redunet.inspection.summary import constructed, description, evaluation
+from redunet.inspection.summary import constructed, description, evaluation, labels_among
 from redunet.network import ReduNet
 from redunet.search.search import Search
 from redunet.training.fine_tuned import FineTuned
@@ -97,20 +88,19 @@ def report(
 ) -> Report:
     """Write an HTML report on a network and its results on samples, and show it in a notebook.
 
-    The report shows a summary, the rates and the accuracy by layer, the accuracy by confidence,
-    residuals, similarities and singular values before and after the network, the confusion matrix,
-    and explanations of the worst samples. Beside the accuracy of the network, it shows the chance
-    level, which is the share of the largest class in ``labels``. A class has the same colour in all
-    pictures.
+    The report shows a summary, the rates by layer, the accuracy by confidence, similarities before
+    and after the network, the confusion matrix, and explanations of the worst samples. Beside the
+    accuracy of the network, it shows the chance level, which is the share of the largest class in
+    ``labels``. A class has the same colour in all pictures.
 
-    The report is a single HTML file that contains all pictures and loads no other files. A few
-    lines of script sort its tables. The page can be read without them.
+    The report is a single HTML file that contains all pictures, loads no other files and has no
+    script.
 
     Parameters
     ----------
     net : ReduNet or FineTuned
-        The network. Accuracies by layer and residuals are those of the layers. Predictions of a
-        fine-tuned network are those of its head.
+        The network. Residuals are those of the layers. Predictions of a fine-tuned network are
+        those of its head.
     X : array-like or Tensor of shape (m, *net.sample_shape)
         Samples, preferably other samples than those of the construction.
     labels : array-like or Tensor of shape (m,)
@@ -153,7 +143,7 @@ def report(
         raise ValueError(f"names must be {len(X)}, one for each sample, got {len(names)}")
     source = files("redunet.inspection").joinpath("report.html").read_text(encoding="utf-8")
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"csp_hash": csp_hash, "readable": readable}
+    environment.filters["readable"] = readable
     page = environment.from_string(source.lstrip()).render(
         title=title,
         version=__version__,
@@ -176,41 +166,21 @@ def _contents(
     worst: int,
     search: Search | None,
 ) -> dict[str, object]:
-    """Pictures and tables, with the residuals of all layers computed once."""
+    """Pictures and tables."""
     net = constructed(model)
-    norms = net.residual_norms(X, None)  # (num_layers, m, k)
-    pairs = list(zip(net.layers, norms, strict=True))
-    memberships = [layer.assign(own) for layer, own in pairs]
-    memberships[-1] = net.pool(memberships[-1], X)
-    by_layer = net.classes_[torch.stack(memberships).argmax(2).cpu().numpy()]
-    predictions = by_layer[-1] if model is net else model.predict(X)
-    residuals = compared(norms[-1], net.layers[-1]).cpu().numpy()
-    targets = np.searchsorted(net.classes_, labels)
-    reliability = Reliability.from_membership(model.membership(X).cpu().numpy(), targets)
+    predictions = model.predict(X)
     rows = shown_rows(labels)
-    order = rows[np.argsort(labels[rows], kind="stable")]
     pictures = {
         "rates": picture(plot_rates(net.history, ax=_panel())),
-        "reliability": picture(draw_reliability(_panel(), reliability)),
-        "residuals": picture(_draw_residuals(residuals[order], net.classes_)),
+        "reliability": picture(plot_reliability(model, X, labels, ax=_panel())),
         "confusion": picture(_draw_confusion(net.classes_, labels, predictions)),
     }
-    if len(by_layer) > 1:
-        pictures["accuracies"] = picture(_draw_accuracies((by_layer == labels).mean(1)))
     has_places = len(net.feature_shape) > 1
     for name, Z in {"samples": X[rows], "features": net(X[rows])}.items():
-        if has_places and Z.ndim > 2:
-            similarity = similarity_over_shifts(
-                Z, Z, grid=X.shape[2:] if X.ndim == Z.ndim else None
-            )
-        else:
-            similarity = cosine_similarity(Z, Z)
-        ax = draw_similarity(_panel(), similarity, labels[rows])
+        shifts = has_places and Z.ndim > 2
+        ax = plot_similarity(Z, labels[rows], shift_invariant=shifts, ax=_panel())
         ax.set_title(f"Similarity of {name}")
         pictures[f"similarity of {name}"] = picture(ax)
-        ax = plot_singular_values(Z, labels[rows], ax=_panel())
-        ax.set_title(f"Singular values of {name}")
-        pictures[f"singular values of {name}"] = picture(ax)
     printed = ""
     if search is not None and not math.isnan(search.candidates_[0].loss):
         pictures["search"] = picture(plot_search(search))
@@ -218,7 +188,8 @@ def _contents(
     explained: list[dict[str, object]] = []
     table: list[list[object]] = []
     if worst and not any(layer.membership_rule.rectifies for layer in net.layers):
-        order, table = _worst(net.classes_, residuals, targets, predictions, names)
+        residuals = net.residual_norms(X) * net.layers[-1].comparison_weights()
+        order, table = _worst(net.classes_, residuals.cpu().numpy(), labels, predictions, names)
         explained = [
             _explained(model, X[i], labels[i], names[i], i) for i in order[:worst].tolist()
         ]
@@ -228,6 +199,7 @@ def _contents(
         "printed": printed,
         "errors": _errors(net.classes_, labels, predictions),
         "has_places": has_places,
+        "is_deep": len(net.layers) > 1,
         "explained": explained,
         "worst": table,
     }
@@ -236,16 +208,15 @@ def _contents(
 def _worst(
     classes: np.ndarray,
     residuals: np.ndarray,
-    own: np.ndarray,
+    labels: np.ndarray,
     predictions: np.ndarray,
     names: list[str],
 ) -> tuple[np.ndarray, list[list[object]]]:
     """Samples that fit their own class worst, compared with the best of the others, and a table."""
-    rows, others = np.arange(len(own)), residuals.copy()
-    others[rows, own] = np.inf
-    fit, rival = residuals[rows, own], others.min(1)
+    own = labels[:, None] == classes
+    fit, rival = residuals[own], np.where(own, np.inf, residuals).min(1)
     order = np.argsort(rival - fit, kind="stable")
-    columns = (names, classes[own].tolist(), predictions.tolist(), fit, rival, fit - rival)
+    columns = (names, labels.tolist(), predictions.tolist(), fit, rival, fit - rival)
     return order, [[column[i] for column in columns] for i in order.tolist()]
 
 
@@ -270,28 +241,6 @@ def _errors(classes: np.ndarray, labels: np.ndarray, predictions: np.ndarray) ->
     order = np.argsort(-errors, axis=None, kind="stable")[:LISTED]
     pairs = [divmod(position, len(classes)) for position in order.tolist()]
     return [[classes[i], classes[j], int(errors[i, j])] for i, j in pairs if errors[i, j]]
-
-
-def _draw_accuracies(accuracies: np.ndarray) -> Axes:
-    ax = _panel()
-    ax.plot(range(1, len(accuracies) + 1), accuracies, marker="." if len(accuracies) < 60 else "")
-    ax.set(xlabel="layer", ylabel="accuracy", title="Accuracy of memberships, layer by layer")
-    ax.set_ylim(None, 1.01)
-    ax.locator_params(axis="x", integer=True)
-    return ax
-
-
-def _draw_residuals(residuals: np.ndarray, classes: np.ndarray) -> Axes:
-    """A heat map of the residuals of samples, each compared with its other residuals."""
-    ax = _panel()
-    low, high = residuals.min(1, keepdims=True), residuals.max(1, keepdims=True)
-    relative = (residuals - low) / np.where(high > low, high - low, 1)
-    image = ax.imshow(relative, cmap="Blues_r", aspect="auto", interpolation="nearest")
-    ax.figure.colorbar(image, ax=ax, label="0 smallest, 1 largest of the sample", shrink=0.85)
-    if len(classes) <= NAMED_CLASSES:
-        ax.set_xticks(range(len(classes)), [literal(name) for name in classes], rotation=90)
-    ax.set(title="Residuals by class", ylabel="samples, by true class", yticks=[])
-    return ax
 
 
 def _draw_confusion(classes: np.ndarray, labels: np.ndarray, predictions: np.ndarray) -> Axes:
@@ -324,9 +273,3 @@ def picture(drawn: Axes | np.ndarray) -> Picture:
     width = round(figure.get_figwidth() * PAGE_DPI)
     plt.close(figure)
     return Picture(f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}", width)
-
-
-def csp_hash(script: str) -> str:
-    """The hash of a script that permits it in a Content Security Policy."""
-    digest = hashlib.sha256(script.encode()).digest()
-    return f"sha256-{base64.b64encode(digest).decode()}"

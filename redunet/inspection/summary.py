@@ -2,19 +2,21 @@
 
 import numpy as np
 import torch
-from sklearn.metrics import accuracy_score
+from sklearn.metrics import accuracy_score, log_loss
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from redunet import _tables
-from redunet._checks import Array, as_samples
+from redunet._checks import Array, quoted
 from redunet._labels import as_labels
-from redunet.inspection.reliability import calibration, labels_among
 from redunet.network import ReduNet
 from redunet.rates.coding_rates import spectral_rate_reduction, spectrum_of
 from redunet.rates.partition import Partition
 from redunet.training.fine_tuned import FineTuned
+
+# Number of bins of equal width that confidences are sorted into.
+BINS = 10
 
 
 def description(model: ReduNet | FineTuned) -> dict[str, object]:
@@ -58,15 +60,20 @@ def evaluation(
     assert eps_sq is not None
     rates = spectral_rate_reduction(spectrum(Z), spectrum, partition, eps_sq)
     _, counts = np.unique(labels, return_counts=True)
-    membership = model.membership(X).cpu().numpy()
+    membership, targets = model.membership(X).cpu().numpy(), np.searchsorted(net.classes_, labels)
     results = {
         "samples": len(X),
         "accuracy": float(accuracy_score(labels, model.predict(X))),
-        **calibration(membership, np.searchsorted(net.classes_, labels)),
+        "log loss": float(log_loss(targets, membership, labels=range(len(net.classes_)))),
+        "expected calibration error": calibration_error(*by_confidence(membership, targets)),
         "chance level (largest class)": float(counts.max() / len(labels)),
     }
     if train is not None:
-        results["accuracy of an RBF SVM"] = _accuracy_of_svm(net, *train, X, labels)
+        X_train, y_train = net.samples(train[0]), as_labels(train[1], classes=net.classes_)
+        svm = make_pipeline(StandardScaler(), SVC())
+        svm.fit(X_train.flatten(1).cpu().numpy(), y_train)
+        accuracy = svm.score(X.flatten(1).cpu().numpy(), labels)
+        results["accuracy of an RBF SVM"] = float(accuracy)
     return {
         **results,
         "rate reduction": rates.delta.item(),
@@ -75,16 +82,44 @@ def evaluation(
     }
 
 
-def _accuracy_of_svm(
-    net: ReduNet, X_train: Array, labels_train: Array, X: torch.Tensor, labels: np.ndarray
-) -> float:
-    """Accuracy of a support vector machine on flattened samples."""
-    X_train = as_samples(net.names.in_order(X_train), name="training X")
-    if X_train.shape[1:] != X.shape[1:]:
+def by_confidence(
+    membership: np.ndarray, targets: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Confidence, accuracy and share of the samples in each bin that is not empty.
+
+    The bins of the confidence, the largest membership ``(m, k)`` of a sample, have the same width.
+    The positions ``(m,)`` of the true classes are given.
+    """
+    confidence, right = membership.max(1), membership.argmax(1) == targets
+    places = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    _, places, counts = np.unique(places, return_inverse=True, return_counts=True)
+    sums = (np.bincount(places, values) for values in (confidence, right))
+    sure, hits = (of_bins / counts for of_bins in sums)
+    return sure, hits, counts / len(targets)
+
+
+def calibration_error(confidence: np.ndarray, accuracy: np.ndarray, shares: np.ndarray) -> float:
+    """The expected calibration error Σ_b m_b/m |confidence − accuracy|.
+
+    References
+    ----------
+    Guo, Pleiss, Sun, Weinberger. On Calibration of Modern Neural Networks (ICML 2017), eq. 3.
+    """
+    return float(shares @ np.abs(confidence - accuracy))
+
+
+def labels_among(classes: np.ndarray, labels: Array, count: int | None = None) -> np.ndarray:
+    """Labels of so many samples, which must be among the classes of a model.
+
+    Raises
+    ------
+    ValueError
+        If the labels do not fit the samples, or one of them is no class.
+    """
+    labels = as_labels(labels, count, classes=classes)
+    unknown = np.setdiff1d(labels, classes)
+    if unknown.size:
         raise ValueError(
-            f"training samples must have shape {tuple(X.shape[1:])}, got {tuple(X_train.shape[1:])}"
+            f"labels must be among the classes {quoted(classes)}, got {quoted(unknown)}"
         )
-    svm = make_pipeline(StandardScaler(), SVC())
-    labels_train = as_labels(labels_train, len(X_train), classes=net.classes_)
-    svm.fit(X_train.flatten(1).cpu().numpy(), labels_train)
-    return float(svm.score(X.flatten(1).cpu().numpy(), labels))
+    return labels

@@ -10,7 +10,7 @@ class Page(html.parser.HTMLParser):
     def __init__(self, path):
         super().__init__()
         self.text, self.images, self.addresses, self.open = "", [], [], []
-        self.tables, self.policy, self.script = [], "", ""
+        self.tables, self.policy = [], ""
         self.feed(path.read_text(encoding="utf-8"))
 
     def handle_starttag(self, tag, attrs):
@@ -33,9 +33,6 @@ class Page(html.parser.HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data):
-        if self.open and self.open[-1] == "script":
-            self.script += data
-            return
         self.text += data
         if {"td", "th"} & set(self.open):
             self.tables[-1][-1][-1] += data

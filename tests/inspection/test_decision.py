@@ -248,7 +248,6 @@ def test_it_prints_the_largest_shares():
         by_place=np.zeros((2, 2)),
         frequency=np.array([[0, 0], [0, 1], [-1, 1], [2, 0]]),
         by_frequency=np.array([0.016, 0.16, -0.048, 0.032]),
-        is_linear=False,
         means=np.zeros(2),
     )
     assert str(decision).splitlines() == [
@@ -264,7 +263,7 @@ def test_it_prints_the_largest_shares():
     vectors = str(explain(ReduNet.construct(X, labels, num_layers=1), X[0]).decision)
     assert "frequencies" not in vectors
     assert "columns: column " in vectors
-    assert "constant: +0 %" in vectors
+    assert "at their means: +0 %" in vectors
     silent = Decision.from_network(ReduNet.construct(X, labels, num_layers=1), 0 * X[0])
     assert silent.difference == 0
     assert "+0 %" in str(silent)
@@ -318,42 +317,14 @@ def squared_difference(net, X, decision):
     return (larger**2 - smaller**2).numpy()
 
 
-def test_columns_of_a_linear_lift_are_its_parts():
-    X, labels = problem(5)
-    X = X * torch.tensor([1, 10, 0.1, 3, 1]) + torch.arange(5)
-    net = ReduNet.construct(
-        X, labels, num_layers=1, lift=Standardize(5, constant=True).fit(X), membership=BALANCED
-    )
-    decision = Decision.from_network(net, X[3])
-    V, DV, _ = dense_shares(net, X[3], *decision.classes)
-    features = net.lift(X[3:4])[0]
-    expected = (V[0] * DV[0])[:5] * (features[:5] != 0)
-    assert list(decision.by_input) == [f"column {i}" for i in range(5)]
-    np.testing.assert_allclose(list(decision.by_input.values()), expected, rtol=1e-9)
-    assert decision.is_linear
-    assert decision.rest == pytest.approx((V[0] * DV[0])[5].item(), rel=1e-9)
-    np.testing.assert_allclose(decision.means, X.mean(0), rtol=1e-9)
-
-
-def test_channels_of_a_linear_lift_are_its_parts():
-    X, labels = problem(3, 8)
-    net = ReduNet.construct(X, labels, num_layers=1, lift=Band(2), membership=BALANCED)
-    decision = Decision.from_network(net, X[3])
-    by_channel = check(net, X[3], decision, bands=True)
-    np.testing.assert_allclose(list(decision.by_input.values()), by_channel, rtol=1e-9)
-    assert decision.rest == pytest.approx(0, abs=1e-14)
-    np.testing.assert_array_equal(decision.means, 0)
-
-
 @pytest.mark.parametrize("shape", [(4,), (3, 9)])
-def test_columns_of_other_lifts_move_from_their_means(shape):
+def test_columns_move_from_their_means(shape):
     X, labels = problem(*shape)
     net = searched(X, labels, 0, None if len(shape) == 1 else [1, None])
     decision = Decision.from_network(net, X[7])
     means = X.mean((0, *range(2, X.ndim)))
     np.testing.assert_allclose(decision.means, means, rtol=1e-9)
     at_means = means.view(-1, *[1] * (X.ndim - 2)).expand_as(X[:1])
-    assert not decision.is_linear
     assert decision.rest == pytest.approx(squared_difference(net, at_means, decision)[0], rel=1e-9)
     shares = sum(decision.by_input.values())
     assert shares + decision.rest == pytest.approx(decision.difference, rel=1e-11)
@@ -381,16 +352,25 @@ def test_columns_have_shares_of_the_log_odds_if_there_is_a_reader(shape):
     assert decision.by_place.sum() == pytest.approx(decision.difference, rel=1e-9)
 
 
-def test_two_columns_have_their_shapley_values():
-    X, labels = problem(2)
-    net = searched(X, labels, 0, None)
+@pytest.mark.parametrize("lift", ["searched", None, Band(2), Standardize(2)], ids=str)
+def test_two_columns_have_their_shapley_values(lift):
+    X, labels = problem(2, 8) if isinstance(lift, Band) else problem(2)
+    if isinstance(lift, Standardize):
+        lift.fit(X)
+    if lift == "searched":
+        net = searched(X, labels, 0, None)
+    else:
+        net = ReduNet.construct(X, labels, num_layers=1, lift=lift, membership=BALANCED)
     decision = Decision.from_network(net, X[7])
-    means = X.mean(0)
+    means = X.mean(0) if lift == "searched" or isinstance(lift, Standardize) else 0 * X[7]
+    np.testing.assert_allclose(decision.means, means if X.ndim == 2 else 0, rtol=1e-9)
     corners = torch.stack([means, X[7], means, X[7]])
     corners[2, 0], corners[3, 0] = X[7, 0], means[0]
     none, both, first, second = squared_difference(net, corners, decision)
     expected = [(first - none + both - second) / 2, (second - none + both - first) / 2]
+    assert list(decision.by_input) == [f"{decision.input_kind[:-1]} {i}" for i in range(2)]
     np.testing.assert_allclose(list(decision.by_input.values()), expected, rtol=1e-9)
+    assert decision.rest == pytest.approx(none, rel=1e-9, abs=1e-14)
 
 
 @pytest.mark.parametrize("band", [0, 2])

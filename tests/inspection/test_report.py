@@ -1,7 +1,6 @@
 """The report and its parts."""
 
 import base64
-import hashlib
 import io
 
 import numpy as np
@@ -22,7 +21,7 @@ def test_a_page_that_holds_everything(path, problem):
     net, X, names = problem
     page = Page(path)
     assert page.open == []
-    assert len(page.images) == 9 + 2 * 2
+    assert len(page.images) == 5 + 2 * 2
     for alt, source in page.images:
         assert alt
         kind, data = source.split(",")
@@ -41,16 +40,13 @@ def test_a_page_that_holds_everything(path, problem):
         assert sentence in page.text
 
 
-def test_the_only_script_is_the_one_that_the_page_permits(path):
-    page = Page(path)
-    digest = base64.b64encode(hashlib.sha256(page.script.encode()).digest()).decode()
-    rules = dict(rule.split(" ", 1) for rule in page.policy.split("; "))
-    assert rules.pop("script-src") == f"'sha256-{digest}'"
+def test_the_page_permits_neither_scripts_nor_other_files(path):
+    rules = dict(rule.split(" ", 1) for rule in Page(path).policy.split("; "))
     assert rules.pop("img-src") == "data:"
     assert rules.pop("style-src") == "'unsafe-inline'"
     assert set(rules.values()) == {"'none'"}
     assert "default-src" in rules
-    assert path.read_text(encoding="utf-8").count("<script") == 1
+    assert "<script" not in path.read_text(encoding="utf-8")
 
 
 def test_the_most_frequent_errors_are_counted(path, problem):
@@ -73,9 +69,7 @@ def test_many_classes_are_reported(tmp_path):
     report(net, X, labels, tmp_path / "report.html", worst=0)
     page = Page(tmp_path / "report.html")
     assert "Confusion matrix" in [alt for alt, _ in page.images]
-    assert (
-        "0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, … (22)" in page.text
-    )
+    assert f"classes{', '.join(map(str, range(22)))}" in page.text
 
 
 def test_the_accuracy_has_something_to_compare_with(path, problem, tmp_path):
@@ -91,9 +85,7 @@ def test_the_accuracy_has_something_to_compare_with(path, problem, tmp_path):
     text = Page(tmp_path / "report.html").text
     accuracy = svm.score(X.flatten(1), names)
     assert f"accuracy of an RBF SVM{three_digits(accuracy)}" in text
-    with pytest.raises(
-        ValueError, match=r"training samples must have shape \(1, 8, 8\), got \(64,"
-    ):
+    with pytest.raises(ValueError, match=r"\(1, 8, 8\)"):
         report(net, X, names, tmp_path / "report.html", train=(train[0].flatten(1), train[1]))
 
 
@@ -119,14 +111,14 @@ def test_samples_of_any_shape_are_drawn(shape, tmp_path, device):
     net = ReduNet.construct(X, labels, num_layers=1)
     report(net, X, labels, tmp_path / "report.html", worst=1)
     page = Page(tmp_path / "report.html")
-    assert len(page.images) == 8 + 2
+    assert len(page.images) == 5 + 2
     assert ("over all cyclic shifts" in page.text) == (len(shape) > 1)
 
 
 def test_unknown_labels_leave_the_old_page(problem, tmp_path):
     net, X, _ = problem
     (tmp_path / "report.html").write_text("old")
-    with pytest.raises(ValueError, match="got \\['<x>'\\]"):
+    with pytest.raises(ValueError, match="got '<x>'"):
         report(net, X[:2], ["<x>", "<1>"], tmp_path / "report.html")
     assert [f.read_text() for f in tmp_path.iterdir()] == ["old"]
 

@@ -8,7 +8,7 @@ from matplotlib.figure import FigureBase
 
 from redunet.inspection.decision import Decision
 from redunet.inspection.explanation import Explanation
-from redunet.inspection.style import PALETTE, class_style, draw_legend, entry, literal
+from redunet.inspection.style import PALETTE, class_style, literal
 
 # Colours of shares that speak for the winner, and of those that speak for the other class.
 FOR, AGAINST = PALETTE[:2]
@@ -32,9 +32,6 @@ NAMED_SHARES = 10
 
 # Number of classes that have colours. The other classes are grey.
 NAMED_CLASSES = 5
-
-# With more layers than this, curves have only some markers.
-MARKED_LAYERS = 30
 
 
 def plot_decision(decision: Decision, *, figure: FigureBase | None = None) -> np.ndarray:
@@ -85,8 +82,8 @@ def plot_explanation(explanation: Explanation, *, figure: FigureBase | None = No
     """Plot residuals, memberships and the parts of the step by layer.
 
     The five classes nearest to the sample have colours, and so has its true class, if the
-    explanation knows it. A class has the same colour in the plots of all samples. If there is only
-    one layer, bars show these classes. :func:`plot_decision` draws the reasons.
+    explanation knows it. A class has the same colour in the plots of all samples.
+    :func:`plot_decision` draws the reasons.
 
     Parameters
     ----------
@@ -108,10 +105,7 @@ def plot_explanation(explanation: Explanation, *, figure: FigureBase | None = No
     axes[1].set(title="Membership", ylabel=r"$\hat{\pi}_j$", ylim=(-0.03, 1.03))
     _draw_classes(axes[2], explanation, explanation.compression, explanation.expansion)
     axes[2].set(title="Parts of the step", ylabel="length", ylim=(0, None))
-    if len(explanation.angles) > 1:
-        draw_legend(
-            axes[2], fontsize="small", frameon=False, loc="center left", bbox_to_anchor=(1, 0.5)
-        )
+    axes[2].legend(fontsize="small", frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     return axes
 
 
@@ -129,7 +123,7 @@ def _draw_inputs(ax: Axes, decision: Decision) -> None:
     if abs(rest) >= 0.5:
         names = [text.get_text() for text in ax.get_yticklabels()]
         ax.barh(len(names), rest, color="0.6")
-        names.append("constant" if decision.is_linear else "means")
+        names.append("means")
         ax.set_yticks(range(len(names)), names)
     ax.set_title(f"By {decision.input_kind.removesuffix('s')}")
     if decision.log_odds is not None:
@@ -150,8 +144,7 @@ def _draw_places(ax: Axes, decision: Decision) -> None:
         ax.set(xticks=[], yticks=[])
     else:
         for channel, curve in enumerate(sample):
-            name = list(decision.by_input)[channel] if decision.by_input else "_"
-            ax.plot(curve, color=str(0.6 * channel / len(sample)), linewidth=0.8, label=entry(name))
+            ax.plot(curve, color=str(0.6 * channel / len(sample)), linewidth=0.8)
         extent = (-0.5, sample.shape[1] - 0.5, *ax.get_ylim())
         shares = shares[None]
         ax.set(xlabel="place", yticks=[])
@@ -202,27 +195,15 @@ def _colors(percentages: np.ndarray) -> list[str]:
 def _draw_classes(
     ax: Axes, explanation: Explanation, values: np.ndarray, expansion: np.ndarray | None = None
 ) -> None:
-    """Draw a curve for each class over the layers, or bars for some classes of one layer."""
+    """Draw a curve for each class over the layers. The nearest classes have colours and names."""
     classes, named = explanation.classes, explanation.shown_classes(NAMED_CLASSES)
-    if len(values) == 1:
-        heights, names = values[0, named], [literal(classes[j]) for j in named]
-        colors = [class_style(j)["color"] for j in named]
-        if expansion is not None:
-            heights, names = np.append(expansion, heights), ["$E$", *names]
-            colors = ["black", *colors]
-        ax.bar(np.arange(len(names)), heights, color=colors)
-        ax.set_xticks(range(len(names)), names, rotation=45 if max(map(len, names)) > 4 else 0)
-        ax.set_xlabel("nearest classes")
-        return
     layers = np.arange(1, len(values) + 1)
-    every = -(-len(layers) // MARKED_LAYERS)
     if expansion is not None:
-        ax.plot(layers, expansion, color="black", linewidth=2, label="$E$")
+        ax.plot(layers, expansion, ".-", color="black", linewidth=2, label="$E$")
     for j in sorted(range(len(classes)), key=lambda j: (j in named, j)):
+        (line,) = ax.plot(layers, values[:, j], color="0.8", linewidth=0.8)
         if j in named:
-            (line,) = ax.plot(layers, values[:, j], label=entry(classes[j]), **class_style(j))
-            line.set(markersize=4, markevery=every)
-        else:
-            ax.plot(layers, values[:, j], color="0.8", linewidth=0.8)
-    ax.set_xlabel("layer")
+            line.set(**class_style(j), linewidth=1.5, label=f"class {literal(classes[j])}")
+            line.set(markersize=4, markevery=-(-len(layers) // 30))
+    ax.set(xlabel="layer", xlim=(0.5, len(layers) + 0.5))
     ax.locator_params(axis="x", integer=True)

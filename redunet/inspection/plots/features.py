@@ -1,7 +1,6 @@
 """Plots of the cosine similarities of features, and of the dimensions that they fill."""
 
 import math
-from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -11,8 +10,7 @@ from torch.nn.functional import normalize
 
 from redunet._checks import Array, as_samples
 from redunet._labels import as_labels
-from redunet.inspection.style import class_style, draw_legend, entry, given_or_new, literal
-from redunet.lifts.band import resampled
+from redunet.inspection.style import class_style, given_or_new, literal
 
 # Number of values that are in memory at once when all shifts are compared.
 BLOCK = 2**24
@@ -39,38 +37,28 @@ def cosine_similarity(A: Array, B: Array) -> np.ndarray:
 
 
 @torch.no_grad()
-def similarity_over_shifts(A: Array, B: Array, *, grid: Sequence[int] | None = None) -> np.ndarray:
+def similarity_over_shifts(A: Array, B: Array) -> np.ndarray:
     """Largest absolute cosine similarity of each pair over all cyclic shifts of one sample.
 
     Parameters
     ----------
     A, B : array-like or Tensor of shape (m, C, *spatial) and (n, C, *spatial)
-    grid : sequence of int, optional
-        Shifts are by whole places of this grid; by default of the grid of the samples. Features of
-        a band have fewer places than the samples. If a grid cannot be interpolated, because its
-        number of places is even, shifts along this axis are by whole places of the features.
 
     Returns
     -------
     numpy array (m, n)
     """
     A, B = (as_samples(Z, name="Z").cpu() for Z in (A, B))
-    shape = A.shape[2:]
-    wanted = shape if grid is None else tuple(grid)
-    pairs = zip(shape, wanted, strict=True)
-    finer = [places if length % 2 and length < places else length for length, places in pairs]
-    axes = tuple(range(2, A.ndim))
+    shape, axes = A.shape[2:], tuple(range(2, A.ndim))
     spectra = [
         torch.fft.rfftn(normalize(Z.flatten(1)).view_as(Z), dim=axes).flatten(2) for Z in (A, B)
     ]
     layout = (*shape[:-1], shape[-1] // 2 + 1)
-    scale = math.sqrt(math.prod(finer) / math.prod(shape))
-    rows = max(1, BLOCK // (len(B) * math.prod(finer)))
     largest = []
-    for part in spectra[0].split(rows):
+    for part in spectra[0].split(max(1, BLOCK // (len(B) * math.prod(shape)))):
         crossed = torch.einsum("acf,bcf->abf", part, spectra[1].conj()).unflatten(2, layout)
         correlation = torch.fft.irfftn(crossed, s=shape, dim=axes)  # at all shifts
-        largest.append((scale * resampled(correlation, finer)).flatten(2).abs().amax(2))
+        largest.append(correlation.flatten(2).abs().amax(2))
     return torch.cat(largest).numpy()
 
 
@@ -107,12 +95,7 @@ def plot_similarity(
     if shift_invariant and Z.ndim < 3:
         raise ValueError(f"signals have shape (m, C, *spatial), got {tuple(Z.shape)}")
     similarity = (similarity_over_shifts if shift_invariant else cosine_similarity)(Z, Z)
-    return draw_similarity(given_or_new(ax), similarity, labels)
-
-
-def draw_similarity(ax: Axes, similarity: np.ndarray, labels: np.ndarray) -> Axes:
-    """Draw a heat map of the similarities ``(m, m)`` of samples with these labels."""
-    order = np.argsort(labels, kind="stable")
+    ax, order = given_or_new(ax), np.argsort(labels, kind="stable")
     classes, counts = np.unique(labels, return_counts=True)
     edges = np.concatenate([[0], np.cumsum(counts)])
     image = ax.imshow(
@@ -161,18 +144,17 @@ def plot_singular_values(Z: Array, labels: Array, *, ax: Axes | None = None) -> 
     ax = given_or_new(ax)
     Z, labels = as_samples(Z, name="Z").detach().flatten(1).cpu(), as_labels(labels, len(Z))
     classes = np.unique(labels)
-    named = len(classes) <= NAMED_CLASSES
     for number, label in enumerate(classes):
         values = torch.linalg.svdvals(Z[labels == label])
-        components = np.arange(1, len(values) + 1)
-        if named:
-            (line,) = ax.plot(components, values, label=entry(label), **class_style(number))
-            line.set(markersize=4, markevery=0.15, linewidth=1)
-        else:
-            ax.plot(components, values, color="0.6", label="" if number else "single classes")
+        (line,) = ax.plot(np.arange(1, len(values) + 1), values, color="0.6", linewidth=1)
+        if len(classes) <= NAMED_CLASSES:
+            line.set(**class_style(number), markersize=4, markevery=0.15)
+            line.set_label(f"class {literal(label)}")
+        elif not number:
+            line.set_label("single classes")
     values = torch.linalg.svdvals(Z)
     ax.plot(np.arange(1, len(values) + 1), values, color="black", linewidth=2, label="all")
     ax.set(xlabel="component", ylabel="singular value", title="Singular values")
     ax.set_ylim(0, None, auto=None)  # further curves on the same axes may be higher
-    draw_legend(ax, title="class", frameon=False, ncols=2, handlelength=1.5, columnspacing=1.0)
+    ax.legend(frameon=False, ncols=2, handlelength=1.5, columnspacing=1.0)
     return ax

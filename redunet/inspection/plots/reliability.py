@@ -7,8 +7,8 @@ import torch
 from matplotlib.axes import Axes
 
 from redunet._checks import Array
-from redunet.inspection.reliability import Reliability, labels_among
 from redunet.inspection.style import PALETTE, given_or_new
+from redunet.inspection.summary import by_confidence, calibration_error, labels_among
 from redunet.network import ReduNet
 from redunet.training.fine_tuned import FineTuned
 
@@ -58,21 +58,13 @@ def plot_reliability(
         membership = model.membership(X).cpu().numpy()
     else:
         membership = np.asarray(model.predict_proba(X))
-    targets = np.searchsorted(model.classes_, labels)
-    return draw_reliability(given_or_new(ax), Reliability.from_membership(membership, targets))
-
-
-def draw_reliability(ax: Axes, reliability: Reliability) -> Axes:
-    """Draw the accuracy by confidence, and the diagonal."""
+    bins = by_confidence(membership, np.searchsorted(model.classes_, labels))
+    ax = given_or_new(ax)
+    confidence, accuracy, shares = bins
     ax.plot([0, 1], [0, 1], color=PALETTE[6], linestyle=":", linewidth=1)
-    ax.plot(reliability.confidence, reliability.accuracy, color=PALETTE[0])
-    sizes = 300 * reliability.samples / reliability.samples.sum()
-    ax.scatter(reliability.confidence, reliability.accuracy, 10 + sizes, color=PALETTE[0])
-    ax.set(
-        xlabel="confidence",
-        ylabel="accuracy",
-        xlim=(-0.03, 1.03),
-        ylim=(-0.03, 1.03),
-        title=f"Reliability, expected calibration error {reliability.error:.3f}",
-    )
+    ax.plot(confidence, accuracy, color=PALETTE[0])
+    ax.scatter(confidence, accuracy, 10 + 300 * shares, color=PALETTE[0])
+    limits = (-0.03, 1.03)
+    ax.set(xlabel="confidence", ylabel="accuracy", xlim=limits, ylim=limits)
+    ax.set_title(f"Reliability, expected calibration error {calibration_error(*bins):.3f}")
     return ax

@@ -18,8 +18,7 @@ def plot_search(search: Search, *, figure: FigureBase | None = None) -> np.ndarr
     """Plot the log loss of all candidates by band, and of the chosen one by ε².
 
     In the upper plot, a ring marks the chosen candidate. The grey stripe is one standard error
-    above the smallest loss. If there are no bands, as for vectors, each lift has a row, and bars
-    show one standard error to each side.
+    above the smallest loss.
 
     In the lower plot, a ring marks the chosen ε². Losses below 0.0001 are drawn as 0.0001.
 
@@ -49,32 +48,20 @@ def plot_search(search: Search, *, figure: FigureBase | None = None) -> np.ndarr
     upper, lower = axes
     lifts = list(dict.fromkeys(candidate.lift for candidate in candidates))
     bands = sorted({candidate.band for candidate in candidates}, key=_width)
-    if bands == [None]:
-        upper.axvspan(first.loss, first.loss + first.standard_error, color="0.9")
-        for row, c in enumerate(candidates):
-            style = class_style(lifts.index(c.lift))
-            upper.errorbar(c.loss, row, xerr=c.standard_error, markersize=5, **style)
-        _draw_ring(upper, first.loss, 0)
-        upper.set_yticks(range(len(candidates)), [c.name for c in candidates])
-        upper.invert_yaxis()
-        upper.set(title="All candidates", xlabel="log loss")
-    else:
-        for number, lift in enumerate(lifts):
-            own = [c for band in bands for c in candidates if (c.lift, c.band) == (lift, band)]
-            places, losses = [bands.index(c.band) for c in own], [c.loss for c in own]
-            upper.plot(places, losses, label=own[0].name, markersize=5, **class_style(number))
-        edge, label = first.loss + first.standard_error, "one standard error"
-        upper.axhspan(first.loss, edge, color="0.9", label=label)
-        label = f"chosen, band {_name(best.band)}"
-        _draw_ring(upper, bands.index(first.band), first.loss, label=label)
-        upper.set_xticks(range(len(bands)), [_name(band) for band in bands])
-        upper.set(title="All candidates", xlabel="band", ylabel="log loss")
-        low, high = upper.get_ylim()
-        upper.set_ylim(max(low, -0.03 * high), high)  # losses are not negative
-        entries = upper.get_legend_handles_labels()
-        lower.legend(
-            *entries, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, frameon=False
-        )
+    for number, lift in enumerate(lifts):
+        own = [c for band in bands for c in candidates if (c.lift, c.band) == (lift, band)]
+        places, losses = [bands.index(c.band) for c in own], [c.loss for c in own]
+        upper.plot(places, losses, label=own[0].name, markersize=5, **class_style(number))
+    edge, label = first.loss + first.standard_error, "one standard error"
+    upper.axhspan(first.loss, edge, color="0.9", label=label)
+    label = f"chosen, band {_name(best.band)}"
+    _draw_ring(upper, bands.index(first.band), first.loss, label=label)
+    upper.set_xticks(range(len(bands)), [_name(band) for band in bands])
+    upper.set(title="All candidates", xlabel="band", ylabel="log loss")
+    low, high = upper.get_ylim()
+    upper.set_ylim(max(low, -0.03 * high), high)  # losses are not negative
+    entries = upper.get_legend_handles_labels()
+    lower.legend(*entries, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, frameon=False)
     losses = np.maximum(best.losses, LEAST_LOSS)
     lower.plot(best.precisions, losses, markersize=5, **class_style(lifts.index(first.lift)))
     _draw_ring(lower, best.eps_sq, max(best.loss, LEAST_LOSS))

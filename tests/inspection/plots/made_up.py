@@ -13,7 +13,6 @@ def decision(
     classes=("yes", "no"),
     inputs=None,
     sample=None,
-    is_linear=False,
 ):
     """A decision with random shares of places and frequencies."""
     rng = np.random.default_rng(0)
@@ -30,6 +29,5 @@ def decision(
         by_place=by_place,
         frequency=frequencies,
         by_frequency=by_frequency,
-        is_linear=is_linear,
         means=np.zeros(1),
     )

@@ -50,16 +50,15 @@ def test_shares_are_drawn_behind_a_series():
     assert signs == [height >= 0 for height in heights]  # blue for the winner
 
 
-@pytest.mark.parametrize(("is_linear", "rest"), [(True, "constant"), (False, "means")])
-def test_columns_come_first_and_bars_sum_to_the_difference(is_linear, rest):
+def test_columns_come_first_and_bars_sum_to_the_difference():
     inputs = {f"$column {i}": 0.01 * i for i in range(12)}
-    shares = decision(inputs=inputs, is_linear=is_linear)
+    shares = decision(inputs=inputs)
     (ax,) = plot_decision(shares)
     widths = [patch.get_width() for patch in ax.patches]
     assert names_of(ax) == [
         *(rf"\$column {i}" for i in range(11, 2, -1)),
         "3 others",
-        rest,
+        "means",
     ]
     expected = [*(0.01 * np.arange(11, 2, -1)), 0.03, shares.rest]
     np.testing.assert_allclose(widths, shares.percentages(expected))
