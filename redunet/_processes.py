@@ -43,8 +43,11 @@ class Processes:
         return values
 
     def shard(self, t: Tensor) -> Tensor:
-        """The part of the leading axis for this process. Lengths of parts differ by at most one."""
-        return t if self.size == 1 else t.tensor_split(self.size)[self.rank]
+        """The part of this process of ``(F, k, …)``, with the first two axes joined.
+
+        Lengths of parts differ by at most one.
+        """
+        return t.flatten(0, 1).tensor_split(self.size)[self.rank]
 
     def all_gather(self, part: Tensor, length: int) -> Tensor:
         """The parts of all processes, joined to a leading axis of ``length``, on every process."""

@@ -116,7 +116,7 @@ class ReduLayer(nn.Module):
             # Rectification acts on the entries of signals, not of half spectra. All classes are
             # transformed together, as if each part were a sample.
             signals = spectrum.inverse(parts.flatten(1, 2)).unflatten(0, parts.shape[1:3])
-            compressed.append(spectrum(rectified_residual(spectrum.inverse(scaled_V), signals)))
+            compressed.append(spectrum(spectrum.inverse(scaled_V) - signals.relu().sum(1)))
         return torch.cat(compressed, 1)
 
     @full_precision
@@ -217,23 +217,6 @@ def trajectory(V: Tensor, layers: Iterable[ReduLayer]) -> Iterator[tuple[Tensor,
 def propagate(V: Tensor, layers: Iterable[ReduLayer]) -> tuple[Tensor, Tensor]:
     """Features ``(F, m, C)`` after the last layer, and features before the last layer."""
     return deque(trajectory(V, layers), maxlen=1).pop()
-
-
-def rectified_residual(Z: Tensor, class_parts: Tensor) -> Tensor:
-    """z − Σ_j ReLU(Pʲ z): the part of a sample that no class explains.
-
-    Parameters
-    ----------
-    Z : Tensor of shape (m, C, *spatial)
-        Samples, as signals.
-    class_parts : Tensor of shape (m, k, C, *spatial)
-        Pʲ z, the part of each sample in the subspace of each class.
-
-    Returns
-    -------
-    Tensor of shape (m, C, *spatial)
-    """
-    return Z - class_parts.relu().sum(1)
 
 
 def _restored(name: str, tensors: dict[str, Tensor]) -> Operator:

@@ -46,7 +46,9 @@ class RealNetwork(Graph):
         self.lift, self.reader = lift, reader
         layers = list(layers)
         self.spectrum = RealSpectrum(spectrum, like=layers[0].proportions)
-        self.layers = LayerList(real_layer(layer, self.spectrum) for layer in layers)
+        self.layers = LayerList(copy.deepcopy(layer) for layer in layers)
+        for real, layer in zip(self.layers, layers, strict=True):
+            real.operators, real.spectrum = layer.operators.real_form(), self.spectrum
 
     def forward(self, X: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Map samples to features, memberships ``(m, k)`` and positions of classes ``(m,)``."""
@@ -101,10 +103,3 @@ class RealSpectrum(HalfSpectrum):
             return V.squeeze(0)
         parts = V.unflatten(2, (2, V.shape[2] // 2))
         return torch.einsum("zfn,fmzc->mcn", self.matrix, parts).unflatten(2, self.shape)
-
-
-def real_layer(layer: ReduLayer, spectrum: RealSpectrum) -> ReduLayer:
-    """A copy of a layer on real and imaginary parts ``(F, m, 2C)``."""
-    real = copy.deepcopy(layer)
-    real.operators, real.spectrum = layer.operators.real_form(), spectrum
-    return real

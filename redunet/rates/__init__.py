@@ -6,7 +6,7 @@ from redunet.rates.meter import RateReductionMeter
 from redunet.rates.optimum import optimal_rate_reduction
 from redunet.rates.pairs import pairwise_rate_reduction
 from redunet.rates.partition import Partition
-from redunet.rates.spectrum import HalfSpectrum, Spectrum, scaled, squared_norms
+from redunet.rates.spectrum import HalfSpectrum, scaled, squared_norms
 
 __all__ = [
     "ClassBatch",
@@ -14,7 +14,6 @@ __all__ = [
     "Partition",
     "RateReduction",
     "RateReductionMeter",
-    "Spectrum",
     "coding_rate",
     "optimal_rate_reduction",
     "pairwise_rate_reduction",

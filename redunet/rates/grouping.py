@@ -59,14 +59,8 @@ class ClassBatch(NamedTuple):
         return scaled(members, safe_sqrt(self.weights.to(V.real.dtype))[:, :, None])
 
 
-def assignments_of(positions: Tensor, num_classes: int) -> Assignments:
-    """Assignments of samples to classes, from the position of each sample's class, ``(m,)``."""
-    classes, samples = positions.sort(stable=True)
-    return ranked(classes, samples, None, num_classes)
-
-
-def ranked(
-    classes: Tensor, samples: Tensor, weights: Tensor | None, num_classes: int
+def assigned(
+    classes: Tensor, samples: Tensor, num_classes: int, weights: Tensor | None = None
 ) -> Assignments:
     """Assignments from pairs of a class and a sample that are sorted by class."""
     sizes = torch.bincount(classes, minlength=num_classes)

@@ -10,13 +10,7 @@ from torch.nn import functional
 from redunet._checks import Array, as_tensor, quoted
 from redunet._labels import as_labels
 from redunet.rates.covariance import second_moment
-from redunet.rates.grouping import (
-    Assignments,
-    ClassBatch,
-    assignments_of,
-    class_batches,
-    ranked,
-)
+from redunet.rates.grouping import Assignments, ClassBatch, assigned, class_batches
 
 
 class Partition:
@@ -141,9 +135,9 @@ class Partition:
     @cached_property
     def _grouped(self) -> Assignments:
         if not self.is_soft:
-            return assignments_of(self._on_host, self.num_classes)
+            return assigned(*self._on_host.sort(stable=True), self.num_classes)
         classes, samples = self._given.T.nonzero(as_tuple=True)
-        return ranked(classes, samples, self._given[samples, classes], self.num_classes)
+        return assigned(classes, samples, self.num_classes, self._given[samples, classes])
 
     @cached_property
     def assignments(self) -> Assignments:

@@ -6,7 +6,6 @@ signal without spatial axes: it has one frequency, and its spectrum is real.
 """
 
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from functools import lru_cache, reduce
 
@@ -24,29 +23,7 @@ EXPONENT_LIMITS = {torch.float32: 126, torch.float64: 1022}
 MODERATE_EXPONENT = 20
 
 
-class Spectrum(nn.Module, ABC):
-    """An isometry between real signals and features at each of F frequencies.
-
-    Parameters
-    ----------
-    shape : sequence of int
-        Lengths of the spatial axes: ``()`` for vectors, ``(T,)``, ``(H, W)``, …
-    """
-
-    def __init__(self, shape: Sequence[int]):
-        super().__init__()
-        self.shape = tuple(shape)
-
-    @abstractmethod
-    def forward(self, X: Tensor) -> Tensor:
-        """Real samples ``(m, C, *shape)`` to features at every frequency, ``(F, m, …)``."""
-
-    @abstractmethod
-    def inverse(self, V: Tensor) -> Tensor:
-        """Features at every frequency back to real samples ``(m, C, *shape)``."""
-
-
-class HalfSpectrum(Spectrum):
+class HalfSpectrum(nn.Module):
     """The independent half of the unitary DFT over the spatial axes of real signals.
 
     The values of the spectrum of a real signal at opposite frequencies are conjugates, so the half
@@ -79,7 +56,8 @@ class HalfSpectrum(Spectrum):
     _mirrored: Tensor
 
     def __init__(self, shape: Sequence[int] = ()):
-        super().__init__(shape)
+        super().__init__()
+        self.shape = tuple(shape)
         self.size = math.prod(self.shape)
         positions, weights, source, mirrored = (torch.tensor(a) for a in _layout(self.shape))
         self.register_buffer("weights", weights, persistent=False)

@@ -6,7 +6,6 @@ import torch
 
 from redunet import Rectified, ReduNet, Softmax
 from redunet.layers import DenseOperator, Operators, ReduLayer
-from redunet.layers.layer import rectified_residual
 from redunet.layers.membership import soft_membership
 
 NORMS = torch.tensor([[0.1, 0.2, 0.9], [3.0, 2.0, 2.5]], dtype=torch.float64)
@@ -26,12 +25,6 @@ def test_hard_membership_is_the_limit():
 @pytest.mark.parametrize("lam", [1.0, math.inf])
 def test_rows_sum_to_one_even_where_all_norms_tie(lam):
     assert soft_membership(torch.zeros(2, 4), lam).sum(1).tolist() == [1, 1]
-
-
-def test_rectified_residual_by_hand():
-    z = torch.tensor([[3.0, 4.0]])
-    parts = torch.tensor([[[3.0, -1.0], [-2.0, 1.0]]])
-    assert rectified_residual(z, parts).tolist() == [[0.0, 3.0]]
 
 
 def subspaces(sizes, seed):

@@ -52,7 +52,7 @@ class LowRankOperator(Operator):
     @property
     def width(self) -> int:
         """Number of entries that one sample needs at one frequency: W_j v for all classes."""
-        return self.count * self.rank
+        return self.factors.shape[1] * self.factors.shape[2]
 
     def respond(self, V: Tensor, frequencies: slice = ALL) -> Tensor:
         """The products of every sample with all matrices, ``(F, m, k, C)``."""

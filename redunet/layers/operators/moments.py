@@ -145,10 +145,6 @@ class DatasetInfo:
         """Zeros on the device of the half spectra, by default of their type."""
         return torch.zeros(shape, dtype=dtype or self.dtype, device=self.counts.device)
 
-    def shard(self, t: Tensor) -> Tensor:
-        """The part of this process of a tensor ``(F, k, …)``, with the first two axes joined."""
-        return self.processes.shard(t.flatten(0, 1))
-
     def whole(self, part: Tensor, count: int) -> Tensor:
         """Gather the parts of all processes, ``(F, count, …)``."""
         shape = len(self.spectrum), count
@@ -229,7 +225,7 @@ class SummedMoments(Moments):
 
     def covariance(self) -> RegularisedCovariance:
         """I + α_j M_j(p), the part of this process, ``(F·k,)``."""
-        shard = self.info.shard
+        shard = self.info.processes.shard
         return RegularisedCovariance.from_moment(shard(self.sums), shard(self.info.class_scales))
 
     def operator(self) -> DenseOperator:
@@ -258,18 +254,15 @@ class TotalMoment(SummedMoments):
 
 
 class RowMoments(Moments):
-    """Rows ``(F, k, r, C)`` whose second moments are those of the groups. Operators have low rank.
+    """Rows ``(F, k, r, C)`` whose second moments are those of the groups, for low rank."""
 
-    A subclass implements :meth:`rows`.
-    """
-
-    @abstractmethod
     def rows(self) -> Tensor:
-        """The rows ``(F, k, r, C)``, from the sums over all processes. This is called once."""
+        """The rows ``(F, k, r, C)``, by default the sums over all processes. It is called once."""
+        return self.sums
 
     def covariance(self) -> RegularisedCovariance:
         """I + α_j M_j(p), the part of this process, ``(F·k,)``."""
-        rows, shard = self.rows().to(self.info.moment_dtype), self.info.shard
+        rows, shard = self.rows().to(self.info.moment_dtype), self.info.processes.shard
         return RegularisedCovariance.from_samples(shard(rows), shard(self.info.class_scales))
 
     def operator(self) -> LowRankOperator:
@@ -299,10 +292,6 @@ class StoredSamples(RowMoments):
         own = partition.assignments
         self.sums[:, own.classes, self._filled[own.classes] + own.ranks] = own.gather(V)
         self._filled += own.sizes
-
-    def rows(self) -> Tensor:
-        """The samples of all processes, ``(F, k, r, C)``."""
-        return self.sums
 
     def union(self) -> "StoredSamples":
         """The samples of all classes as those of one group."""

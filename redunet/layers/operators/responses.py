@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from redunet._checks import is_traced
-from redunet.rates.grouping import assignments_of, class_batches
+from redunet.rates.grouping import assigned, class_batches
 from redunet.rates.spectrum import joined, safe_sqrt, scaled, squared_norms, total
 
 if TYPE_CHECKING:
@@ -94,7 +94,8 @@ class Responses:
     ) -> Iterator[Tensor]:
         samples, others = (choice.nonzero()[:, 0] for choice in (decided, ~decided))
         groups, sample_of, is_filled = [], [], []
-        for batch in class_batches(assignments_of(owners[samples], weights.shape[1])):
+        pairs = owners[samples].sort(stable=True)
+        for batch in class_batches(assigned(*pairs, weights.shape[1])):
             group = samples[batch.samples]  # (g, s), with padding
             groups.append((batch.classes, group, weights[group, batch.classes[:, None]]))
             sample_of.append(group.flatten())

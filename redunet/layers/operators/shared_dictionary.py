@@ -173,7 +173,7 @@ class DictionaryMoments(SecondMoments):
     @cached_property
     def _factors(self) -> RegularisedCovariance:
         """I + β diag(c)^½ Γ*Γ diag(c)^½, ``(F·(1 + k),)``, the part of this process."""
-        part = self.info.shard(self._approximation.weighted_coherence())
+        part = self.info.processes.shard(self._approximation.weighted_coherence())
         beta = torch.full_like(part[:, 0, 0].real, self.beta)
         factors = RegularisedCovariance.from_moment(part, beta)
         check_factors(factors)
@@ -186,7 +186,7 @@ class DictionaryMoments(SecondMoments):
     def operators(self) -> Operators:
         """E and all Cʲ of the approximation. Each has a copy of the dictionary."""
         approximation, dtype = self._approximation, self.info.dtype
-        roots = self.info.shard(approximation.all_codes.sqrt())
+        roots = self.info.processes.shard(approximation.all_codes.sqrt())
         cores = self._gathered(woodbury_core(self._factors, roots)).to(dtype)
         atoms, codes = approximation.atoms.to(dtype), approximation.all_codes.to(dtype.to_real())
         scales = torch.cat([self.info.together.class_alphas, self.info.class_alphas]).to(
