@@ -98,7 +98,7 @@ def test_the_command_takes_a_single_row(tmp_path, capsys):
     capsys.readouterr()
     assert main(["evaluate", str(net), str(test), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["samples"] == 1
-    for command, output in (("report", "page.html"), ("plot", "net.png"), ("predict", "out.csv")):
+    for command, output in (("report", "page.html"), ("predict", "out.csv")):
         arguments = [command, str(net), str(test), "-o", str(tmp_path / output)]
         assert main(arguments) == 0
         assert (tmp_path / output).stat().st_size > 0
