@@ -181,6 +181,7 @@ def draw(name: str, seed: int) -> list[Tensor]:
             ),
         }.get(name, datasets.digits)()
         count = PER_CLASS * len(labels.unique())
+    X = X.float()
     if name == "digits, vectors":
         X = X.flatten(1)
     if X.ndim > 2:
@@ -190,12 +191,12 @@ def draw(name: str, seed: int) -> list[Tensor]:
     rows = train_test_split(
         range(len(X)), train_size=count, test_size=new, stratify=labels, random_state=seed
     )
-    return [part[each] for part in (X.float(), labels) for each in rows]
+    return [part[each] for part in (X, labels) for each in rows]
 
 
-def compare(name: str, num_layers: int, seeds: int) -> list[list[str]]:
+def compare(name: str, num_layers: int, seeds: range) -> list[list[str]]:
     """A row for each normalisation: means, and accuracies less those of the sphere."""
-    draws = [draw(name, seed) for seed in range(seeds)]
+    draws = [draw(name, seed) for seed in seeds]
     results = {
         kind: np.array([evaluated(normalization, data, num_layers) for data in draws])
         for kind, normalization in NORMALIZATIONS.items()
@@ -203,7 +204,7 @@ def compare(name: str, num_layers: int, seeds: int) -> list[list[str]]:
     title, rows = Path(name).name.removesuffix("_TRAIN.ts"), []
     for kind, found in results.items():
         less = found[:, 1:3] - results["sphere"][:, 1:3]
-        errors = less.std(0, ddof=1) / seeds**0.5 if seeds > 1 else np.zeros(2)
+        errors = less.std(0, ddof=1) / len(seeds) ** 0.5 if len(seeds) > 1 else np.zeros(2)
         scores = [
             f"{mean:.3f} ({change:+.3f} ± {error:.3f})"
             for mean, change, error in zip(found[:, 1:3].mean(0), less.mean(0), errors, strict=True)
@@ -217,11 +218,13 @@ def main() -> None:
     parser.add_argument("sets", nargs="*", default=SETS, help=f"{', '.join(SETS)}, or *_TRAIN.ts")
     parser.add_argument("--layers", type=int, default=5)
     parser.add_argument("--seeds", type=int, default=5, help="number of draws")
+    parser.add_argument("--first", type=int, default=0, help="the first seed")
     options = parser.parse_args()
     print(describe(torch.device("cpu")))
     headers = ["samples", "normalisation", "ΔR", "memberships", "nearest subspaces", "shifts"]
     for name in options.sets:
-        rows = compare(name, options.layers, options.seeds)
+        seeds = range(options.first, options.first + options.seeds)
+        rows = compare(name, options.layers, seeds)
         print(f"\n{tabulate(rows, headers, 'github', disable_numparse=True)}", flush=True)
 
 
