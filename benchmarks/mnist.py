@@ -17,7 +17,6 @@ from redunet import (
     NearestSubspaceClassifier,
     ReduNet,
     SharedDictionary,
-    Variational,
     rate_reduction,
 )
 from redunet.datasets import mnist, subsample
@@ -26,9 +25,6 @@ WAYS = {
     "exact": {},
     "exact, momentum 0.9": {"momentum": 0.9},
     "variational, r = 30": {"operators": "variational", "rank": 30},
-    "variational, r = 30, new directions in every layer": {
-        "operators": Variational(rank=30, latch_every=1),
-    },
     "variational, r = 30, momentum 0.9": {
         "operators": "variational",
         "rank": 30,

@@ -15,9 +15,9 @@ def unit_samples(m, *shape, seed=0):
     return X / X.flatten(1).norm(dim=1).reshape(m, *[1] * len(shape))
 
 
-def moments_of(kind, info, V, partition, previous=None, depth=0, batch=None):
+def moments_of(kind, info, V, partition, previous=None, batch=None):
     """Finished second moments of a kind, from batches of the half spectra ``(F, m, C)``."""
-    moments = kind.moments(info, previous, depth)
+    moments = kind.moments(info, previous)
     while True:
         for start in range(0, V.shape[1], batch or V.shape[1]):
             run = slice(start, start + (batch or V.shape[1]))

@@ -85,7 +85,7 @@ class DiagonalMoments(Moments):
 class Diagonal(OperatorKind):
     """Operators that neglect the correlations between the channels of a class."""
 
-    def moments(self, info, previous, depth):
+    def moments(self, info, previous):
         """Empty moments, to which all samples are added."""
         return SecondMoments(info, classes=DiagonalMoments(info), total=TotalMoment(info))
 

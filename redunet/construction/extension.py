@@ -82,7 +82,7 @@ def add_layer(construction: Construction, kept: ClassSums, places: Tensor) -> No
     # layers. ``sizes`` are those of the new samples; moments that are matrices need no sizes.
     counts = samples.partition.counts.index_add(0, places, kept.counts.double())
     samples.info = replace(samples.info, counts=counts)
-    moments = Extensible().moments(samples.info, None, len(layers))
+    moments = Extensible().moments(samples.info, None)
     sums = moments.classes.sums
     sums.index_add_(1, places, kept.moments.to(sums.dtype))
     for V, partition in zip(samples.current, samples.partitions, strict=True):

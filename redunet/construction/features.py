@@ -152,7 +152,7 @@ class LabelledFeatures:
             The layers that the samples have passed.
         """
         previous = layers[-1].operators if layers else None
-        following: SecondMoments | None = kind.moments(self.info, previous, len(layers))
+        following: SecondMoments | None = kind.moments(self.info, previous)
         while following is not None:
             moments = following
             if not isinstance(moments, SecondMoments):

@@ -81,7 +81,7 @@ def test_a_killed_construction_resumes_at_its_last_layer(tmp_path):
     [
         {},
         {"momentum": 0.7},
-        {"operators": Variational(2, latch_every=3)},
+        {"operators": Variational(2)},
         {"validation": (X[:6], LABELS[:6])},
         {"membership": "rectified"},
         {"offload": True},

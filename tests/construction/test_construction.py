@@ -222,7 +222,7 @@ def test_too_fine_a_precision_is_an_error_that_says_so():
 VARIANTS = [
     {"momentum": 0.8},
     {"operators": "variational", "rank": 2},
-    {"operators": Variational(2, latch_every=2), "momentum": 0.5},
+    {"operators": Variational(2), "momentum": 0.5},
     {"momentum": 0.8, "membership": "rectified"},
 ]
 

@@ -19,7 +19,7 @@ KINDS = {
     "momentum": {"momentum": 0.6},
     "variational": {"operators": "variational", "rank": 2},
     "extensible": {"operators": "extensible"},
-    "shared dictionary": {"operators": SharedDictionary(6, latch_every=2)},
+    "shared dictionary": {"operators": SharedDictionary(6)},
     "rectified": {"membership": "rectified"},
     "hard": {"lam": math.inf},
     "balanced": {"membership": Softmax(20.0, balanced=True)},

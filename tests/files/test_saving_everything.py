@@ -32,7 +32,7 @@ X = samples(12, 2, 32) + Y[:, None, None]
 OPERATORS = [
     "exact",
     "extensible",
-    Variational(1, latch_every=2),
+    Variational(1),
     SharedDictionary(4, mu=0.5),
 ]
 RULES = [Softmax(8.0), Softmax(float("inf"), balanced=True), Rectified(4.0)]

@@ -120,7 +120,7 @@ def test_the_kind_that_is_less_work_is_taken(channels, shape, sizes):
         description = f"rank {largest}"
     else:
         description = "dense"
-    moments = Exact().moments(info, None, 0)
+    moments = Exact().moments(info, None)
     assert gather(moments, V, partition).operators().description == description
 
 
@@ -267,7 +267,7 @@ def test_classes_without_samples_have_no_rate():
 def test_no_matrix_has_the_size_of_the_channels_if_samples_are_few():
     channels = 100_000  # a matrix of this size would take 80 GB
     V, partition, info = setting(channels, (), [3, 4])
-    moments = gather(Exact().moments(info, None, 0), V, partition)
+    moments = gather(Exact().moments(info, None), V, partition)
     Z, scale = V[0], channels / EPS_SQ
     grams = [Z @ Z.T, *(Z[partition.membership[:, j] > 0] for j in (0, 1))]
     grams[1:] = [members @ members.T for members in grams[1:]]

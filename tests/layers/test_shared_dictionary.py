@@ -33,9 +33,9 @@ def setting(channels, shape, sizes, *, soft=False, seed=0):
     return V, partition, info
 
 
-def gathered(kind, V, partition, info, previous=None, depth=0, batch=4):
+def gathered(kind, V, partition, info, previous=None, batch=4):
     """Moments of a kind from batches of samples."""
-    return moments_of(kind, info, V, partition, previous, depth, batch)
+    return moments_of(kind, info, V, partition, previous, batch)
 
 
 def normalised_moments(V, partition, info):
@@ -69,8 +69,8 @@ SETTINGS = [(6, (), [9, 5, 7]), (9, (), [2, 1, 4]), (3, (5,), [4, 6]), (7, (2, 3
 def test_operators_are_the_inverses_of_dense_matrices(channels, shape, sizes, soft):
     V, partition, info = setting(channels, shape, sizes, soft=soft)
     kind, operators = SharedDictionary(2 * len(sizes)), None
-    for depth in range(3):
-        operators = gathered(kind, V, partition, info, operators, depth).operators()
+    for _ in range(3):
+        operators = gathered(kind, V, partition, info, operators).operators()
         E, Cs = dense(operators, info)
         torch.testing.assert_close(operators.matrices().expansion.data, E, **TIGHT)
         torch.testing.assert_close(operators.matrices().compression.data, Cs, **TIGHT)
@@ -118,7 +118,7 @@ def test_the_next_layer_ascends_from_the_layer_before(
 ):
     monkeypatch.setitem(module.BLOCK_BYTES, "cpu", block_bytes)
     V, partition, info = setting(channels, shape, sizes, soft=soft)
-    kind = SharedDictionary(len(sizes), mu=3.0, step_size=0.7)
+    kind = SharedDictionary(len(sizes), mu=3.0)
     first = gathered(kind, V, partition, info).operators()
     V = V.flip(1)  # the samples have moved
     atoms, codes = first.compression.dictionary.data, first.compression.codes
@@ -131,8 +131,8 @@ def test_the_next_layer_ascends_from_the_layer_before(
     beta = channels / (info.spectrum.size * info.eps_sq)
     before = Approximation(atoms, codes, info.proportions, beta)
     traces = moments.diagonal(dim1=2, dim2=3).real.sum(2)
-    expected = ascended(before, sums, curvatures(before, counts, traces, 3.0), 3.0, 0.7)
-    found = gathered(kind, V, partition, info, first, 1).operators()
+    expected = ascended(before, sums, curvatures(before, counts, traces, 3.0), 3.0, 1.0)
+    found = gathered(kind, V, partition, info, first).operators()
     torch.testing.assert_close(found.compression.dictionary.data, expected.atoms, **TIGHT)
     torch.testing.assert_close(found.compression.codes, expected.codes, **TIGHT)
 
@@ -142,7 +142,7 @@ def test_the_rates_are_those_of_the_approximations(shape):
     V, partition, info = setting(6, shape, [8, 4])
     kind = SharedDictionary(6)
     first = gathered(kind, V, partition, info).operators()
-    moments = gathered(kind, V.flip(1), partition, info, first, 1)
+    moments = gathered(kind, V.flip(1), partition, info, first)
     operators = moments.operators()
     weights, size = info.spectrum.weights, info.spectrum.size
     beta = 6 / (size * info.eps_sq)
@@ -159,22 +159,12 @@ def test_the_rates_are_those_of_the_approximations(shape):
     torch.testing.assert_close(rates.delta, expansion - compression)
 
 
-def test_latching_is_repeated():
-    V, partition, info = setting(6, (), [8, 6])
-    kind = SharedDictionary(12, latch_every=2)
-    first = gathered(kind, V, partition, info).operators()
-    second = gathered(kind, V, partition, info, first, 1).operators()
-    third = gathered(kind, V, partition, info, second, 2).operators()
-    assert not torch.equal(second.compression.codes, first.compression.codes)
-    torch.testing.assert_close(third.compression.codes, first.compression.codes)
-
-
 def test_classes_without_samples_have_no_codes():
     V, partition, info = setting(5, (), [6, 4])
     more = Partition.from_labels(partition.membership.argmax(1), 10, classes=np.arange(3))
     info = DatasetInfo.from_partition(more, info.spectrum, 5, V.dtype, EPS_SQ, Processes())
     operators = None
-    for depth in range(2):
-        operators = gathered(SharedDictionary(6), V, more, info, operators, depth).operators()
+    for _ in range(2):
+        operators = gathered(SharedDictionary(6), V, more, info, operators).operators()
         assert not operators.compression.codes[:, 2].any()
         assert all(t.isfinite().all() for t in operators.state_dict().values())

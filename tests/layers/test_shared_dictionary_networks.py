@@ -14,7 +14,7 @@ X = torch.cat([X, X.roll(3, -1) * X, X.square()], 1).double()
 IMAGES = torch.randn(18, 3, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 DATA = {
     "vectors": (X[:, 0], LABELS, SharedDictionary(6)),
-    "signals": (X, LABELS, SharedDictionary(6, mu=0.5, latch_every=2)),
+    "signals": (X, LABELS, SharedDictionary(6, mu=0.5)),
     "images": (IMAGES, np.arange(18) % 3, SharedDictionary(3)),
 }
 
@@ -103,8 +103,6 @@ def test_memberships_of_unknown_labels_are_found():
         ({"atoms": 0}, "atoms must be at least 1, got 0"),
         ({"atoms": 4, "mu": 0.0}, "mu must be a positive number, got 0.0"),
         ({"atoms": 4, "mu": float("inf")}, "mu must be a positive number, got inf"),
-        ({"atoms": 4, "step_size": -1.0}, "step_size must be a positive number, got -1.0"),
-        ({"atoms": 4, "latch_every": 0}, "latch_every must be at least 1, got 0"),
         ({"atoms": 5}, "atoms must be a multiple of the number of classes, 3, got 5"),
         ({"atoms": 51}, "atoms must be at most 48, the number of classes times the number of"),
     ],

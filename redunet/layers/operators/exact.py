@@ -26,7 +26,7 @@ class Exact(OperatorKind):
     Chan et al., ReduNet (JMLR 2022), eqs. 13 and 14; Algorithm 3 for signals.
     """
 
-    def moments(self, info: DatasetInfo, previous: Operators | None, depth: int) -> SecondMoments:
+    def moments(self, info: DatasetInfo, previous: Operators | None) -> SecondMoments:
         """Empty moments in the representation that takes less work.
 
         For each sample and class, norms and sums of responses take C² products with dense
@@ -57,6 +57,6 @@ class Extensible(OperatorKind):
     class by class.
     """
 
-    def moments(self, info: DatasetInfo, previous: Operators | None, depth: int) -> SecondMoments:
+    def moments(self, info: DatasetInfo, previous: Operators | None) -> SecondMoments:
         """Empty moments as matrices, which the operators keep."""
         return SecondMoments(info, SummedMoments(info), keeps_sums=True)

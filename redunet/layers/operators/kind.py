@@ -15,7 +15,7 @@ class OperatorKind(ABC):
     """
 
     @abstractmethod
-    def moments(self, info: DatasetInfo, previous: Operators | None, depth: int) -> SecondMoments:
+    def moments(self, info: DatasetInfo, previous: Operators | None) -> SecondMoments:
         """Empty second moments, to which all samples are added.
 
         Parameters
@@ -23,8 +23,6 @@ class OperatorKind(ABC):
         info : DatasetInfo
         previous : Operators or None
             The operators of the layer before; None for the first layer.
-        depth : int
-            Number of layers that the samples have passed.
         """
 
     def check(self, channels: int) -> None:  # noqa: B027

@@ -77,11 +77,6 @@ class SharedDictionary(OperatorKind):
     mu : float, default 1
         μ, the weight of the penalty on the distance between second moments and approximations. A
         smaller μ sets more codes to zero.
-    step_size : float, default 1
-        ν_Γ and ν_A, the step sizes of the atoms and of the codes. Their unit is one over a bound of
-        the curvature of each atom and of each code.
-    latch_every : int, optional
-        Number of layers from one latching to the next. By default only the first layer latches.
 
     Raises
     ------
@@ -92,9 +87,9 @@ class SharedDictionary(OperatorKind):
     -----
     Eqs. 17 and 19 bound the curvature by one number for all atoms and one for all codes. Here every
     atom and every code has a bound of its own, so that atoms of little energy move as well. The
-    bounds of the codes also contain the curvature of R^v, which limits the step if μ is small.
-    Features of signals are multiplied by the root of the number of frequencies, so that μ has the
-    same meaning for signals as for vectors.
+    step is one over the bound. The bounds of the codes also contain the curvature of R^v, which
+    limits the step if μ is small. Features of signals are multiplied by the root of the number of
+    frequencies, so that μ has the same meaning for signals as for vectors.
 
     References
     ----------
@@ -104,27 +99,19 @@ class SharedDictionary(OperatorKind):
 
     atoms: int
     mu: float = 1.0
-    step_size: float = 1.0
-    latch_every: int | None = None
 
     def __post_init__(self) -> None:
-        atoms, latch_every = check_count(atoms=self.atoms, latch_every=self.latch_every)
-        mu, step_size = check_positive(mu=self.mu, step_size=self.step_size)
-        set_fields(self, atoms=atoms, latch_every=latch_every, mu=mu, step_size=step_size)
+        set_fields(self, atoms=check_count(atoms=self.atoms), mu=check_positive(mu=self.mu))
 
-    def moments(self, info: DatasetInfo, previous: Operators | None, depth: int) -> SecondMoments:
-        """Empty moments for the next dictionary, with several passes if the layer latches."""
+    def moments(self, info: DatasetInfo, previous: Operators | None) -> SecondMoments:
+        """Empty moments for the next dictionary, with several passes in the first layer."""
         before = None if previous is None else previous.compression
         if not isinstance(before, DictionaryOperator):
             sketch = random_sketch(info, self._atoms_per_class(info))
             return LatchingMoments(info, sketch, LATCHING_PASSES)
-        device, latch_every = info.counts.device, self.latch_every
-        dictionary = before.dictionary.detach().to(device)
-        if latch_every and depth % latch_every == 0:
-            own = dictionary.unflatten(1, (len(info.counts), -1)).conj()
-            return LatchingMoments(info, orthonormal_rows(own), LATCHING_PASSES)
-        codes = before.codes.to(device)
-        return AscendingMoments(info, dictionary, codes, self.mu, self.step_size)
+        device = info.counts.device
+        dictionary, codes = before.dictionary.detach().to(device), before.codes.to(device)
+        return AscendingMoments(info, dictionary, codes, self.mu)
 
     def _atoms_per_class(self, info: DatasetInfo) -> int:
         classes = len(info.counts)
@@ -266,17 +253,15 @@ class AscendingMoments(DictionaryMoments):
         Atoms of the layer before, one per row.
     codes : Tensor of shape (F, k, q)
         Codes of the layer before.
-    mu, step_size : float
+    mu : float
         See :class:`SharedDictionary`.
     """
 
-    def __init__(
-        self, info: DatasetInfo, dictionary: Tensor, codes: Tensor, mu: float, step_size: float
-    ):
+    def __init__(self, info: DatasetInfo, dictionary: Tensor, codes: Tensor, mu: float):
         super().__init__(info)
         self._atoms = dictionary.to(info.moment_dtype)
         self._codes = codes.to(self._atoms.real.dtype)
-        self._mu, self._step_size = mu, step_size
+        self._mu = mu
         # The samples of class j have the weight of N_j, times m_j.
         self._units = self.units.to(self._codes.dtype)
         self._weights = self._units * info.counts.to(self._codes.dtype)
@@ -319,4 +304,4 @@ class AscendingMoments(DictionaryMoments):
         shares = self.info.proportions.to(self._codes.dtype)
         before = Approximation(self._atoms, self._codes, shares, self.beta)
         bounds = curvatures(before, sums.counts, self._traces * self._units, self._mu)
-        return ascended(before, sums, bounds, self._mu, self._step_size)
+        return ascended(before, sums, bounds, self._mu, 1.0)

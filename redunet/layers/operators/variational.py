@@ -34,8 +34,6 @@ class Variational(OperatorKind):
     ----------
     rank : int
         Number of directions per class and frequency, r.
-    latch_every : int, optional
-        Number of layers from one latching to the next. By default only the first layer latches.
 
     References
     ----------
@@ -45,11 +43,9 @@ class Variational(OperatorKind):
     """
 
     rank: int
-    latch_every: int | None = None
 
     def __post_init__(self) -> None:
-        rank, latch_every = check_count(rank=self.rank, latch_every=self.latch_every)
-        set_fields(self, rank=rank, latch_every=latch_every)
+        set_fields(self, rank=check_count(rank=self.rank))
 
     def check(self, channels: int) -> None:
         """Raise ValueError if there are fewer channels than directions."""
@@ -58,15 +54,13 @@ class Variational(OperatorKind):
                 f"rank must be at most the number of channels, {channels}, got {self.rank}"
             )
 
-    def moments(self, info: DatasetInfo, previous: Operators | None, depth: int) -> SecondMoments:
+    def moments(self, info: DatasetInfo, previous: Operators | None) -> SecondMoments:
         """Empty moments from a sketch. They need several passes if the layer latches."""
         if previous is not None and isinstance(previous.compression, LowRankOperator):
             factors = previous.compression.factors.detach()
-            start = orthonormal_rows(factors.to(info.counts.device))
-            latches = bool(self.latch_every) and depth % (self.latch_every or 1) == 0
+            sketch = Sketch(info, orthonormal_rows(factors.to(info.counts.device)))
         else:
-            start, latches = random_sketch(info, self.rank), True
-        sketch = Sketch(info, start, LATCHING_PASSES if latches else 0)
+            sketch = Sketch(info, random_sketch(info, self.rank), LATCHING_PASSES)
         return SecondMoments(info, sketch, TotalMoment(info))
 
 
