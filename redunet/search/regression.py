@@ -11,13 +11,13 @@ from torch import Tensor, nn
 from redunet._checks import Array, as_network_input, check_count, check_positive
 from redunet._precision import makes_operators
 from redunet._processes import Processes
-from redunet.construction.sources import Data, Source, as_source
+from redunet.construction.sources import Data, as_source
 from redunet.files.tensors import Header
 from redunet.layers.reader import READERS, Reader
 from redunet.lifts import Band, composed, lift_from_json, lift_to_json
 from redunet.lifts.base import fitted_copy, in_blocks
 from redunet.rates.decomposition import Decomposition, decompose, remaining, shrinkage
-from redunet.search.subset import Subset, batches, draw
+from redunet.search.subset import Subset, draw
 
 # Candidates for ε², and what is taken if no class is large enough to judge them.
 PRECISIONS = np.geomspace(1e-4, 1e4, 17)
@@ -128,23 +128,14 @@ class ExpansionRegression(Reader):
             A sample is left out in turn with its whole weight. Soft memberships are the targets;
             the log loss that chooses ε² and the sharpness is that of the largest ones.
         """
-        processes = Processes(process_group)
+        processes, batch_size = Processes(process_group), check_count(batch_size=batch_size)
         source = as_source(X, labels, device, unknown=unknown, sample_weight=sample_weight)
-        size = check_count(batch_size=batch_size) or max(64, 2**24 // source.example.numel())
-        subset = draw(source, self.most_samples, size, 0, processes, memberships=True)
-        return self.fit_subset(subset, source, size, processes)
+        most = self.most_samples
+        return self.fit_subset(draw(source, most, batch_size, 0, processes, memberships=True))
 
     @makes_operators
-    def fit_subset(
-        self, subset: Subset, source: Source, batch_size: int, processes: Processes
-    ) -> Self:
-        """Fit the regression to a source, of which a search has drawn a subset.
-
-        Parameters
-        ----------
-        subset, source, batch_size, processes
-            The arguments and the result of :func:`redunet.search.subset.draw`.
-        """
+    def fit_subset(self, subset: Subset) -> Self:
+        """Fit the regression to the source of a subset, which a search has drawn."""
         self.sample_shape, self._dtype = tuple(subset.X.shape[1:]), subset.X.dtype
         self.classes_ = subset.partition.classes
         self.lift = None if self.lift is None else fitted_copy(self.lift, subset.X)
@@ -152,13 +143,10 @@ class ExpansionRegression(Reader):
         if subset.is_whole:
             sums = Sums.of(Z, of_classes)
         else:
-            rest = (
-                (self._features(X.to(subset.X)), subset.partition_of(labels, weights).membership)
-                for X, labels, weights in batches(source, batch_size)
-            )
-            sums = Sums.of_batches(rest, Z.mean(0), len(self.classes_), processes)
+            rest = ((self._features(X), p.membership) for X, p in subset.everything(None))
+            sums = Sums.of_batches(rest, Z.mean(0), len(self.classes_), subset.processes)
         ridge = Ridge.of(Z, of_classes, sums, self._dtype)
-        judge = subset.judge()
+        judge = subset.judge
         grid = PRECISIONS if judge.count else np.array([DEFAULT_PRECISION])
         grid = grid if self.eps_sq is None else np.array([self.eps_sq])
         alphas = Z.shape[1] / (sums.size * torch.from_numpy(grid).to(Z))

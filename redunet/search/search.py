@@ -29,7 +29,7 @@ from redunet.rates import HalfSpectrum
 from redunet.search.automatic import automatic_bands, automatic_lifts, automatic_reader
 from redunet.search.leave_one_out import held_out_residuals
 from redunet.search.regression import DEFAULT_PRECISION, DEFAULT_SHARPNESS, ExpansionRegression
-from redunet.search.subset import ClassWeight, Subset, batches, draw
+from redunet.search.subset import ClassWeight, Subset, draw
 
 # Candidates for ε², times the number of frequencies.
 PRECISIONS = np.geomspace(1e-4, 1e2, 13)
@@ -235,26 +235,24 @@ class Search:
         """Compare all candidates on a source of samples; see :meth:`fit`."""
         from sklearn.utils import check_random_state
 
-        size = batch_size or max(64, 2**24 // source.example.numel())
         seed = int(check_random_state(self.seed).randint(2**31 - 1))
-        subset = draw(source, self.most_samples, size, seed, processes, self.class_weight)
-        comparison = Comparison(subset, self.bands, self.eps_sq)
-        lifts, reader = self._asked_for(tuple(subset.X.shape[1:]), seed)
+        subset = draw(source, self.most_samples, batch_size, seed, processes, self.class_weight)
+        judge, shape = subset.judge, tuple(subset.X.shape[1:])
+        lifts = automatic_lifts(shape, seed) if self.candidates is None else self.candidates
         lifts = lifts[processes.rank :: processes.size]
         with tqdm(lifts, desc="lifts", **bar_options(progress)) as bar:
-            own = [candidate for lift in bar for candidate in comparison.bands_of(lift)]
+            own = [candidate for lift in bar for candidate in self._with_bands(lift, subset)]
         everyone = _gathered(own, processes, subset.X.device)
         self.candidates_ = sorted(everyone, key=lambda candidate: candidate.loss)
-        judge = comparison.judge
         usual = [c for c in self.candidates_ if c.band in (DEFAULT_BAND, None)]
         self.best_ = self.candidates_[0] if judge.count or not usual else usual[0]
         if not subset.is_whole:
-            self.best_ = comparison.refined(self.best_, source, batch_size, processes)
+            self.best_ = self._refined(self.best_, subset, batch_size)
         verdict = judge.verdict(self.best_.residuals)
         self.sharpness_ = verdict.sharpness if judge.count else DEFAULT_SHARPNESS
-        self.reader_ = reader = reader if subset.sizes.max() > 1 else None
+        self.reader_ = reader = self._reader(shape, seed) if subset.sizes.max() > 1 else None
         if reader is not None:
-            reader.fit_subset(subset, source, size, processes)
+            reader.fit_subset(subset)
             if self.class_weight is not None:  # residuals treat classes alike, whatever they weigh
                 priors = torch.from_numpy(subset.counts / subset.counts.mean()).to(reader.offset)
                 step = priors.log() / reader.sharpness
@@ -283,14 +281,77 @@ class Search:
             "reader": self.reader_,
         }
 
-    def _asked_for(
-        self, shape: tuple[int, ...], seed: int
-    ) -> tuple[Sequence[nn.Module | None], ExpansionRegression | None]:
-        """The lifts to compare, and the reader, that are asked for. None of them is fitted."""
-        lifts = automatic_lifts(shape, seed) if self.candidates is None else self.candidates
+    def _reader(self, shape: tuple[int, ...], seed: int) -> ExpansionRegression | None:
+        """The reader that is asked for. It is not fitted."""
         if not isinstance(self.reader, str):
-            return lifts, copy.deepcopy(self.reader)
-        return lifts, automatic_reader(shape, seed) if self.candidates is None else None
+            return copy.deepcopy(self.reader)
+        return automatic_reader(shape, seed) if self.candidates is None else None
+
+    def _with_bands(self, lift: nn.Module | None, subset: Subset) -> Iterator[Candidate]:
+        """The results of one lift with each band."""
+        fitted = None if lift is None else fitted_copy(lift, subset.X)
+        whole = fitted or nn.Identity()
+        shape = tuple(in_blocks(whole, subset.X[:1]).shape[1:])
+        bands = automatic_bands(shape) if self.bands is None else self.bands
+        bands = bands if shape[1:] else [None]
+        widest = max(math.inf if band is None else band for band in bands)
+        features = in_blocks(whole, subset.X, None if widest == math.inf else Band(int(widest)))
+        for band in bands:
+            limited = features if band is None else Band(band)(features)
+            yield self._candidate(fitted, band, limited, subset)
+
+    def _refined(self, candidate: Candidate, subset: Subset, batch_size: int | None) -> Candidate:
+        """The candidate with ε² from the operators of all samples."""
+        lift, X = candidate.whole, subset.X
+        features = X if lift is None else in_blocks(lift, X)
+        spectrum = HalfSpectrum(features.shape[2:]).to(X.device)
+        channels, k = features.shape[1], len(subset.counts)
+        size = batch_size or default_batch_size(spectrum, channels)
+        dtype = torch.complex128 if spectrum.shape else torch.float64
+        moments = torch.zeros(len(spectrum), k, channels, channels, dtype=dtype, device=X.device)
+        for batch, partition in subset.everything(size):
+            add_class_moments_(moments, encode(batch, lift, spectrum), partition)
+        moments = subset.processes.all_reduce(moments)
+        return self._candidate(candidate.lift, candidate.band, features, subset, moments)
+
+    def _candidate(
+        self,
+        lift: nn.Module | None,
+        band: int | None,
+        features: Tensor,
+        subset: Subset,
+        moments: Tensor | None = None,
+    ) -> Candidate:
+        """The results of a lift, from its features of the samples ``(m, C, *spatial)``."""
+        spectrum = HalfSpectrum(features.shape[2:]).to(features.device)
+        V = encode(features, None, spectrum)
+        precisions = PRECISIONS / spectrum.size
+        if self.eps_sq is not None:
+            precisions = np.array([self.eps_sq])
+        elif not subset.judge.count:
+            precisions = np.array([DEFAULT_PRECISION / spectrum.size])
+        table = held_out_residuals(
+            V,
+            subset.partition,
+            spectrum.weights,
+            torch.from_numpy(precisions).to(V.device),
+            moments=moments,
+            counts=None if moments is None else torch.from_numpy(subset.counts).to(V.device),
+        )
+        losses = subset.judge.losses(table).cpu().numpy()
+        best = int(losses.argmin())
+        verdict = subset.judge.verdict(table[best])
+        return Candidate(
+            lift,
+            band,
+            precisions,
+            losses,
+            float(precisions[best]),
+            verdict.loss,
+            verdict.standard_error,
+            verdict.accuracy,
+            table[best],
+        )
 
     def __repr__(self) -> str:
         best: Candidate | None = getattr(self, "best_", None)
@@ -319,92 +380,6 @@ class Search:
         headers = ["", "lift", "band", "ε²", "log loss", "accuracy"]
         formats = ("", "", "g", ".3g", ".3f", ".3f")
         return table(headers, rows, html=html, floatfmt=formats, missingval="–")
-
-
-class Comparison:
-    """The comparison of lifts and bands by some samples.
-
-    Parameters
-    ----------
-    subset : Subset
-        The samples, and the sizes of the classes that they were drawn from.
-    bands : list of (int or None), or None
-        The bands of every lift; None for those that suit the shape of its features.
-    eps_sq : float or None
-        A fixed ε².
-    """
-
-    def __init__(self, subset: Subset, bands: Sequence[int | None] | None, eps_sq: float | None):
-        self._subset, self._X, self.judge = subset, subset.X, subset.judge()
-        self._bands, self._eps_sq = bands, eps_sq
-
-    def bands_of(self, lift: nn.Module | None) -> Iterator[Candidate]:
-        """The results of one lift with each band."""
-        fitted = None if lift is None else fitted_copy(lift, self._X)
-        whole = fitted or nn.Identity()
-        shape = tuple(in_blocks(whole, self._X[:1]).shape[1:])
-        bands = automatic_bands(shape) if self._bands is None else self._bands
-        bands = bands if shape[1:] else [None]
-        widest = max(math.inf if band is None else band for band in bands)
-        features = in_blocks(whole, self._X, None if widest == math.inf else Band(int(widest)))
-        for band in bands:
-            limited = features if band is None else Band(band)(features)
-            yield self._candidate(fitted, band, limited)
-
-    def refined(
-        self, candidate: Candidate, source: Source, batch_size: int | None, processes: Processes
-    ) -> Candidate:
-        """The candidate with ε² from the operators of all samples."""
-        lift, X = candidate.whole, self._X
-        features = X if lift is None else in_blocks(lift, X)
-        spectrum = HalfSpectrum(features.shape[2:]).to(X.device)
-        channels, k = features.shape[1], len(self._subset.counts)
-        size = batch_size or default_batch_size(spectrum, channels)
-        dtype = torch.complex128 if spectrum.shape else torch.float64
-        moments = torch.zeros(len(spectrum), k, channels, channels, dtype=dtype, device=X.device)
-        for batch, labels, weights in batches(source, size):
-            V = encode(batch.to(X), lift, spectrum)
-            add_class_moments_(moments, V, self._subset.partition_of(labels, weights))
-        moments = processes.all_reduce(moments)
-        return self._candidate(candidate.lift, candidate.band, features, moments)
-
-    def _candidate(
-        self,
-        lift: nn.Module | None,
-        band: int | None,
-        features: Tensor,
-        moments: Tensor | None = None,
-    ) -> Candidate:
-        """The results of a lift, from its features of the samples ``(m, C, *spatial)``."""
-        spectrum = HalfSpectrum(features.shape[2:]).to(features.device)
-        V = encode(features, None, spectrum)
-        precisions = PRECISIONS / spectrum.size
-        if self._eps_sq is not None:
-            precisions = np.array([self._eps_sq])
-        elif not self.judge.count:
-            precisions = np.array([DEFAULT_PRECISION / spectrum.size])
-        table = held_out_residuals(
-            V,
-            self._subset.partition,
-            spectrum.weights,
-            torch.from_numpy(precisions).to(V.device),
-            moments=moments,
-            counts=None if moments is None else torch.from_numpy(self._subset.counts).to(V.device),
-        )
-        losses = self.judge.losses(table).cpu().numpy()
-        best = int(losses.argmin())
-        verdict = self.judge.verdict(table[best])
-        return Candidate(
-            lift,
-            band,
-            precisions,
-            losses,
-            float(precisions[best]),
-            verdict.loss,
-            verdict.standard_error,
-            verdict.accuracy,
-            table[best],
-        )
 
 
 def as_search(lift: str | Search, given: Mapping[str, object], operators: OperatorKind) -> Search:

@@ -1,7 +1,9 @@
 """A random subset of labelled samples that are read batch by batch."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Literal, NamedTuple, TypeAlias
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -17,32 +19,37 @@ from redunet.search.calibration import Judge
 # Weights of classes, as in scikit-learn.
 ClassWeight: TypeAlias = Literal["balanced"] | Mapping[Label, float]
 
-# Samples with their labels and weights, and also with random numbers.
-Batch: TypeAlias = tuple[Tensor, np.ndarray, np.ndarray]
+# Samples with their labels, weights and random numbers.
 Drawn: TypeAlias = tuple[Tensor, np.ndarray, np.ndarray, np.ndarray]
 
 
-class Subset(NamedTuple):
-    """Some of the samples of a source, and the classes of all of them."""
+@dataclass(frozen=True)
+class Subset:
+    """Some of the samples of a source, and the classes of all of them.
+
+    ``everything`` reads all samples of this process with their classes again, in batches of a size.
+    """
 
     X: Tensor  # (m', *sample_shape)
     partition: Partition  # of these samples; memberships are their weights
     sizes: np.ndarray  # (k,) number of all samples in each class
     counts: np.ndarray  # (k,) sum of their weights
-    partition_of: Callable[[np.ndarray, np.ndarray], Partition]  # of any labels and weights
+    processes: Processes  # that share all samples
+    everything: Callable[[int | None], Iterator[tuple[Tensor, Partition]]]
 
     @property
     def is_whole(self) -> bool:
         """Whether all samples are in the subset."""
         return len(self.X) == self.sizes.sum()
 
+    @cached_property
     def judge(self) -> Judge:
         """What judges tables of the samples."""
         membership, sizes = self.partition.membership, torch.from_numpy(self.sizes)
         return Judge(membership.argmax(1), sizes.to(self.X.device), membership.sum(1))
 
 
-def batches(source: Source, size: int) -> Iterator[Batch]:
+def batches(source: Source, size: int) -> Iterator[tuple[Tensor, np.ndarray, np.ndarray]]:
     """Samples whose class is known, with their labels and weights."""
     start = 0
     for X, labels in source.batches(size):
@@ -55,7 +62,7 @@ def batches(source: Source, size: int) -> Iterator[Batch]:
 def draw(
     source: Source,
     most: int,
-    batch_size: int,
+    batch_size: int | None,
     seed: int,
     processes: Processes,
     class_weight: ClassWeight | None = None,
@@ -68,6 +75,7 @@ def draw(
     are kept, they stay in order. Where soft memberships are allowed, sizes and counts are those of
     the classes of the largest memberships, and all classes have the same weight.
     """
+    batch_size = batch_size or max(64, 2**24 // source.example.numel())
     random = np.random.default_rng([seed, processes.rank])
     drawn: list[Drawn] = []
     everyone: list[tuple[np.ndarray, np.ndarray]] = []
@@ -106,8 +114,12 @@ def draw(
             weights = weights * factors[np.searchsorted(classes, labels)]
         return partition.weighted(torch.from_numpy(weights).to(home)) if is_weighted else partition
 
+    def everything(size: int | None) -> Iterator[tuple[Tensor, Partition]]:
+        for X, labels, weights in batches(source, size or batch_size):
+            yield X.to(source.example), partition_of(labels, weights)
+
     partition = partition_of(labels, weights)
-    return Subset(X.to(home), partition, sizes, counts * factors, partition_of)
+    return Subset(X.to(home), partition, sizes, counts * factors, processes, everything)
 
 
 def _smallest(most: int, parts: Sequence[Drawn]) -> Drawn:
