@@ -30,7 +30,6 @@ from redunet.construction.extension import extended
 from redunet.construction.network_file import read_network, write_network
 from redunet.construction.settings import Settings
 from redunet.construction.sources import Data, as_source, check_rereadable
-from redunet.files.atomic import check_path
 from redunet.layers import MEMBERSHIPS, OPERATOR_KINDS, Membership, OperatorKind, Reader, ReduLayer
 from redunet.layers.encoding import default_batch_size, encode
 from redunet.layers.layer import extrapolate, propagate, trajectory
@@ -249,7 +248,6 @@ class ReduNet(nn.Module):
         (100,)
         """
         check_device(device)
-        workdir, checkpoint = check_path("workdir", workdir), check_path("checkpoint", checkpoint)
         batch_size = check_count(batch_size=batch_size)
         num_classes = check_count(2, num_classes=num_classes)
         names = Names.from_data(X, labels, feature_names)

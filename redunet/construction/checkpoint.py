@@ -116,7 +116,14 @@ class FolderCheckpoint:
         header, tensors = stored[-1]
         self._check_identity(header["identity"])
         history = RateHistory.from_json(header["history"])
-        check_rates(history, construction.history)
+        # The first rates show what a digest of samples does not: a lift whose code has changed.
+        both = history, construction.history
+        before, now = ([float(h.expansion[0]), float(h.compression[0])] for h in both)
+        if not np.allclose(before, now, rtol=1e-4, atol=0):
+            raise ValueError(
+                "the checkpoint belongs to other features: their rates before the first layer were "
+                f"[R, R_c] = {before}, and are {now}; has the code of the lift changed?"
+            )
         if samples.known is not None:
             samples.assign(tensors[MEMBERSHIP].to(samples.known.device))
         spectrum = samples.info.spectrum
@@ -165,19 +172,6 @@ class FolderCheckpoint:
         for file in sorted(self._folder_of(number).glob(f"{name}-*.npy")):
             features.append(read_array(file))
         return features
-
-
-def check_rates(stored: RateHistory, own: RateHistory) -> None:
-    """Raise ValueError unless the first rates of a history are those of the samples.
-
-    They show what a digest of samples does not: a lift whose code has changed.
-    """
-    before, now = ([float(each.expansion[0]), float(each.compression[0])] for each in (stored, own))
-    if not np.allclose(before, now, rtol=1e-4, atol=0):
-        raise ValueError(
-            "the checkpoint belongs to other features: before the first layer, their rates [R, R_c]"
-            f" were {before}, and are {now}; has the code of the lift changed?"
-        )
 
 
 def identity_of(construction: Construction, lift: nn.Module | None) -> Identity:

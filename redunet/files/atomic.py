@@ -64,25 +64,6 @@ def _to_disk(path: Path) -> None:
         os.close(descriptor)
 
 
-def check_path(name: str, path: str | os.PathLike[str] | None) -> Path | None:
-    """The path of a file or folder, or None.
-
-    Raises
-    ------
-    TypeError
-        If it is no path.
-    ValueError
-        If it is empty: as a path, the empty text would be the current folder.
-    """
-    if path is None:
-        return None
-    if not isinstance(path, str | os.PathLike):
-        raise TypeError(f"{name} must be a path, got {path!r}")
-    if path == "":
-        raise ValueError(f"{name} is an empty path: name a place, or leave it out")
-    return Path(path)
-
-
 def check_place(path: str | os.PathLike[str]) -> Path:
     """The path of a file that is to be written. Check it before long work, so that none is lost.
 

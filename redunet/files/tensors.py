@@ -21,12 +21,6 @@ Header: TypeAlias = Mapping[str, Any]
 # The version of all files.
 FORMAT = 7
 
-# What reads a file, by the key of its header.
-READERS = {
-    "redunet": "ReduNet.load reads it",
-    "redunet fine-tuned": "FineTuned.load reads it",
-}
-
 # Endings of files of other kinds.
 OTHER_ENDINGS = {".onnx", ".pt2", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".h5"}
 
@@ -85,9 +79,7 @@ def read_tensors(
         # the file, and because values would be lost if the file is truncated later.
         stored = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
     if key not in metadata:
-        readers = [reader for name, reader in READERS.items() if name in metadata]
-        reason = readers[0] if readers else f"its header has no {key!r}"
-        raise ValueError(f"{path} is not {kind}: {reason}")
+        raise ValueError(f"{path} is not {kind}: its header has {list(metadata)}, and no {key!r}")
     with naming(path):
         header = json.loads(metadata[key])
         version = header.get("format")

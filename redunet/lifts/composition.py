@@ -28,12 +28,6 @@ LIFTS: Registry[nn.Module] = Registry(Lift, "lift", {kind.__name__: kind for kin
 class UnknownLiftError(ValueError):
     """A file names a module that is not registered."""
 
-    def __init__(self, name: str):
-        super().__init__(
-            f"the file has a lift of class {name}, whose code it cannot hold: pass such a module "
-            "as lift=, or register the class first, as docs/extending.md shows"
-        )
-
 
 def composed(lift: nn.Module | Sequence[nn.Module] | None) -> nn.Module | None:
     """One module that applies one lift, or several lifts one after the other."""
@@ -82,7 +76,10 @@ def lift_from_json(fields: Any) -> nn.Module | None:
         parts = [lift_from_json(part) for part in fields]
         return nn.Sequential(*(part for part in parts if part is not None))
     if fields["kind"] not in LIFTS:
-        raise UnknownLiftError(fields["kind"])
+        raise UnknownLiftError(
+            f"the file has a lift of class {fields['kind']}, whose code it cannot hold: pass such "
+            "a module as lift=, or register the class first, as docs/extending.md shows"
+        )
     return LIFTS.from_json(fields)
 
 

@@ -1,29 +1,8 @@
-"""Empty paths are refused by name; they would be the current folder."""
+"""Empty paths in commands are refused by name; they would be the current folder."""
 
 import pytest
 
 from redunet.cli import main
-from tests.small import construct
-
-TAKING = {
-    "construct": lambda path: construct(checkpoint=path),
-    "workdir": lambda path: construct(workdir=path),
-}
-
-
-@pytest.mark.parametrize("taking", TAKING)
-@pytest.mark.parametrize(
-    ("path", "error", "message"),
-    [
-        ("", ValueError, "is an empty path: name a place, or leave it out"),
-        (3, TypeError, "must be a path, got 3"),
-        (True, TypeError, "must be a path, got True"),
-    ],
-)
-def test_what_is_no_path_is_refused(taking, path, error, message):
-    name = "workdir" if taking == "workdir" else "checkpoint"
-    with pytest.raises(error, match=f"{name} {message}"):
-        TAKING[taking](path)
 
 
 @pytest.mark.parametrize(
