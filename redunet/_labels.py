@@ -90,8 +90,7 @@ def as_array(labels: ArrayLike | Tensor) -> np.ndarray:
         labels = torch.stack(labels)
     if isinstance(labels, Tensor):
         labels = labels.detach().cpu()
-        half = labels.dtype in (torch.float16, torch.bfloat16)
-        return (labels.float() if half else labels).numpy()
+        return (labels.float() if labels.dtype == torch.bfloat16 else labels).numpy()
     if isinstance(labels, np.ma.MaskedArray):
         return labels
     try:

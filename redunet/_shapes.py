@@ -18,12 +18,9 @@ LONG = 8
 SQUARE = 12
 
 # An axis is much longer than another one if it is longer by this factor. An axis that is longer by
-# the smaller factor is a doubt only if the values say so, too.
+# the smaller factor is a doubt only if the values are rougher along it by this factor, too.
 MUCH_LONGER = 8
-LONGER = 2
-
-# One axis is smooth and the other one rough if their roughnesses differ by this factor.
-SMOOTHER = 2
+LARGER = 2
 
 # The roughness of both axes of an image is below this value.
 SMOOTH = 0.7
@@ -55,8 +52,8 @@ def check_layout(X: Tensor, name: str = "X") -> None:
             f"{name} of shape {tuple(X.shape)} is taken for series of {channels} channels: if "
             f"these are grey images, give them an axis for their channel, {name}[:, None]"
         )
-    elif (channels >= MUCH_LONGER * last and not SMOOTHER * last_roughness < first_roughness) or (
-        channels >= LONGER * last and SMOOTHER * first_roughness < last_roughness
+    elif (channels >= MUCH_LONGER * last and not LARGER * last_roughness < first_roughness) or (
+        channels >= LARGER * last and LARGER * first_roughness < last_roughness
     ):
         _warn_of_channels(X, name, f"series of {channels} channels and {last} values", (0, 2, 1))
 

@@ -6,7 +6,6 @@ import unicodedata
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,9 +14,6 @@ from torch import Tensor
 from redunet._checks import check_counts, check_flag
 from redunet._extras import require
 from redunet._warnings import warn
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 # Names of the parts of a data set, which are hardly names of classes.
 PARTS = {"train", "training", "test", "testing", "val", "valid", "validation", "dev"}
@@ -164,10 +160,16 @@ def read_image(path: Path, size: tuple[int, int], mode: str) -> np.ndarray:
         with Image.open(path) as image:
             upright = ImageOps.exif_transpose(image)
             if upright.mode == "F" or upright.mode.startswith("I"):
-                fitted = np.asarray(ImageOps.fit(_precise(upright), size[::-1]))
+                transparent = upright.info.get("transparency")
+                precise = _precise(np.asarray(upright), transparent, upright.mode)
+                fitted = np.asarray(ImageOps.fit(Image.fromarray(precise), size[::-1]))
                 grey = fitted.clip(0, 1)  # interpolation may go beyond
                 return np.stack([grey] * 3, 2) if mode == "RGB" else grey
-            fitted = np.asarray(ImageOps.fit(_on_white(upright).convert(mode), size[::-1]))
+            if upright.has_transparency_data:
+                drawing = upright.convert("RGBA")
+                white = Image.new("RGBA", drawing.size, "white")
+                upright = Image.alpha_composite(white, drawing)
+            fitted = np.asarray(ImageOps.fit(upright.convert(mode), size[::-1]))
             return fitted.astype(np.float32) / 255
     except Exception as error:  # decoders raise errors of many classes
         hint = ""
@@ -176,30 +178,17 @@ def read_image(path: Path, size: tuple[int, int], mode: str) -> np.ndarray:
         raise ValueError(f"cannot read the image {path}: {error}{hint}") from error
 
 
-def _on_white(image: "Image.Image") -> "Image.Image":
-    """An image of 8 bits as it looks on white paper; opaque images stay as they are."""
-    from PIL import Image
-
-    if not image.has_transparency_data:
-        return image
-    drawing = image.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", drawing.size, "white"), drawing)
-
-
-def _precise(image: "Image.Image") -> "Image.Image":
-    """A grey image of 16 bits or of floats, with floats from 0 to 1."""
-    from PIL import Image
-
-    values = np.asarray(image)
+def _precise(values: np.ndarray, transparent: int | None, mode: str) -> np.ndarray:
+    """Grey values of 16 bits, or floats, as floats from 0 to 1. What is transparent is white."""
     low, high = values.min(), values.max()
-    most = 1 if image.mode == "F" else 65535
-    may_have_8_bits = image.mode == "I" and 0 < high <= 255
+    most = 1 if mode == "F" else 65535
+    may_have_8_bits = mode == "I" and 0 < high <= 255
     if may_have_8_bits or not (low >= 0 and high <= most):  # also if a value is NaN
         raise ValueError(
             f"its values are from {low:g} to {high:g}, and may be of 8 or 16 bits, or of neither: "
             "save it with 8 or 16 bits, or with floats from 0 to 1"
         )
     scaled = values.astype(np.float32) / most
-    if "transparency" in image.info:
-        scaled[values == image.info["transparency"]] = 1
-    return Image.fromarray(scaled)
+    if transparent is not None:
+        scaled[values == transparent] = 1
+    return scaled
