@@ -249,9 +249,9 @@ class ReduNet(nn.Module):
         """
         check_device(device)
         batch_size = check_count(batch_size=batch_size)
-        num_classes = check_count(2, num_classes=num_classes)
         names = Names.from_data(X, labels, feature_names)
         processes = Processes(process_group)
+        progress = progress and processes.rank == 0
         settings = Settings(
             num_layers=num_layers,
             eta=eta,
@@ -268,7 +268,7 @@ class ReduNet(nn.Module):
             X,
             labels,
             device,
-            unlabelled=num_classes is not None,
+            num_classes=check_count(2, num_classes=num_classes),
             unknown=unknown,
             sample_weight=sample_weight,
         )
@@ -290,7 +290,6 @@ class ReduNet(nn.Module):
             source,
             encoder,
             settings,
-            num_classes=num_classes,
             validation=held_out,
             workdir=workdir,
             offload=check_flag(offload=offload),

@@ -54,7 +54,6 @@ def build(
     encoder: Encoder,
     settings: Settings,
     *,
-    num_classes: int | None,
     validation: Source | None,
     workdir: str | os.PathLike[str] | None,
     offload: bool,
@@ -79,12 +78,9 @@ def build(
             folder=folder,
             digested=checkpoint is not None,
         )
-        classes = None if num_classes is None else np.arange(num_classes)
-        samples = collect(source, classes=classes)
+        samples = collect(source)
         classes = samples.partition.classes
         warn_of_similar(classes)
-        if num_classes is not None and (samples.known is None or bool(samples.known.any())):
-            raise ValueError("num_classes is for samples of which no label is known: leave it out")
         if samples.known is not None:
             start(settings.operators, samples, progress=progress)
         held_out = None if validation is None else collect(validation, classes=classes)
@@ -96,7 +92,7 @@ def build(
         saved = None
         if checkpoint is not None:
             saved = FolderCheckpoint(checkpoint, construction, encoder.lift)
-        construction.run(progress=progress and encoder.processes.rank == 0, checkpoint=saved)
+        construction.run(progress=progress, checkpoint=saved)
     return construction
 
 

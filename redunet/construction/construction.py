@@ -8,7 +8,7 @@ processes. Samples that exceed the memory of a machine therefore need no other m
 
 import math
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import torch
 from tqdm import tqdm
@@ -24,21 +24,14 @@ from redunet.layers import Exact, ReduLayer, SecondMoments
 from redunet.rates import HalfSpectrum, RateReduction
 from redunet.rates.covariance import PrecisionError
 
+if TYPE_CHECKING:
+    from redunet.construction.checkpoint import FolderCheckpoint
+
 # A decrease of ΔR by up to this many units of rounding error is ignored.
 ROUNDING = 10
 
 # A construction that stops because ΔR falls by more than this fraction gets a warning.
 NOTICEABLE_FALL = 0.01
-
-
-class Checkpoint(Protocol):
-    """A place where a construction leaves its state after every layer."""
-
-    def restore(self) -> None:
-        """Continue the construction after the last layer that was saved, if there is one."""
-
-    def save(self) -> None:
-        """Save the state after one more layer."""
 
 
 class Construction:
@@ -94,7 +87,7 @@ class Construction:
         self.history = RateHistory(validation=None if validation is None else RateHistory())
         self.moments: SecondMoments | None = None
 
-    def run(self, *, progress: bool = False, checkpoint: Checkpoint | None = None) -> None:
+    def run(self, *, progress: bool = False, checkpoint: "FolderCheckpoint | None" = None) -> None:
         """Construct all layers, or those that the checkpoint does not contain yet."""
         self.moments = self.gather()
         self.record(self.moments.rates())

@@ -93,6 +93,10 @@ class Encoder:
             labels.append(of_batch)
         if zeros:
             warn(f"{zeros} of {sum(features.sizes)} samples have zero norm and stay zero")
+        if source.num_classes is not None:
+            classes = np.arange(source.num_classes)
+            if any(known_labels(of_batch).any() for of_batch in labels):
+                raise ValueError("num_classes is for samples without any labels: leave it out")
         partition, known = self._partition(np.ma.concatenate(labels), classes)
         if source.weights is not None:
             partition = partition.weighted(torch.from_numpy(source.weights).to(self.device))

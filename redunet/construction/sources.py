@@ -40,8 +40,8 @@ class ArraySource:
         The label of samples whose class is not known. It is masked.
     sample_weight : array-like of shape (m,), optional
         Samples of weight 0 are left out.
-    unlabelled : bool
-        Whether there may be no labels. All are then masked.
+    num_classes : int, optional
+        Number of classes if no label is known. All are then masked.
 
     Attributes
     ----------
@@ -62,10 +62,10 @@ class ArraySource:
         *,
         unknown: Label | None = None,
         sample_weight: Array | None = None,
-        unlabelled: bool = False,
+        num_classes: int | None = None,
     ):
-        self.X = as_samples(X, device=device, name=name)
-        if labels is None and not unlabelled:
+        self.X, self.num_classes = as_samples(X, device=device, name=name), num_classes
+        if labels is None and num_classes is None:
             raise ValueError(
                 f"labels are missing: only a Dataset or DataLoader {name} has its own; if no label "
                 "is known, pass num_classes"
@@ -107,8 +107,8 @@ class DatasetSource:
         Device for the samples; by default the CPU.
     name : str
         Name of the samples in error messages.
-    unlabelled : bool
-        Whether ``data`` yields samples without labels. Their labels are masked.
+    num_classes : int, optional
+        Number of classes if no label is known. ``data`` may then yield samples without labels.
     unknown : int or str, optional
         The label of samples whose class is not known. It is masked.
     """
@@ -121,10 +121,10 @@ class DatasetSource:
         device: torch.device | str | None,
         name: str = "X",
         *,
-        unlabelled: bool = False,
+        num_classes: int | None = None,
         unknown: Label | None = None,
     ):
-        self._name, self._unlabelled, self._unknown = name, unlabelled, unknown
+        self._name, self.num_classes, self._unknown = name, num_classes, unknown
         self._device, self.home = torch.device(device or "cpu"), torch.device("cpu")
         self._has_batches = isinstance(data, DataLoader)
         self._loader = data if isinstance(data, DataLoader) else DataLoader(data, batch_size=None)
@@ -184,10 +184,10 @@ class DatasetSource:
     def _checked(self, part: list[object], start: int) -> tuple[Tensor, np.ndarray]:
         """The samples of one batch or of several elements, and a label for each of them."""
         batch = part[0] if self._has_batches else self._collated(part)
-        values, labels = pair_of(batch, self._name, unlabelled=self._unlabelled)
+        values, labels = pair_of(batch, self._name, unlabelled=self.num_classes is not None)
         name = f"{self._name}[{start}:{start + len(values)}]"
         samples = as_samples(values, device=self._device, name=name)
-        if labels is None and self._unlabelled:
+        if labels is None and self.num_classes is not None:
             return samples, np.ma.masked_all(len(samples), int)
         shape = as_array(labels).shape
         if len(shape) not in (1, 2) or shape[0] != len(samples):
@@ -212,10 +212,8 @@ def pair_of(batch: object, name: str, *, unlabelled: bool = False) -> tuple[Any,
     """
     parts = batch if isinstance(batch, tuple | list) else (batch,)
     is_array = bool(parts) and hasattr(parts[0], "shape")
-    if is_array and len(parts) == 2:
-        return parts[0], parts[1]
-    if is_array and len(parts) == 1 and unlabelled:
-        return parts[0], None
+    if is_array and (len(parts) == 2 or (len(parts) == 1 and unlabelled)):
+        return parts[0], parts[1] if len(parts) == 2 else None
     if isinstance(batch, Mapping):
         got = f"dictionaries with the keys {', '.join(map(str, batch))}"
     elif is_array and len(parts) == 1:
@@ -263,7 +261,7 @@ def as_source(
     device: torch.device | str | None,
     name: str = "X",
     *,
-    unlabelled: bool = False,
+    num_classes: int | None = None,
     unknown: Label | None = None,
     sample_weight: Array | None = None,
 ) -> Source:
@@ -276,7 +274,7 @@ def as_source(
             name,
             unknown=unknown,
             sample_weight=sample_weight,
-            unlabelled=unlabelled,
+            num_classes=num_classes,
         )
     if sample_weight is not None:
         raise ValueError(
@@ -285,7 +283,7 @@ def as_source(
         )
     if labels is not None:
         raise ValueError(f"{name} is a {type(X).__name__}, which has its own labels")
-    return DatasetSource(X, device, name, unlabelled=unlabelled, unknown=unknown)
+    return DatasetSource(X, device, name, num_classes=num_classes, unknown=unknown)
 
 
 def check_weights(sample_weight: Array, num_samples: int) -> np.ndarray:
