@@ -297,7 +297,8 @@ def accuracies(state: State, data: Task) -> list[float]:
     d, k = state.Z.shape[1], len(data.labels.unique())
     subspaces = NearestSubspaceClassifier(min(10, d // k)).fit(state.Z, data.labels)
     svm = LinearSVC(dual="auto", max_iter=10_000, random_state=0).fit(state.Z, data.labels)
-    scores = [model.score(state.new, data.labels_new) for model in (subspaces, svm)]
+    labels_new = data.labels_new.numpy()  # LinearSVC of scikit-learn 1.6 takes no tensor here
+    scores = [model.score(state.new, labels_new) for model in (subspaces, svm)]
     return [*scores, float((state.membership.argmax(1) == data.labels_new).double().mean())]
 
 
