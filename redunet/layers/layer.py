@@ -80,7 +80,7 @@ class ReduLayer(nn.Module):
         -------
         Tensor of shape (F, m, C)
         """
-        moved = torch.add(V, self.increment(V, membership), alpha=self.eta)
+        moved = self.increment(V, membership).mul_(self.eta).add_(V)
         return project_to_sphere(moved, inplace=True)  # eq. 26
 
     @full_precision

@@ -114,16 +114,18 @@ class LowRankResponses(Responses):
         The residual is the root of a difference of squares. For a sample close to its class, the
         error is of order √eps, which is far too small to confuse the class with another class.
         """
-        in_class = total(self._squared_norms_in_class(block) for block in self.blocks)
-        return self._scales * safe_sqrt(squared_norms(self.V, dim=0)[:, None] - in_class)
+        differences = total(self._differences(block) for block in self.blocks)
+        return self._scales * safe_sqrt(squared_norms(self.V, dim=0)[:, None] + differences)
 
-    def _squared_norms_in_class(self, block: slice) -> Tensor:
+    def _differences(self, block: slice) -> Tensor:
+        """‖v − W_j* W_j v‖² − ‖v‖² at some of the frequencies, ``(m, k)``."""
         if self._norm_rows is not None:
-            return squared_norms(_coefficients(self.V[block], self._norm_rows[block]), dim=0)
+            return -squared_norms(_coefficients(self.V[block], self._norm_rows[block]), dim=0)
         factors = self._factors[block]
         coefficients = self._coefficients_of(self.V[block], block).transpose(1, 2)
-        weighted = 2 * coefficients - coefficients @ (factors @ factors.mH).mT
-        return (coefficients.conj() * weighted).real.sum((0, 3)).mT
+        products = coefficients @ (factors @ factors.mH).mT
+        products = torch.sub(products, coefficients, alpha=2)  # (WW* − 2I) W v
+        return (coefficients.conj() * products).real.sum((0, 3)).mT
 
     def _own(self, members: Tensor, classes: Tensor, block: slice) -> Tensor:
         factors = select_classes(self._factors[block], classes)
