@@ -149,11 +149,6 @@ class FineTuningHistory:
     lr: float = 0.0
     best_epoch: int = 0
 
-    def latest(self) -> dict[str, float]:
-        """The values of the last epoch, by name."""
-        lists = {name: values for name, values in vars(self).items() if isinstance(values, list)}
-        return {name: values[-1] for name, values in lists.items() if values}
-
 
 class FineTuned(nn.Module):
     """A network with a head, from samples to logits. :func:`finetune` returns one.
@@ -224,18 +219,6 @@ class FineTuned(nn.Module):
             If samples are not finite, also on a GPU, or do not fit the network.
         """
         return predicted(self(X), self.classes_)
-
-    @torch.no_grad()
-    def is_right(self, X: Array, targets: Tensor) -> Tensor:
-        """Whether each sample gets the class of its position in ``targets``, ``(m,)``.
-
-        Parameters
-        ----------
-        X : array-like or Tensor of shape (m, *sample_shape)
-        targets : Tensor of shape (m,)
-            Positions of the true classes.
-        """
-        return self(X).argmax(1) == targets.to(self.net.layers[0].proportions.device)
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write network, head and history to one safetensors file, completely or not at all.

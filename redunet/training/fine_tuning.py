@@ -20,7 +20,7 @@ from redunet.training.fine_tuned import HEADS, FineTuned, Head, ResidualHead
 from redunet.training.losses import takes_features
 
 Batch = tuple[Tensor, Tensor]  # samples, and the positions of their classes
-Batches = Iterable[Batch]
+Batches = Callable[[], Iterator[Batch]]  # those of one epoch
 
 # A loss that has risen by more than this, relatively or in nats, diverges.
 RISE = 0.1
@@ -126,170 +126,162 @@ def finetune(
     kind: Callable[[ReduNet], Head] = HEADS[head]
     if takes_features(loss) and head != "residual":
         raise ValueError("a loss on features does not train a linear head: use head='residual'")
-    train, held_out = _split(net, X, labels, validation, batch_size, seed)
+    loss = loss or nn.CrossEntropyLoss()
+    batches, held_out = _split(net, X, labels, validation, batch_size, seed)
     with torch.random.fork_rng(_devices()):
         torch.manual_seed(seed)
         model = FineTuned(copy.deepcopy(net), kind(net))
-        first = next(iter(train), None)
+        first = next(batches(), None)
         if first is None:
             raise ValueError("X has no samples: it is empty")
         model.head.fit(model.net, first[0])
         model.net.layers.requires_grad_(True)
-        training = _Training(model, loss or nn.CrossEntropyLoss(), epochs, first, lr)
-        training.run(train, held_out, patience, progress=progress)
+        value = _loss_of(model, loss, *first)
+        before = value.item()
+        model.history.lr = _suitable_rate(model, value, first[0]) if lr is None else lr
+        best = _train(model, loss, batches, held_out, epochs, patience, progress=progress)
     with torch.no_grad():
-        after = training.loss_of(*first).item()
-    before = training.first_loss
+        after = _loss_of(model, loss, *first).item()
     if not after - before <= RISE * max(1, abs(before)):  # it may be NaN
         warn(
             f"fine-tuning diverges: the loss of the first batch rises from {before:.3g} to "
             f"{after:.3g}; pass a smaller learning rate, such as lr={model.history.lr / 10:.1g}"
         )
-    tuned = training.best_model()
-    if held_out is None:
-        return tuned
-    constructed = FineTuned(copy.deepcopy(net), ResidualHead(net))
-    constructed.head.fit(net, first[0])
-    return _better(tuned, constructed, held_out, loss if takes_features(loss) else None)
+    model.load_state_dict(best)
+    if held_out is not None:
+        constructed = FineTuned(copy.deepcopy(net), ResidualHead(net))
+        constructed.head.fit(net, first[0])
+        model = _better(model, constructed, loss, *held_out)
+    return model.requires_grad_(False).eval()
 
 
-class _Training:
-    """A model and everything that changes during its training."""
+def _train(
+    model: FineTuned,
+    loss: nn.Module,
+    batches: Batches,
+    held_out: Batch | None,
+    epochs: int,
+    patience: int | None,
+    *,
+    progress: bool,
+) -> dict[str, Tensor]:
+    """Train for all epochs, or until a loss is not finite or patience is lost.
 
-    def __init__(
-        self, model: FineTuned, loss: nn.Module, epochs: int, first: Batch, lr: float | None
-    ):
-        self.model, self.loss, self.epochs = model, loss, epochs
-        self.epoch = self.best_epoch = 0
-        self.best_score = -math.inf
-        self.best = _copy_of(model)
-        value = self.loss_of(*first)
-        self.first_loss = value.item()
-        model.history.lr = self._suitable_rate(value, first[0]) if lr is None else lr
-        self.optimizer = self._optimizer(model.history.lr)
-
-    def _suitable_rate(self, loss: Tensor, X: Tensor) -> float:
-        """The learning rate whose first step changes the logits of a batch by FIRST_CHANGE."""
-        optimizer = self._optimizer(TRIAL)
-        loss.backward()
-        with torch.no_grad():
-            before = self.model(X)
-            optimizer.step()  # Adam's first step only has the signs of the gradient
-            change = (self.model(X) - before).square().mean().sqrt().item()
-        self.model.load_state_dict(self.best)
-        return min(LONGEST, TRIAL * FIRST_CHANGE / change) if change > 0 else LONGEST
-
-    def _optimizer(self, rate: float) -> torch.optim.Adam:
-        """Adam on parameters that are divided by their root mean square.
-
-        The length of a step does not depend on the scale of the gradient, and it is a share of the
-        size of the parameter. A network whose operators have other units takes the same steps.
-        """
-        rates = dict.fromkeys(self.model.net.layers.parameters(), rate)
-        rates |= dict.fromkeys(self.model.head.parameters(), HEAD_RATE * rate)
-        groups = []
-        for p, lr in rates.items():  # Adam on p/s with lr and eps is Adam on p with s lr and eps/s
-            size = p.detach().abs().square().mean().sqrt().item() or 1.0
-            options = {"lr": lr * size, "initial_lr": lr * size, "eps": SMALLEST / size}
-            groups.append({"params": [p], **options})
-        return torch.optim.Adam(groups, betas=BETAS)
-
-    def run(
-        self, train: Batches, held_out: Batch | None, patience: int | None, *, progress: bool
-    ) -> None:
-        """Train for all epochs, or until a loss is not finite or patience is lost."""
-        with tqdm(total=self.epochs, desc="epochs", **bar_options(progress)) as bar:
-            while self.epoch < self.epochs and self.epoch - self.best_epoch < (
-                patience or math.inf
-            ):
-                try:
-                    self.run_epoch(train, held_out)
-                except FloatingPointError:
-                    return
-                latest = {n: f"{v:.4g}" for n, v in self.model.history.latest().items()}
-                bar.set_postfix(latest, refresh=False)
-                bar.update()
-
-    def run_epoch(self, train: Batches, held_out: Batch | None) -> None:
-        """Train for one epoch; keep a copy of the weights if they are the best so far.
-
-        Raises
-        ------
-        FloatingPointError
-            If the loss is not finite. The epoch is then not recorded.
-        """
-        for group in self.optimizer.param_groups:
-            group["lr"] = (
-                group["initial_lr"] * (1 + math.cos(math.pi * self.epoch / self.epochs)) / 2
-            )
-        total = count = 0.0
-        for X, targets in train:
-            value = self.loss_of(X, targets)
-            self.optimizer.zero_grad()
-            value.backward()
-            self.optimizer.step()
-            total += _finite(value) * len(X)
-            count += len(X)
-        score = self._validate(*held_out) if held_out else self.epoch
-        self.epoch += 1
-        self.model.history.loss.append(total / count)
-        if score > self.best_score:
-            self.best_score, self.best_epoch, self.best = score, self.epoch, _copy_of(self.model)
-
-    def loss_of(self, X: Tensor, targets: Tensor) -> Tensor:
-        """The mean loss of samples, with the positions of their classes."""
-        if takes_features(self.loss):
-            return self.loss(self.model.net(X), targets)
-        logits = self.model(X)
-        return self.loss(logits, targets.to(logits.device))
-
-    @torch.no_grad()
-    def _validate(self, X: Tensor, targets: Tensor) -> float:
-        """Record loss and accuracy. The score is the accuracy; the loss decides between ties.
-
-        With a loss of features, only the loss counts.
-        """
-        loss = _finite(self.loss_of(X, targets))
-        accuracy = self.model.is_right(X, targets).double().mean().item()
-        self.model.history.validation_loss.append(loss)
-        self.model.history.validation_accuracy.append(accuracy)
-        return -loss if takes_features(self.loss) else accuracy - 1e-9 * loss
-
-    def best_model(self) -> FineTuned:
-        """The model with its best weights, frozen."""
-        self.model.load_state_dict(self.best)
-        self.model.history.best_epoch = self.best_epoch
-        return self.model.requires_grad_(False).eval()
+    The result has the best weights: those of the largest accuracy on validation samples, where the
+    loss decides between ties; with a loss of features, those of its least value on them; without
+    validation samples, the last ones. An epoch whose loss is not finite is not recorded.
+    """
+    history, best, best_score = model.history, _copy_of(model), -math.inf
+    optimizer = _optimizer(model, history.lr)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
+    with tqdm(range(1, epochs + 1), desc="epochs", **bar_options(progress)) as bar:
+        for epoch in bar:
+            found, score = {"loss": _run_epoch(model, loss, batches(), optimizer)}, float(epoch)
+            if held_out is not None:
+                with torch.no_grad():
+                    error = _loss_of(model, loss, *held_out).item()
+                accuracy = _is_right(model, *held_out).mean()
+                found |= {"validation_loss": error, "validation_accuracy": float(accuracy)}
+                score = -error if takes_features(loss) else accuracy - 1e-9 * error
+            if not all(map(math.isfinite, found.values())):
+                break
+            for name, number in found.items():
+                getattr(history, name).append(number)
+            if score > best_score:
+                best_score, history.best_epoch, best = score, epoch, _copy_of(model)
+            schedule.step()
+            bar.set_postfix({n: f"{v:.4g}" for n, v in found.items()}, refresh=False)
+            if epoch - history.best_epoch >= (patience or math.inf):
+                break
+    return best
 
 
+def _run_epoch(
+    model: FineTuned, loss: nn.Module, batches: Iterable[Batch], optimizer: torch.optim.Optimizer
+) -> float:
+    """Train on batches. The result is their mean loss, or the first one that is not finite."""
+    total = count = 0.0
+    for X, targets in batches:
+        value = _loss_of(model, loss, X, targets)
+        optimizer.zero_grad()
+        value.backward()
+        optimizer.step()
+        total += value.item() * len(X)
+        count += len(X)
+        if not math.isfinite(total):
+            break
+    return total / count
+
+
+def _optimizer(model: FineTuned, rate: float) -> torch.optim.Adam:
+    """Adam on parameters that are divided by their root mean square.
+
+    The length of a step does not depend on the scale of the gradient, and it is a share of the
+    size of the parameter. A network whose operators have other units takes the same steps.
+    """
+    rates = dict.fromkeys(model.net.layers.parameters(), rate)
+    rates |= dict.fromkeys(model.head.parameters(), HEAD_RATE * rate)
+    groups = []
+    for p, lr in rates.items():  # Adam on p/s with lr and eps is Adam on p with s lr and eps/s
+        size = p.detach().abs().square().mean().sqrt().item() or 1.0
+        groups.append({"params": [p], "lr": lr * size, "eps": SMALLEST / size})
+    return torch.optim.Adam(groups, betas=BETAS)
+
+
+def _suitable_rate(model: FineTuned, loss: Tensor, X: Tensor) -> float:
+    """The learning rate whose first step changes the logits of a batch by FIRST_CHANGE."""
+    start, optimizer = _copy_of(model), _optimizer(model, TRIAL)
+    loss.backward()
+    with torch.no_grad():
+        before = model(X)
+        optimizer.step()  # Adam's first step only has the signs of the gradient
+        change = (model(X) - before).square().mean().sqrt().item()
+    model.load_state_dict(start)
+    return min(LONGEST, TRIAL * FIRST_CHANGE / change) if change > 0 else LONGEST
+
+
+def _loss_of(model: FineTuned, loss: nn.Module, X: Tensor, targets: Tensor) -> Tensor:
+    """The mean loss of samples, with the positions of their classes."""
+    if takes_features(loss):
+        return loss(model.net(X), targets)
+    logits = model(X)
+    return loss(logits, targets.to(logits.device))
+
+
+@torch.no_grad()
+def _is_right(model: FineTuned, X: Tensor, targets: Tensor) -> np.ndarray:
+    """Whether each sample gets the class of its position, ``(m,)``."""
+    return (model(X).argmax(1).cpu() == targets.cpu()).numpy()
+
+
+@torch.no_grad()
 def _better(
-    tuned: FineTuned, constructed: FineTuned, held_out: Batch, loss: nn.Module | None
+    tuned: FineTuned, constructed: FineTuned, loss: nn.Module, X: Tensor, targets: Tensor
 ) -> FineTuned:
     """The fine-tuned network if it is better on validation samples, else the constructed one.
 
     A loss of features decides itself. Otherwise the share of right predictions does.
     """
-    X, targets = held_out
     history = tuned.history
-    ours, before = (model.is_right(X, targets) for model in (tuned, constructed))
-    history.constructed_accuracy = before.double().mean().item()
-    if loss is None:
-        gained, lost = int((ours & ~before).sum()), int((before & ~ours).sum())
-        is_better = gained - lost > math.sqrt(gained + lost)
+    ours, before = (_is_right(model, X, targets) for model in (tuned, constructed))
+    history.constructed_accuracy = float(before.mean())
+    if takes_features(loss):
+        after, first = (_loss_of(model, loss, X, targets) for model in (tuned, constructed))
+        is_better = bool(after < first)
     else:
-        with torch.no_grad():
-            is_better = bool(loss(tuned.net(X), targets) < loss(constructed.net(X), targets))
+        gained, lost = (ours & ~before).sum(), (before & ~ours).sum()
+        is_better = gained - lost > math.sqrt(gained + lost)
     if is_better:
         return tuned
     warn(
         f"the constructed network is returned as it was, with head='residual': of {len(X)} "
-        f"validation samples it has {int(before.sum())} right, and the best epoch {int(ours.sum())}"
-        "; pass more samples. If it was constructed from the validation samples, it is too good "
-        "on them: pass others, as validation=(X, labels)"
+        f"validation samples it has {before.sum()} right, and the best epoch {ours.sum()}; pass "
+        "more samples. If it was constructed from the validation samples, it is too good on them: "
+        "pass others, as validation=(X, labels)"
     )
     history.best_epoch = 0
     constructed.history = history
-    return constructed.requires_grad_(False).eval()
+    return constructed
 
 
 def _split(
@@ -300,7 +292,7 @@ def _split(
     batch_size: int,
     seed: int,
 ) -> tuple[Batches, Batch | None]:
-    """Training batches and validation samples."""
+    """Training batches, in another order in each epoch, and validation samples."""
     held_out = _checked(net, *validation) if isinstance(validation, tuple) else None
     if isinstance(X, Dataset | DataLoader):
         if labels is not None:
@@ -309,7 +301,7 @@ def _split(
         if isinstance(validation, int | float):
             raise ValueError("a data set cannot be split: pass validation=(X, labels), or None")
         loader = X if isinstance(X, DataLoader) else DataLoader(X, batch_size, shuffle=True)
-        return _Loaded(net, loader), held_out
+        return lambda: (_checked(net, *pair_of(batch, "X")) for batch in loader), held_out
     if labels is None:
         raise ValueError("labels are missing: only a Dataset or DataLoader supplies its own")
     X, targets = _checked(net, X, labels)
@@ -321,31 +313,12 @@ def _split(
         )
         held_out = X[validation_rows], targets[validation_rows]
         X, targets = X[train_rows], targets[train_rows]
-    return _InMemory(X, targets, batch_size), held_out
 
-
-class _InMemory:
-    """Batches of samples in memory, in another random order each time, on their device."""
-
-    def __init__(self, X: Tensor, targets: Tensor, batch_size: int):
-        self._samples = X, targets
-        self._batch_size = batch_size
-
-    def __iter__(self) -> Iterator[Batch]:
-        X, targets = self._samples
+    def shuffled() -> Iterator[Batch]:
         order = torch.randperm(len(X), device="cpu").to(X.device)
-        return ((X[rows], targets[rows]) for rows in order.split(self._batch_size))
+        return ((X[rows], targets[rows]) for rows in order.split(batch_size))
 
-
-class _Loaded:
-    """Batches of a loader, with positions of classes instead of labels."""
-
-    def __init__(self, net: ReduNet, loader: DataLoader[Batch]):
-        self._net = net
-        self._loader = loader
-
-    def __iter__(self) -> Iterator[Batch]:
-        return (_checked(self._net, *pair_of(batch, "X")) for batch in self._loader)
+    return shuffled, held_out
 
 
 def _checked(net: ReduNet, X: Array, labels: Array) -> Batch:
@@ -360,13 +333,6 @@ def _checked(net: ReduNet, X: Array, labels: Array) -> Batch:
 def _devices() -> Iterable[int]:
     """The GPUs that have been used, whose random numbers have a state."""
     return range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
-
-
-def _finite(loss: Tensor) -> float:
-    value = loss.item()
-    if not math.isfinite(value):
-        raise FloatingPointError(f"the loss is {value}")
-    return value
 
 
 def _copy_of(model: nn.Module) -> dict[str, Tensor]:

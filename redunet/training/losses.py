@@ -273,21 +273,6 @@ class VariationalMCR2Loss(UnitNormLoss):
             return self.mu / 2 * error
 
     @torch.no_grad()
-    def objective(self, Z: Tensor, labels: Array) -> Tensor:
-        """R^v − R_c^v − μ/(2m) M of a batch (eq. 7), a scalar.
-
-        Parameters
-        ----------
-        Z : Tensor of shape (m, d)
-            Features of unit norm.
-        labels : array-like or Tensor of shape (m,) or (m, k)
-            See :meth:`forward`.
-        """
-        with _full_precision(Z):
-            rates = self.rates(labels)
-            return rates[0] - rates[1] - self.forward(Z, labels)
-
-    @torch.no_grad()
     def rates(self, labels: Array) -> tuple[Tensor, Tensor]:
         """R^v and R_c^v (eq. 7), scalars.
 
