@@ -39,12 +39,9 @@ class CodedClasses:
     ----------
     eps_sq : Tensor of shape () or (e,), float64
         ε², one or several values of the squared precision of the code.
-    log_priors : Tensor of shape (k,) or None
-        Logarithms of the probabilities of the classes; None if they are the shares of the samples.
     """
 
     eps_sq: Tensor
-    log_priors: Tensor | None
     _counts: Tensor
     _weights: Tensor
     _origin: Tensor | None  # the mean of all samples, from which large numbers are not far
@@ -59,7 +56,6 @@ class CodedClasses:
         eps_sq: float | Tensor,
         *,
         center: bool = False,
-        log_priors: Tensor | None = None,
         held_out: bool = False,
     ) -> "CodedClasses":
         """Decompose the classes, each on the side of its samples or of the channels.
@@ -76,8 +72,6 @@ class CodedClasses:
             ε², one or several values.
         center : bool
             Whether the classes are coded about their means.
-        log_priors : Tensor of shape (k,), optional
-            Logarithms of the probabilities of the classes, instead of the shares of the samples.
         held_out : bool
             Whether :meth:`held_out_increments` will be needed.
 
@@ -95,7 +89,6 @@ class CodedClasses:
         ]
         return cls(
             torch.as_tensor(eps_sq, dtype=torch.float64, device=V.device),
-            None if log_priors is None else log_priors.to(V.device, torch.float64),
             partition.counts,
             weights.to(V.device, torch.float64),
             origin,
@@ -135,7 +128,7 @@ class CodedClasses:
             Infinite for a class without samples.
         """
         table = self._added(minus_origin(V, self._origin))
-        table += label_lengths(self._counts, self.log_priors)
+        table += label_lengths(self._counts)
         return table if self.eps_sq.ndim else table[0]
 
     def held_out_increments(self, V: Tensor) -> Tensor:
@@ -164,7 +157,7 @@ class CodedClasses:
             members = as_double(batch.gather(V[:1]))
             lost = self._changes(decomposition, members, self._counts[batch.classes], step=-1)
             table[:, samples, classes] = -lost[mask].T
-        table += label_lengths(self._counts, self.log_priors, targets)
+        table += label_lengths(self._counts, targets)
         return table if self.eps_sq.ndim else table[0]
 
     def _added(self, V: Tensor) -> Tensor:
@@ -235,16 +228,13 @@ class CodedClasses:
         return classes * (count * (2 * channels + rank + 2 * precisions) + rank * precisions)
 
 
-def label_lengths(
-    counts: Tensor, log_priors: Tensor | None = None, targets: Tensor | None = None
-) -> Tensor:
-    """Lengths −log(m_j/m) of labels, or −log of the priors; infinite for an empty class.
+def label_lengths(counts: Tensor, targets: Tensor | None = None) -> Tensor:
+    """Lengths −log(m_j/m) of labels; infinite for an empty class.
 
     Parameters
     ----------
     counts : Tensor of shape (k,)
         Number m_j of samples in each class.
-    log_priors : Tensor of shape (k,), optional
     targets : Tensor of shape (m,), optional
         Positions of the classes of samples that are left out in turn.
 
@@ -254,9 +244,7 @@ def label_lengths(
     """
     if targets is not None:
         counts = counts - torch.nn.functional.one_hot(targets, len(counts))
-    shares = counts / counts.sum(-1, keepdim=True)
-    lengths = -(shares.log() if log_priors is None else log_priors)
-    return torch.where(counts > 0, lengths, torch.inf)
+    return -(counts / counts.sum(-1, keepdim=True)).log()
 
 
 def _runs(count: int, entries: int) -> Iterator[slice]:

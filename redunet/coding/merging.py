@@ -214,11 +214,6 @@ class Merging(NamedTuple):
     lengths: np.ndarray  # (k,) coding length before the first merge and after each merge
 
     @property
-    def stop(self) -> int:
-        """Number of merges before the first one that does not shorten the code."""
-        return int(np.argmax(np.append(self.costs, 0) >= 0))
-
-    @property
     def shortest(self) -> int:
         """Number of merges after which the code is the shortest."""
         return int(self.lengths.argmin())
@@ -269,7 +264,8 @@ def merge(
 
     References
     ----------
-    Ma, Derksen, Hong, Wright (TPAMI 2007), Algorithm 1. It stops after :attr:`Merging.stop` merges.
+    Ma, Derksen, Hong, Wright (TPAMI 2007), Algorithm 1. It stops at the first merge that lengthens
+    the code.
     """
     code = Code(eps_sq, V.shape[2], weights.to(V.device, torch.float64))
     V = scaled(

@@ -135,10 +135,19 @@ class LossyCodingClustering(SpectralMixin, ClusterMixin, BaseEstimator):
         if self.center:  # where samples lie does not matter, but large numbers have fewer digits
             self._origin = V[0].mean(0)
             V = minus_origin(V, self._origin)
-        self.eps_sq_ = self._default_precision(V) if self.eps_sq is None else float(self.eps_sq)
+        default = DEFAULT_SHARE * float(norms(V).square().mean()) / self._spectrum.size or 1.0
+        self.eps_sq_ = default if self.eps_sq is None else float(self.eps_sq)
         groups = np.unique(self._initial_groups(V), return_inverse=True)[1]
-        self._set_clusters(groups, self._merged(V, groups))
-        self._coded = self._code(V, self.labels_)
+        merging = merge(*self._segments(V, groups), center=self.center, progress=self.progress)
+        clusters = merging.labels(merging.shortest)[groups]
+        sizes = np.bincount(clusters)
+        places = np.argsort(np.argsort(-sizes, kind="stable"))
+        self.initial_labels_, self.labels_, self.n_clusters_ = groups, places[clusters], len(sizes)
+        self.lengths_, self.coding_length_ = merging.lengths, float(merging.lengths.min())
+        self.linkage_, self.threshold_ = linkage(merging)
+        self._coded = CodedClasses.from_samples(
+            *self._segments(V, self.labels_), center=self.center
+        )
         return self
 
     @torch.no_grad()
@@ -151,41 +160,10 @@ class LossyCodingClustering(SpectralMixin, ClusterMixin, BaseEstimator):
         V = minus_origin(self._new_spectra(X), self._origin)
         return self._coded.increments(V).argmin(1).cpu().numpy()
 
-    def _merged(self, V: Tensor, groups: np.ndarray) -> Merging:
-        """All merges of the groups, which are numbered 0, 1, …"""
-        partition = Partition.from_labels(groups, len(groups), device=V.device, partial=True)
-        return merge(
-            V,
-            partition,
-            self._spectrum.weights,
-            self.eps_sq_,
-            center=self.center,
-            progress=self.progress,
-        )
-
-    def _code(self, V: Tensor, labels: np.ndarray) -> CodedClasses:
-        """The codes of the clusters with these labels."""
+    def _segments(self, V: Tensor, labels: np.ndarray) -> tuple[Tensor, Partition, Tensor, float]:
+        """Samples with these labels as they are coded."""
         partition = Partition.from_labels(labels, len(labels), device=V.device, partial=True)
-        return CodedClasses.from_samples(
-            V, partition, self._spectrum.weights, self.eps_sq_, center=self.center
-        )
-
-    def _set_clusters(self, groups: np.ndarray, merging: Merging) -> None:
-        """Set the attributes that describe the merges of the initial groups."""
-        clusters = merging.labels(merging.shortest)[groups]
-        sizes = np.bincount(clusters)
-        places = np.argsort(np.argsort(-sizes, kind="stable"))
-        self.initial_labels_ = groups
-        self.lengths_ = merging.lengths
-        self.coding_length_ = float(merging.lengths.min())
-        self.labels_ = places[clusters]
-        self.n_clusters_ = len(sizes)
-        self.linkage_, self.threshold_ = linkage(merging)
-
-    def _default_precision(self, V: Tensor) -> float:
-        """A share of the mean squared norm at each place."""
-        energy = float(norms(V).square().mean()) / self._spectrum.size
-        return DEFAULT_SHARE * energy or 1.0
+        return V, partition, self._spectrum.weights, self.eps_sq_
 
     def _initial_groups(self, V: Tensor) -> np.ndarray:
         """Labels of the initial clusters, ``(m,)``."""

@@ -6,7 +6,7 @@ from scipy.special import softmax
 from sklearn.base import BaseEstimator
 from torch import Tensor
 
-from redunet._checks import Array, as_tensor, check_flag, check_positive
+from redunet._checks import Array, check_flag, check_positive
 from redunet.coding.increment import CodedClasses
 from redunet.estimators.validation import SpectralMixin, TensorClassifierMixin, validated_pair
 from redunet.rates.partition import Partition
@@ -46,9 +46,6 @@ class MICLClassifier(SpectralMixin, TensorClassifierMixin, BaseEstimator):
     shift_invariant : bool
         If false, samples are flattened. If true, samples are ``(m, C, *spatial)``, and are coded
         up to cyclic shifts, which then do not change the decision.
-    priors : array-like of shape (k,), optional
-        Probabilities of the classes, in the order of the sorted labels. By default they are the
-        shares of the samples.
 
     Attributes
     ----------
@@ -86,12 +83,10 @@ class MICLClassifier(SpectralMixin, TensorClassifierMixin, BaseEstimator):
         *,
         center: bool = True,
         shift_invariant: bool = False,
-        priors: Array | None = None,
     ):
         self.eps_sq = eps_sq
         self.center = center
         self.shift_invariant = shift_invariant
-        self.priors = priors
 
     @torch.no_grad()
     def fit(self, X: Array, y: Array) -> "MICLClassifier":
@@ -123,7 +118,6 @@ class MICLClassifier(SpectralMixin, TensorClassifierMixin, BaseEstimator):
             self._spectrum.weights,
             grid,
             center=self.center,
-            log_priors=self._log_priors(V.device),
             held_out=True,
         )
         self.searched_, self.losses_ = grid.cpu().numpy(), np.empty(0)
@@ -169,15 +163,3 @@ class MICLClassifier(SpectralMixin, TensorClassifierMixin, BaseEstimator):
             scale = float(squared_norms(deviations, dim=0).mean()) / self._spectrum.size or 1.0
             values = scale * (PRECISIONS if is_searched else np.array([DEFAULT_PRECISION]))
         return torch.as_tensor(values, dtype=torch.float64, device=V.device)
-
-    def _log_priors(self, device: torch.device) -> Tensor | None:
-        """Logarithms of the priors, ``(k,)``."""
-        if self.priors is None:
-            return None
-        priors = as_tensor(self.priors).double()
-        k = len(self.classes_)
-        if priors.shape != (k,):
-            raise ValueError(f"priors must have shape ({k},), got {tuple(priors.shape)}")
-        if not bool((priors > 0).all()) or not np.isclose(float(priors.sum()), 1):
-            raise ValueError(f"priors must be positive and sum to 1, got {priors.tolist()}")
-        return priors.log().to(device)

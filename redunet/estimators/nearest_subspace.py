@@ -4,13 +4,12 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator
 from sklearn.utils import Tags
-from torch import Tensor
 
 from redunet._checks import Array, check_count, check_flag
 from redunet._keywords import suggests
+from redunet.coding.length import centred
 from redunet.estimators.validation import SpectralMixin, TensorClassifierMixin, validated_pair
 from redunet.rates.decomposition import leading_directions
-from redunet.rates.grouping import ClassBatch
 from redunet.rates.partition import Partition
 from redunet.rates.spectrum import minus_origin, squared_norms
 
@@ -91,9 +90,11 @@ class NearestSubspaceClassifier(SpectralMixin, TensorClassifierMixin, BaseEstima
         self._means = V.new_zeros(frequencies, k, channels)  # about the origin
         self._components = V.new_zeros(frequencies, k, r, channels)
         for batch in partition.class_batches:
-            members, means = self._centered_members(V, batch)
+            members = batch.gather(V)
+            if self.center:
+                members, means = centred(members, batch, partition.counts[batch.classes])
+                self._means[0, batch.classes] = means
             _, directions = leading_directions(members, r)
-            self._means[:, batch.classes] = means
             self._components[:, batch.classes, : directions.shape[2]] = directions
         means = self._means.clone()
         if self._origin is not None:
@@ -105,17 +106,6 @@ class NearestSubspaceClassifier(SpectralMixin, TensorClassifierMixin, BaseEstima
         tags = super().__sklearn_tags__()
         tags.classifier_tags.poor_score = True  # on blobs in a plane, where subspaces are lines
         return tags
-
-    def _centered_members(self, V: Tensor, batch: ClassBatch) -> tuple[Tensor, Tensor]:
-        """Samples of a batch of classes minus the means of their classes, and the means."""
-        mask = batch.mask.to(V.real.dtype)[:, :, None]  # 0 on padding
-        members = V[:, batch.samples] * mask  # (F, g, s, C)
-        means = members.sum(2) / mask.sum(1)
-        if not self.center:
-            means.zero_()
-        elif self.shift_invariant:
-            means[1:] = 0  # a mean over all shifts has only frequency 0, which comes first
-        return members - means.unsqueeze(2) * mask, means
 
     @torch.no_grad()
     def _scores(self, X: Array) -> np.ndarray:

@@ -55,25 +55,18 @@ def validated_pair(
 ) -> tuple[Tensor, np.ndarray]:
     """Samples of :func:`validated`, and labels of :func:`redunet._labels.as_labels`.
 
-    scikit-learn checks both on the CPU. Labels that may be missing, if they are ``partial``, are
-    masked in the result.
+    Labels that may be missing, if they are ``partial``, are masked in the result.
     """
     if y is not None and not issparse(y):
         y = as_array(y)
         if y.ndim == 1 and (y.dtype == object or isinstance(y, np.ma.MaskedArray)):
             # scikit-learn would take off a mask, and make strings of numbers among strings.
             y, unknown = as_labels(y, unknown=unknown, partial=partial), None
-    mask = np.ma.getmaskarray(y).ravel() if isinstance(y, np.ma.MaskedArray) else np.ma.nomask
-    if isinstance(X, Tensor) and X.device.type != "cpu":
-        samples, checked = as_samples(X), column_or_1d(np.ma.getdata(y))
-    else:
-        X = on_host(X)
-        y = y if mask is np.ma.nomask else np.ma.getdata(y)
-        values, checked = validate_data(estimator, X, y, dtype=dtype, allow_nd=True)
-        samples = as_tensor(values)
-    check_classification_targets(checked)
-    labels = np.ma.masked_array(checked, mask)
-    return samples, as_labels(labels, len(samples), unknown=unknown, partial=partial)
+    samples = validated(estimator, X, reset=True, dtype=dtype)
+    checked = np.ma.masked_array(column_or_1d(np.ma.getdata(y), warn=True), np.ma.getmask(y))
+    labels = as_labels(checked, len(samples), unknown=unknown, partial=partial)
+    check_classification_targets(checked.data)
+    return samples, labels
 
 
 def on_host(X: Array) -> Array:

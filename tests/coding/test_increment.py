@@ -132,20 +132,6 @@ def test_increments_are_differences_of_the_public_coding_length(shape):
     torch.testing.assert_close(classes.increments(spectrum(new))[0, 1], expected)
 
 
-def test_priors_replace_the_shares_of_the_samples():
-    X, new = samples(15, 3), samples(3, 3, seed=1)
-    priors = torch.tensor([0.5, 0.3, 0.2])
-    _, classes = coded(X, LABELS, 0.3, held_out=True)
-    _, with_priors = coded(X, LABELS, 0.3, held_out=True, log_priors=priors.log())
-    shares = torch.tensor([4, 9, 2]) / 15
-    expected = classes.increments(new[None]) + shares.log() - priors.log()
-    torch.testing.assert_close(with_priors.increments(new[None]), expected)
-    own = np.arange(15), LABELS
-    without = (torch.tensor([4, 9, 2])[LABELS] - 1) / 14
-    expected = classes.held_out_increments(X[None])[own] + without.log() - priors.log()[LABELS]
-    torch.testing.assert_close(with_priors.held_out_increments(X[None])[own], expected)
-
-
 @pytest.mark.parametrize("center", [False, True])
 @pytest.mark.parametrize("channels", [3, 12])
 def test_small_blocks_give_the_same(channels, center, monkeypatch):

@@ -130,14 +130,6 @@ def test_a_given_precision_has_the_sharpness_of_leave_one_out():
     np.testing.assert_allclose(given.searched_, searched.eps_sq_)
 
 
-def test_priors_replace_the_shares_of_the_classes():
-    X, new, priors = samples(33, 10), samples(5, 10, seed=1), np.array([0.7, 0.2, 0.1])
-    shares = MICLClassifier(0.3).fit(X, LABELS)
-    model = MICLClassifier(0.3, priors=priors).fit(X, LABELS)
-    expected = shares.increments(new) + np.log(np.array([4, 9, 20]) / 33 / priors)
-    np.testing.assert_allclose(model.increments(new), expected)
-
-
 def test_single_precision_samples():
     X, new = samples(33, 10), samples(5, 10, seed=1)
     expected = MICLClassifier().fit(X, LABELS).increments(new)
@@ -154,10 +146,6 @@ def test_errors_say_what_was_expected():
     X, labels = samples(6, 3, 4), [0, 1] * 3
     with pytest.raises(ValueError, match="eps_sq must be a positive number, got 0"):
         MICLClassifier(0).fit(X, labels)
-    with pytest.raises(ValueError, match=r"priors must have shape \(2,\), got \(3,\)"):
-        MICLClassifier(priors=[0.2, 0.3, 0.5]).fit(X, labels)
-    with pytest.raises(ValueError, match=r"positive and sum to 1, got \[0.5, 0.6"):
-        MICLClassifier(priors=[0.5, 0.6]).fit(X, labels)
     with pytest.raises(ValueError, match="should be a 1d array"):
         MICLClassifier().fit(X, np.full((6, 2), 0.5))
     with pytest.raises(ValueError, match="at least two classes"):
