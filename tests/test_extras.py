@@ -56,7 +56,6 @@ refused("report", lambda: redunet.report)
 refused("scattering", lambda: redunet.ScatteringLift((8, 8), J=1))
 refused("images", lambda: redunet.datasets.load("images"))
 refused("onnx", lambda: redunet.export(model.net_, "net.onnx"))
-assert main("plot net.safetensors -o rates.png".split()) == 1
 assert main("report net.safetensors table.csv -o report.html".split()) == 1
 """
 
@@ -65,8 +64,7 @@ def test_the_core_works_alone_and_the_rest_names_its_extra(tmp_path):
     command = [sys.executable, "-W", "ignore", "-c", WITHOUT]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    for extra in ("plots", "report"):
-        assert f"pip install 'redunet[{extra}]'" in done.stderr
+    assert "pip install 'redunet[report]'" in done.stderr
 
 
 def test_extras_install_what_they_promise():
