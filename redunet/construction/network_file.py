@@ -7,6 +7,7 @@ reader are then made again from the samples, their settings, and the steps of th
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, replace
 from os import PathLike
 
@@ -34,7 +35,7 @@ from redunet.files.tensors import (
     with_prefix,
     write_tensors,
 )
-from redunet.layers import READERS, ReduLayer
+from redunet.layers import READERS, Reader, ReduLayer
 from redunet.lifts import UnknownLiftError, lift_from_json, lift_to_json
 from redunet.lifts.base import fitted_copy
 from redunet.rates import HalfSpectrum, Partition
@@ -155,6 +156,9 @@ def header_of(parts: Parts) -> Header:
         header: Header = json.loads(as_text(fields))
         for layer, described in zip(parts.layers, header["layers"], strict=True):
             ReduLayer.restored(described, layer.state_dict(), layer.spectrum)
+        _reader_of(header, {})
+        with suppress(UnknownLiftError):  # such a lift is passed to load
+            lift_from_json(header["lift"])
     except TypeError as error:
         raise TypeError(
             f"the network could not be read back from a file: {error}. The constructor of "
@@ -203,7 +207,7 @@ def parts_of(
         if lift not in (None, own):
             described = "no lift" if own is None else f"a lift that it describes itself, {own}"
             raise ValueError(f"the network in {path} has {described}: leave lift= out")
-        (features, label), reader = header["names"], header["reader"]
+        features, label = header["names"]
         return Parts(
             [
                 ReduLayer.restored(layer, with_prefix(tensors, f"layers.{number}."), spectrum)
@@ -217,9 +221,13 @@ def parts_of(
             None if own is None else own.to(precision).eval(),
             header["batch_size"],
             Names(features and tuple(features), label),
-            reader=reader
-            and READERS[reader["kind"]].restored(reader, with_prefix(tensors, "reader.")),
+            reader=_reader_of(header, with_prefix(tensors, "reader.")),
         )
+
+
+def _reader_of(header: Header, tensors: dict[str, Tensor]) -> Reader | None:
+    described = header["reader"]
+    return described and READERS[described["kind"]].restored(described, tensors)
 
 
 def samples_of(parts: Parts, X: Array, labels: Array) -> tuple[Tensor, Tensor]:

@@ -55,11 +55,8 @@ def lift_to_json(lift: nn.Module | None) -> object:
         return None
     if type(lift) is nn.Sequential:
         return [lift_to_json(part) for part in lift]
-    return (
-        LIFTS.to_json(lift)
-        if lift in LIFTS
-        else {"kind": f"{type(lift).__name__} (not registered)"}
-    )
+    unknown = {"kind": f"{type(lift).__name__} (not registered)"}
+    return LIFTS.to_json(lift) if lift in LIFTS else unknown
 
 
 def lift_from_json(fields: Any) -> nn.Module | None:

@@ -226,6 +226,15 @@ def test_readers_of_another_kind(tmp_path):
     assert torch.equal(ReduNet.load(tmp_path / "net.safetensors").membership(X), net.membership(X))
 
 
+def test_a_reader_with_a_lift_that_a_file_cannot_name_is_not_saved(tmp_path):
+    X, labels = problem(6)
+    reader = ExpansionRegression(nn.Tanh()).fit(X, labels)
+    net = ReduNet.construct(X, labels, num_layers=1, reader=reader)
+    with pytest.raises(ValueError, match=r"a lift of class Tanh \(not registered\), whose code"):
+        net.save(tmp_path / "net.safetensors")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_no_reader_and_no_scores():
     X, labels = problem(6)
     net = ReduNet.construct(X, labels, num_layers=1)
