@@ -59,6 +59,8 @@ class DenseResponses(Responses):
     writing all responses to memory and reading them back.
     """
 
+    gathers = True
+
     def __init__(self, V: Tensor, operator: DenseOperator):
         super().__init__(V, operator)
         self._values = operator.values

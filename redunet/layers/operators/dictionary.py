@@ -109,6 +109,8 @@ class DictionaryResponses(Responses):
         Those of :meth:`DictionaryOperator.forms`.
     """
 
+    gathers = True
+
     def __init__(self, V: Tensor, operator: DictionaryOperator, forms: Tensor):
         super().__init__(V, operator)
         self._forms = forms

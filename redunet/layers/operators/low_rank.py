@@ -101,6 +101,8 @@ class LowRankResponses(Responses):
         The rows, if they exist and values are read.
     """
 
+    gathers = True
+
     def __init__(self, V: Tensor, operator: LowRankOperator, norm_rows: Tensor | None):
         super().__init__(V, operator)
         self._norm_rows = norm_rows

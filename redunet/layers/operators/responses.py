@@ -1,7 +1,7 @@
 """Products of samples with the operators of all classes: their norms, and their weighted sums."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
@@ -35,9 +35,10 @@ class Responses:
     All responses together are far larger than the samples. They are therefore computed for one
     block of frequencies at a time. Only their norms or weighted sums are returned.
 
-    With sharp memberships, nearly all samples belong to a single class. For sums they are gathered
-    by class and multiplied by the operators of that class only. To gather them, the host has to
-    read the memberships. A GPU does so only if it saves more time than this reading takes.
+    With sharp memberships, nearly all samples belong to a single class. A subclass that ``gathers``
+    sums them class by class, as ``_own`` multiplies them by the operators of their class only. To
+    gather them, the host has to read the memberships. A GPU does so only if it saves more time than
+    this reading takes.
 
     Parameters
     ----------
@@ -53,10 +54,12 @@ class Responses:
         Whether values are read, to save products.
     """
 
+    gathers: ClassVar[bool] = False
+
     def __init__(self, V: Tensor, operator: "Operator"):
         self.V = V
         self.operator = operator
-        self.reads = may_read(V, saved=V.numel() * operator.width)
+        self.reads = self.gathers and may_read(V, saved=V.numel() * operator.width)
         frequencies, samples, _ = V.shape
         step = frequencies
         if not torch.compiler.is_exporting():  # an exported graph takes any number of samples
@@ -119,10 +122,7 @@ class Responses:
 
     def _own(self, members: Tensor, classes: Tensor, block: slice) -> Tensor:
         """Cʲ v for samples of each of the classes ``(g,)``, both ``(F_b, g, s, C)``."""
-        responses = self.operator.respond(members.flatten(1, 2), block)
-        own = classes[:, None].expand(members.shape[1:3]).flatten()
-        picked = responses.take_along_dim(own[None, :, None, None], 2)
-        return picked.squeeze(2).unflatten(1, members.shape[1:3])
+        raise NotImplementedError
 
     def _sum(self, V: Tensor, weights: Tensor, block: slice) -> Tensor:
         """Σ_j w_j Cʲ v for some of the samples, ``(F_b, len(weights), C)``."""

@@ -275,19 +275,16 @@ class AscendingMoments(DictionaryMoments):
         entries = V.shape[1] * max(V.shape[2], self._atoms.shape[1])
         step = max(1, block_entries(V) // max(1, entries))
         for start in range(0, len(V), step):  # blocks of frequencies
-            self._add_block(V[start : start + step], partition, slice(start, start + step))
-
-    def _add_block(self, V: Tensor, partition: Partition, block: slice) -> None:
-        projections = V @ self._atoms[block].mH  # (F_b, m, q)
-        squares = squared_moduli(projections).transpose(0, 1)
-        self._energies[block] += (
-            partition.sums(squares.flatten(1)).unflatten(1, squares.shape[1:]).transpose(0, 1)
-        )
-        weighted = (self._weights[block, :, None] * self._codes[block]).transpose(0, 1)
-        spread = partition.spread(weighted.flatten(1)).unflatten(1, weighted.shape[1:])
-        self._products[block] += scaled(projections, spread.transpose(0, 1)).mH @ V
-        norms = torch.linalg.vector_norm(V, dim=2).square()
-        self._traces[block] += partition.sums(norms.mT).mT
+            block = slice(start, start + step)
+            projections = V[block] @ self._atoms[block].mH  # (F_b, m, q)
+            squares = squared_moduli(projections).transpose(0, 1)
+            energies = partition.sums(squares.flatten(1)).unflatten(1, squares.shape[1:])
+            self._energies[block] += energies.transpose(0, 1)
+            weighted = (self._weights[block, :, None] * self._codes[block]).transpose(0, 1)
+            spread = partition.spread(weighted.flatten(1)).unflatten(1, weighted.shape[1:])
+            self._products[block] += scaled(projections, spread.transpose(0, 1)).mH @ V[block]
+            norms = torch.linalg.vector_norm(V[block], dim=2).square()
+            self._traces[block] += partition.sums(norms.mT).mT
 
     def finish(self) -> None:
         """Sum over all processes."""
