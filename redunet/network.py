@@ -368,7 +368,7 @@ class ReduNet(nn.Module):
         ValueError
             If a kind of a part is not registered, or the network does not follow from the samples.
         """
-        write_network(self.parts(), self.state_dict(), path, samples)
+        write_network(self.parts(), path, samples)
 
     @classmethod
     def load(

@@ -56,18 +56,13 @@ TOLERANCE = 0.01
 
 
 def write_network(
-    parts: Parts,
-    tensors: dict[str, Tensor],
-    path: str | PathLike[str],
-    samples: tuple[Array, Array] | None,
+    parts: Parts, path: str | PathLike[str], samples: tuple[Array, Array] | None
 ) -> None:
     """Write a network to a file, completely or not at all.
 
     Parameters
     ----------
     parts : Parts
-    tensors : dict
-        All tensors of the network.
     path : str or path
     samples : tuple of (X, labels), or None
         The samples of the construction, which are written instead if they take less room.
@@ -77,7 +72,7 @@ def write_network(
     ValueError
         If the ending of the file is that of an exported graph or of a pickle.
     """
-    header = header_of(parts)
+    header, tensors = header_of(parts), modules(parts).state_dict()
     if samples is not None:
         X, labels = samples_of(parts, *samples)
         if smallest(X).nbytes < sum(as_stored(t).nbytes for t in tensors.values()):
@@ -248,9 +243,9 @@ def samples_of(parts: Parts, X: Array, labels: Array) -> tuple[Tensor, Tensor]:
     """
     samples = as_samples(parts.names.in_order(X)).to(parts.layers[0].proportions)
     check_sample_shape(samples, parts.sample_shape)
-    membership = Partition.from_labels(labels, len(samples), classes=parts.classes).membership
-    is_hard = bool((membership.amax(1) == 1).all())
-    return samples, (membership.argmax(1) if is_hard else membership).cpu()
+    partition = Partition.from_labels(labels, len(samples), classes=parts.classes)
+    membership = partition.membership
+    return samples, (membership if partition.is_soft else membership.argmax(1)).cpu()
 
 
 def sufficient(

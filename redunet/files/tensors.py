@@ -94,7 +94,14 @@ def read_tensors(
                 f"{path}: tensor {name} should be {expected.get(name, 'missing')}, got "
                 f"{found.get(name, 'none')}"
             )
-        _check_values(name, stored[name], path)
+        # With such values all samples would belong to one class. Lifts may hold infinite bounds.
+        t = stored[name]
+        bad = t.isnan() if "lift." in name else ~t.isfinite()
+        if bad.any():
+            raise ValueError(
+                f"{path}: tensor {name} must be finite, but {int(bad.sum())} of its {t.numel()} "
+                "values are not: take an earlier file, or construct the network again"
+            )
     return header, {name: from_stored(stored[name], *form) for name, (_, *form) in table.items()}
 
 
@@ -133,20 +140,6 @@ def naming(path: str | os.PathLike[str]) -> Iterator[None]:
         yield
     except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
         raise ValueError(f"{path} has a damaged header: {type(error).__name__} {error}") from error
-
-
-def _check_values(name: str, t: Tensor, path: str | os.PathLike[str]) -> None:
-    """Raise ValueError if a tensor of a network holds NaN, or infinity outside of lifts.
-
-    With such a tensor all samples would belong to one class. Lifts of users may hold infinite
-    bounds.
-    """
-    bad = t.isnan() if "lift." in name else ~t.isfinite()
-    if bad.any():
-        raise ValueError(
-            f"{path}: tensor {name} must be finite, but {int(bad.sum())} of its {t.numel()} "
-            "values are not: take an earlier file, or construct the network again"
-        )
 
 
 def with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
