@@ -97,10 +97,9 @@ def as_tensor(X: Array, *, device: torch.device | str | None = None) -> Tensor:
         array = _as_numbers(array, getattr(X, "columns", ()))
     if not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
-    if not array.flags.writeable or any(stride < 0 for stride in array.strides):
+    # Sums do not depend on the order of the columns of a frame in memory.
+    if hasattr(X, "columns") or not array.flags.writeable or min(array.strides, default=0) < 0:
         array = array.copy()
-    elif hasattr(X, "columns"):  # so that sums do not depend on the order of the columns in memory
-        array = np.ascontiguousarray(array)
     return torch.as_tensor(array, device=device)
 
 

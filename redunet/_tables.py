@@ -3,14 +3,14 @@
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import accumulate
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from redunet.network import ReduNet
 
-# Lists of more characters are not written out.
-WRITTEN_CHARACTERS = 80
+# Of lists of more entries, the first few are written.
+WRITTEN = 12
+SHOWN = 6
 
 
 def three_digits(value: float) -> str:
@@ -34,12 +34,9 @@ def readable(value: object) -> str:
     if isinstance(value, dict):
         value = [f"{name}: {readable(part)}" for name, part in value.items()]
     if isinstance(value, list):
-        texts = [str(entry) for entry in value]
-        lengths = accumulate(len(text) + len(", ") for text in texts)
-        fitting = sum(length <= WRITTEN_CHARACTERS for length in lengths)
-        count = max(1, fitting)
-        shown = ", ".join(texts[:count])
-        return shown if len(texts) <= count else f"{shown}, … ({len(texts)})"
+        is_long = len(value) > WRITTEN
+        shown = ", ".join(map(str, value[:SHOWN] if is_long else value))
+        return f"{shown}, … ({len(value)})" if is_long else shown
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 

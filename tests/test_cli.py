@@ -115,7 +115,7 @@ def test_errors_are_one_line(folder, capsys):
                 "--train",
                 folder / "w.npz",
             ],
-            "training samples must have shape (1, 8, 8), got (7,)",
+            "expected samples of shape (1, 8, 8), that is X of shape (m, 1, 8, 8), got X of",
         ),
         (["construct", folder / "other.npz"], "should contain arrays X and y, it contains a"),
         (["construct", folder / "pickled.npz"], "pickled.npz is not an .npz file of plain arrays"),

@@ -14,6 +14,8 @@ def test_numbers_have_three_digits():
         "1, 8, 8",
         "0.123456",
     ]
+    assert readable(list("abcdefghijkl")) == "a, b, c, d, e, f, g, h, i, j, k, l"
+    assert readable(list("abcdefghijklm")) == "a, b, c, d, e, f, … (13)"
     text = "Softmax(lam=0.023644079736219098, balanced=True)"
     assert with_three_digits(text) == "Softmax(lam=0.0236, balanced=True)"
     assert with_three_digits("Softmax(lam=500.0)") == "Softmax(lam=500.0)"

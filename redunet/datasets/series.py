@@ -63,15 +63,15 @@ def pad_series(series: Iterable[Array], length: int | None = None, *, fill: Fill
     parts = [_checked(one, number) for number, one in enumerate(series)]
     if not parts:
         raise ValueError("expected at least one series, got none")
-    channels = [len(part) for part in parts]
-    lengths = [part.shape[1] for part in parts]
-    other = next((number for number, count in enumerate(channels) if count != channels[0]), None)
+    shapes = [tuple(part.shape) for part in parts]
+    other = next((shape for shape in shapes if shape[0] != shapes[0][0]), None)
     if other is not None:
         raise ValueError(
-            f"series must have shape (C, T_i) with the same number of channels C, got "
-            f"{tuple(parts[0].shape)} for series 0 and {tuple(parts[other].shape)} for series "
-            f"{other}: if channels come last, pass datasets.pad_series([series.T for series in X])"
+            f"series must have shape (C, T_i) with the same number of channels C, got {shapes[0]} "
+            f"for series 0 and {other} for series {shapes.index(other)}: if channels come last, "
+            "pass datasets.pad_series([series.T for series in X])"
         )
+    lengths = [shape[1] for shape in shapes]
     longest = max(lengths)
     if length is not None and longest > length:
         raise ValueError(

@@ -69,7 +69,7 @@ def test_many_classes_are_reported(tmp_path):
     report(net, X, labels, tmp_path / "report.html", worst=0)
     page = Page(tmp_path / "report.html")
     assert "Confusion matrix" in [alt for alt, _ in page.images]
-    assert f"classes{', '.join(map(str, range(22)))}" in page.text
+    assert "classes0, 1, 2, 3, 4, 5, … (22)" in page.text
 
 
 def test_the_accuracy_has_something_to_compare_with(path, problem, tmp_path):
