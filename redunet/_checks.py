@@ -198,9 +198,8 @@ def is_traced() -> bool:
 
     No value can be read then.
     """
-    if torch.compiler.is_compiling() or torch.jit.is_tracing():
-        return True
-    return torch._C._functorch.maybe_current_level() is not None
+    is_graph = torch.compiler.is_compiling() or torch.jit.is_tracing()
+    return is_graph or torch._C._functorch.maybe_current_level() is not None
 
 
 def label_kind(labels: np.ndarray) -> str:

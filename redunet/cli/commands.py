@@ -107,9 +107,8 @@ def predict(options: argparse.Namespace) -> Results | None:
                 best = classes[int(np.argmax(row))]
                 table.writerow([name, best, *(f"{value:.6g}" for value in row)])
             count += len(names)
-    return (
-        None if str(options.output) == "-" else {"samples": count, "written": str(options.output)}
-    )
+    written = str(options.output)
+    return None if written == "-" else {"samples": count, "written": written}
 
 
 @contextmanager

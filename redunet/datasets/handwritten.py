@@ -39,7 +39,7 @@ def mnist(
     data_dir : path, optional
         Folder with the files ``train-images-idx3-ubyte`` and so on, with or without ``.gz``, or
         with a folder ``mnist`` that contains them. By default it is the folder that the environment
-        variable ``REDUNET_DATA`` names.
+        variable ``REDUNET_DATA`` names, or else the current one.
 
     Returns
     -------
@@ -50,20 +50,15 @@ def mnist(
     Raises
     ------
     FileNotFoundError
-        If no folder is given, or it does not contain the files.
+        If the folder does not contain the files.
     ValueError
         If ``split`` is unknown, or a file is damaged.
     """
     if split not in _IDX_NAMES:
         raise ValueError(f"split must be 'train' or 'test', got {split!r}")
-    folder = data_dir or os.environ.get("REDUNET_DATA")
-    if not folder:
-        raise FileNotFoundError(
-            "pass data_dir, or set REDUNET_DATA: the folder of the IDX files; without them, take "
-            "sklearn.datasets.fetch_openml('mnist_784', as_frame=False), which downloads the digits"
-        )
-    images = _read_idx(Path(folder), f"{_IDX_NAMES[split]}-images-idx3-ubyte")
-    labels = _read_idx(Path(folder), f"{_IDX_NAMES[split]}-labels-idx1-ubyte")
+    folder = Path(data_dir or os.environ.get("REDUNET_DATA", ""))
+    images = _read_idx(folder, f"{_IDX_NAMES[split]}-images-idx3-ubyte")
+    labels = _read_idx(folder, f"{_IDX_NAMES[split]}-labels-idx1-ubyte")
     if images.ndim != 3 or labels.shape != (len(images),):
         raise ValueError(
             f"MNIST in {folder} is damaged: images of shape {images.shape}, "
@@ -94,8 +89,9 @@ def _read_idx(folder: Path, name: str) -> np.ndarray:
     path = next((p for p in candidates if p.is_file()), None)
     if path is None:
         raise FileNotFoundError(
-            f"there is no {name} or {name}.gz in {folder} or in {folder / 'mnist'}: pass the "
-            "folder of MNIST's IDX files"
+            f"there is no {name} or {name}.gz in {folder} or in {folder / 'mnist'}: pass data_dir, "
+            "or set REDUNET_DATA, the folder of MNIST's IDX files. Without them, take "
+            "sklearn.datasets.fetch_openml('mnist_784', as_frame=False), which downloads the digits"
         )
     with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
         content = file.read()

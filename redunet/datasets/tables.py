@@ -306,13 +306,13 @@ def _features(table: Table, *, allow_missing: bool) -> Tensor:
     names = [column.name for column in table.columns]
     if not names:
         raise ValueError("the table has no columns besides the labels")
-    for number, name in enumerate(names, 1):
-        if not name or name.startswith("Unnamed: "):  # pandas reads "" as such a name
-            raise ValueError(
-                f"column {number} of the features has no name: if it holds the numbers of the "
-                f"rows, leave it out with drop=[{name!r}] (pandas writes none with index=False), "
-                "or else give it a name"
-            )
+    nameless = [name for name in names if not name or name.startswith("Unnamed: ")]  # by pandas
+    if nameless:
+        raise ValueError(
+            f"column {names.index(nameless[0]) + 1} of the features has no name: if it holds the "
+            f"numbers of the rows, leave it out with drop={nameless[:1]} (pandas writes none with "
+            "index=False), or else give it a name"
+        )
     columns = [as_numbers(column.cells, table.decimal) for column in table.columns]
     texts = [c for c, values in zip(table.columns, columns, strict=True) if values is None]
     if texts:

@@ -53,9 +53,10 @@ def test_mnist_files_that_are_damaged(tmp_path):
         datasets.mnist("dev", tmp_path)
 
 
-def test_mnist_needs_a_folder(monkeypatch):
+def test_mnist_needs_a_folder(monkeypatch, tmp_path):
     monkeypatch.delenv("REDUNET_DATA", raising=False)
-    with pytest.raises(FileNotFoundError, match=r"set REDUNET_DATA: .*fetch_openml"):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"set REDUNET_DATA, .*fetch_openml"):
         datasets.mnist("test")
 
 
