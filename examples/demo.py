@@ -21,10 +21,9 @@ from torch import Tensor
 
 from redunet import datasets
 from redunet.estimators import ReduNetClassifier
-from redunet.inspection.style import METHODS
 from redunet.lifts import RandomCirculantLift
 from redunet.network import ReduNet
-from redunet.plots import plot_rates, plot_search, plot_similarity
+from redunet.plots import PALETTE, plot_rates, plot_search, plot_similarity
 from redunet.search import Search
 
 # Widths of the columns in the table of rates: three for training images, one for test images.
@@ -33,8 +32,8 @@ WIDTHS = (17, 12, 14, 16)
 # Number of candidates of the search that are printed.
 PRINTED = 5
 
-# The method whose colour each curve has, and its marker.
-STYLES = (("RBF SVM", "s"), ("ReduNet, vectors", "^"), ("ReduNet", "o"))
+# The colour and the marker of each curve.
+STYLES = ((PALETTE[1], "s"), (PALETTE[2], "^"), (PALETTE[0], "o"))
 
 
 class Problem(NamedTuple):
@@ -187,9 +186,9 @@ def draw(
 
 def plot_shifts(accuracies: dict[str, list[float]], stride: int, ax: Axes) -> None:
     """Draw the accuracy of each method against the shift of the images."""
-    for (name, by_shift), (method, marker) in zip(accuracies.items(), STYLES, strict=True):
+    for (name, by_shift), (color, marker) in zip(accuracies.items(), STYLES, strict=True):
         shifts = stride * np.arange(len(by_shift))
-        ax.plot(shifts, by_shift, color=METHODS[method], marker=marker, label=name)
+        ax.plot(shifts, by_shift, color=color, marker=marker, label=name)
     ax.set(
         title="Accuracy on shifted digits", xlabel="horizontal shift [pixels]", ylabel="accuracy"
     )

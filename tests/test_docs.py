@@ -16,7 +16,7 @@ from matplotlib.colors import to_hex
 import redunet.datasets
 import redunet.plots
 from redunet._warnings import warn
-from redunet.inspection.style import METHODS
+from redunet.inspection.style import PALETTE
 from tests.test_numbers import RUN
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -138,10 +138,7 @@ def test_lessons_take_the_colours_of_methods_and_classes(monkeypatch):
     lessons = importlib.import_module("_lessons")
     with warnings.catch_warnings(), plt.rc_context():
         lessons.prepare({}, None, "before")
-        assert to_hex("C0") == METHODS["ReduNet"].lower()
-        assert to_hex("C1") == METHODS["RBF SVM"].lower()
-        assert to_hex("C2") == METHODS["ReduNet, vectors"].lower()
-        assert to_hex("C4") == METHODS["linear SVM"].lower()
+        assert [to_hex(f"C{i}") for i in range(7)] == [color.lower() for color in PALETTE]
         lessons.prepare({}, None, "after")
     del sys.modules["_lessons"]
     for lesson in LESSONS:

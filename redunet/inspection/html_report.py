@@ -53,13 +53,6 @@ LISTED = 10
 LISTED_SAMPLES = 30
 
 
-class Picture(NamedTuple):
-    """A picture on a page."""
-
-    data: str  # a data URI
-    width: int  # in pixels
-
-
 class Report(NamedTuple):
     """A report. A notebook shows it below the cell whose last value it is."""
 
@@ -74,6 +67,7 @@ class Report(NamedTuple):
         return f'<iframe srcdoc="{html.escape(self.page)}" style="{style}"></iframe>'
 
 
+@torch.no_grad()
 def report(
     net: ReduNet | FineTuned,
     X: Array,
@@ -133,43 +127,15 @@ def report(
         If samples do not have the shape that the network takes, if a label is not a label of the
         network, or if the number of names differs from that of the samples.
     """
-    layers = constructed(net)
+    model, net = net, constructed(net)
     if path is not None:
         check_place(path)
-    X = layers.samples(X)
-    labels = labels_among(layers.classes_, labels, len(X))
+    X = net.samples(X)
+    labels = labels_among(net.classes_, labels, len(X))
     names = [f"Sample {number}" for number in range(len(X))] if names is None else list(names)
     if len(names) != len(X):
         raise ValueError(f"names must be {len(X)}, one for each sample, got {len(names)}")
-    source = files("redunet.inspection").joinpath("report.html").read_text(encoding="utf-8")
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["readable"] = readable
-    page = environment.from_string(source.lstrip()).render(
-        title=title,
-        version=__version__,
-        summary=description(net),
-        results=evaluation(net, X, labels, train=train),
-        **_contents(net, X, labels, names, worst, search),
-    )
-    if path is not None:
-        with atomic_write(path) as temporary:
-            temporary.write_text(page, encoding="utf-8")
-    return Report(page, None if path is None else Path(path))
-
-
-@torch.no_grad()
-def _contents(
-    model: ReduNet | FineTuned,
-    X: Tensor,
-    labels: np.ndarray,
-    names: list[str],
-    worst: int,
-    search: Search | None,
-) -> dict[str, object]:
-    """Pictures and tables."""
-    net = constructed(model)
-    predictions = model.predict(X)
-    rows = shown_rows(labels)
+    predictions, rows = model.predict(X), shown_rows(labels)
     pictures = {
         "rates": picture(plot_rates(net.history, ax=_panel())),
         "reliability": picture(plot_reliability(model, X, labels, ax=_panel())),
@@ -193,16 +159,26 @@ def _contents(
         explained = [
             _explained(model, X[i], labels[i], names[i], i) for i in order[:worst].tolist()
         ]
-        table = table[: max(LISTED_SAMPLES, worst)]
-    return {
-        "pictures": pictures,
-        "printed": printed,
-        "errors": _errors(net.classes_, labels, predictions),
-        "has_places": has_places,
-        "is_deep": len(net.layers) > 1,
-        "explained": explained,
-        "worst": table,
-    }
+    source = files("redunet.inspection").joinpath("report.html").read_text(encoding="utf-8")
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["readable"] = readable
+    page = environment.from_string(source.lstrip()).render(
+        title=title,
+        version=__version__,
+        summary=description(model),
+        results=evaluation(model, X, labels, train=train),
+        pictures=pictures,
+        printed=printed,
+        errors=_errors(net.classes_, labels, predictions),
+        has_places=has_places,
+        is_deep=len(net.layers) > 1,
+        explained=explained,
+        worst=table[: max(LISTED_SAMPLES, worst)],
+    )
+    if path is not None:
+        with atomic_write(path) as temporary:
+            temporary.write_text(page, encoding="utf-8")
+    return Report(page, None if path is None else Path(path))
 
 
 def _worst(
@@ -265,11 +241,11 @@ def _panel() -> Axes:
     return plt.subplots(figsize=PANEL, layout="constrained")[1]
 
 
-def picture(drawn: Axes | np.ndarray) -> Picture:
-    """The figure of one or several axes; it is closed."""
+def picture(drawn: Axes | np.ndarray) -> dict[str, object]:
+    """The figure of one or several axes as a data URI, and its width in pixels; it is closed."""
     figure = np.ravel(np.array(drawn, dtype=object))[0].get_figure(root=True)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI)
-    width = round(figure.get_figwidth() * PAGE_DPI)
     plt.close(figure)
-    return Picture(f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}", width)
+    data = f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return {"data": data, "width": round(figure.get_figwidth() * PAGE_DPI)}

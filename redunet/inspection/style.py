@@ -17,17 +17,6 @@ MARKERS = "os^Dv*PX<>"
 # Ten hues for classes. With any kind of colour blindness, no two of them look the same.
 HUES = (*PALETTE, "#8C0000", "#5B2A9B", "#A6D854")
 
-# The colour of each method, the same in all comparisons; "other" is for a method without its own.
-METHODS = {
-    "ReduNet": PALETTE[0],
-    "RBF SVM": PALETTE[1],
-    "ReduNet, vectors": PALETTE[2],
-    "CNN": PALETTE[3],
-    "linear SVM": PALETTE[4],
-    "MiniRocket": PALETTE[5],
-    "other": PALETTE[6],
-}
-
 
 def class_colors(count: int) -> np.ndarray:
     """Colours of ``count`` classes, ``(count, 4)``: up to ten hues, or viridis for more classes."""
@@ -49,10 +38,10 @@ def class_style(number: int) -> Style:
     return {"color": HUES[number % len(HUES)], "marker": MARKERS[(number + turn) % len(MARKERS)]}
 
 
-def given_or_new(ax: Axes | None, *, figsize: tuple[float, float] | None = None) -> Axes:
+def given_or_new(ax: Axes | None) -> Axes:
     """The axes if they are given, otherwise those of a new figure."""
     if ax is None:
-        _, ax = plt.subplots(figsize=figsize, layout="constrained")
+        _, ax = plt.subplots(layout="constrained")
     return ax
 
 

@@ -40,20 +40,10 @@ class ReduConvLayer(nn.Module):
 
     def forward(self, Z: Tensor) -> Tensor:
         """Map features ``(m, C, H, W)`` to features of the same shape."""
-        responses = self._responses(Z)
-        weights = self._membership_of(responses)[:, :, None, None, None]
+        responses = self.compression(Z).unflatten(1, (self.num_classes, -1))  # (m, k, C, H, W)
+        norms = torch.linalg.vector_norm(responses, dim=(2, 3, 4))
+        weights = soft_membership(norms, self.lam)[:, :, None, None, None]
         return Z + self.eta * (self.expansion(Z) - (weights * responses).sum(1))
-
-    def membership(self, Z: Tensor) -> Tensor:
-        """Memberships π̂ ``(m, k)`` of samples ``(m, C, H, W)``."""
-        return self._membership_of(self._responses(Z))
-
-    def _responses(self, Z: Tensor) -> Tensor:
-        """Cʲ z for every class, ``(m, k, C, H, W)``."""
-        return self.compression(Z).unflatten(1, (self.num_classes, -1))
-
-    def _membership_of(self, responses: Tensor) -> Tensor:
-        return soft_membership(torch.linalg.vector_norm(responses, dim=(2, 3, 4)), self.lam)
 
     def extra_repr(self) -> str:
         """Shown in ``repr``."""

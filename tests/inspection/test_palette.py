@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from redunet.inspection.style import HUES, METHODS, class_style
+from redunet.inspection.style import HUES, class_style
 from redunet.plots import (
     class_colors,
 )
@@ -55,4 +55,3 @@ def test_the_first_hundred_classes_differ_in_colour_or_marker():
     assert len(set(styles)) == 100
     assert [color for color, _ in styles[:10]] == list(HUES)
     assert class_colors(11).shape == (11, 4)
-    assert len(set(METHODS.values())) == len(METHODS)
