@@ -227,16 +227,13 @@ class MultiScaleLift(Lift):
 
     def _channels(self, X: Tensor, scale: int) -> Tensor:
         """The channels of one dilation, ``(m, K, *spatial)``, or their means over all places."""
-        size = self.kernels_per_scale
-        if self.mean and not torch.compiler.is_exporting():
-            size = max(1, _block_entries(X) // math.prod(X.shape[2:]) // GROUP) * GROUP
+        size = max(1, _block_entries(X) // math.prod(X.shape[2:]) // GROUP) * GROUP
         found: list[list[Tensor]] = [[] for _ in self._nonlinearities]
         for start in range(0, self.kernels_per_scale, size):
             chosen = slice(start, start + size)
             above = self._respond(X, scale, chosen, -self.biases[scale, chosen])
             for nonlinearity, blocks in zip(self._nonlinearities, found, strict=True):
-                own = above if blocks is found[-1] else above.clone()
-                channels = self._activate(own, nonlinearity, scale, chosen)
+                channels = self._activate(above, nonlinearity, scale, chosen)
                 average = self.mean and self.ndim > 0
                 blocks.append(channels.flatten(2).mean(2) if average else channels)
         return torch.cat([block for blocks in found for block in blocks], 1)
@@ -267,16 +264,16 @@ class MultiScaleLift(Lift):
     def _activate(
         self, above: Tensor, nonlinearity: Nonlinearity, scale: int, chosen: slice
     ) -> Tensor:
-        """A nonlinearity of r − b, ``(m, K, *spatial)``, which is overwritten."""
+        """A nonlinearity of r − b, ``(m, K, *spatial)``."""
         along = (-1, *[1] * self.ndim)
         spreads = self.spreads[scale, chosen]
         if nonlinearity == "step":
             return (above > 0).to(above.dtype)
         if nonlinearity == "relu":
-            return above.relu_()
+            return above.relu()
         if nonlinearity == "soft step":
-            return above.div_(SOFTNESS * spreads.view(along)).sigmoid_()
-        responses = above.add_(self.biases[scale, chosen].view(along))
+            return above.div(SOFTNESS * spreads.view(along)).sigmoid_()
+        responses = above.add(self.biases[scale, chosen].view(along))
         least = SILENCE * spreads.view(-1, GROUP, *along[1:]).amax(1, keepdim=True)
         return _compete(responses.unflatten(1, (-1, GROUP)), least)
 

@@ -16,9 +16,8 @@ PROJECTIONS = 512
 # Kernels of each dilation for a reader, which only takes the mean of their responses.
 READ_KERNELS = 128
 
-# Images have kernels of these dilations, as far as the shortest axis has room for them.
+# Images have kernels of these dilations, as far as they fit into the shortest axis.
 IMAGE_DILATIONS = (1, 2, 3, 4)
-IMAGE_KERNEL_SIZE = 3
 
 # Kernels have at most this number of spatial axes.
 MOST_AXES = 3
@@ -121,8 +120,7 @@ def _kernels(
     channels, *spatial = sample_shape
     dilations = None  # for series the lift determines them itself
     if len(spatial) > 1:
-        room = max(1, (min(spatial) - 1) // (IMAGE_KERNEL_SIZE - 1))
-        dilations = [dilation for dilation in IMAGE_DILATIONS if dilation <= room]
+        dilations = [d for d in IMAGE_DILATIONS if 2 * d < min(spatial)] or [1]
     lift = MultiScaleLift(
         channels,
         len(spatial),
