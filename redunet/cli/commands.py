@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from redunet import datasets
 from redunet._checks import check_device
 from redunet._formats import OPTIONS, kind_of
-from redunet._names import Names
 from redunet.datasets.folders import image_files, is_image, read_images
 from redunet.datasets.tables import LabelledSamples, first_row
 from redunet.files import exporting
@@ -53,7 +52,7 @@ def construct(options: argparse.Namespace) -> Results:
         X, labels, lift=search or lift, feature_names=data.columns, progress=True, **settings
     )
     seconds = time.perf_counter() - start
-    net.names = Names(net.names.features, data.label)
+    net.names = net.names._replace(label=data.label)
     net.save(options.output, samples=(X, labels) if options.samples else None)
     classes, counts = np.unique(labels, return_counts=True)
     names = {"columns": data.columns and list(data.columns), "label": data.label}
@@ -71,11 +70,11 @@ def construct(options: argparse.Namespace) -> Results:
 
 def _chosen(search: Search) -> Results:
     """What a search chose, and its results by leave-one-out; None if no sample was left out."""
-    best, loss, accuracy = search.best_, search.loss_, search.accuracy_
+    best = search.best_
     return {
         "chosen": best.name if best.band is None else f"{best.name}, band {best.band}",
-        "accuracy (leave-one-out)": None if np.isnan(accuracy) else accuracy,
-        "log loss (leave-one-out)": None if np.isnan(loss) else loss,
+        "accuracy (leave-one-out)": None if np.isnan(search.accuracy_) else search.accuracy_,
+        "log loss (leave-one-out)": None if np.isnan(search.loss_) else search.loss_,
     }
 
 
