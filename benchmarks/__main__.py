@@ -34,7 +34,7 @@ BENCHMARKS = {
         "each reader alone, and both, on few samples", "more packages for half", 30
     ),
     "dictionaries": Benchmark("lifts with learned kernels, beside random ones", "", 1),
-    "normalizations": Benchmark("other normalisations than the sphere", "", 5),
+    "normalizations": Benchmark("other normalisations than the sphere", "", 15),
     "probabilities": Benchmark("log loss of new samples, beside a calibrated SVM", "", 5),
     "uneven": Benchmark("classes of uneven size, with and without weights", "a CSV for a part", 2),
     "unknown_labels": Benchmark("accuracy with few labels", "MNIST for a part", 60),
