@@ -74,15 +74,13 @@ class Explanation:
         return self.classes.tolist()[self.memberships[-1].argmax()]
 
     def nearest_classes(self, count: int) -> list[int]:
-        """Indices of the classes with the largest mean membership over all layers, in order."""
+        """Indices of the classes with the largest mean membership over all layers, in order.
+
+        The true class takes the last place if it is known and not one of them.
+        """
         closeness = self.memberships.mean(0)
         # If memberships round to zero, the residuals decide.
-        order = np.lexsort((self.residuals.mean(0), -closeness))
-        return order[:count].tolist()
-
-    def shown_classes(self, count: int) -> list[int]:
-        """The nearest classes; the true class takes the last place if it is not one of them."""
-        nearest = self.nearest_classes(count)
+        nearest = np.lexsort((self.residuals.mean(0), -closeness))[:count].tolist()
         true = np.flatnonzero(self.classes == self.label).tolist()
         return nearest if set(true) <= set(nearest) else nearest[:-1] + true
 
@@ -103,7 +101,7 @@ class Explanation:
         """
         headers = ["layer", "angle [deg]", "‖ηEv‖"]
         columns = [range(1, len(self.angles) + 1), self.angles, self.expansion]
-        for j in self.shown_classes(count):
+        for j in self.nearest_classes(count):
             headers += [f"{self.classes[j]}: residual", "membership", "step"]
             columns += [self.residuals[:, j], self.memberships[:, j], self.compression[:, j]]
         return headers, list(zip(*columns, strict=True))

@@ -20,7 +20,6 @@ import torch
 from jinja2 import Environment
 from matplotlib.axes import Axes
 from sklearn.metrics import ConfusionMatrixDisplay, confusion_matrix
-from torch import Tensor
 
 from redunet._checks import Array
 from redunet._tables import readable
@@ -156,9 +155,12 @@ def report(
     if worst and not any(layer.membership_rule.rectifies for layer in net.layers):
         residuals = net.residual_norms(X) * net.layers[-1].comparison_weights()
         order, table = _worst(net.classes_, residuals.cpu().numpy(), labels, predictions, names)
-        explained = [
-            _explained(model, X[i], labels[i], names[i], i) for i in order[:worst].tolist()
-        ]
+        for i in order[:worst].tolist():
+            explanation = explain(model, X[i], label=labels[i])
+            sample = {"name": names[i], "link": f"sample-{i}", "explanation": explanation}
+            sample["decision"] = picture(plot_decision(explanation.decision))
+            sample["layers"] = picture(plot_explanation(explanation))
+            explained.append(sample)
     source = files("redunet.inspection").joinpath("report.html").read_text(encoding="utf-8")
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters["readable"] = readable
@@ -194,20 +196,6 @@ def _worst(
     order = np.argsort(rival - fit, kind="stable")
     columns = (names, labels.tolist(), predictions.tolist(), fit, rival, fit - rival)
     return order, [[column[i] for column in columns] for i in order.tolist()]
-
-
-def _explained(
-    model: ReduNet | FineTuned, x: Tensor, label: np.generic, name: str, number: int
-) -> dict[str, object]:
-    """A sample with the reasons for its class."""
-    explanation = explain(model, x, label=label)
-    return {
-        "name": name,
-        "link": f"sample-{number}",
-        "explanation": explanation,
-        "decision": picture(plot_decision(explanation.decision)),
-        "layers": picture(plot_explanation(explanation)),
-    }
 
 
 def _errors(classes: np.ndarray, labels: np.ndarray, predictions: np.ndarray) -> list[list[object]]:

@@ -55,27 +55,21 @@ def plot_decision(decision: Decision, *, figure: FigureBase | None = None) -> np
     -------
     numpy array of one to three matplotlib Axes
     """
-    names = ["inputs"] * bool(decision.by_input) + ["places"] * _has_places(decision)
-    names += ["frequencies"] * (len(decision.by_frequency) > 1)
-    names = names or ["frequencies"]
-    rows = -(-len(names) // 2)
+    draws = [_draw_inputs] * bool(decision.by_input) + [_draw_places] * _has_places(decision)
+    draws = draws + [_draw_frequencies] * (len(decision.by_frequency) > 1) or [_draw_frequencies]
+    rows = -(-len(draws) // 2)
     if figure is None:
-        size = (6.8, 3.2 * rows) if len(names) > 1 else (6.8, 3.6)
+        size = (6.8, 3.2 * rows) if len(draws) > 1 else (6.8, 3.6)
         figure = plt.figure(figsize=size, layout="constrained")
-    axes: np.ndarray = figure.subplots(rows, min(2, len(names)), squeeze=False).flatten()
-    for ax in axes[len(names) :]:
+    axes: np.ndarray = figure.subplots(rows, min(2, len(draws)), squeeze=False).flatten()
+    for ax in axes[len(draws) :]:
         ax.remove()
-    draw = {
-        "inputs": _draw_inputs,
-        "places": _draw_places,
-        "frequencies": _draw_frequencies,
-    }
-    for name, ax in zip(names, axes, strict=False):
-        draw[name](ax, decision)
+    for draw, ax in zip(draws, axes, strict=False):
+        draw(ax, decision)
     winner, other = decision.classes
     title = literal(f"{winner} (blue) rather than {other} (orange)")
     figure.suptitle(title, fontsize="medium")
-    return axes[: len(names)]
+    return axes[: len(draws)]
 
 
 def plot_explanation(explanation: Explanation, *, figure: FigureBase | None = None) -> np.ndarray:
@@ -196,7 +190,7 @@ def _draw_classes(
     ax: Axes, explanation: Explanation, values: np.ndarray, expansion: np.ndarray | None = None
 ) -> None:
     """Draw a curve for each class over the layers. The nearest classes have colours and names."""
-    classes, named = explanation.classes, explanation.shown_classes(NAMED_CLASSES)
+    classes, named = explanation.classes, explanation.nearest_classes(NAMED_CLASSES)
     layers = np.arange(1, len(values) + 1)
     if expansion is not None:
         ax.plot(layers, expansion, ".-", color="black", linewidth=2, label="$E$")

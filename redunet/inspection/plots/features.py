@@ -6,6 +6,7 @@ from itertools import pairwise
 import numpy as np
 import torch
 from matplotlib.axes import Axes
+from torch import Tensor
 from torch.nn.functional import normalize
 
 from redunet._checks import Array, as_samples
@@ -30,36 +31,28 @@ def shown_rows(labels: np.ndarray) -> np.ndarray:
     return np.sort(np.concatenate([np.flatnonzero(labels == c)[:count] for c in classes]))
 
 
-def cosine_similarity(A: Array, B: Array) -> np.ndarray:
-    """Absolute cosine similarity of all pairs of flattened samples, ``(m, …)`` × ``(n, …)``."""
-    A, B = (normalize(as_samples(Z, name="Z").detach().flatten(1)).cpu() for Z in (A, B))
-    return (A @ B.T).abs().numpy()
-
-
 @torch.no_grad()
-def similarity_over_shifts(A: Array, B: Array) -> np.ndarray:
+def similarity_over_shifts(Z: Tensor) -> Tensor:
     """Largest absolute cosine similarity of each pair over all cyclic shifts of one sample.
 
     Parameters
     ----------
-    A, B : array-like or Tensor of shape (m, C, *spatial) and (n, C, *spatial)
+    Z : Tensor of shape (m, C, *spatial)
+        Samples of unit norm.
 
     Returns
     -------
-    numpy array (m, n)
+    Tensor of shape (m, m)
     """
-    A, B = (as_samples(Z, name="Z").cpu() for Z in (A, B))
-    shape, axes = A.shape[2:], tuple(range(2, A.ndim))
-    spectra = [
-        torch.fft.rfftn(normalize(Z.flatten(1)).view_as(Z), dim=axes).flatten(2) for Z in (A, B)
-    ]
+    shape, axes = Z.shape[2:], tuple(range(2, Z.ndim))
+    V = torch.fft.rfftn(Z, dim=axes).flatten(2)
     layout = (*shape[:-1], shape[-1] // 2 + 1)
     largest = []
-    for part in spectra[0].split(max(1, BLOCK // (len(B) * math.prod(shape)))):
-        crossed = torch.einsum("acf,bcf->abf", part, spectra[1].conj()).unflatten(2, layout)
+    for part in V.split(max(1, BLOCK // (len(Z) * math.prod(shape)))):
+        crossed = torch.einsum("acf,bcf->abf", part, V.conj()).unflatten(2, layout)
         correlation = torch.fft.irfftn(crossed, s=shape, dim=axes)  # at all shifts
         largest.append(correlation.flatten(2).abs().amax(2))
-    return torch.cat(largest).numpy()
+    return torch.cat(largest)
 
 
 def plot_similarity(
@@ -94,12 +87,13 @@ def plot_similarity(
     Z, labels = as_samples(Z, name="Z"), as_labels(labels, len(Z))
     if shift_invariant and Z.ndim < 3:
         raise ValueError(f"signals have shape (m, C, *spatial), got {tuple(Z.shape)}")
-    similarity = (similarity_over_shifts if shift_invariant else cosine_similarity)(Z, Z)
+    V = normalize(Z.detach().flatten(1)).cpu()
+    similarity = similarity_over_shifts(V.view(Z.shape)) if shift_invariant else (V @ V.T).abs()
     ax, order = given_or_new(ax), np.argsort(labels, kind="stable")
     classes, counts = np.unique(labels, return_counts=True)
     edges = np.concatenate([[0], np.cumsum(counts)])
     image = ax.imshow(
-        similarity[np.ix_(order, order)],
+        similarity.numpy()[np.ix_(order, order)],
         vmin=0,
         vmax=1,
         cmap="Blues",
