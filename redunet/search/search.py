@@ -232,7 +232,14 @@ class Search:
         *,
         progress: bool = False,
     ) -> Self:
-        """Compare all candidates on a source of samples; see :meth:`fit`."""
+        """Compare all candidates on a source of samples.
+
+        Parameters
+        ----------
+        source : Source
+        batch_size, processes, progress
+            As in :meth:`fit`, with ``process_group``.
+        """
         from sklearn.utils import check_random_state
 
         seed = int(check_random_state(self.seed).randint(2**31 - 1))
