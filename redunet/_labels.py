@@ -57,7 +57,9 @@ def as_labels(
     if values.ndim == 2:
         if hidden.any():
             raise ValueError("memberships must not be masked: mask labels of shape (m,) instead")
-        return _memberships(values)
+        if values.dtype.kind not in "biufO":
+            raise TypeError(f"memberships must be numbers, got {values.dtype}")
+        return values.astype(np.float64) if values.dtype == object else values
     unknown = plain(unknown)
     if not partial and hidden.any():
         raise ValueError(
@@ -116,14 +118,6 @@ def _check_shape(values: np.ndarray, num_samples: int | None, memberships: bool)
     also = f", or ({m}, k) for soft memberships" if memberships else ""
     of = "" if num_samples is None else f" for {num_samples} samples"
     raise ValueError(f"labels must have shape ({m},){also}: got {shape}{of}{hint}")
-
-
-def _memberships(values: np.ndarray) -> np.ndarray:
-    if values.dtype == object:
-        values = values.astype(np.float64)
-    if values.dtype.kind not in "biuf":
-        raise TypeError(f"memberships must be numbers, got {values.dtype}")
-    return values
 
 
 def _of_one_kind(values: np.ndarray) -> np.ndarray:
