@@ -169,7 +169,7 @@ class OLELoss(nn.Module):
             return undefined_loss(Z)
         Z = _as_vectors(Z)
         partition = Partition.from_labels(labels, len(Z), device=Z.device, partial=True)
-        with _full_precision(Z):
+        with torch.autocast(Z.device.type, enabled=False):
             parts = sum(
                 nuclear_norm(batch.gather(Z[None])).sum() for batch in partition.class_batches
             )
@@ -262,12 +262,12 @@ class VariationalMCR2Loss(UnitNormLoss):
         """
         if has_overflowed(Z):
             return undefined_loss(Z)
-        with _full_precision(Z):
+        with torch.autocast(Z.device.type, enabled=False):
             Z, partition = self._batch(Z, labels)
             self._check_norms(Z)
             counts = partition.counts.to(Z.dtype)
             energies = partition.sums((Z @ self.dictionary.mT).square())
-            of_moments = (_squared_moments(Z, partition) / _positive(counts)).sum()
+            of_moments = (_squared_moments(Z, partition) / counts.clamp_min(1e-30)).sum()
             of_codes = ((self.codes @ coherence(self.dictionary).square()) * self.codes).sum(1)
             error = of_moments - 2 * (self.codes * energies).sum() + (counts * of_codes).sum()
             return self.mu / 2 * error
@@ -298,10 +298,10 @@ class VariationalMCR2Loss(UnitNormLoss):
         """
         if has_overflowed(Z):
             return
-        with _full_precision(Z):
+        with torch.autocast(Z.device.type, enabled=False):
             Z, partition = self._batch(Z, labels)
             counts, projections = partition.counts.to(Z.dtype), Z @ self.dictionary.mT
-            energies = partition.sums(projections.square()) / _positive(counts)[:, None]
+            energies = partition.sums(projections.square()) / counts.clamp_min(1e-30)[:, None]
             products = (projections * partition.spread(self.codes)).mT @ Z
             before = self._approximation(partition)
             check_factors(before.covariance)
@@ -437,16 +437,8 @@ def _squared_moments(Z: Tensor, partition: Partition) -> Tensor:
     return norms
 
 
-def _positive(counts: Tensor) -> Tensor:
-    return counts.clamp_min(torch.finfo(counts.dtype).tiny)
-
-
 def _as_vectors(Z: Tensor) -> Tensor:
     Z = as_samples(Z, name="Z")
     if Z.ndim != 2:
         raise ValueError(f"Z must have shape (m, n), got {tuple(Z.shape)}")
     return Z
-
-
-def _full_precision(Z: Tensor) -> torch.autocast:
-    return torch.autocast(Z.device.type, enabled=False)
