@@ -99,7 +99,8 @@ def plot_explanation(explanation: Explanation, *, figure: FigureBase | None = No
     axes[1].set(title="Membership", ylabel=r"$\hat{\pi}_j$", ylim=(-0.03, 1.03))
     _draw_classes(axes[2], explanation, explanation.compression, explanation.expansion)
     axes[2].set(title="Parts of the step", ylabel="length", ylim=(0, None))
-    axes[2].legend(fontsize="small", frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    if len(explanation.angles) > 1:
+        axes[2].legend(fontsize="small", frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     return axes
 
 
@@ -189,8 +190,19 @@ def _colors(percentages: np.ndarray) -> list[str]:
 def _draw_classes(
     ax: Axes, explanation: Explanation, values: np.ndarray, expansion: np.ndarray | None = None
 ) -> None:
-    """Draw a curve for each class over the layers. The nearest classes have colours and names."""
+    """Draw a curve for each class over the layers, or bars of the nearest classes if there is one.
+
+    In curves, the nearest classes have colours and names.
+    """
     classes, named = explanation.classes, explanation.nearest_classes(NAMED_CLASSES)
+    if len(values) == 1:
+        bars = {} if expansion is None else {"$E$": (expansion[0], "black")}
+        bars |= {literal(classes[j]): (values[0, j], class_style(j)["color"]) for j in named}
+        heights, colors = zip(*bars.values(), strict=True)
+        ax.bar(range(len(bars)), heights, color=colors)
+        ax.set_xticks(range(len(bars)), bars, rotation=45 if max(map(len, bars)) > 4 else 0)
+        ax.set_xlabel("nearest classes")
+        return
     layers = np.arange(1, len(values) + 1)
     if expansion is not None:
         ax.plot(layers, expansion, ".-", color="black", linewidth=2, label="$E$")

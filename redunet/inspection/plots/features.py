@@ -138,17 +138,19 @@ def plot_singular_values(Z: Array, labels: Array, *, ax: Axes | None = None) -> 
     ax = given_or_new(ax)
     Z, labels = as_samples(Z, name="Z").detach().flatten(1).cpu(), as_labels(labels, len(Z))
     classes = np.unique(labels)
+    lines, named = [], len(classes) <= NAMED_CLASSES
     for number, label in enumerate(classes):
         values = torch.linalg.svdvals(Z[labels == label])
-        (line,) = ax.plot(np.arange(1, len(values) + 1), values, color="0.6", linewidth=1)
-        if len(classes) <= NAMED_CLASSES:
-            line.set(**class_style(number), markersize=4, markevery=0.15)
-            line.set_label(f"class {literal(label)}")
-        elif not number:
-            line.set_label("single classes")
+        lines += ax.plot(np.arange(1, len(values) + 1), values, color="0.6", linewidth=1)
+        if named:
+            lines[-1].set(**class_style(number), markersize=4, markevery=0.15)
+    names = list(map(literal, classes)) if named else ["single classes"]
     values = torch.linalg.svdvals(Z)
-    ax.plot(np.arange(1, len(values) + 1), values, color="black", linewidth=2, label="all")
+    whole = ax.plot(np.arange(1, len(values) + 1), values, color="black", linewidth=2)
     ax.set(xlabel="component", ylabel="singular value", title="Singular values")
     ax.set_ylim(0, None, auto=None)  # further curves on the same axes may be higher
-    ax.legend(frameon=False, ncols=2, handlelength=1.5, columnspacing=1.0)
+    # Names are given together with their lines, because a label that begins with "_" is left out.
+    lines = [*lines[: len(names)], *whole]
+    options = {"frameon": False, "ncols": 2, "handlelength": 1.5, "columnspacing": 1.0}
+    ax.legend(lines, [*names, "all"], title="class" if named else None, **options)
     return ax

@@ -1,4 +1,4 @@
-"""Plots with a curve over the layers."""
+"""Plots with a curve or bars for each layer."""
 
 import numpy as np
 
@@ -67,16 +67,16 @@ def test_the_true_class_has_a_colour(images):
     assert f"class digit {furthest}" in colors_of(plot_explanation(explanation)[1])
 
 
-def test_one_layer_has_points(circle):
+def test_one_layer_has_bars(circle):
     _, X, labels = circle
     net = ReduNet.construct(X, labels, num_layers=1)
     explanation = explain(net, X[0])
     axes = plot_explanation(explanation)
     arrays = explanation.residuals, explanation.memberships, explanation.compression
+    order = explanation.nearest_classes(2)
     for ax, array in zip(axes, arrays, strict=True):
-        drawn = {line.get_label(): line for line in ax.lines}
-        for j in range(2):
-            point = drawn[f"class {net.classes_[j]}"]
-            assert point.get_xydata().tolist() == [[1, array[0, j]]]
-            assert point.get_marker() != "None"
-    assert drawn["$E$"].get_ydata() == explanation.expansion
+        heights = [patch.get_height() for patch in ax.patches]
+        np.testing.assert_allclose(heights[-2:], array[0, order])
+        names = [tick.get_text() for tick in ax.get_xticklabels()]
+        assert names[-2:] == [str(net.classes_[j]) for j in order]
+    assert axes[2].patches[0].get_height() == explanation.expansion[0]

@@ -57,7 +57,7 @@ def test_singular_values_of_all_and_of_each_class():
     Z = torch.randn(12, 5, generator=torch.manual_seed(0))
     labels = np.repeat(["x", "y"], [9, 3])
     ax = plot_singular_values(Z, labels)
-    assert [line.get_label() for line in ax.lines] == ["class x", "class y", "all"]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["x", "y", "all"]
     for line, part in zip(ax.lines, (Z[:9], Z[9:], Z), strict=True):
         expected = np.linalg.svd(part.numpy(), compute_uv=False)
         np.testing.assert_allclose(line.get_ydata(), expected, rtol=1e-5)
