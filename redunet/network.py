@@ -248,6 +248,9 @@ class ReduNet(nn.Module):
         (100,)
         """
         check_device(device)
+        for name, path in {"workdir": workdir, "checkpoint": checkpoint}.items():
+            if not (path is None or (path and isinstance(path, str | PathLike))):
+                raise ValueError(f"{name} must be a path or None, got {path!r}")
         batch_size = check_count(batch_size=batch_size)
         names = Names.from_data(X, labels, feature_names)
         processes = Processes(process_group)

@@ -150,7 +150,13 @@ def plot_singular_values(Z: Array, labels: Array, *, ax: Axes | None = None) -> 
     ax.set(xlabel="component", ylabel="singular value", title="Singular values")
     ax.set_ylim(0, None, auto=None)  # further curves on the same axes may be higher
     # Names are given together with their lines, because a label that begins with "_" is left out.
-    lines = [*lines[: len(names)], *whole]
-    options = {"frameon": False, "ncols": 2, "handlelength": 1.5, "columnspacing": 1.0}
-    ax.legend(lines, [*names, "all"], title="class" if named else None, **options)
+    ax.legend(
+        [*lines[: len(names)], *whole],
+        [*names, "all"],
+        title="class" if named else None,
+        frameon=False,
+        ncols=2,
+        handlelength=1.5,
+        columnspacing=1.0,
+    )
     return ax
