@@ -138,7 +138,8 @@ class FolderCheckpoint:
             return
         for name, each in self._sets.items():
             each.current = self._read_features(number, f"{name}-current")
-            each.previous = self._read_features(number, f"{name}-previous") or None
+            if each.keeps_previous:
+                each.previous = self._read_features(number, f"{name}-previous")
         construction.moments = construction.gather()
 
     def _check_identity(self, stored: Identity) -> None:
@@ -188,6 +189,12 @@ def identity_of(construction: Construction, lift: nn.Module | None) -> Identity:
         "the list of batch sizes": samples.current.sizes,
         "the list of classes": samples.partition.classes,
         "the lift": lift_to_json(lift),
+        "the list of settings in the lift": [  # of modules whose arguments are not known
+            [name, key, value]
+            for name, part in (lift.named_modules() if lift else ())
+            for key, value in vars(part).items()
+            if key[0] != "_" and isinstance(value, bool | int | float | str)
+        ],
         "the tensors of the lift": str(Digest(*(lift.state_dict().values() if lift else ()))),
     }
     del identity["num_layers"], identity["tol"]

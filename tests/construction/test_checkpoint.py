@@ -161,6 +161,24 @@ def test_checkpoints_of_other_constructions_are_refused(change, message, tmp_pat
     assert_same(construct(2, checkpoint=tmp_path), construct(2))  # and left as they were
 
 
+class Rolled(torch.nn.Module):
+    """Channels in another order, which no rate shows."""
+
+    def __init__(self, steps):
+        super().__init__()
+        self.steps = steps
+
+    def forward(self, X):
+        return X.roll(self.steps, 1)
+
+
+def test_settings_of_lifts_that_are_not_registered_are_compared(tmp_path):
+    construct(1, lift=Rolled(1), checkpoint=tmp_path)
+    assert_same(construct(2, lift=Rolled(1), checkpoint=tmp_path), construct(2, lift=Rolled(1)))
+    with pytest.raises(ValueError, match=r"settings in the lift is .*'steps', 1\].*'steps', 2\]"):
+        construct(2, lift=Rolled(2), checkpoint=tmp_path)
+
+
 def test_settings_of_another_kind_are_the_same(tmp_path):
     construct(1, eps_sq=1, lam=3, checkpoint=tmp_path)
     net = construct(2, eps_sq=np.float64(1.0), lam=3.0, checkpoint=tmp_path)
