@@ -314,7 +314,7 @@ def remade(
     with memory_advice(encoder.batch_size):
         source, classes = ArraySource(X, labels, X.device), np.arange(len(parts.classes))
         samples = encoder.collect(source, parts.settings.eps_sq, classes=classes)
-        settings = replace(parts.settings, num_layers=len(steps), tol=None)
+        settings = replace(parts.settings, num_layers=len(steps), tol=None, eta=None)
         construction = Construction(settings, samples, steps=steps)
         construction.run()
     return parts._replace(layers=construction.layers)

@@ -113,6 +113,14 @@ def test_a_lift_that_was_fitted_to_other_samples_stays_in_the_file(tmp_path):
     torch.testing.assert_close(twin(other), net(other), rtol=0, atol=1e-8)
 
 
+def test_steps_that_were_given_for_more_layers(tmp_path):
+    net, X, labels = constructed(30, eta=[0.5, 0.1, 0.01], num_layers=None, tol=0.9)
+    assert len(net.layers) < 3
+    net.save(tmp_path / "net.safetensors", samples=(X, labels))
+    assert "samples.X" in load_file(tmp_path / "net.safetensors")
+    torch.testing.assert_close(ReduNet.load(tmp_path / "net.safetensors")(X), net(X))
+
+
 def test_soft_labels_come_back(tmp_path):
     X = samples(10, 6)
     labels = np.random.default_rng(0).dirichlet(np.ones(3), size=10)
