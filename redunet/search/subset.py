@@ -53,6 +53,7 @@ def batches(source: Source, size: int) -> Iterator[tuple[Tensor, np.ndarray, np.
     """Samples whose class is known, with their labels and weights."""
     start = 0
     for X, labels in source.batches(size):
+        check_sample_shape(X, tuple(source.example.shape[1:]))
         stop, known = start + len(X), known_labels(labels)
         weights = np.ones(len(X)) if source.weights is None else source.weights[start:stop]
         yield X[torch.from_numpy(known).to(X.device)], np.asarray(labels)[known], weights[known]
@@ -80,7 +81,6 @@ def draw(
     drawn: list[Drawn] = []
     everyone: list[tuple[np.ndarray, np.ndarray]] = []
     for X, labels, weights in batches(source, batch_size):
-        check_sample_shape(X, tuple(source.example.shape[1:]))
         if labels.ndim > 1 and not memberships:
             raise ValueError(
                 f"a search needs one label for each sample, got labels of shape {labels.shape}; "
@@ -100,7 +100,10 @@ def draw(
     else:
         classes, places = np.unique(all_labels, return_inverse=True)
     if len(classes) < 2:
-        raise ValueError(f"at least two classes are needed, got 1 class: {classes.tolist()}")
+        raise ValueError(
+            f"at least two classes are needed, got {len(classes)} class(es) with labelled samples: "
+            f"{classes.tolist()}"
+        )
     sizes, counts = (np.bincount(places, w, len(classes)) for w in (None, all_weights))
     factors = _class_weights(class_weight, classes, counts)
     is_weighted = class_weight is not None or bool((all_weights != 1).any())

@@ -237,6 +237,16 @@ def test_bad_labels_are_explained(labels, options, message):
         ReduNet.construct(np.eye(4), labels, **options)
 
 
+def test_a_search_reads_batches_without_any_label():
+    X, labels = subspaces()
+    masked = np.ma.masked_array(labels, np.arange(len(labels)) >= len(labels) // 2)
+    search = Search([None], bands=[1])
+    batched = Search([None], bands=[1]).fit(X, masked, batch_size=len(X) // 4)
+    assert batched.best_.loss == pytest.approx(search.fit(X, masked).best_.loss)
+    with pytest.raises(ValueError, match=r"got 0 class\(es\) with labelled samples"):
+        ReduNet.construct(X, num_classes=3, lift="auto")
+
+
 @pytest.mark.parametrize("hidden", [0, 120])
 def test_memberships_are_as_sharp_as_the_search_says(hidden):
     X, labels = subspaces()
