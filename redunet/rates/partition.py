@@ -115,7 +115,7 @@ class Partition:
         """Number k of classes."""
         return len(self.classes)
 
-    @cached_property
+    @property
     def membership(self) -> Tensor:
         """Π, with one row per sample, ``(m, k)``."""
         if self.is_soft:

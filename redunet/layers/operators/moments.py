@@ -343,8 +343,9 @@ class SecondMoments:
         else:
             self.total.finish()
         check_factors(*(each.factors for each in (self.total, self.classes) if each.factors))
-        if self.classes.factors and not self._keeps_sums:
-            del self.classes.sums  # as large as the operators
+        for each in (self.total, self.classes):
+            if each.factors and not (self._keeps_sums and each is self.classes):
+                del each.sums  # as large as the operators; those of the total may share memory
 
     def next_pass(self) -> "SecondMoments | None":
         """Empty moments for another pass over the samples; None if these are the last."""

@@ -55,7 +55,7 @@ class Variational(OperatorKind):
             )
 
     def moments(self, info: DatasetInfo, previous: Operators | None) -> SecondMoments:
-        """Empty moments from a sketch. They need several passes if the layer latches."""
+        """Empty moments from a sketch, with several passes in the first layer."""
         if previous is not None and isinstance(previous.compression, LowRankOperator):
             factors = previous.compression.factors.detach()
             sketch = Sketch(info, orthonormal_rows(factors.to(info.counts.device)))
