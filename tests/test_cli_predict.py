@@ -82,7 +82,8 @@ def test_tables_without_a_header(table, capsys):
     network = folder / "net.safetensors"
     status, _, error = run(capsys, "predict", network, new)
     assert status == 1
-    assert "'a', 'b', 'c' missing" in error
+    assert "must have a header with the columns of the construction, 'a', 'b', 'c', got" in error
+    assert "write --header no if it has none" in error
     status, printed, _ = run(capsys, "predict", network, new, "--header", "no")
     assert status == 0
     check_rows(rows_of(printed), net, X, [str(i) for i in range(24)], "kind")

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from redunet import datasets
-from redunet._checks import check_device
+from redunet._checks import check_device, quoted
 from redunet._formats import OPTIONS, kind_of
 from redunet.datasets.folders import image_files, is_image, read_images
 from redunet.datasets.tables import LabelledSamples, first_row
@@ -181,9 +181,15 @@ def _load(path: Path, options: argparse.Namespace, net: ReduNet | None = None) -
     is_new = options.command == "predict"  # labels are not needed
     if kind == "tables":
         label: str | None = net.names.label or "last"
-        if is_new and label not in first_row(path, reading.get("encoding")):
+        columns, first = net.names.features, first_row(path, reading.get("encoding"))
+        if is_new and label not in first:
             label = None
-        header = "auto" if net.names.features is None else True
+        if columns and "header" not in reading and not {*columns} & {*first}:
+            raise ValueError(
+                f"{path} must have a header with the columns of the construction, "
+                f"{quoted(columns)}, got {quoted(first)}: write --header no if it has none"
+            )
+        header = "auto" if columns is None else True
         reading = {"label": label, "header": header, **reading}
     elif kind == "arrays" and is_new:
         reading["label"] = None
