@@ -38,7 +38,8 @@ def check_options(path: Path, options: Mapping[str, str]) -> None:
     for option, written in options.items():
         kinds = [kind for kind, taken in OPTIONS.items() if option in taken]
         if kind is not None and kind not in kinds:
+            meant = f"is for {' and '.join(kinds)}" if kinds else "is no option of reading"
             raise ValueError(
-                f"{written} is for {' and '.join(kinds) or 'no data'}, but {path} has {kind}: "
-                "leave it out"
+                f"{written} {meant}, but {path} has {kind}: leave it out, as these have the "
+                f"options {', '.join(OPTIONS[kind])}"
             )

@@ -209,7 +209,7 @@ def _classes(header: dict[str, list[str]]) -> list[str]:
     """The classes that a header declares."""
     if [value.lower() for value in header.get("@timestamps", [])] == ["true"]:
         raise ValueError("the series have time stamps: expected values at equal distances in time")
-    declared = header.get("@classlabel", ["false"])
+    declared = header.get("@classlabel", ["no such line"])
     if declared[0].lower() != "true" or len(declared) == 1:
         raise ValueError(
             "expected the names of the classes before @data, in a line such as '@classLabel true "

@@ -44,5 +44,5 @@ def test_options_of_other_kinds_of_data_are_refused(tmp_path):
     assert load(tmp_path / "data.npz", label=None)[1].mask.all()
     with pytest.raises(ValueError, match=r"decimal is for tables, but .*data.npz has arrays"):
         load(tmp_path / "data.npz", decimal=",")
-    with pytest.raises(ValueError, match="colour is for no data"):
+    with pytest.raises(ValueError, match="colour is no option of reading, but"):
         load(tmp_path, colour=True)

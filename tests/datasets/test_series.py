@@ -153,7 +153,7 @@ def test_labels_of_a_ts_file_may_be_integers(tmp_path):
         ("run\n\n@data", "run", "walks.ts: expected series in the lines after @data"),
         ("True walk run", "false", "such as '@classLabel true walk run', got false"),
         ("True walk run", "true", "walk run', got true"),
-        ("@classlabel True walk run", "@targetLabel true", "walk run', got false"),
+        ("@classlabel True walk run", "@targetLabel true", "walk run', got no such line"),
         ("@TIMESTAMPS False", "@timeStamps TRUE", "walks.ts: the series have time stamps"),
         ("walk\n# one", "stand\n# one", "classes walk, run, separated by colons, got .* 'stand'"),
     ],
