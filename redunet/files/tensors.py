@@ -79,12 +79,15 @@ def read_tensors(
         # the file, and because values would be lost if the file is truncated later.
         stored = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
     if key not in metadata:
-        raise ValueError(f"{path} is not {kind}: its header has {list(metadata)}, and no {key!r}")
+        got = ", ".join(metadata) or "nothing"
+        raise ValueError(f"{path} is not {kind}: expected {key!r} in its header, got {got}")
     with naming(path):
         header = json.loads(metadata[key])
-        version = header.get("format")
+        version = header.get("format") if isinstance(header, dict) else None
         if version != FORMAT:
-            raise ValueError(f"{path} has format {version}, this version reads format {FORMAT}")
+            raise ValueError(
+                f"{path} has format {version}, this version reads format {FORMAT}: make it again"
+            )
         table = header["tensors"]
         expected = {name: described for name, (described, *_) in table.items()}
     found = {name: _described(t) for name, t in stored.items()}
