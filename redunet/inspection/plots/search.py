@@ -54,10 +54,12 @@ def plot_search(search: Search, *, figure: FigureBase | None = None) -> np.ndarr
         upper.plot(places, losses, label=own[0].name, markersize=5, **class_style(number))
     edge, label = first.loss + first.standard_error, "one standard error"
     upper.axhspan(first.loss, edge, color="0.9", label=label)
-    label = f"chosen, band {_name(best.band)}"
+    has_bands = bands != [None]  # tables have none
+    label = f"chosen, band {_name(best.band)}" if has_bands else "chosen"
     _draw_ring(upper, bands.index(first.band), first.loss, label=label)
     upper.set_xticks(range(len(bands)), [_name(band) for band in bands])
     upper.set(title="All candidates", xlabel="band", ylabel="log loss")
+    upper.xaxis.set_visible(has_bands)
     low, high = upper.get_ylim()
     upper.set_ylim(max(low, -0.03 * high), high)  # losses are not negative
     entries = upper.get_legend_handles_labels()

@@ -32,8 +32,9 @@ def test_a_search_without_bands_has_a_point_for_each_lift():
     X, labels = datasets.gaussians(per_class=10)
     search = Search([None, MultiScaleLift(3, 0, kernels_per_scale=4)], most_samples=20)
     search.fit(X, labels)
-    left, _ = plot_search(search)
-    assert [tick.get_text() for tick in left.get_xticklabels()] == ["all"]
+    left, right = plot_search(search)
+    assert not left.xaxis.get_visible()
+    assert right.get_legend().get_texts()[-1].get_text() == "chosen"
     drawn = {line.get_label(): line.get_ydata() for line in left.lines[:-1]}
     assert drawn == {candidate.name: [candidate.loss] for candidate in search.candidates_}
     # All samples refined the chosen candidate, but the ring is that of the subset.
