@@ -5,6 +5,8 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
     from redunet.network import ReduNet
 
@@ -27,8 +29,8 @@ def with_three_digits(text: str) -> str:
 
 def readable(value: object) -> str:
     """A value of a summary as text: numbers with three digits, and lists with commas."""
-    if isinstance(value, float):
-        return three_digits(value)
+    if isinstance(value, float | np.floating):
+        return three_digits(float(value))
     if value is None or isinstance(value, bool):
         return {None: "–", True: "yes", False: "no"}[value]
     if isinstance(value, dict):

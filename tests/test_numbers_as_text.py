@@ -1,5 +1,7 @@
 """Numbers as text."""
 
+import numpy as np
+
 from redunet._tables import readable, three_digits, with_three_digits
 
 
@@ -8,7 +10,8 @@ def test_numbers_have_three_digits():
     texts = ("0.960", "1540", "1.00e-06", "0.000123", "100", "10.0", "-0.500", "60.0", "123457")
     assert [three_digits(number) for number in numbers] == [*texts, "0", "0.100"]
     assert three_digits(float("nan")) == "nan"
-    assert [readable(value) for value in (0.5, 1234, [1, 8, 8], "0.123456")] == [
+    assert [readable(value) for value in (0.5, np.float32(0.5), 1234, [1, 8, 8], "0.123456")] == [
+        "0.500",
         "0.500",
         "1,234",
         "1, 8, 8",
