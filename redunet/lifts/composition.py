@@ -74,8 +74,8 @@ def lift_from_json(fields: Any) -> nn.Module | None:
         return nn.Sequential(*(part for part in parts if part is not None))
     if fields["kind"] not in LIFTS:
         raise UnknownLiftError(
-            f"the file has a lift of class {fields['kind']}, whose code it cannot hold: pass such "
-            "a module as lift=, or register the class first, as docs/extending.md shows"
+            f"a file cannot hold the code of a lift of class {fields['kind']}: register the class "
+            "first, as docs/extending.md shows, or save without samples, and load with lift="
         )
     return LIFTS.from_json(fields)
 

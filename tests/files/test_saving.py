@@ -100,7 +100,7 @@ class Doubling(torch.nn.Module):
 def test_a_lift_of_the_users_own_is_passed_again(tmp_path):
     net, X = network(2, 5, lift=Doubling(3.0))
     net.save(tmp_path / "net")
-    with pytest.raises(ValueError, match=r"lift of class Doubling \(not registered\), whose code"):
+    with pytest.raises(ValueError, match=r"lift of class Doubling \(not registered\): register"):
         ReduNet.load(tmp_path / "net")
     assert torch.equal(ReduNet.load(tmp_path / "net", lift=Doubling())(X), net(X))
 

@@ -230,7 +230,7 @@ def test_a_reader_with_a_lift_that_a_file_cannot_name_is_not_saved(tmp_path):
     X, labels = problem(6)
     reader = ExpansionRegression(nn.Tanh()).fit(X, labels)
     net = ReduNet.construct(X, labels, num_layers=1, reader=reader)
-    with pytest.raises(ValueError, match=r"a lift of class Tanh \(not registered\), whose code"):
+    with pytest.raises(ValueError, match=r"a lift of class Tanh \(not registered\): register"):
         net.save(tmp_path / "net.safetensors")
     assert list(tmp_path.iterdir()) == []
 
