@@ -73,10 +73,7 @@ def build(
     with memory_advice(encoder.batch_size), scratch as folder:
         # 1. All samples as features of unit norm, with their classes.
         collect = partial(
-            encoder.collect,
-            eps_sq=settings.eps_sq,
-            folder=folder,
-            digested=checkpoint is not None,
+            encoder.collect, eps_sq=settings.eps_sq, folder=folder, digested=checkpoint is not None
         )
         samples = collect(source)
         classes = samples.partition.classes

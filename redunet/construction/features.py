@@ -136,10 +136,7 @@ class LabelledFeatures:
         return (extrapolate(V, previous, momentum) for V, previous in pairs)
 
     def moments(
-        self,
-        kind: OperatorKind,
-        points: Points | None = None,
-        layers: Sequence[ReduLayer] = (),
+        self, kind: OperatorKind, points: Points | None = None, layers: Sequence[ReduLayer] = ()
     ) -> SecondMoments:
         """Second moments of points with the samples' classes, as a kind of operators needs them.
 

@@ -11,13 +11,7 @@ from redunet._checks import check_count, check_flag, check_number, check_positiv
 from redunet._tables import html_pairs
 from redunet.construction.steps import Step, longest_constant_step
 from redunet.files.tensors import Header
-from redunet.layers import (
-    MEMBERSHIPS,
-    OPERATOR_KINDS,
-    DatasetInfo,
-    Membership,
-    OperatorKind,
-)
+from redunet.layers import MEMBERSHIPS, OPERATOR_KINDS, DatasetInfo, Membership, OperatorKind
 
 # ε² for vectors. A shift-invariant operator equals the dense circulant operator with ε² times the
 # number of frequencies, so ε² for signals is divided by that number.

@@ -109,11 +109,7 @@ def ascend(samples: LabelledFeatures, moments: SecondMoments) -> bool:
 
 
 def coding_increments(
-    forms: Tensor,
-    membership: Tensor,
-    class_rates: Tensor,
-    frequencies: int,
-    processes: Processes,
+    forms: Tensor, membership: Tensor, class_rates: Tensor, frequencies: int, processes: Processes
 ) -> Tensor:
     """m ∂R_c/∂Π, the nats that each class needs for one more sample, ``(m, k)``.
 

@@ -7,13 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from redunet._checks import (
-    Array,
-    as_samples,
-    check_count,
-    check_counts,
-    check_number,
-)
+from redunet._checks import Array, as_samples, check_count, check_counts, check_number
 from redunet._keywords import suggests
 from redunet.lifts.base import Lift
 from redunet.rates.spectrum import moderate_scale

@@ -239,11 +239,7 @@ class MultiScaleLift(Lift):
         return torch.cat([block for blocks in found for block in blocks], 1)
 
     def _respond(
-        self,
-        X: Tensor,
-        scale: int,
-        chosen: slice = slice(None),
-        offsets: Tensor | None = None,
+        self, X: Tensor, scale: int, chosen: slice = slice(None), offsets: Tensor | None = None
     ) -> Tensor:
         """Responses to kernels of one dilation, ``(m, K, *spatial)``, plus offsets ``(K,)``."""
         kernels = self.kernels[scale, chosen]

@@ -6,12 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from redunet.layers.operators.operator import Operator, real_form
-from redunet.layers.operators.responses import (
-    ALL,
-    Responses,
-    blocks_of_samples,
-    select_classes,
-)
+from redunet.layers.operators.responses import ALL, Responses, blocks_of_samples, select_classes
 from redunet.rates.dictionary import coherence
 from redunet.rates.spectrum import safe_sqrt, scaled, squared_norms, total
 

@@ -38,13 +38,7 @@ from redunet.layers.operators.variational import (
 )
 from redunet.rates.covariance import RegularisedCovariance, check_factors
 from redunet.rates.decomposition import leading_directions
-from redunet.rates.dictionary import (
-    Approximation,
-    SampleSums,
-    ascended,
-    curvatures,
-    woodbury_core,
-)
+from redunet.rates.dictionary import Approximation, SampleSums, ascended, curvatures, woodbury_core
 from redunet.rates.partition import Partition
 from redunet.rates.spectrum import as_double, scaled, squared_moduli
 

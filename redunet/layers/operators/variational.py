@@ -8,12 +8,7 @@ from torch import Tensor
 from redunet._checks import check_count, set_fields
 from redunet.layers.operators.kind import OperatorKind
 from redunet.layers.operators.low_rank import LowRankOperator
-from redunet.layers.operators.moments import (
-    DatasetInfo,
-    RowMoments,
-    SecondMoments,
-    TotalMoment,
-)
+from redunet.layers.operators.moments import DatasetInfo, RowMoments, SecondMoments, TotalMoment
 from redunet.layers.operators.operator import Operators
 from redunet.rates.partition import Partition
 from redunet.rates.spectrum import squared_norms
