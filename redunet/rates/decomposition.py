@@ -128,11 +128,10 @@ def _of_samples(members: Tensor, constant: Tensor | None) -> tuple[Tensor, Tenso
         size = torch.where(size > 0, 2 * size, 1).to(gram.dtype)
         gram[0] += size[:, None, None] * constant.unsqueeze(2) * constant.unsqueeze(1)
     values, vectors = torch.linalg.eigh(gram)
-    noise_of = max(members.shape[-2:])
-    largest = values[..., -1:]
+    largest = values[..., -1:].clone()
     if constant is not None:
         values[0, :, -1], vectors[0, :, :, -1] = 0, 0
-    values = _without_noise(values, noise_of, largest)
+    values = _without_noise(values, max(members.shape[-2:]), largest)
     roots = torch.where(values > 0, values, torch.inf).rsqrt()
     directions = members.mH @ (vectors * roots.unsqueeze(-2))
     return values, directions, squared_moduli(vectors)

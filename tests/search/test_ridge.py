@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from sklearn.linear_model import Ridge as Expected
 
 from redunet._processes import Processes
+from redunet.rates.decomposition import decompose
 from redunet.search.regression import Ridge, Sums
 from tests.samples import samples
 
@@ -93,3 +94,13 @@ def test_sums_add_up_over_batches():
     moment = (deviations * of_classes.sum(1, keepdim=True)).mT @ deviations
     for found, expected in zip(batched, whole._replace(moment=moment), strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+
+
+def test_repeated_samples_have_no_directions_of_rounding():
+    Z, _, _ = problem(4, 30)
+    Z = (Z - Z.mean(0)).repeat(3, 1)
+    constant = torch.full((1, 12), 12**-0.5, dtype=DOUBLE)
+    parts = decompose(Z[None, None], constant=constant, with_shares=True)
+    assert parts.values.count_nonzero() == 3
+    lengths = torch.linalg.vector_norm(parts.directions, dim=2).flatten().sort().values
+    torch.testing.assert_close(lengths, torch.tensor([0.0] * 9 + [1.0] * 3, dtype=DOUBLE))
