@@ -24,9 +24,6 @@ from redunet.layers import Extensible
 from redunet.layers.operators.operator import ClassSums
 from redunet.rates import RateReduction
 
-# The rates after the last layer, where the features of old samples are not known.
-UNKNOWN_RATES = RateReduction(*torch.full((3,), math.nan))
-
 
 def extended(parts: Parts, X: Array, labels: Array) -> Parts:
     """The parts of a network after new samples were added to it.
@@ -52,7 +49,8 @@ def extended(parts: Parts, X: Array, labels: Array) -> Parts:
         construction = Construction(settings, samples, steps=steps)
         for sums in kept:
             add_layer(construction, sums, places)
-    construction.history.append(UNKNOWN_RATES)
+    # After the last layer, the features of old samples are not known.
+    construction.history.append(RateReduction(*torch.full((3,), math.nan)))
     return parts._replace(
         layers=construction.layers,
         classes=classes,
