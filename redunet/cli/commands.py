@@ -32,7 +32,6 @@ from redunet.training.fine_tuned import FineTuned
 # What a command prints, by name.
 Results = dict[str, object]
 
-
 # Options that go to ReduNet.construct if they are given.
 SETTINGS = ("num_layers", "eps_sq", "operators", "rank", "batch_size", "device", "checkpoint")
 

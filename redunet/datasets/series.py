@@ -159,28 +159,10 @@ def _needs_double(series: list[np.ndarray]) -> bool:
 
 
 def _parse_ts(path: Path, encoding: str | None = None) -> tuple[list[np.ndarray], list[str]]:
-    """Read the time series in a ``.ts`` file, and their class labels.
+    """Series ``(C, T_i)`` in float64, with NaN for question marks, and their class labels.
 
-    Comments, and lines before ``@data`` that describe the data set, are ignored. Only the lines
-    ``@classLabel`` and ``@timeStamps`` are used. Keywords may be written in any case. Names of
-    classes have composed characters (NFC).
-
-    Parameters
-    ----------
-    path : Path
-    encoding : str, optional
-        By default UTF-8.
-
-    Returns
-    -------
-    series : list of numpy arrays (C, T_i), float64
-        NaN where the file has a question mark.
-    labels : list of str
-
-    Raises
-    ------
-    ValueError
-        If the file has no class labels, is damaged, or has another encoding.
+    Of the lines before ``@data``, only ``@classLabel`` and ``@timeStamps`` are used. Keywords may
+    be written in any case.
     """
     series, labels = [], []
     text = StringIO(read_text(path, encoding), newline=None)

@@ -1,4 +1,4 @@
-"""Text files of any encoding, and the numbers and labels in their cells."""
+"""Text files, and the numbers and labels in their cells."""
 
 import codecs
 import re

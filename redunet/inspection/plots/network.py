@@ -63,10 +63,9 @@ def plot_eigenvalues(net: ReduNet, layer: int = -1, *, ax: Axes | None = None) -
     """Plot the eigenvalues of E and of each γ_j Cʲ of a layer, in descending order.
 
     The eigenvalues of all frequencies are plotted together. All of them are at most α, which is the
-    dotted line. For E, a
-    direction with eigenvalue α is one in which there are no samples; E expands the samples into it.
-    For γ_j Cʲ, it is a direction in which class j has no samples; Cʲ compresses class j along it.
-    The smaller an eigenvalue, the more the samples fill its direction.
+    dotted line. For E, a direction with eigenvalue α is one in which there are no samples; E
+    expands the samples into it. For γ_j Cʲ, it is a direction in which class j has no samples; Cʲ
+    compresses class j along it. The smaller an eigenvalue, the more the samples fill its direction.
 
     Parameters
     ----------
