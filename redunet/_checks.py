@@ -221,10 +221,12 @@ def check_finite(X: Tensor, name: str) -> None:
         return
     bad = (~torch.isfinite(X)).nonzero()
     sample, *index = bad[0].tolist()
+    several = len(X) > 1
+    of_samples = f", in {len(bad[:, 0].unique())} of {len(X)} samples" if several else ""
     raise ValueError(
-        f"{name} must be finite: {len(bad)} of {X.numel()} values are not, in "
-        f"{len(bad[:, 0].unique())} of {len(X)} samples; the first is {X[tuple(bad[0])].item()} "
-        f"in sample {sample} at index {tuple(index)}: fill what is missing, or leave samples out"
+        f"{name} must be finite: {len(bad)} of {X.numel()} values are not{of_samples}; the first "
+        f"is {X[tuple(bad[0])].item()}{f' in sample {sample}' if several else ''} at index "
+        f"{tuple(index)}: fill what is missing, or leave samples out"
     )
 
 

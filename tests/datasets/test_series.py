@@ -103,7 +103,7 @@ def test_a_fixed_value_may_continue_the_series():
         ([], "expected at least one series, got none"),
         (
             [[1.0], [[1.0, 2.0], [3.0, np.nan]]],
-            r"series 1 must be finite: 1 of 4 values are not, .* nan in sample 0 at index \(1, 1\)",
+            r"series 1 must be finite: 1 of 4 values are not; .* nan at index \(1, 1\)",
         ),
         ([[1.0], [np.inf]], "series 1 must be finite"),
         ([[1.0], []], "series 1 has no values"),
@@ -142,7 +142,7 @@ def test_labels_of_a_ts_file_may_be_integers(tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("2.0", "?", r"walks.ts: series 0 must be finite: .* nan in sample 0 at index \(0, 1\)"),
+        ("2.0", "?", r"walks.ts: series 0 must be finite: .* nan at index \(0, 1\)"),
         ("2.0", "NaN", "walks.ts: series 0 must be finite: 1 of 6 values"),
         ("2.0", "two", "walks.ts: line 12: expected numbers, got 'two'"),
         ("2.0", "1_0", "walks.ts: line 12: expected numbers, got '1_0'"),
