@@ -36,7 +36,7 @@ def assert_graph_equals(net, path, *batches, features=1e-5, membership=1e-5):
 
     The last two arguments are the largest absolute differences.
     """
-    export(net, path)
+    export(net, path, progress=False)
     assert classes_of(path) == net.classes_.tolist()
     graph = graph_of(path)
     for batch in batches:

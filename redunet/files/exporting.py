@@ -11,8 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
+from tqdm import tqdm
 
 from redunet._extras import require
+from redunet._tables import bar_options
 from redunet.files.atomic import atomic_write, check_place
 
 
@@ -40,7 +42,7 @@ class Exportable(Protocol):
         """Two samples of the right shape, type and device."""
 
 
-def export(net: Exportable, path: str | os.PathLike[str]) -> None:
+def export(net: Exportable, path: str | os.PathLike[str], *, progress: bool = True) -> None:
     """Write a network to a file that runs without redunet, for batches of any size.
 
     The graph takes samples ``X``. Its first axis is called ``batch``. It returns ``features`` and
@@ -61,6 +63,8 @@ def export(net: Exportable, path: str | os.PathLike[str]) -> None:
         A path that ends in ``.pt2``, for ``torch.export.load(path).module()``, or in ``.onnx``, for
         ONNX runtimes, which needs ``pip install 'redunet[onnx]'``. The file is written completely
         or not at all.
+    progress : bool
+        Show the steps on standard error: an export takes seconds.
 
     Raises
     ------
@@ -77,12 +81,15 @@ def export(net: Exportable, path: str | os.PathLike[str]) -> None:
     graph = net.real_form().eval().cpu()  # a graph names the device of its tensors
     classes = json.dumps(net.classes_.tolist())
     batch = torch.export.Dim("batch", min=1)
-    program = torch.export.export(graph, (net.example().cpu(),), dynamic_shapes=({0: batch},))
-    with atomic_write(path) as temporary:
+    steps = tqdm(total=2, desc=f"export to {name}", **bar_options(progress))
+    with steps as bar, atomic_write(path) as temporary:
+        program = torch.export.export(graph, (net.example().cpu(),), dynamic_shapes=({0: batch},))
+        bar.update()
         if name == "pt2":
             torch.export.save(program, temporary, extra_files={"classes": classes})
         else:
             _write_onnx(program, temporary, graph.output_names, classes)
+        bar.update()
 
 
 def _write_onnx(

@@ -81,10 +81,10 @@ def report(
 ) -> Report:
     """Write an HTML report on a network and its results on samples, and show it in a notebook.
 
-    The report shows a summary, the rates by layer, the accuracy by confidence, similarities before
-    and after the network, the confusion matrix, and explanations of the worst samples. Beside the
-    accuracy of the network, it shows the chance level, which is the share of the largest class in
-    ``labels``. A class has the same colour in all pictures.
+    The report shows a summary, the rates by layer, the accuracy by confidence, residuals by class,
+    similarities before and after the network, the confusion matrix, and explanations of the worst
+    samples. Beside the accuracy of the network, it shows the chance level, which is the share of
+    the largest class in ``labels``. A class has the same colour in all pictures.
 
     The report is a single HTML file that contains all pictures, loads no other files and has no
     script.
@@ -135,9 +135,12 @@ def report(
     if len(names) != len(X):
         raise ValueError(f"names must be {len(X)}, one for each sample, got {len(names)}")
     predictions, rows = model.predict(X), shown_rows(labels)
+    residuals = (net.residual_norms(X) * net.layers[-1].comparison_weights()).cpu().numpy()
+    order = rows[np.argsort(labels[rows], kind="stable")]
     pictures = {
         "rates": picture(plot_rates(net.history, ax=_panel())),
         "reliability": picture(plot_reliability(model, X, labels, ax=_panel())),
+        "residuals": picture(_draw_residuals(residuals[order], net.classes_)),
         "confusion": picture(_draw_confusion(net.classes_, labels, predictions)),
     }
     has_places = len(net.feature_shape) > 1
@@ -153,8 +156,7 @@ def report(
     explained: list[dict[str, object]] = []
     table: list[list[object]] = []
     if worst and not any(layer.membership_rule.rectifies for layer in net.layers):
-        residuals = net.residual_norms(X) * net.layers[-1].comparison_weights()
-        order, table = _worst(net.classes_, residuals.cpu().numpy(), labels, predictions, names)
+        order, table = _worst(net.classes_, residuals, labels, predictions, names)
         for i in order[:worst].tolist():
             explanation = explain(model, X[i], label=labels[i])
             sample = {"name": names[i], "link": f"sample-{i}", "explanation": explanation}
@@ -205,6 +207,19 @@ def _errors(classes: np.ndarray, labels: np.ndarray, predictions: np.ndarray) ->
     order = np.argsort(-errors, axis=None, kind="stable")[:LISTED]
     pairs = [divmod(position, len(classes)) for position in order.tolist()]
     return [[classes[i], classes[j], int(errors[i, j])] for i, j in pairs if errors[i, j]]
+
+
+def _draw_residuals(residuals: np.ndarray, classes: np.ndarray) -> Axes:
+    """A heat map of the residuals of samples, each compared with its other residuals."""
+    ax = _panel()
+    low, high = residuals.min(1, keepdims=True), residuals.max(1, keepdims=True)
+    relative = (residuals - low) / np.where(high > low, high - low, 1)
+    image = ax.imshow(relative, cmap="Blues_r", aspect="auto", interpolation="nearest")
+    ax.figure.colorbar(image, ax=ax, label="0 smallest, 1 largest of the sample", shrink=0.85)
+    if len(classes) <= NAMED_CLASSES:
+        ax.set_xticks(range(len(classes)), list(map(literal, classes)), rotation=90)
+    ax.set(title="Residuals by class", ylabel="samples, by true class", yticks=[])
+    return ax
 
 
 def _draw_confusion(classes: np.ndarray, labels: np.ndarray, predictions: np.ndarray) -> Axes:

@@ -68,10 +68,11 @@ def test_fine_tuned_networks_give_logits(head, format, tmp_path):
     assert tuned.classes_[labels].tolist() == tuned.predict(X[:7]).tolist()
 
 
-def test_names_of_classes_go_into_the_file(tmp_path):
+def test_names_of_classes_go_into_the_file_and_steps_to_standard_error(tmp_path, capsys):
     X = torch.randn(40, 12, generator=torch.Generator().manual_seed(0))
     net = ReduNet.construct(X, [["cat", "dog"][n % 2] for n in range(40)], num_layers=1)
     export(net, tmp_path / "net.pt2")
+    assert "export to pt2: 100%" in capsys.readouterr().err
     assert classes_of(tmp_path / "net.pt2") == ["cat", "dog"]
 
 

@@ -21,7 +21,7 @@ def test_a_page_that_holds_everything(path, problem):
     net, X, names = problem
     page = Page(path)
     assert page.open == []
-    assert len(page.images) == 5 + 2 * 2
+    assert len(page.images) == 6 + 2 * 2
     for alt, source in page.images:
         assert alt
         kind, data = source.split(",")
@@ -111,7 +111,7 @@ def test_samples_of_any_shape_are_drawn(shape, tmp_path, device):
     net = ReduNet.construct(X, labels, num_layers=1)
     report(net, X, labels, tmp_path / "report.html", worst=1)
     page = Page(tmp_path / "report.html")
-    assert len(page.images) == 5 + 2
+    assert len(page.images) == 6 + 2
     assert ("over all cyclic shifts" in page.text) == (len(shape) > 1)
 
 
