@@ -97,7 +97,7 @@ def test_other_random_numbers_are_noticed(part, tmp_path):
 
 def test_a_lift_that_a_file_cannot_name_is_refused(tmp_path):
     net, X, labels = constructed(30, lift=torch.nn.Linear(30, 40))
-    with pytest.raises(ValueError, match=r"lift of class Linear .*, or register the class first"):
+    with pytest.raises(ValueError, match=r"lift of class Linear .*: register the class first"):
         net.save(tmp_path / "net.safetensors", samples=(X, labels))
     assert list(tmp_path.iterdir()) == []
 
