@@ -262,7 +262,7 @@ class MultiScaleLift(Lift):
     ) -> Tensor:
         """A nonlinearity of r − b, ``(m, K, *spatial)``.
 
-        Signs take a tenth of the time of comparisons, whose booleans would have to become floats.
+        Signs are faster than comparisons, whose booleans would have to become floats.
         """
         along = (-1, *[1] * self.ndim)
         spreads = self.spreads[scale, chosen]
