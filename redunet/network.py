@@ -26,7 +26,7 @@ from redunet._processes import Processes
 from redunet._tables import description, html_pairs
 from redunet.construction.build import Parts, build, reader_like
 from redunet.construction.encoder import Encoder
-from redunet.construction.extension import extended
+from redunet.construction.extension import check_reader, extended
 from redunet.construction.network_file import read_network, write_network
 from redunet.construction.settings import Settings
 from redunet.construction.sources import Data, as_source, check_rereadable
@@ -196,7 +196,8 @@ class ReduNet(nn.Module):
             Sharpness λ of the estimated membership, by default 500; ``math.inf`` makes it hard.
         reader : Reader, optional
             Multiplies the memberships of the last layer, such as an
-            :class:`redunet.ExpansionRegression` of the same samples. A search has its own.
+            :class:`redunet.ExpansionRegression` of the same samples. A search has its own. With
+            extensible operators it must be extensible too.
         momentum : float
             β of Nesterov's acceleration, such as 0.9, for fewer layers of one and a half times the
             work. A layer that would lower ΔR is computed again without momentum.
@@ -277,12 +278,14 @@ class ReduNet(nn.Module):
         )
         if isinstance(lift, str | Search):
             given = {"eps_sq": eps_sq, "lam": lam, "membership": membership, "reader": reader}
-            search = as_search(lift, given, settings.operators)
-            chosen = search.fit_source(source, batch_size, processes, progress=progress).arguments
+            search = as_search(lift, given)
+            search.fit_source(source, batch_size, processes, settings.operators, progress=progress)
+            chosen = search.arguments
             module, reader = chosen["lift"], chosen["reader"]
             settings = settings.with_choice(chosen["eps_sq"], chosen["membership"])
         else:
             module = composed(lift)
+        check_reader(reader, settings.operators)
         encoder = Encoder(source.example, module, batch_size=batch_size, processes=processes)
         names.check(encoder.sample_shape)
         held_out = None
@@ -323,9 +326,10 @@ class ReduNet(nn.Module):
         """A new network that also knows further samples, of new classes or of old ones.
 
         The old samples are not needed, but ``operators="extensible"`` at the construction is. The
-        lift, ε², the step ηα and the membership rule stay. With one layer of the same step, the
-        result equals that of :meth:`construct` from all samples. Later layers are approximations:
-        their second moments of old samples are those after the old layers. Fine-tuning is lost.
+        lifts, ε², the step ηα, the membership rule and the sharpness of a second reader stay. With
+        one layer of the same step, the result equals that of :meth:`construct` from all samples
+        with these settings. Later layers are approximations: their second moments of old samples
+        are those after the old layers. Fine-tuning is lost.
 
         Parameters
         ----------
@@ -341,7 +345,8 @@ class ReduNet(nn.Module):
         Raises
         ------
         ValueError
-            If the network is not extensible or has momentum, or samples or labels do not fit.
+            If the network or its reader is not extensible, it has momentum, or samples or labels do
+            not fit.
 
         References
         ----------
@@ -595,9 +600,8 @@ class ReduNet(nn.Module):
 
     def real_form(self) -> RealNetwork:
         """A copy in real arithmetic, from samples to features and memberships, for export."""
-        return RealNetwork(
-            copy.deepcopy(self.lift), self.spectrum, self.layers, copy.deepcopy(self.reader)
-        )
+        reader = None if self.reader is None else self.reader.real_form()
+        return RealNetwork(copy.deepcopy(self.lift), self.spectrum, self.layers, reader)
 
     def example(self) -> Tensor:
         """Two random samples of the right shape, type and device."""

@@ -21,8 +21,8 @@ steps = [(0, 1), (2, 3), (4, 5), (6, 7), (8, 9)]
 
 # %%
 # The lift, its band of frequencies and ε² are chosen on the first two classes, because nothing else
-# is known at the beginning. ``operators="extensible"`` makes the network keep its sums. There is no
-# second reader, because it would need all samples again.
+# is known at the beginning. ``operators="extensible"`` makes the network keep its sums. The second
+# reader is left out, so that the picture shows the operators alone.
 
 first = labels < 2
 search = Search(reader=None).fit(X[first], labels[first])

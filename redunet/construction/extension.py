@@ -2,7 +2,8 @@
 
 The operators of a layer are functions of the second moments and the sizes of the classes. A layer
 with :class:`redunet.layers.Extensible` operators keeps both. The second moments of new samples are
-added to them, and the operators are computed again, with the same ε².
+added to them, and the operators are computed again, with the same ε². So is a second reader, which
+keeps the second moments of all classes together.
 """
 
 import math
@@ -20,7 +21,7 @@ from redunet.construction.construction import Construction
 from redunet.construction.encoder import Encoder
 from redunet.construction.sources import ArraySource, warn_of_similar
 from redunet.construction.steps import Step
-from redunet.layers import Extensible
+from redunet.layers import Extensible, OperatorKind, Reader
 from redunet.layers.operators.operator import ClassSums
 from redunet.rates import RateReduction
 
@@ -49,6 +50,9 @@ def extended(parts: Parts, X: Array, labels: Array) -> Parts:
         construction = Construction(settings, samples, steps=steps)
         for sums in kept:
             add_layer(construction, sums, places)
+        reader = parts.reader
+        if reader is not None:
+            reader = reader.extended(source.X.to(like.dtype), samples.partition.membership, classes)
     # After the last layer, the features of old samples are not known.
     construction.history.append(RateReduction(*torch.full((3,), math.nan)))
     return parts._replace(
@@ -58,6 +62,7 @@ def extended(parts: Parts, X: Array, labels: Array) -> Parts:
         history=construction.history,
         lift=encoder.lift,
         label_distributions=None,
+        reader=reader,
     )
 
 
@@ -96,14 +101,9 @@ def kept_sums(parts: Parts) -> list[ClassSums]:
     Raises
     ------
     ValueError
-        If they keep no second moments, a layer has momentum, or there is a reader.
+        If they keep no second moments, a layer has momentum, or the reader is not extensible.
     """
-    if parts.reader is not None:
-        raise ValueError(
-            "a network with a reader cannot be extended, because the reader needs all samples: "
-            'construct it with operators="extensible" and lift=Search(reader=None), or without '
-            "reader="
-        )
+    check_reader(parts.reader, parts.settings.operators)
     kept = [layer.operators.sums for layer in parts.layers if layer.operators.sums is not None]
     if len(kept) < len(parts.layers):
         raise ValueError(
@@ -117,6 +117,16 @@ def kept_sums(parts: Parts) -> list[ClassSums]:
             f"{parts.settings.momentum:g}"
         )
     return kept
+
+
+def check_reader(reader: Reader | None, operators: OperatorKind) -> None:
+    """Raise ValueError if a network has extensible operators beside another reader."""
+    if isinstance(operators, Extensible) and not (reader is None or reader.extensible):
+        raise ValueError(
+            f"a network with this {type(reader).__name__} cannot be extended, because it keeps no "
+            'second moments: construct with operators="extensible" and lift=search, which makes a '
+            "reader that keeps them, or pass ExpansionRegression(…, extensible=True) or no reader"
+        )
 
 
 def merged_classes(classes: np.ndarray, labels: Array) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Readers: what a network knows about the classes besides the residuals of its layers."""
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Self
@@ -25,10 +26,13 @@ class Reader(nn.Module, ABC):
         t.
     classes_ : numpy array (k,)
         The labels, sorted.
+    extensible : bool
+        Whether it can be :meth:`extended`.
     """
 
     sharpness: Tensor
     classes_: np.ndarray
+    extensible: bool = False
 
     @abstractmethod
     def forward(self, X: Tensor) -> Tensor:
@@ -58,6 +62,22 @@ class Reader(nn.Module, ABC):
         labels : numpy array (m,)
         """
         return None
+
+    def extended(self, X: Tensor, membership: Tensor, classes: np.ndarray) -> Self:
+        """A reader that also knows these samples; this one does not change.
+
+        Parameters
+        ----------
+        X : Tensor of shape (m, *sample_shape)
+        membership : Tensor of shape (m, k)
+        classes : numpy array (k,)
+            The labels of all samples, sorted.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no method extended")
+
+    def real_form(self) -> Self:
+        """A copy for export, without what only an extension needs."""
+        return copy.deepcopy(self)
 
     def logits(self, X: Tensor) -> Tensor:
         """t s_j for samples ``(m, *sample_shape)``, ``(m, k)``."""

@@ -1,5 +1,6 @@
 """A reader of the frequency zero that pools all classes: ridge regression by the operator E."""
 
+import copy
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, Self
 
@@ -8,7 +9,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from redunet._checks import Array, as_network_input, check_count, check_positive
+from redunet._checks import Array, as_network_input, check_count, check_flag, check_positive
 from redunet._precision import makes_operators
 from redunet._processes import Processes
 from redunet.construction.sources import Data, as_source
@@ -22,6 +23,9 @@ from redunet.search.subset import Subset, draw
 # Candidates for ε², and what is taken if no class is large enough to judge them.
 PRECISIONS = np.geomspace(1e-4, 1e4, 17)
 DEFAULT_PRECISION, DEFAULT_SHARPNESS = 0.1, 10.0
+
+# The tensors of a regression, and the sums over its samples that it keeps if it is extensible.
+TENSORS, SUMS = ("mean", "weights", "offset", "sharpness"), ("size", "cross", "factor")
 
 # Number of held-out scores, for several values of ε², that are in memory together.
 BLOCK_ENTRIES = 2**22
@@ -53,6 +57,8 @@ class ExpansionRegression(Reader):
     most_samples : int
         Largest number of samples that are in memory together. If there are more, sums over batches
         give the regression, and random samples of this number are left out in turn.
+    extensible : bool
+        Keep what :meth:`extended` needs: C numbers for each sample, but at most C² in all.
 
     Attributes
     ----------
@@ -93,6 +99,9 @@ class ExpansionRegression(Reader):
     weights: Tensor
     offset: Tensor
     sharpness: Tensor  # scalar
+    size: Tensor  # scalar
+    cross: Tensor  # (C, k)
+    factor: Tensor  # (r, C)
 
     def __init__(
         self,
@@ -100,12 +109,16 @@ class ExpansionRegression(Reader):
         *,
         eps_sq: float | None = None,
         most_samples: int = 5000,
+        extensible: bool = False,
     ):
         super().__init__()
         self.lift, self.eps_sq = composed(lift), check_positive(eps_sq=eps_sq)
         self.most_samples = check_count(most_samples=most_samples)
-        for name in ("mean", "weights", "offset", "sharpness"):
+        self.extensible = check_flag(extensible=extensible)
+        for name in TENSORS:
             self.register_buffer(name, torch.empty(0, dtype=torch.float64))
+        for name in SUMS:
+            self.register_buffer(name, None)
 
     @makes_operators
     def fit(
@@ -158,9 +171,43 @@ class ExpansionRegression(Reader):
         verdict = judge.verdict(-self.held_out_)
         self.loss_, self.accuracy_ = verdict.loss, verdict.accuracy
         self.sharpness = Z.new_tensor(verdict.sharpness if judge.count else DEFAULT_SHARPNESS)
-        self.mean, self.weights = sums.mean, ridge.weights(alphas[best])
-        self.offset = sums.mean_target
+        self._take(sums, ridge)
         return self
+
+    @makes_operators
+    def extended(self, X: Tensor, membership: Tensor, classes: np.ndarray) -> Self:
+        """The regression of all samples before and of these, with the same lift, ε² and sharpness.
+
+        Parameters
+        ----------
+        X : Tensor of shape (m, *sample_shape)
+        membership : Tensor of shape (m, k)
+        classes : numpy array (k,)
+            The labels of all samples, sorted.
+
+        References
+        ----------
+        Chan, Golub, LeVeque (The American Statistician 1983) for the sums over two sets.
+        """
+        own = torch.from_numpy(self.classes_[:, None] == classes).to(self.cross)  # (k', k)
+        means = self.mean, self.offset @ own
+        variance = self.factor.square().sum(0) / self.size
+        before = Sums(self.size, *means, variance, self.cross @ own, factor=self.factor)
+        Z = self._features(X)
+        sums = before.with_samples(Z, membership)
+        reader = copy.deepcopy(self)
+        for name in ("loss_", "accuracy_", "held_out_"):  # those of the samples before
+            vars(reader).pop(name, None)
+        reader.classes_ = classes
+        reader._take(sums, Ridge.of(Z, membership, sums, self._dtype))
+        return reader
+
+    def _take(self, sums: "Sums", ridge: "Ridge") -> None:
+        """Take the regression with the chosen ε²."""
+        alpha = len(sums.mean) / (sums.size * self.eps_sq_)
+        self.mean, self.weights, self.offset = sums.mean, ridge.weights(alpha), sums.mean_target
+        if self.extensible:
+            self.size, self.cross, self.factor = sums.size, sums.cross, ridge.factor()
 
     @property
     def sharpness_(self) -> float:
@@ -202,8 +249,20 @@ class ExpansionRegression(Reader):
         """The label with the largest score for each sample, a numpy array ``(m,)``."""
         return self.classes_[self.membership(X).argmax(1).cpu().numpy()]
 
-    def fitted_again(self, X: Tensor, labels: np.ndarray) -> Self:
-        """The regression of the same samples, with the same ε² and a lift that is fitted again."""
+    def real_form(self) -> Self:
+        """A copy for export, without what only an extension needs."""
+        form = super().real_form()
+        for name in SUMS:
+            setattr(form, name, None)
+        return form
+
+    def fitted_again(self, X: Tensor, labels: np.ndarray) -> Self | None:
+        """The regression of the same samples, with the same ε² and a lift that is fitted again.
+
+        None if it is extensible, because it may have been extended.
+        """
+        if self.extensible:
+            return None
         return type(self)(self.lift, eps_sq=self.eps_sq_).fit(X, labels)
 
     def describe(self) -> dict[str, object]:
@@ -211,6 +270,7 @@ class ExpansionRegression(Reader):
         return {
             "lift": lift_to_json(self.lift),
             "eps_sq": self.eps_sq_,
+            "extensible": self.extensible,
             "classes": self.classes_.tolist(),
             "sample_shape": self.sample_shape,
             "dtype": str(self._dtype).removeprefix("torch."),
@@ -219,14 +279,15 @@ class ExpansionRegression(Reader):
     @classmethod
     def restored(cls, description: Header, tensors: Mapping[str, Tensor]) -> Self:
         """The regression that :meth:`describe` described, with these tensors."""
-        reader = cls(lift_from_json(description["lift"]))
+        extensible = description.get("extensible", False)
+        reader = cls(lift_from_json(description["lift"]), extensible=extensible)
         reader._dtype = getattr(torch, description["dtype"])
         reader.to(reader._dtype)
         reader.eps_sq_ = description["eps_sq"]
         reader.classes_ = np.array(description["classes"])
         reader.sample_shape = tuple(description["sample_shape"])
-        for name, t in reader.named_buffers(recurse=False):
-            setattr(reader, name, tensors.get(name, t))
+        for name in TENSORS + SUMS:
+            setattr(reader, name, tensors.get(name, getattr(reader, name)))
         return reader
 
     def _features(self, X: Tensor) -> Tensor:
@@ -244,6 +305,7 @@ class Sums(NamedTuple):
     variance: Tensor  # (C,)
     cross: Tensor  # (C, k) products of deviations from both means
     moment: Tensor | None = None  # (C, C) of deviations from the mean; None if Z is all samples
+    factor: Tensor | None = None  # (r, C) whose moment is that of the samples that are not in Z
 
     @classmethod
     def of(cls, Z: Tensor, of_classes: Tensor) -> "Sums":
@@ -277,6 +339,22 @@ class Sums(NamedTuple):
         moment, cross = moments.tensor_split([channels], 1)
         return cls(size, origin + step, mean_target, moment.diagonal() / size, cross, moment)
 
+    def with_samples(self, Z: Tensor, of_classes: Tensor) -> "Sums":
+        """The sums over samples with a factor, and over further ones, which are then Z."""
+        assert self.factor is not None
+        new = Sums.of(Z, of_classes)
+        size = self.size + new.size
+        share, root = new.size / size, (self.size * new.size / size).sqrt()
+        step, target_step = new.mean - self.mean, new.mean_target - self.mean_target
+        return Sums(
+            size,
+            self.mean + share * step,
+            self.mean_target + share * target_step,
+            self.variance + share * (new.variance - self.variance + (1 - share) * step.square()),
+            self.cross + new.cross + torch.outer(root * step, root * target_step),
+            factor=torch.cat([self.factor, (self.size.sqrt() * share * step)[None]]),
+        )
+
 
 class Ridge(NamedTuple):
     """Ridge regression with an intercept, for every penalty 1/α from one eigendecomposition.
@@ -308,11 +386,13 @@ class Ridge(NamedTuple):
         gain = torch.where(varies, (Z.shape[1] * sums.variance).rsqrt(), 0)
         Z, weights = (Z - sums.mean) * gain, of_classes.sum(1, keepdim=True)
         moment = None if sums.moment is None else (gain[:, None] * sums.moment * gain)[None, None]
+        rows, constant = weights.sqrt() * Z, None
+        if sums.factor is None:
+            constant = (weights.T / sums.size).sqrt()  # the intercept has a share of every sample
+        else:  # and no sample is left out
+            rows = torch.cat([rows, sums.factor * gain])
         parts = decompose(
-            (weights.sqrt() * Z)[None, None],
-            constant=(weights.T / sums.size).sqrt(),  # the intercept has a share of every sample
-            with_shares=True,
-            moment=moment,
+            rows[None, None], constant=constant, with_shares=constant is not None, moment=moment
         ).at((0, 0))
         coordinates = parts.directions.mT @ (gain[:, None] * sums.cross)
         targets = of_classes / weights
@@ -332,6 +412,11 @@ class Ridge(NamedTuple):
         """Coefficients ``(C, k)`` of channels that are centred, but not standardised."""
         shrunk = alpha / (1 + alpha * self.parts.values)
         return self.gain[:, None] * (self.parts.directions @ (shrunk[:, None] * self.coordinates))
+
+    def factor(self) -> Tensor:
+        """Rows ``(r, C)``, whose second moment is that of the samples about their mean."""
+        scales = torch.where(self.gain > 0, self.gain, torch.inf)
+        return (self.parts.directions * self.parts.values.sqrt()).mT / scales
 
 
 READERS.register("regression", ExpansionRegression)

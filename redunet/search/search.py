@@ -229,6 +229,7 @@ class Search:
         source: Source,
         batch_size: int | None,
         processes: Processes,
+        operators: OperatorKind | None = None,
         *,
         progress: bool = False,
     ) -> Self:
@@ -239,6 +240,8 @@ class Search:
         source : Source
         batch_size, processes, progress
             As in :meth:`fit`, with ``process_group``.
+        operators : OperatorKind, optional
+            Those of the network. If they are extensible, so is the reader.
         """
         from sklearn.utils import check_random_state
 
@@ -247,6 +250,15 @@ class Search:
         judge, shape = subset.judge, tuple(subset.X.shape[1:])
         lifts = automatic_lifts(shape, seed) if self.candidates is None else self.candidates
         lifts = lifts[processes.rank :: processes.size]
+        reader = self._reader(shape, seed) if subset.sizes.max() > 1 else None
+        if reader is not None:
+            reader.extensible = reader.extensible or isinstance(operators, Extensible)
+            if reader.extensible and self.class_weight is not None:
+                raise ValueError(
+                    "a reader with class_weight cannot be extended, because weights of classes "
+                    "change with their sizes: pass lift=Search(reader=None, class_weight=…), or "
+                    "leave class_weight out"
+                )
         with tqdm(lifts, desc="lifts", **bar_options(progress)) as bar:
             own = [candidate for lift in bar for candidate in self._with_bands(lift, subset)]
         everyone = _gathered(own, processes, subset.X.device)
@@ -257,7 +269,7 @@ class Search:
             self.best_ = self._refined(self.best_, subset, batch_size)
         verdict = judge.verdict(self.best_.residuals)
         self.sharpness_ = verdict.sharpness if judge.count else DEFAULT_SHARPNESS
-        self.reader_ = reader = self._reader(shape, seed) if subset.sizes.max() > 1 else None
+        self.reader_ = reader
         if reader is not None:
             reader.fit_subset(subset)
             if self.class_weight is not None:  # residuals treat classes alike, whatever they weigh
@@ -389,7 +401,7 @@ class Search:
         return table(headers, rows, html=html, floatfmt=formats, missingval="–")
 
 
-def as_search(lift: str | Search, given: Mapping[str, object], operators: OperatorKind) -> Search:
+def as_search(lift: str | Search, given: Mapping[str, object]) -> Search:
     """The search that a construction asks for. "auto" stands for ``Search()``.
 
     Parameters
@@ -397,12 +409,11 @@ def as_search(lift: str | Search, given: Mapping[str, object], operators: Operat
     lift : str or Search
     given : mapping
         Arguments of the construction that a search chooses itself.
-    operators : OperatorKind
 
     Raises
     ------
     ValueError
-        If another word than "auto" is given, or a setting that does not go with a search.
+        If another word than "auto" is given, or a setting that a search chooses.
     """
     chooser = "a Search"
     if isinstance(lift, str):
@@ -414,12 +425,6 @@ def as_search(lift: str | Search, given: Mapping[str, object], operators: Operat
         if value is not None and (name, value) != ("membership", "softmax"):
             instead = advice.get(name, "a lift of your own")
             raise ValueError(f"{chooser} chooses {name} itself: leave it out, or pass {instead}")
-    has_reader = lift.candidates is None if lift.reader == "auto" else lift.reader is not None
-    if isinstance(operators, Extensible) and has_reader:
-        raise ValueError(
-            "extensible operators take no second reader, because it needs all samples: pass "
-            "lift=Search(reader=None)"
-        )
     return lift
 
 

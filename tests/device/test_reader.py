@@ -46,6 +46,33 @@ def test_a_network_with_a_reader(is_weighted, device):
     assert_close(found, expected)
 
 
+def test_a_network_that_is_extended(device):
+    X, labels = data((2, 12), 60, 3)
+    lift, found = MultiScaleLift(2, 1, nonlinearity="relu", **OPTIONS), []
+    for place in ("cpu", device):
+        search = Search([lift], bands=[2], reader=reader_for((2, 12)))
+        net = ReduNet.construct(X[:40].to(place), labels[:40], lift=search, operators="extensible")
+        net = net.extend(X[40:].to(place), labels[40:] + 1)
+        found.append(net.membership(X.to(place)))
+    assert found[1].device.type == device.type
+    assert_close(found[1], found[0])
+
+
+def test_an_extension_waits_for_no_class(device):
+    if device.type != "sim":
+        pytest.skip("only the simulated device counts")
+    waits = []
+    for m, k in ((60, 3), (240, 6)):
+        X, labels = data((2, 12), m, k)
+        membership = torch.nn.functional.one_hot(labels).double().to(device)
+        X, options = X.to(device), {"eps_sq": 0.1, "extensible": True}
+        reader = reader_for((2, 12), **options).fit(X[: m // 2], labels[: m // 2])
+        torch.ops.simulated.reset()
+        reader.extended(X[m // 2 :], membership[m // 2 :], reader.classes_)
+        waits.append(torch.ops.simulated.waits())
+    assert waits[1] <= waits[0] + 5
+
+
 def test_waits_do_not_grow_with_the_samples(device):
     if device.type != "sim":
         pytest.skip("only the simulated device counts")

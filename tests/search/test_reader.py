@@ -186,13 +186,6 @@ def test_what_does_not_fit():
         ReduNet.construct(X, labels, num_layers=1, reader=reader)
     with pytest.raises(ValueError, match="the reader is not fitted"):
         ReduNet.construct(X, labels, num_layers=1, reader=ExpansionRegression())
-    reader = ExpansionRegression().fit(X, labels)
-    net = ReduNet.construct(X, labels, num_layers=1, operators="extensible", reader=reader)
-    with pytest.raises(ValueError, match="with a reader cannot be extended"):
-        net.extend(X, labels)
-    for lift in ("auto", small((6,))):
-        with pytest.raises(ValueError, match=r"pass lift=Search\(reader=None\)"):
-            ReduNet.construct(X, labels, lift=lift, operators="extensible")
 
 
 class Largest(Reader):
