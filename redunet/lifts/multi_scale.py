@@ -30,6 +30,10 @@ SILENCE = 1e-3
 Nonlinearity: TypeAlias = Literal["step", "soft step", "relu", "competing"]
 NONLINEARITIES: tuple[Nonlinearity, ...] = get_args(Nonlinearity)
 
+# Where a bias lies between two responses. Half-way there might be responses of other samples, if all
+# samples are whole numbers.
+GOLDEN = (math.sqrt(5) - 1) / 2
+
 # Number of responses that are in memory at one time. A block should fit in the cache of a CPU.
 BLOCK_ENTRIES = {"cpu": 2**18, "cuda": 2**24}
 
@@ -78,6 +82,10 @@ class MultiScaleLift(Lift):
         is the competition of eight kernels; it needs a multiple of 8 as ``kernels_per_scale``, and
         gives twice as many channels. Several nonlinearities share the responses, and their channels
         stand side by side.
+    channels_per_kernel : sequence of (int or None), optional
+        How many input channels a kernel sees, for the kernels in turn. The channels are random;
+        None stands for all of them. By default every kernel sees all channels. Kernels that see one
+        column of a table, or two, find thresholds that projections of all columns blur.
     differences : bool
         Whether to add the circular first differences along each axis as input channels.
     mean : bool
@@ -116,6 +124,7 @@ class MultiScaleLift(Lift):
         kernel_size: int | None = None,
         dilations: Sequence[int] | None = None,
         nonlinearity: Nonlinearity | Sequence[Nonlinearity] = "step",
+        channels_per_kernel: Sequence[int | None] | None = None,
         differences: bool = False,
         mean: bool = False,
         seed: int = 0,
@@ -138,6 +147,9 @@ class MultiScaleLift(Lift):
                 f"competing kernels form groups of {GROUP}: kernels_per_scale must be a multiple "
                 f"of {GROUP}, got {kernels_per_scale}"
             )
+        self.channels_per_kernel = channels_per_kernel and check_counts(
+            channels_per_kernel=channels_per_kernel
+        )
         self.ndim, self.seed = ndim, seed
         self.kernel_size = kernel_size or KERNEL_SIZES.get(ndim, 3)
         self.dilations = None if dilations is None else check_counts(dilations=dilations)
@@ -159,6 +171,12 @@ class MultiScaleLift(Lift):
         generator = torch.Generator().manual_seed(self.seed)
         kernels = torch.randn(shape, generator=generator, device="cpu", dtype=torch.float64)
         kernels = kernels.reshape(*shape[:3], math.prod(places))
+        if self.channels_per_kernel:
+            turns = -(-self.kernels_per_scale // len(self.channels_per_kernel))
+            numbers = [number or channels for number in self.channels_per_kernel * turns]
+            most = torch.tensor(numbers[: self.kernels_per_scale], device="cpu")
+            ranks = torch.rand(shape[:3], generator=generator, device="cpu").argsort(2)
+            kernels = kernels * (ranks < most[:, None])[..., None]
         if kernels.shape[3] > 1:
             kernels = kernels - kernels.mean(3, keepdim=True)
         kernels = kernels / torch.linalg.vector_norm(kernels, dim=(2, 3), keepdim=True)
@@ -200,10 +218,11 @@ class MultiScaleLift(Lift):
         for scale in range(len(self.biases)):
             responses = self._respond(samples, scale).transpose(0, 1).flatten(1)  # (K, m·N)
             ranks = (quantiles[scale] * (len(places) - 2)).round().long().clamp_min(0)
-            self.biases[scale] = _above_rank(responses[:, places], ranks.to(X.device))
-            # Where responses do not vary, rounding should neither compete nor pass a soft step.
+            biases = _above_rank(responses[:, places], ranks.to(X.device), rounding)
+            # Where responses do not vary, rounding should neither compete nor pass a step.
             spreads = responses.double().std(1, correction=0)
             dead = (rounding / SILENCE).clamp_min(torch.finfo(X.dtype).tiny)
+            self.biases[scale] = torch.where(spreads > rounding, biases, biases + dead)
             self.spreads[scale] = torch.where(spreads > rounding, spreads, dead)
         return self
 
@@ -297,11 +316,18 @@ def _compete(groups: Tensor, least: Tensor) -> Tensor:
     return torch.cat([groups * strongest, weakest], 2).flatten(1, 2)
 
 
-def _above_rank(responses: Tensor, ranks: Tensor) -> Tensor:
-    """Means of the responses at each rank and at the next one. No response equals its bias."""
+def _above_rank(responses: Tensor, ranks: Tensor, rounding: Tensor) -> Tensor:
+    """A bias ``(K,)`` above the response at each rank, and below the next other one.
+
+    Samples of whole numbers have many responses that are equal up to rounding, which differs from
+    place to place. No response may lie that near to a bias, or shifts would change its step.
+    """
     ordered = responses.sort(1).values
-    pair = torch.stack([ranks, ranks + 1], 1).clamp_max(responses.shape[1] - 1)
-    return ordered.gather(1, pair).mean(1)
+    chosen, last = ordered.gather(1, ranks[:, None]), ordered.shape[1]
+    above, first = (ordered <= chosen + rounding).sum(1), (ordered < chosen - rounding).sum(1)
+    upper = torch.where(above < last, above, first).clamp_min(min(1, last - 1))
+    low, high = ordered.gather(1, torch.stack([upper - 1, upper], 1).clamp_min(0)).unbind(1)
+    return low + GOLDEN * (high - low)
 
 
 def automatic_dilations(shape: tuple[int, ...], kernel_size: int) -> tuple[int, ...]:

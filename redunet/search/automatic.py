@@ -13,8 +13,10 @@ from redunet.search.regression import ExpansionRegression
 KERNELS_PER_SCALE = 32
 PROJECTIONS = 512
 
-# Kernels of each dilation for a reader, which only takes the mean of their responses.
+# Kernels of each dilation for a reader, which only takes the mean of their responses. For vectors,
+# its projections see one column, two, three and all columns, in turn.
 READ_KERNELS = 128
+READ_PROJECTIONS, READ_COLUMNS = 1024, (1, 2, 3, None)
 
 # Images have kernels of these dilations, as far as they fit into the shortest axis.
 IMAGE_DILATIONS = (1, 2, 3, 4)
@@ -61,8 +63,9 @@ def automatic_lifts(sample_shape: Sequence[int], seed: int = 0) -> list[nn.Modul
             f"shape {tuple(sample_shape)}: pass a lift of your own, lift=None, or X with axes that "
             "are joined, such as X.flatten(4)"
         )
+    number = KERNELS_PER_SCALE if spatial else PROJECTIONS
     kernels = [
-        _kernels(sample_shape, KERNELS_PER_SCALE, seed, nonlinearity, differences=differences)
+        _kernels(sample_shape, number, seed, nonlinearity, differences=differences)
         for differences in ((True, False) if spatial else (False,))
         for nonlinearity in NONLINEARITIES
     ]
@@ -73,8 +76,8 @@ def automatic_reader(sample_shape: Sequence[int], seed: int = 0) -> ExpansionReg
     """The reader of a search: a regression on the means of thousands of channels.
 
     Channels are standardised first. For signals and images there are 128 random kernels of each
-    dilation with all nonlinearities of :class:`redunet.MultiScaleLift`, for vectors 512 random
-    projections.
+    dilation with all nonlinearities of :class:`redunet.MultiScaleLift`. For vectors there are 1024
+    random projections of one, two, three or all columns with all but the competing ones.
 
     Parameters
     ----------
@@ -88,7 +91,11 @@ def automatic_reader(sample_shape: Sequence[int], seed: int = 0) -> ExpansionReg
     ExpansionRegression
         A regression that is not fitted yet.
     """
-    lift = _kernels(sample_shape, READ_KERNELS, seed, ALL_NONLINEARITIES, mean=True)
+    if len(sample_shape) > 1:
+        lift = _kernels(sample_shape, READ_KERNELS, seed, ALL_NONLINEARITIES, mean=True)
+    else:
+        columns = READ_COLUMNS
+        lift = _kernels(sample_shape, READ_PROJECTIONS, seed, NONLINEARITIES, columns=columns)
     return ExpansionRegression(lift)
 
 
@@ -109,14 +116,15 @@ def automatic_bands(feature_shape: Sequence[int]) -> list[int | None]:
 
 def _kernels(
     sample_shape: Sequence[int],
-    per_scale: int,
+    number: int,
     seed: int,
     nonlinearity: Nonlinearity | Sequence[Nonlinearity],
     *,
+    columns: Sequence[int | None] | None = None,
     differences: bool = False,
     mean: bool = False,
 ) -> nn.Module:
-    """Random kernels after a standardisation; for vectors 512 random projections."""
+    """Random kernels after a standardisation, so many of each dilation."""
     channels, *spatial = sample_shape
     dilations = None  # for series the lift determines them itself
     if len(spatial) > 1:
@@ -124,9 +132,10 @@ def _kernels(
     lift = MultiScaleLift(
         channels,
         len(spatial),
-        kernels_per_scale=per_scale if spatial else PROJECTIONS,
+        kernels_per_scale=number,
         dilations=dilations,
         nonlinearity=nonlinearity,
+        channels_per_kernel=columns,
         differences=differences,
         mean=mean,
         seed=seed,

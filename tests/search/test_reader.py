@@ -152,7 +152,7 @@ def test_automatic_readers():
         reader = automatic_reader(shape).fit(X, labels)
         assert reader(X).shape == (30, 3)
     search = Search().fit(*problem(6))
-    assert len(search.reader_.mean) == 5 * 512
+    assert len(search.reader_.mean) == 3 * 1024  # one, two, three or all columns
     assert Search([None]).fit(*problem(6)).reader_ is None
 
 
