@@ -30,8 +30,8 @@ SILENCE = 1e-3
 Nonlinearity: TypeAlias = Literal["step", "soft step", "relu", "competing"]
 NONLINEARITIES: tuple[Nonlinearity, ...] = get_args(Nonlinearity)
 
-# Where a bias lies between two responses. Half-way there might be responses of other samples, if all
-# samples are whole numbers.
+# Where a bias lies between two responses. If all samples are whole numbers, other responses may lie
+# half-way.
 GOLDEN = (math.sqrt(5) - 1) / 2
 
 # Number of responses that are in memory at one time. A block should fit in the cache of a CPU.
@@ -213,12 +213,14 @@ class MultiScaleLift(Lift):
         quantiles = low + (high - low) * torch.rand(
             self.biases.shape, generator=generator, device="cpu"
         )
-        rounding = samples.abs().max() * math.sqrt(self.kernels[0, 0].numel())
-        rounding = 8 * torch.finfo(X.dtype).eps * rounding
+        # What rounding can change in a response to each of the samples, (m,).
+        rounding = 2 * torch.finfo(X.dtype).eps * math.sqrt(self.kernels[0, 0].numel())
+        rounding = rounding * samples.abs().flatten(1).amax(1)
+        near, rounding = rounding[places // math.prod(X.shape[2:])], rounding.max()
         for scale in range(len(self.biases)):
             responses = self._respond(samples, scale).transpose(0, 1).flatten(1)  # (K, m·N)
             ranks = (quantiles[scale] * (len(places) - 2)).round().long().clamp_min(0)
-            biases = _above_rank(responses[:, places], ranks.to(X.device), rounding)
+            biases = _above_rank(responses[:, places], ranks.to(X.device), near)
             # Where responses do not vary, rounding should neither compete nor pass a step.
             spreads = responses.double().std(1, correction=0)
             dead = (rounding / SILENCE).clamp_min(torch.finfo(X.dtype).tiny)
@@ -321,9 +323,11 @@ def _above_rank(responses: Tensor, ranks: Tensor, rounding: Tensor) -> Tensor:
 
     Samples of whole numbers have many responses that are equal up to rounding, which differs from
     place to place. No response may lie that near to a bias, or shifts would change its step.
+    ``rounding`` is that of the responses, ``(n,)``.
     """
-    ordered = responses.sort(1).values
+    ordered, order = responses.sort(1)
     chosen, last = ordered.gather(1, ranks[:, None]), ordered.shape[1]
+    rounding = rounding[order.gather(1, ranks[:, None])]
     above, first = (ordered <= chosen + rounding).sum(1), (ordered < chosen - rounding).sum(1)
     upper = torch.where(above < last, above, first).clamp_min(min(1, last - 1))
     low, high = ordered.gather(1, torch.stack([upper - 1, upper], 1).clamp_min(0)).unbind(1)
