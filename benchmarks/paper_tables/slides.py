@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
 from tqdm import tqdm
 
 from benchmarks.paper_tables.cells import Machine, Results, Settings, Table, Values, markdown
@@ -81,21 +82,25 @@ def constructed(
     """Features of training and other samples after the network that the settings describe.
 
     A deep network is constructed in parts. The features after one part are the samples of the next,
-    which equals a construction of all layers at once.
+    which equals a construction of all layers at once. With ``true_membership`` in the settings,
+    training samples move by their labels, and all others by the memberships that layers estimate.
     """
     X, labels = train
     parts = [X, *others]
+    true = settings.get("true_membership", False)
     if settings["steps"] == "defaults":
         net = ReduNet.construct(X, labels, lift=lift, device=machine.device)
         moved = [features(net, part, 1000) for part in parts]
         return Deep(moved, len(net.layers), net.history.delta[-1])
     options: dict[str, Any] = {"eta": settings["eta"], "eps_sq": 0.1, "device": machine.device}
+    options["true_membership"] = true
     end, layers, rate = time.perf_counter() + settings["seconds"], 0, 0.0
     bar = tqdm(total=settings["layers"], unit="layer", leave=False)
     while layers < settings["layers"] and time.perf_counter() < end:
         depth = min(PART, settings["layers"] - layers)
         net = ReduNet.construct(parts[0], labels, num_layers=depth, lift=lift, **options)
-        parts = [features(net, part, 1000) for part in parts]
+        moved = moved_by_labels(net, parts[0], labels) if true else features(net, parts[0], 1000)
+        parts = [moved, *(features(net, part, 1000) for part in parts[1:])]
         lift, layers, before = None, layers + depth, net.history.delta[0]
         rate = net.history.delta[-1]
         bar.update(depth)
@@ -103,6 +108,15 @@ def constructed(
             break
     bar.close()
     return Deep(parts, layers, rate)
+
+
+def moved_by_labels(net: ReduNet, X: Tensor, labels: Tensor) -> Tensor:
+    """Features of training samples that move by their true memberships."""
+    V = torch.cat(list(net.encode(X)), 1)
+    membership = one_hot(labels).to(V.real)
+    for layer in net.layers:
+        V = layer(V, membership)
+    return net.spectrum.inverse(V)
 
 
 def show(cells: Sequence[Settings], results: Results) -> str:
