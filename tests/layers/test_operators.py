@@ -161,3 +161,20 @@ def test_responses_in_general_are_the_same(setting):
     plain = Responses(V, ops.compression)
     torch.testing.assert_close(plain.norms(), responses_of(ops.compression, V).norms())
     torch.testing.assert_close(torch.cat(list(plain.combine(soft()))), combined(ops, V, soft()))
+
+
+def test_residuals_in_classes_that_are_all_close():
+    generator = torch.Generator().manual_seed(0)
+    common = torch.randn(40, generator=generator, dtype=torch.float64)
+    # Factors of three classes that all explain nearly the whole of every sample.
+    noise = torch.randn(3, 2, 40, generator=generator, dtype=torch.float64)
+    basis = torch.linalg.qr((common + 1e-2 * noise).mT).Q.mT  # (3, 2, 40)
+    V = common + 1e-2 * torch.randn(1, 20, 40, generator=generator, dtype=torch.float64)
+    V = V / torch.linalg.vector_norm(V, dim=2, keepdim=True)
+    inside = torch.einsum("krc,krd,fmd->mkc", basis, basis, V)
+    expected = torch.linalg.vector_norm(V[0, :, None] - inside, dim=2)
+    assert expected.max() < 0.02
+    W, scales = basis[None].float(), torch.ones(3)
+    ((_, responses),) = LowRankOperator(W, scales).responses(V.float())
+    found = responses.norms().double()
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=0)

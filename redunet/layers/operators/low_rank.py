@@ -15,6 +15,9 @@ from redunet.layers.operators.responses import (
 )
 from redunet.rates.spectrum import safe_sqrt, scaled, squared_norms, total
 
+# A sample whose squared norm is this share of what it was is close to a class.
+NEAR = 1e-3
+
 
 class LowRankOperator(Operator):
     """α_j (I − W_j(p)* W_j(p)) with r rows in every W_j.
@@ -56,9 +59,7 @@ class LowRankOperator(Operator):
 
     def respond(self, V: Tensor, frequencies: slice = ALL) -> Tensor:
         """The products of every sample with all matrices, ``(F, m, k, C)``."""
-        factors = self.factors[frequencies]
-        in_class = (V.unsqueeze(1) @ factors.mT @ factors.conj()).transpose(1, 2)
-        return scaled(V.unsqueeze(2) - in_class, self.scales[:, None])
+        return scaled(outside(V, self.factors[frequencies]), self.scales[:, None])
 
     def responses(self, V: Tensor) -> Iterator[tuple[slice, Responses]]:
         """Blocks of the samples ``(F, m, C)``, each with its responses."""
@@ -114,10 +115,22 @@ class LowRankResponses(Responses):
         """‖Cʲ v‖ over all frequencies and channels, ``(m, k)``.
 
         The residual is the root of a difference of squares. For a sample close to its class, the
-        error is of order √eps, which is far too small to confuse the class with another class.
+        error is of order √eps, which is far too small to confuse the class with another class. Only
+        where several classes are close could a sharp membership confuse them. If values are read,
+        the differences themselves are formed for such samples.
         """
-        differences = total(self._differences(block) for block in self.blocks)
-        return self._scales * safe_sqrt(squared_norms(self.V, dim=0)[:, None] + differences)
+        norms = squared_norms(self.V, dim=0)[:, None]
+        squares = norms + total(self._differences(block) for block in self.blocks)
+        if self.reads:
+            rows = ((squares < NEAR * norms).sum(1) > 1).nonzero()[:, 0]
+            if len(rows):
+                squares = squares.index_copy(0, rows, self._exact_squares(rows))
+        return self._scales * safe_sqrt(squares)
+
+    def _exact_squares(self, rows: Tensor) -> Tensor:
+        """‖v − W_j* W_j v‖² of some samples, without cancellation."""
+        V = self.V.index_select(1, rows)
+        return total(squared_norms(outside(V[b], self._factors[b]), dim=0) for b in self.blocks)
 
     def _differences(self, block: slice) -> Tensor:
         """‖v − W_j* W_j v‖² − ‖v‖² at some of the frequencies, ``(m, k)``."""
@@ -142,6 +155,11 @@ class LowRankResponses(Responses):
 
     def _coefficients_of(self, V: Tensor, block: slice) -> Tensor:
         return _coefficients(V, self._factors[block]) if self._all is None else self._all
+
+
+def outside(V: Tensor, factors: Tensor) -> Tensor:
+    """v − W_j* W_j v for all classes, ``(F_b, m, k, C)``."""
+    return V.unsqueeze(2) - (V.unsqueeze(1) @ factors.mT @ factors.conj()).transpose(1, 2)
 
 
 def _coefficients(V: Tensor, factors: Tensor) -> Tensor:
