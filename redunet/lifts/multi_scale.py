@@ -213,10 +213,10 @@ class MultiScaleLift(Lift):
         quantiles = low + (high - low) * torch.rand(
             self.biases.shape, generator=generator, device="cpu"
         )
-        # What rounding can change in a response to each of the samples, (m,).
-        rounding = 2 * torch.finfo(X.dtype).eps * math.sqrt(self.kernels[0, 0].numel())
-        rounding = rounding * samples.abs().flatten(1).amax(1)
-        near, rounding = rounding[places // math.prod(X.shape[2:])], rounding.max()
+        # What rounding can change in a response to each of the samples, (m,), and to any of them.
+        unit = 2 * torch.finfo(X.dtype).eps * math.sqrt(self.kernels[0, 0].numel())
+        of_samples = unit * samples.abs().flatten(1).amax(1)
+        near, rounding = of_samples[places // math.prod(X.shape[2:])], of_samples.max()
         for scale in range(len(self.biases)):
             responses = self._respond(samples, scale).transpose(0, 1).flatten(1)  # (K, m·N)
             ranks = (quantiles[scale] * (len(places) - 2)).round().long().clamp_min(0)
