@@ -229,7 +229,9 @@ def test_the_name_of_the_labels_and_the_order_of_the_columns_travel(folder, caps
 
 def test_tables_are_read_as_options_say(capsys, tmp_path):
     table, net = tmp_path / "table.csv", tmp_path / "net.st"
-    rows = [f"{7 * i};{i % 3},5;{i % 5},25;{'nö' if i % 2 else 'já'}" for i in range(12)]
+    rows = [
+        f"{7 * i};{i % 3},5;{i % 2 * 5 + i % 3},25;{'nö' if i % 2 else 'já'}" for i in range(12)
+    ]
     table.write_text("\n".join(["row;a;b;y", *rows]), encoding="cp1252")
     options = ["--drop", "row", "--decimal", ",", "--encoding", "cp1252", "--label", "3"]
     status, printed, _ = run(capsys, "construct", table, "-o", net, *options, "--json")
