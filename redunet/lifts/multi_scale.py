@@ -147,9 +147,13 @@ class MultiScaleLift(Lift):
                 f"competing kernels form groups of {GROUP}: kernels_per_scale must be a multiple "
                 f"of {GROUP}, got {kernels_per_scale}"
             )
-        self.channels_per_kernel = channels_per_kernel and check_counts(
-            channels_per_kernel=channels_per_kernel
-        )
+        self.channels_per_kernel = None
+        if channels_per_kernel is not None:
+            self.channels_per_kernel = check_counts(channels_per_kernel=channels_per_kernel)
+            if not self.channels_per_kernel:
+                raise ValueError(
+                    "channels_per_kernel must have a number, or be None for all, got ()"
+                )
         self.ndim, self.seed = ndim, seed
         self.kernel_size = kernel_size or KERNEL_SIZES.get(ndim, 3)
         self.dilations = None if dilations is None else check_counts(dilations=dilations)

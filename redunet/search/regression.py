@@ -180,10 +180,8 @@ class ExpansionRegression(Reader):
 
         Parameters
         ----------
-        X : Tensor of shape (m, *sample_shape)
-        membership : Tensor of shape (m, k)
-        classes : numpy array (k,)
-            The labels of all samples, sorted.
+        X, membership, classes
+            As in :meth:`redunet.layers.Reader.extended`.
 
         References
         ----------

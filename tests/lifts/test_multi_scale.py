@@ -48,6 +48,11 @@ def test_whole_numbers_have_no_responses_at_their_biases(differences):
         torch.testing.assert_close(lift(new.roll(steps, (2, 3))), expected, rtol=0, atol=1e-9)
 
 
+def test_kernels_must_see_something():
+    with pytest.raises(ValueError, match="channels_per_kernel must have a number"):
+        MultiScaleLift(5, 0, channels_per_kernel=())
+
+
 @pytest.mark.parametrize("shape", [(), (20,)])
 def test_kernels_see_some_channels_in_turn(shape):
     X = samples(10, 5, *shape)
